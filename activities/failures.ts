@@ -1,0 +1,29 @@
+/**
+ * Which failures end an activity's retries. The rule of the whole project: an error is retried
+ * unless it is known that it can never succeed.
+ */
+import { ApplicationFailure } from '@temporalio/common';
+import { isDataError } from '../platform/postgres';
+
+/** The `type` of failures that say: these data can never be stored or sent. */
+export const dataRefused = 'DATA_REFUSED';
+
+/**
+ * Runs an activity's work; an error that says that the data can never be stored ends the retries.
+ *
+ * @throws ApplicationFailure non-retryable, of type `DATA_REFUSED`; every other error as it is
+ */
+export async function refusingBadData<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isDataError(error)) throw error;
+    throw ApplicationFailure.create({
+      type: dataRefused,
+      message: `PostgreSQL refuses the data: ${error.message}`,
+      nonRetryable: true,
+      details: [{ sqlState: error.code }],
+      cause: error,
+    });
+  }
+}

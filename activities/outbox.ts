@@ -1,0 +1,32 @@
+/**
+ * The outbox: a change of state and its event are written in one transaction, so neither can exist
+ * without the other. The workflow that wrote the event publishes it; see publish.ts.
+ */
+import { toMessage, type Event } from '../events/envelope';
+import type { Queryable } from '../platform/postgres';
+
+/**
+ * Adds events to the outbox. To be called in the transaction of the change that they tell of, after
+ * the row of their aggregate is locked: that makes the outbox's sequence the order of the commits.
+ * An event that is there already is left as it is.
+ */
+export async function appendToOutbox(
+  connection: Queryable,
+  events: readonly Event[],
+): Promise<void> {
+  const messages = events.map(toMessage);
+  await connection.query({
+    name: 'outbox-append',
+    text: `
+      INSERT INTO commerce.outbox (event_id, topic, key, type, payload)
+      SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[])
+      ON CONFLICT (event_id) DO NOTHING`,
+    values: [
+      events.map(({ id }) => id),
+      messages.map(({ topic }) => topic),
+      messages.map(({ key }) => key),
+      events.map(({ type }) => type),
+      messages.map(({ value }) => value),
+    ],
+  });
+}

@@ -1,0 +1,114 @@
+/**
+ * Starts workflows and returns only when Temporal has acknowledged them. An event whose workflow
+ * runs is joined, one whose workflow is finished is left alone, a failed one may be tried again.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  isGrpcServiceError,
+  WorkflowExecutionAlreadyStartedError,
+  type Client,
+  type WorkflowStartOptions,
+} from '@temporalio/client';
+import { TypedSearchAttributes } from '@temporalio/common';
+import type { Logger } from '../platform/logger';
+import { searchAttributes, taskQueues, workflowTypes } from '../workflows/names';
+import type { InFlight } from './in-flight';
+import type { WorkflowPlan } from './workflow-plan';
+
+/** What the starter needs. */
+export interface WorkflowStarterDependencies {
+  readonly client: Client;
+  readonly inFlight: InFlight;
+  readonly logger: Logger;
+}
+
+/** Starts planned workflows. */
+export interface WorkflowStarter {
+  /**
+   * Returns once Temporal has acknowledged the start, or has answered that the work is done or
+   * under way. Waits for a free slot, and tries again while Temporal is away.
+   *
+   * @throws when aborted; StartRefusedError when Temporal will never take this start
+   */
+  start(plan: WorkflowPlan, signal: AbortSignal): Promise<void>;
+}
+
+/** Temporal refuses this start as it is; the same start again is refused again. */
+export class StartRefusedError extends Error {
+  override readonly name = 'StartRefusedError';
+  readonly code = 'START_REFUSED';
+}
+
+/** A starter on a Temporal client. */
+export function createWorkflowStarter(dependencies: WorkflowStarterDependencies): WorkflowStarter {
+  const { inFlight } = dependencies;
+  return {
+    async start(plan, signal) {
+      await inFlight.take(plan.workflowId, signal);
+      try {
+        const started = await startPatiently(dependencies, plan, signal);
+        if (!started) inFlight.release(plan.workflowId);
+      } catch (error) {
+        inFlight.release(plan.workflowId);
+        throw error;
+      }
+    },
+  };
+}
+
+const firstDelayMs = 100;
+const longestDelayMs = 5_000;
+
+/** Whether a workflow is under way now; otherwise it had finished before. */
+async function startPatiently(
+  { client, logger }: WorkflowStarterDependencies,
+  plan: WorkflowPlan,
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (let delayMs = firstDelayMs; ; delayMs = Math.min(delayMs * 2, longestDelayMs)) {
+    signal.throwIfAborted();
+    try {
+      await client.workflow.start(plan.type, startOptions(plan));
+      return true;
+    } catch (error) {
+      if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
+      if (isRefusal(error)) {
+        throw new StartRefusedError(`Temporal refuses to start the workflow.`, { cause: error });
+      }
+      logger.warn(
+        { err: error, workflowId: plan.workflowId, delayMs },
+        'Temporal did not take a start; trying again',
+      );
+      await sleep(delayMs, undefined, { signal });
+    }
+  }
+}
+
+// gRPC's INVALID_ARGUMENT: the request itself is wrong, such as a payload over the limit.
+function isRefusal(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  return isGrpcServiceError(cause) && Number(cause.code) === 3;
+}
+
+function startOptions(plan: WorkflowPlan): WorkflowStartOptions {
+  const { workflowId, input } = plan;
+  const common = {
+    workflowId,
+    taskQueue: taskQueues.collector,
+    args: input,
+    workflowIdConflictPolicy: 'USE_EXISTING',
+  } as const;
+  if (plan.type === workflowTypes.parkDeadLetter) {
+    // A topic made anew has the same coordinates again. Parking itself refuses a repeat.
+    return { ...common, workflowIdReusePolicy: 'ALLOW_DUPLICATE' };
+  }
+  const { type, subject } = plan.event;
+  return {
+    ...common,
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
+    typedSearchAttributes: new TypedSearchAttributes([
+      { key: searchAttributes.eventType, value: type },
+      { key: searchAttributes.aggregateId, value: subject },
+    ]),
+  };
+}

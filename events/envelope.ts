@@ -1,0 +1,99 @@
+/**
+ * The CloudEvents 1.0 envelope that every event travels in (structured JSON mode;
+ * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md), and how an event of ours
+ * is made and laid out as a Kafka message.
+ */
+import { z } from 'zod';
+import { aggregateIdSchema, eventIdSchema } from './identifiers';
+import { eventDefinitions, type EventData, type EventType } from './schemas';
+import type { EventTopic } from './topics';
+
+/** The envelope alone: `data` is checked by the schema that `dataschema` names. Extension attributes are kept. */
+export const envelopeSchema = z.looseObject({
+  specversion: z.literal('1.0'),
+  id: eventIdSchema,
+  source: z.string().min(1),
+  type: z.string().min(1),
+  subject: aggregateIdSchema,
+  time: z.iso.datetime({ offset: true }).refine(isStorableTime, 'must be in the years 1 to 9999'),
+  datacontenttype: z.literal('application/json').optional(),
+  dataschema: z.string().min(1),
+  data: z.looseObject({}),
+});
+
+/** An event of type `T`: the envelope with its data. */
+export interface EventOf<T extends EventType> {
+  readonly specversion: '1.0';
+  /** Unique for ever: the workflow that handles the event bears it, and its effects are applied once by it. */
+  readonly id: string;
+  readonly source: string;
+  readonly type: T;
+  /** ID of the aggregate, equal to the Kafka key. */
+  readonly subject: string;
+  /** When it happened, RFC 3339. */
+  readonly time: string;
+  readonly datacontenttype: 'application/json';
+  /** `/schemas/<type>/<version>`. */
+  readonly dataschema: string;
+  readonly data: EventData<T>;
+}
+
+/** Any event, told apart by `type`. */
+export type Event = { [T in EventType]: EventOf<T> }[EventType];
+
+/** An event laid out as a Kafka message. */
+export interface EventMessage {
+  readonly topic: EventTopic;
+  readonly key: string;
+  /** The event as JSON text. */
+  readonly value: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What the maker of an event knows; the envelope's other fields follow from the type. */
+export interface NewEvent<T extends EventType> {
+  readonly id: string;
+  readonly type: T;
+  readonly time: Date;
+  readonly data: EventData<T>;
+}
+
+/** Puts data into the envelope, under the current version of its schema. */
+export function createEvent<T extends EventType>({ id, type, time, data }: NewEvent<T>): EventOf<T> {
+  return {
+    specversion: '1.0',
+    id,
+    source: '/commerce-api',
+    type,
+    subject: aggregateIdOf(type, data),
+    time: time.toISOString(),
+    datacontenttype: 'application/json',
+    dataschema: `/schemas/${type}/1`,
+    data,
+  };
+}
+
+/** Lays an event out for Kafka. The headers repeat the ID and type, so that a tool can trace a message whose value is broken. */
+export function toMessage(event: Event): EventMessage {
+  return {
+    topic: eventDefinitions[event.type].topic,
+    key: event.subject,
+    value: JSON.stringify(event),
+    headers: {
+      'content-type': 'application/cloudevents+json',
+      ce_id: event.id,
+      ce_type: event.type,
+    },
+  };
+}
+
+/** The ID of the aggregate that an event's data tells of. */
+export function aggregateIdOf(type: EventType, data: object): string {
+  return (data as Record<string, string>)[eventDefinitions[type].aggregate] ?? '';
+}
+
+// PostgreSQL's timestamptz has no year 0, and an offset can push year 1 into it.
+function isStorableTime(time: string): boolean {
+  const year = new Date(time).getUTCFullYear();
+  return year >= 1 && year <= 9999;
+}

@@ -1,0 +1,35 @@
+/**
+ * What a message can be refused for. A message that raises one of these can never become an event
+ * by trying again: it is parked as a dead letter, with the error's code and field as the reason.
+ */
+
+/** Why a message is not an event. Stable: dead letters are listed and redriven by these codes. */
+export type InvalidEventCode =
+  | 'NULL_VALUE'
+  | 'TOO_LARGE'
+  | 'NOT_UTF8'
+  | 'NOT_JSON'
+  | 'UNSTORABLE_JSON'
+  | 'INVALID_ENVELOPE'
+  | 'UNKNOWN_TYPE'
+  | 'UNKNOWN_SCHEMA_VERSION'
+  | 'INVALID_DATA'
+  | 'RESERVED_ID'
+  | 'MISSING_KEY'
+  | 'KEY_MISMATCH'
+  | 'WRONG_TOPIC';
+
+/** A message that cannot be an event. Never worth a retry: the same bytes fail the same way. */
+export class InvalidEventError extends Error {
+  override readonly name = 'InvalidEventError';
+
+  constructor(
+    readonly code: InvalidEventCode,
+    message: string,
+    /** Dotted path of the offending field, such as `data.items.0.quantity`; absent when it is the message as a whole. */
+    readonly field?: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}

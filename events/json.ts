@@ -1,0 +1,76 @@
+/**
+ * Reading JSON that comes from anybody: what PostgreSQL's jsonb or JavaScript's numbers would
+ * refuse or silently change is refused here, by name, before anything has happened.
+ */
+import { InvalidEventError } from './errors';
+
+// Deeper than any event of ours by far; far less than what overflows a recursive reader behind us.
+const maxDepth = 64;
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * The JSON value that the bytes spell.
+ *
+ * @throws InvalidEventError `NOT_UTF8`, `NOT_JSON`, or `UNSTORABLE_JSON` for text with NUL or lone
+ * surrogates, integers past 2^53, numbers past what a double holds, and nesting deeper than 64
+ */
+export function readJson(bytes: Uint8Array): unknown {
+  const value = parse(decode(bytes));
+  refuseUnstorable(value);
+  return value;
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch (cause) {
+    throw new InvalidEventError('NOT_UTF8', 'The value is not UTF-8 text.', undefined, { cause });
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new InvalidEventError('NOT_JSON', 'The value is not JSON.', undefined, { cause });
+  }
+}
+
+// Iterative: a value that is nested too deeply must be refused, not overflow the stack.
+function refuseUnstorable(root: unknown): void {
+  const open: { value: unknown; path: readonly string[] }[] = [{ value: root, path: [] }];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { value, path } = next;
+    if (path.length > maxDepth) throw unstorable(path, `is nested deeper than ${maxDepth} levels`);
+    if (typeof value === 'string') refuseText(value, path);
+    else if (typeof value === 'number') refuseNumber(value, path);
+    else if (typeof value === 'object' && value !== null) {
+      for (const [name, child] of Object.entries(value)) {
+        refuseText(name, path);
+        open.push({ value: child, path: [...path, name] });
+      }
+    }
+  }
+}
+
+function refuseText(text: string, path: readonly string[]): void {
+  if (text.includes('\0')) throw unstorable(path, 'contains a NUL character');
+  if (/\p{Surrogate}/u.test(text)) throw unstorable(path, 'contains half of a surrogate pair');
+}
+
+function refuseNumber(value: number, path: readonly string[]): void {
+  if (!Number.isFinite(value)) throw unstorable(path, 'is a number too large to hold');
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw unstorable(path, 'is an integer past 2^53, which cannot be held exactly');
+  }
+}
+
+function unstorable(path: readonly string[], what: string): InvalidEventError {
+  const field = path.join('.').replaceAll('\0', '\\0').slice(0, 200);
+  return new InvalidEventError(
+    'UNSTORABLE_JSON',
+    `${field === '' ? 'The value' : `Field ${field}`} ${what}.`,
+    field,
+  );
+}

@@ -1,0 +1,49 @@
+/** Brings PostgreSQL's schemas and Kafka's topics to the state that this version expects. */
+import { runner } from 'node-pg-migrate';
+import type { Kafka } from 'kafkajs';
+import { deadLetterTopicOf, eventTopics, partitionsPerTopic } from '../events/topics';
+import { createTopics } from '../platform/kafka';
+import type { Logger } from '../platform/logger';
+
+/**
+ * Runs the migrations that have not run yet, in order, each in a transaction. Two at once take turns.
+ *
+ * @param databaseUrl whose user may create schemas
+ */
+export async function migrateDatabase(databaseUrl: string, logger: Logger): Promise<void> {
+  const applied = await runner({
+    databaseUrl,
+    dir: __dirname,
+    ignorePattern: '.*\\.(ts|js|map)',
+    direction: 'up',
+    migrationsTable: 'schema_migrations',
+    log: (message) => {
+      logger.debug(message);
+    },
+  });
+  logger.info({ applied: applied.map(({ name }) => name) }, 'database schemas are up to date');
+}
+
+/** Creates the topics of events and of dead letters that do not exist yet. */
+export async function migrateTopics(kafka: Kafka, logger: Logger): Promise<void> {
+  await createTopics(kafka, eventTopics.flatMap(topicAndItsDeadLetters));
+  logger.info({ topics: eventTopics }, 'topics are there');
+}
+
+function topicAndItsDeadLetters(topic: string): TopicConfig[] {
+  return [
+    { topic, numPartitions: partitionsPerTopic },
+    {
+      topic: deadLetterTopicOf(topic),
+      numPartitions: partitionsPerTopic,
+      configEntries: [
+        // A copy carries headers about the original: what just fitted there must still fit here.
+        { name: 'max.message.bytes', value: String(2 * 1024 * 1024) },
+        // Parked messages wait for a person. The table is the truth, but its copy should not vanish first.
+        { name: 'retention.ms', value: '-1' },
+      ],
+    },
+  ];
+}
+
+type TopicConfig = Parameters<typeof createTopics>[1][number];

@@ -1,0 +1,154 @@
+/**
+ * Configuration, from the environment only. Read once, when a process starts; what is wrong stops
+ * it there, with one message that names every variable at fault.
+ */
+import { z } from 'zod';
+
+/** What a caller of the API may do: a shopper buys and likes, an operator also runs the shop. */
+export type Role = 'shopper' | 'operator';
+
+/** A key of the API: whose it is, what it may do, and the secret that its holder sends. */
+export interface ApiKey {
+  readonly name: string;
+  readonly role: Role;
+  readonly secret: string;
+}
+
+/** One or more variables are missing or wrong. The process must not start; a retry cannot help. */
+export class ConfigurationError extends Error {
+  override readonly name = 'ConfigurationError';
+  readonly code = 'CONFIGURATION_INVALID';
+}
+
+const developmentKeys =
+  'operator:operator:dev-operator-key,shopper:shopper:dev-shopper-key' as const;
+
+const port = z.coerce.number().int().min(0).max(65535);
+const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
+const commaSeparated = z
+  .string()
+  .transform((text) => text.split(',').map((part) => part.trim()))
+  .pipe(z.array(z.string().min(1)).min(1));
+
+const apiKeys = commaSeparated.transform((triples, context) =>
+  triples.map((triple): ApiKey => {
+    const [name, role, ...rest] = triple.split(':');
+    const secret = rest.join(':');
+    const valid = name !== undefined && name !== '' && secret !== '';
+    if (valid && (role === 'shopper' || role === 'operator')) return { name, role, secret };
+    context.addIssue({
+      code: 'custom',
+      message: 'must be name:role:secret triples, role being shopper or operator',
+    });
+    return z.NEVER;
+  }),
+);
+
+const encryptionKey = z
+  .string()
+  .transform((text) => Buffer.from(text, 'base64'))
+  .refine((key) => key.byteLength === 32, 'must be 32 bytes, base64');
+
+// One entry a variable, so that what is read, its default and its check stand in one place.
+const schema = z.object({
+  /** Connection string of PostgreSQL. */
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/ })
+    .default('postgres://commerce:commerce@127.0.0.1:15432/commerce'),
+  /** Connection string of Redis; `rediss:` for TLS. */
+  REDIS_URL: z.url({ protocol: /^rediss?$/ }).default('redis://127.0.0.1:16379'),
+  /** Kafka's bootstrap brokers, comma separated `host:port`. */
+  KAFKA_BROKERS: commaSeparated
+    .pipe(z.array(z.string().regex(/^[^\s:]+:\d+$/, 'must be host:port, comma separated')))
+    .prefault('127.0.0.1:19092'),
+  /** Whether to speak TLS to Kafka. */
+  KAFKA_SSL: flag.default(false),
+  /** How to authenticate with Kafka; unset for not at all. */
+  KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
+  KAFKA_SASL_USERNAME: z.string().optional(),
+  KAFKA_SASL_PASSWORD: z.string().optional(),
+  /** Temporal's frontend, `host:port`. */
+  TEMPORAL_ADDRESS: z
+    .string()
+    .regex(/^[^\s:]+:\d+$/, 'must be host:port')
+    .default('127.0.0.1:17233'),
+  TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
+  /** API key for Temporal Cloud; turns TLS on. */
+  TEMPORAL_API_KEY: z.string().optional(),
+  /** Whether to speak TLS to Temporal. */
+  TEMPORAL_TLS_ENABLED: flag.default(false),
+  /** Path of the authority's certificate, PEM; unset for the system's. */
+  TEMPORAL_TLS_CA_FILE: z.string().optional(),
+  /** Paths of the client's certificate and key, PEM, for mutual TLS. */
+  TEMPORAL_TLS_CERT_FILE: z.string().optional(),
+  TEMPORAL_TLS_KEY_FILE: z.string().optional(),
+  /** The name that the server's certificate must bear, where it differs from the address. */
+  TEMPORAL_TLS_SERVER_NAME: z.string().optional(),
+  /** Where the Temporal Web UI answers, for links to workflows. */
+  TEMPORAL_UI_URL: z.url().default('http://127.0.0.1:18233'),
+  /** Port of the API; 0 for any free one. */
+  API_PORT: port.default(3000),
+  API_HOST: z.string().min(1).default('127.0.0.1'),
+  /** `name:role:secret` triples, comma separated. */
+  API_KEYS: apiKeys.prefault(developmentKeys),
+  /** Lets the API listen beyond loopback with the development keys: for a network that is closed by other means. */
+  ALLOW_DEVELOPMENT_KEYS: flag.default(false),
+  /** One workflow an event always, or batches whenever no slot is free. */
+  BRIDGE_MODE: z.enum(['per-event', 'coalesce']).default('per-event'),
+  /** Bound on workflows that the bridge has started and that are not finished. */
+  BRIDGE_MAX_IN_FLIGHT: z.coerce.number().int().min(1).default(200),
+  /** The collector's consumer group. */
+  BRIDGE_GROUP_ID: z.string().min(1).default('commerce-collector'),
+  /** Where the payment gateway answers. */
+  PAYMENT_GATEWAY_URL: z.url().default('http://127.0.0.1:18080'),
+  /** 32 bytes, base64: Temporal's payloads are encrypted with it. */
+  PAYLOAD_ENCRYPTION_KEY: encryptionKey.optional(),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+});
+
+/** The configuration of a process, checked; named after its variables. */
+export type Config = Readonly<z.output<typeof schema>>;
+
+/** Every variable that the project reads. */
+export const environmentVariables: readonly string[] = Object.keys(schema.shape);
+
+/**
+ * The configuration that the environment spells. A variable set to nothing counts as unset.
+ *
+ * @throws ConfigurationError with a line for each variable that is wrong
+ */
+export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  const set = Object.entries(environment).filter(([, value]) => value !== '');
+  const result = schema.safeParse(Object.fromEntries(set));
+  const problems = result.success ? contradictions(result.data, environment) : describe(result.error);
+  if (result.success && problems.length === 0) return result.data;
+  throw new ConfigurationError(`Wrong configuration:\n${problems.join('\n')}`);
+}
+
+function describe(error: z.ZodError): string[] {
+  return error.issues.map((issue) => `  ${String(issue.path[0])}: ${issue.message}`);
+}
+
+function contradictions(config: Config, environment: NodeJS.ProcessEnv): string[] {
+  const problems: string[] = [];
+  const names = new Set(config.API_KEYS.map((key) => key.secret));
+  if (names.size !== config.API_KEYS.length) {
+    problems.push('  API_KEYS: two keys have the same secret');
+  }
+  const unset = environment['API_KEYS'] === undefined || environment['API_KEYS'] === '';
+  if (unset && !isLoopback(config.API_HOST) && !config.ALLOW_DEVELOPMENT_KEYS) {
+    problems.push(
+      `  API_KEYS: must be set to listen on ${config.API_HOST}; the development keys are for loopback only`,
+    );
+  }
+  if (config.KAFKA_SASL_MECHANISM !== undefined) {
+    for (const name of ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const) {
+      if (config[name] === undefined) problems.push(`  ${name}: must be set with KAFKA_SASL_MECHANISM`);
+    }
+  }
+  return problems;
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host);
+}

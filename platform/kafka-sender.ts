@@ -1,0 +1,345 @@
+/**
+ * The producer of every event: acknowledged by all replicas, idempotent, and with one request
+ * under way at a time, ever. Whatever is handed over meanwhile goes into the next request (group
+ * commit), so a single flight is also the fast way.
+ *
+ * The single flight is what makes it safe. With concurrent sends, kafkajs 2.2.4 gives sequence
+ * numbers to requests that overtake each other when one is retried: acknowledged events get lost
+ * and others doubled, without an error (https://github.com/tulios/kafkajs/issues/1005).
+ */
+import {
+  KafkaJSNumberOfRetriesExceeded,
+  KafkaJSProtocolError,
+  Partitioners,
+  type ICustomPartitioner,
+  type Kafka,
+  type Message,
+  type Producer,
+  type RecordMetadata,
+} from 'kafkajs';
+import type { Logger } from './logger';
+
+/** A message to be sent. */
+export interface OutgoingMessage {
+  readonly topic: string;
+  readonly key: string | Buffer | null;
+  readonly value: string | Buffer | null;
+  readonly headers?: Readonly<Record<string, string | Buffer | (string | Buffer)[]>>;
+}
+
+/** Where the brokers have put a message. */
+export interface Delivery {
+  readonly partition: number;
+  readonly offset: number;
+}
+
+/** Sends messages in the order in which they are handed over. */
+export interface KafkaSender {
+  /**
+   * Resolves once all replicas in sync have all of the messages, in this order; where each went is
+   * answered in the same order. After an error each of them may or may not be in the topic.
+   *
+   * @throws KafkaUnavailableError a later retry can help; at once while there is no connection
+   * @throws MessageTooLargeError a retry cannot help; messages before it may have been sent, none after it
+   */
+  send(messages: readonly OutgoingMessage[]): Promise<Delivery[]>;
+  /** Whether a message handed over now would be tried at once. */
+  isConnected(): boolean;
+  /** Sends what was handed over, then disconnects. */
+  stop(): Promise<void>;
+}
+
+/** The brokers cannot be reached or did not acknowledge in time. */
+export class KafkaUnavailableError extends Error {
+  override readonly name = 'KafkaUnavailableError';
+  readonly code = 'KAFKA_UNAVAILABLE';
+}
+
+/** The brokers refuse a message for its size. */
+export class MessageTooLargeError extends Error {
+  override readonly name = 'MessageTooLargeError';
+  readonly code = 'MESSAGE_TOO_LARGE';
+}
+
+/** Options of the sender. */
+export interface KafkaSenderOptions {
+  /** Most bytes of keys and values in one request; one message may exceed it alone. */
+  readonly maxRequestBytes?: number;
+  /** How often kafkajs tries a request again before it counts as failed. */
+  readonly retries?: number;
+  /** Longest wait between two attempts to connect, in ms. */
+  readonly maxReconnectDelayMs?: number;
+}
+
+/** A sender that connects at once and, whenever the connection is lost, again and again. */
+export function createKafkaSender(
+  kafka: Kafka,
+  logger: Logger,
+  options: KafkaSenderOptions = {},
+): KafkaSender {
+  return new SingleFlightSender(kafka, logger, {
+    maxRequestBytes: options.maxRequestBytes ?? 512 * 1024,
+    retries: options.retries ?? 3,
+    maxReconnectDelayMs: options.maxReconnectDelayMs ?? 2_000,
+  });
+}
+
+/** One call of `send`: its messages leave in order, possibly over several requests. */
+interface Submission {
+  readonly deliveries: Delivery[];
+  readonly size: number;
+  failed: boolean;
+  resolve(deliveries: Delivery[]): void;
+  reject(error: Error): void;
+}
+
+interface QueuedMessage {
+  readonly submission: Submission;
+  readonly topic: string;
+  readonly message: Message;
+  readonly bytes: number;
+}
+
+/** A producer and the partition that it chose for each message, which kafkajs itself does not tell. */
+interface Connection {
+  readonly producer: Producer;
+  readonly partitions: WeakMap<Message, number>;
+}
+
+class SingleFlightSender implements KafkaSender {
+  private queue: QueuedMessage[] = [];
+  private connection: Connection | undefined;
+  private stopped = false;
+  private draining: Promise<void> | undefined;
+  private connecting: Promise<void> | undefined;
+  private wakeFromBackoff: (() => void) | undefined;
+
+  constructor(
+    private readonly kafka: Kafka,
+    private readonly logger: Logger,
+    private readonly options: Required<KafkaSenderOptions>,
+  ) {
+    this.reconnect();
+  }
+
+  isConnected(): boolean {
+    return this.connection !== undefined;
+  }
+
+  send(messages: readonly OutgoingMessage[]): Promise<Delivery[]> {
+    if (messages.length === 0) return Promise.resolve([]);
+    if (this.stopped) return Promise.reject(new KafkaUnavailableError('The sender has stopped.'));
+    if (this.connection === undefined) {
+      return Promise.reject(
+        new KafkaUnavailableError('Not connected to Kafka; reconnecting. Try again later.'),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      const size = messages.length;
+      const submission: Submission = { deliveries: [], size, failed: false, resolve, reject };
+      for (const message of messages) this.queue.push(toQueued(submission, message));
+      this.draining ??= this.drain().finally(() => {
+        this.draining = undefined;
+      });
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.wakeFromBackoff?.();
+    await Promise.all([this.draining, this.connecting]);
+    await this.connection?.producer.disconnect();
+    this.connection = undefined;
+  }
+
+  private async drain(): Promise<void> {
+    // Let the callers of this moment come along in the first request.
+    await Promise.resolve();
+    while (this.connection !== undefined && this.queue.length > 0) {
+      await this.sendOne(this.connection, this.takeRequest());
+    }
+  }
+
+  private takeRequest(): QueuedMessage[] {
+    let bytes = 0;
+    let count = 0;
+    for (const queued of this.queue) {
+      if (count > 0 && bytes + queued.bytes > this.options.maxRequestBytes) break;
+      bytes += queued.bytes;
+      count += 1;
+    }
+    return this.queue.splice(0, count);
+  }
+
+  private async sendOne(connection: Connection, batch: QueuedMessage[]): Promise<void> {
+    const request = batch.filter(({ submission }) => !submission.failed);
+    if (request.length === 0) return;
+    try {
+      const records = await connection.producer.sendBatch({
+        acks: -1,
+        topicMessages: byTopic(request),
+      });
+      settle(request, locate(request, records, connection.partitions));
+    } catch (error) {
+      await this.handleFailure(connection, request, error);
+    }
+  }
+
+  private async handleFailure(
+    connection: Connection,
+    request: QueuedMessage[],
+    error: unknown,
+  ): Promise<void> {
+    if (!isTooLarge(error)) {
+      this.loseConnection(connection, request, error);
+    } else if (request.length > 1) {
+      const middle = Math.ceil(request.length / 2);
+      await this.sendOne(connection, request.slice(0, middle));
+      if (this.connection === connection) await this.sendOne(connection, request.slice(middle));
+      else rejectAll(request.slice(middle), unavailable(error));
+    } else {
+      rejectAll(request, new MessageTooLargeError('Kafka refuses the message for its size.', { cause: error }));
+    }
+  }
+
+  // What waits in the queue is refused too: were it sent by the next producer, a later event of a
+  // key could get ahead of an earlier one that has just failed.
+  private loseConnection(connection: Connection, request: QueuedMessage[], error: unknown): void {
+    this.logger.warn({ err: error, messages: request.length }, 'sending to Kafka failed; reconnecting');
+    rejectAll([...request, ...this.queue.splice(0)], unavailable(error));
+    this.connection = undefined;
+    connection.producer.disconnect().catch((disconnectError: unknown) => {
+      this.logger.debug({ err: disconnectError }, 'the failed producer did not disconnect cleanly');
+    });
+    this.reconnect();
+  }
+
+  private reconnect(): void {
+    if (this.stopped) return;
+    this.connecting = this.connectPatiently().finally(() => {
+      this.connecting = undefined;
+    });
+  }
+
+  private async connectPatiently(): Promise<void> {
+    let told = false;
+    for (let delayMs = 100; !this.stopped; delayMs = Math.min(delayMs * 2, this.options.maxReconnectDelayMs)) {
+      const connection = createConnection(this.kafka, this.options.retries);
+      try {
+        await connection.producer.connect();
+        this.connection = connection;
+        if (told) this.logger.info('connected to Kafka again');
+        return;
+      } catch (error) {
+        if (!told) this.logger.warn({ err: error }, 'Kafka is away; trying to connect again and again');
+        told = true;
+        await connection.producer.disconnect().catch((disconnectError: unknown) => {
+          this.logger.debug({ err: disconnectError }, 'the unconnected producer did not disconnect');
+        });
+        await this.backOff(delayMs);
+      }
+    }
+  }
+
+  private async backOff(delayMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, delayMs);
+      this.wakeFromBackoff = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      if (this.stopped) this.wakeFromBackoff();
+    });
+  }
+}
+
+function toQueued(
+  submission: Submission,
+  { topic, key, value, headers }: OutgoingMessage,
+): QueuedMessage {
+  const bytes = byteLength(key) + byteLength(value);
+  const message: Message = { key, value, ...(headers === undefined ? {} : { headers: { ...headers } }) };
+  return { submission, topic, message, bytes };
+}
+
+function byteLength(part: string | Buffer | null): number {
+  return part === null ? 0 : Buffer.byteLength(part);
+}
+
+function createConnection(kafka: Kafka, retries: number): Connection {
+  const partitions = new WeakMap<Message, number>();
+  const createPartitioner: ICustomPartitioner = () => {
+    const choose = Partitioners.DefaultPartitioner();
+    return (choice) => {
+      const partition = choose(choice);
+      partitions.set(choice.message, partition);
+      return partition;
+    };
+  };
+  const producer = kafka.producer({
+    idempotent: true,
+    maxInFlightRequests: 1,
+    createPartitioner,
+    allowAutoTopicCreation: false,
+    retry: { retries, initialRetryTime: 200, maxRetryTime: 2_000 },
+  });
+  return { producer, partitions };
+}
+
+function byTopic(request: readonly QueuedMessage[]): { topic: string; messages: Message[] }[] {
+  const topics = new Map<string, Message[]>();
+  for (const { topic, message } of request) {
+    const messages = topics.get(topic);
+    if (messages === undefined) topics.set(topic, [message]);
+    else messages.push(message);
+  }
+  return [...topics].map(([topic, messages]) => ({ topic, messages }));
+}
+
+// The brokers answer the first offset of each partition; within it, messages follow in their order.
+function locate(
+  request: readonly QueuedMessage[],
+  records: readonly RecordMetadata[],
+  partitions: WeakMap<Message, number>,
+): Delivery[] {
+  const next = new Map(
+    records.map(({ topicName, partition, baseOffset }) => [
+      `${topicName}/${partition}`,
+      Number(baseOffset),
+    ]),
+  );
+  return request.map(({ topic, message }) => {
+    const partition = partitions.get(message) ?? -1;
+    const offset = next.get(`${topic}/${partition}`) ?? -1;
+    next.set(`${topic}/${partition}`, offset + 1);
+    return { partition, offset };
+  });
+}
+
+function settle(request: readonly QueuedMessage[], deliveries: readonly Delivery[]): void {
+  request.forEach(({ submission }, index) => {
+    submission.deliveries.push(deliveries[index]!);
+    if (submission.deliveries.length === submission.size) submission.resolve(submission.deliveries);
+  });
+}
+
+function rejectAll(messages: readonly QueuedMessage[], error: Error): void {
+  for (const { submission } of messages) {
+    submission.failed = true;
+    submission.reject(error);
+  }
+}
+
+function unavailable(cause: unknown): KafkaUnavailableError {
+  return new KafkaUnavailableError('Kafka did not acknowledge the messages. Try again later.', {
+    cause,
+  });
+}
+
+function isTooLarge(error: unknown): boolean {
+  const cause = error instanceof KafkaJSNumberOfRetriesExceeded ? error.cause : error;
+  return (
+    cause instanceof KafkaJSProtocolError &&
+    (cause.type === 'MESSAGE_TOO_LARGE' || cause.type === 'RECORD_LIST_TOO_LARGE')
+  );
+}

@@ -1,0 +1,56 @@
+/** Kafka: the client as configured, its log lines in ours, and the topics made as they must be. */
+import { Kafka, logLevel, type ITopicConfig, type KafkaConfig, type logCreator } from 'kafkajs';
+import type { Config } from './config';
+import type { Logger } from './logger';
+
+/** Options of the client that differ by use. */
+export interface KafkaOptions {
+  /** Who connects, as the brokers log it. */
+  readonly clientId: string;
+  /** After how many ms a request without an answer counts as failed. */
+  readonly requestTimeoutMs?: number;
+}
+
+/** A Kafka client. It connects when its producer, consumer or admin does. */
+export function createKafka(config: Config, logger: Logger, options: KafkaOptions): Kafka {
+  return new Kafka({
+    clientId: options.clientId,
+    brokers: config.KAFKA_BROKERS,
+    connectionTimeout: 3_000,
+    requestTimeout: options.requestTimeoutMs ?? 10_000,
+    ssl: config.KAFKA_SSL,
+    ...saslOf(config),
+    logLevel: logLevel.WARN,
+    logCreator: logTo(logger),
+  });
+}
+
+/** Creates those of the topics that do not exist yet. */
+export async function createTopics(kafka: Kafka, topics: ITopicConfig[]): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    await admin.createTopics({ topics, waitForLeaders: true });
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+function saslOf(config: Config): Pick<KafkaConfig, 'sasl'> {
+  const { KAFKA_SASL_MECHANISM: mechanism } = config;
+  if (mechanism === undefined) return {};
+  const username = config.KAFKA_SASL_USERNAME ?? '';
+  const password = config.KAFKA_SASL_PASSWORD ?? '';
+  // kafkajs types each mechanism apart, though they look the same.
+  return { sasl: { mechanism, username, password } as KafkaConfig['sasl'] & object };
+}
+
+// kafkajs logs at ERROR what it then tries again by itself. What does not mend itself is thrown, and
+// whoever catches it knows what it means; so these lines are details, one level lower.
+function logTo(logger: Logger): logCreator {
+  return () =>
+    ({ level, namespace, log: { message, timestamp: _, ...details } }) => {
+      const target = level === logLevel.ERROR ? 'info' : 'debug';
+      logger[target]({ kafka: { namespace, ...details } }, `Kafka: ${message}`);
+    };
+}

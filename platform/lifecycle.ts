@@ -1,0 +1,81 @@
+/**
+ * The life of a process: read the configuration, start, and on SIGTERM or SIGINT stop what was
+ * started, last first, so that work under way finishes before what it needs goes away.
+ */
+import { ConfigurationError, readConfig, type Config } from './config';
+import { createLogger, type Logger } from './logger';
+
+/** What a process gets to start with. */
+export interface Process {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** Registers what to do when the process stops. The last one registered runs first. */
+  onStop(what: string, stop: () => Promise<unknown>): void;
+  /** Stops the process because it cannot go on; it ends with exit code 1. */
+  fail(error: unknown): void;
+}
+
+// A process that hangs while stopping is of no use to anybody; what it did not finish is durable.
+const stopTimeoutMs = 30_000;
+
+/**
+ * Runs `start` as the process `name`. A wrong configuration ends it with one readable message;
+ * anything that fails while it starts ends it with exit code 1, after stopping what had started.
+ */
+export async function runProcess(
+  name: string,
+  start: (process: Process) => Promise<void>,
+): Promise<void> {
+  const config = readConfigOrExit();
+  const logger = createLogger(name, config.LOG_LEVEL);
+  const stops: { what: string; stop: () => Promise<unknown> }[] = [];
+  let stopping = false;
+
+  const stopAll = async (exitCode: number): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    process.exitCode = exitCode;
+    const timer = setTimeout(() => {
+      logger.error({ timeoutMs: stopTimeoutMs }, 'did not stop in time; ending now');
+      process.exit(1);
+    }, stopTimeoutMs);
+    for (const { what, stop } of stops.toReversed()) await stopOne(logger, what, stop);
+    clearTimeout(timer);
+    logger.info('stopped');
+    process.exit();
+  };
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      logger.info({ signal }, 'stopping');
+      void stopAll(0);
+    });
+  }
+  const fail = (error: unknown): void => {
+    logger.fatal({ err: error }, 'cannot go on');
+    void stopAll(1);
+  };
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  await start({ config, logger, onStop: (what, stop) => stops.push({ what, stop }), fail }).catch(fail);
+}
+
+function readConfigOrExit(): Config {
+  try {
+    return readConfig();
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
+}
+
+async function stopOne(logger: Logger, what: string, stop: () => Promise<unknown>): Promise<void> {
+  try {
+    await stop();
+    logger.debug({ what }, 'stopped a part');
+  } catch (error) {
+    process.exitCode = 1;
+    logger.error({ err: error, what }, 'a part did not stop cleanly');
+  }
+}

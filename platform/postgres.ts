@@ -1,0 +1,97 @@
+/** PostgreSQL: pools, transactions, and which of its errors a retry can help. */
+import { DatabaseError, Pool, types, type PoolClient } from 'pg';
+import type { Logger } from './logger';
+
+/** Whatever runs a statement: a pool or one connection of it. */
+export type Queryable = Pick<PoolClient, 'query'>;
+
+/** Options of a pool. */
+export interface PoolOptions {
+  /** Who connects, as `pg_stat_activity` shows it. */
+  readonly applicationName: string;
+  /** Most connections at once. */
+  readonly maxConnections?: number;
+  /**
+   * After how many ms PostgreSQL ends a transaction whose owner has gone silent, so that a frozen
+   * process does not hold its locks for ever.
+   */
+  readonly idleInTransactionTimeoutMs?: number;
+  /** After how many ms PostgreSQL gives a statement up. */
+  readonly statementTimeoutMs?: number;
+}
+
+/** A pool of connections. A connection that breaks while idle is logged and replaced. */
+export function createPool(connectionString: string, logger: Logger, options: PoolOptions): Pool {
+  const pool = new Pool({
+    connectionString,
+    application_name: options.applicationName,
+    max: options.maxConnections ?? 10,
+    connectionTimeoutMillis: 5_000,
+    idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? 15_000,
+    statement_timeout: options.statementTimeoutMs ?? 30_000,
+    keepAlive: true,
+    types: { getTypeParser: typeParser },
+  });
+  pool.on('error', (error) => {
+    logger.warn({ err: error }, 'an idle PostgreSQL connection broke; it will be replaced');
+  });
+  return pool;
+}
+
+/**
+ * Runs `work` in one transaction: committed when it returns, rolled back when it throws.
+ * A connection that broke is not given back to the pool.
+ */
+export async function inTransaction<T>(
+  pool: Pool,
+  work: (connection: PoolClient) => Promise<T>,
+): Promise<T> {
+  const connection = await pool.connect();
+  // A connection that breaks while it is ours tells of it twice: by the failing statement, and by
+  // this event, which would end the process if nobody listened.
+  let broken: Error | undefined;
+  const onError = (error: Error): void => {
+    broken = error;
+  };
+  connection.on('error', onError);
+  try {
+    await connection.query('BEGIN');
+    const result = await work(connection);
+    await connection.query('COMMIT');
+    return result;
+  } catch (error) {
+    await connection.query('ROLLBACK').catch((rollbackError: unknown) => {
+      broken ??= rollbackError instanceof Error ? rollbackError : new Error(String(rollbackError));
+    });
+    throw error;
+  } finally {
+    connection.off('error', onError);
+    connection.release(broken);
+  }
+}
+
+/**
+ * Whether an error says that these data can never be stored (SQLSTATE classes 22, data exception;
+ * 23, integrity constraint; 54, program limit). Everything else may pass with time.
+ * https://www.postgresql.org/docs/18/errcodes-appendix.html
+ */
+export function isDataError(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && /^(22|23|54)/.test(error.code ?? '');
+}
+
+// Counts and versions are kept as bigint or numeric. All of ours fit a double exactly; one that
+// does not is an error here instead of a wrong digit somewhere else.
+function exactNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value)) return value;
+  throw new RangeError(`PostgreSQL returned ${text}, which JavaScript cannot hold exactly.`);
+}
+
+const parsers = new Map<number, (text: string) => unknown>([
+  [types.builtins.INT8, exactNumber],
+  [types.builtins.NUMERIC, exactNumber],
+]);
+
+const typeParser: typeof types.getTypeParser = ((id: number, format: 'text' | 'binary') =>
+  (format === 'binary' ? undefined : parsers.get(id)) ??
+  types.getTypeParser(id, format as 'text')) as typeof types.getTypeParser;

@@ -1,0 +1,39 @@
+/** Temporal: how to reach it, and the client. What only workers need is in temporal-worker.ts. */
+import { readFileSync } from 'node:fs';
+import { Client, Connection, type TLSConfig } from '@temporalio/client';
+import type { Config } from './config';
+
+/** A client that connects on its first call and again after each loss. */
+export function createTemporalClient(config: Config): Client {
+  const connection = Connection.lazy(temporalConnectionOptions(config));
+  return new Client({ connection, namespace: config.TEMPORAL_NAMESPACE });
+}
+
+/** How to reach Temporal; the same for clients and workers. */
+export interface TemporalConnectionOptions {
+  readonly address: string;
+  readonly tls: TLSConfig | boolean;
+  readonly apiKey?: string;
+}
+
+/** How to reach Temporal, as configured. @throws when a certificate's file cannot be read */
+export function temporalConnectionOptions(config: Config): TemporalConnectionOptions {
+  const { TEMPORAL_ADDRESS: address, TEMPORAL_API_KEY: apiKey } = config;
+  return { address, tls: tlsOf(config), ...(apiKey === undefined ? {} : { apiKey }) };
+}
+
+function tlsOf(config: Config): TLSConfig | boolean {
+  if (!config.TEMPORAL_TLS_ENABLED) return config.TEMPORAL_API_KEY !== undefined;
+  const { TEMPORAL_TLS_CERT_FILE: certificate, TEMPORAL_TLS_KEY_FILE: key } = config;
+  return {
+    ...(config.TEMPORAL_TLS_SERVER_NAME === undefined
+      ? {}
+      : { serverNameOverride: config.TEMPORAL_TLS_SERVER_NAME }),
+    ...(config.TEMPORAL_TLS_CA_FILE === undefined
+      ? {}
+      : { serverRootCACertificate: readFileSync(config.TEMPORAL_TLS_CA_FILE) }),
+    ...(certificate === undefined || key === undefined
+      ? {}
+      : { clientCertPair: { crt: readFileSync(certificate), key: readFileSync(key) } }),
+  };
+}

@@ -1,0 +1,36 @@
+/** The worker of the collector's side: `npm run worker:collector`. Wiring, nothing else. */
+import { createAuditLogActivities } from '../activities/audit-log';
+import { createCacheActivities } from '../activities/cache';
+import { createDeadLetterActivities } from '../activities/dead-letters';
+import { createMetricsActivities } from '../activities/metrics';
+import { createKafka } from '../platform/kafka';
+import { createKafkaSender } from '../platform/kafka-sender';
+import { runProcess } from '../platform/lifecycle';
+import { createPool } from '../platform/postgres';
+import { createProductCache } from '../platform/product-cache';
+import { createRedis } from '../platform/redis';
+import { taskQueues } from '../workflows/names';
+import { startWorker } from './start-worker';
+
+void runProcess('worker:collector', async (process) => {
+  const { config, logger, onStop } = process;
+  const pool = createPool(config.DATABASE_URL, logger, {
+    applicationName: 'worker-collector',
+    maxConnections: 16,
+  });
+  onStop('the database pool', () => pool.end());
+  const redis = createRedis(config.REDIS_URL, logger);
+  onStop('the connection to Redis', () => redis.quit());
+  const kafka = createKafka(config, logger, { clientId: 'worker-collector' });
+  const sender = createKafkaSender(kafka, logger);
+  onStop('the Kafka sender', () => sender.stop());
+  await startWorker(process, {
+    taskQueue: taskQueues.collector,
+    activities: {
+      ...createAuditLogActivities({ pool }),
+      ...createMetricsActivities({ pool }),
+      ...createCacheActivities({ cache: createProductCache(redis) }),
+      ...createDeadLetterActivities({ pool, sender }),
+    },
+  });
+});

@@ -1,0 +1,40 @@
+/** The worker of the shop's side: `npm run worker:commerce`. Wiring, nothing else. */
+import { createProductActivities } from '../activities/products';
+import { createPublishActivities } from '../activities/publish';
+import { createStockActivities } from '../activities/stock';
+import { createKafka } from '../platform/kafka';
+import { createKafkaSender } from '../platform/kafka-sender';
+import { runProcess } from '../platform/lifecycle';
+import { createPool } from '../platform/postgres';
+import { taskQueues } from '../workflows/names';
+import { startWorker } from './start-worker';
+
+void runProcess('worker:commerce', async (process) => {
+  const { config, logger, onStop } = process;
+  const pool = createPool(config.DATABASE_URL, logger, {
+    applicationName: 'worker-commerce',
+    maxConnections: 16,
+  });
+  onStop('the database pool', () => pool.end());
+  const relayPool = createPool(config.DATABASE_URL, logger, {
+    applicationName: 'worker-commerce-relay',
+    maxConnections: 16,
+    // Longer than the sender takes to give a request up; a relay silent for longer is frozen.
+    idleInTransactionTimeoutMs: 20_000,
+  });
+  onStop('the relay pool', () => relayPool.end());
+  const kafka = createKafka(config, logger, {
+    clientId: 'worker-commerce',
+    requestTimeoutMs: 5_000,
+  });
+  const sender = createKafkaSender(kafka, logger, { retries: 2 });
+  onStop('the Kafka sender', () => sender.stop());
+  await startWorker(process, {
+    taskQueue: taskQueues.commerce,
+    activities: {
+      ...createProductActivities({ pool }),
+      ...createStockActivities({ pool }),
+      ...createPublishActivities({ relayPool, sender }),
+    },
+  });
+});

@@ -1,0 +1,41 @@
+/**
+ * The workflows' code, bundled for Temporal's sandbox. Bundling takes seconds of CPU, so a bundle is
+ * kept, named after a hash of the sources: it is made again when, and only when, they have changed.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
+import { version } from '@temporalio/worker/package.json';
+
+const root = path.join(__dirname, '..');
+
+/** The path of the bundle of the workflows as they are now, made if it is not there. */
+export async function findWorkflowBundle(): Promise<string> {
+  const folder = path.join(root, '.workflow-bundle');
+  const file = path.join(folder, `${await hashSources()}.js`);
+  if (existsSync(file)) return file;
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: path.join(root, 'workflows'),
+    logger: new DefaultLogger('WARN'),
+  });
+  await mkdir(folder, { recursive: true });
+  // Several workers may start at once: each writes a file of its own, and the last rename wins.
+  const temporary = `${file}.${process.pid}`;
+  await writeFile(temporary, code);
+  await rename(temporary, file);
+  return file;
+}
+
+// The folders whose code can end up in the bundle, and the version of what bundles and runs it.
+async function hashSources(): Promise<string> {
+  const hash = createHash('sha256').update(process.version);
+  hash.update(version);
+  for (const folder of ['events', 'workflows']) {
+    for (const name of (await readdir(path.join(root, folder))).sort()) {
+      hash.update(`${folder}/${name}\n`).update(await readFile(path.join(root, folder, name)));
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
+}

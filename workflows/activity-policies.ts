@@ -1,0 +1,70 @@
+/**
+ * How workflows call activities. One policy for each reason to wait, and one way to try an activity
+ * cheaply first.
+ */
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  isCancellation,
+  proxyActivities,
+  proxyLocalActivities,
+  type ActivityOptions,
+  type LocalActivityOptions,
+} from '@temporalio/workflow';
+
+/** Inside the workflow's own task: a few tries within seconds. */
+export const withinSeconds: LocalActivityOptions = {
+  startToCloseTimeout: '3 seconds',
+  scheduleToCloseTimeout: '4 seconds',
+  retry: { initialInterval: '50 milliseconds', backoffCoefficient: 3, maximumInterval: '1 second' },
+};
+
+/** For work on PostgreSQL or Redis that must happen: retried without end, each try shown in the Web UI. */
+export const untilItSucceeds: ActivityOptions = {
+  startToCloseTimeout: '15 seconds',
+  retry: { initialInterval: '500 milliseconds', backoffCoefficient: 2, maximumInterval: '10 seconds' },
+};
+
+/**
+ * For what the brokers must acknowledge: retried without end. One try outlasts the sender's own
+ * retries, so that an answer on its way is not given up.
+ */
+export const untilAcknowledged: ActivityOptions = {
+  startToCloseTimeout: '45 seconds',
+  retry: { initialInterval: '200 milliseconds', backoffCoefficient: 2, maximumInterval: '5 seconds' },
+};
+
+/**
+ * Activities that are tried inside the workflow's own task first, which costs Temporal a fraction,
+ * and as ordinary activities with endless retries when that has not worked within seconds.
+ *
+ * @throws ActivityFailure only for what can never succeed, or when cancelled
+ */
+export function localFirst<Activities extends object>(
+  local: LocalActivityOptions = withinSeconds,
+  ordinary: ActivityOptions = untilItSucceeds,
+): Activities {
+  const cheap = proxyLocalActivities(local);
+  const patient = proxyActivities(ordinary);
+  const call =
+    (name: string) =>
+    async (...input: unknown[]): Promise<unknown> => {
+      try {
+        return await cheap[name]!(...input);
+      } catch (error) {
+        if (isFinal(error)) throw error;
+        return patient[name]!(...input);
+      }
+    };
+  return new Proxy({}, { get: (_, name) => call(String(name)) }) as Activities;
+}
+
+/** Whether an activity failed in a way that no retry can mend. */
+export function isFinal(error: unknown): boolean {
+  if (isCancellation(error)) return true;
+  return (
+    error instanceof ActivityFailure &&
+    error.cause instanceof ApplicationFailure &&
+    error.cause.nonRetryable === true
+  );
+}

@@ -1,0 +1,41 @@
+/**
+ * What starts a workflow needs to know of it, and nothing else: task queues, types, IDs, search
+ * attributes and messages. Importing this file brings no workflow code along.
+ */
+import { defineSearchAttributeKey } from '@temporalio/common';
+import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
+import type { Coordinates } from '../events/received';
+
+/** The task queues: the shop's side and the collector's. */
+export const taskQueues = { commerce: 'commerce', collector: 'collector' } as const;
+
+/** The types of the workflows. */
+export const workflowTypes = {
+  registerProduct: 'registerProduct',
+  adjustStock: 'adjustStock',
+  handleEvent: 'handleEvent',
+  parkDeadLetter: 'parkDeadLetter',
+} as const;
+
+/** The ID of each workflow, from what it is about: the same work never runs twice at once. */
+export const workflowIds = {
+  registerProduct: (productId: string) => workflowIdPrefixes.registerProduct + productId,
+  adjustStock: (adjustmentId: string) => workflowIdPrefixes.adjustStock + adjustmentId,
+  /** An event's workflow bears the event's ID, nothing before or after it. */
+  handleEvent: (eventId: string) => eventId,
+  parkDeadLetter: ({ topic, partition, offset }: Coordinates) =>
+    `${workflowIdPrefixes.parkDeadLetter}${topic}-${partition}-${offset}`,
+} as const;
+
+/** Search attributes, to be registered with the namespace as keywords. */
+export const searchAttributes = {
+  eventType: defineSearchAttributeKey('EventType', 'KEYWORD'),
+  aggregateId: defineSearchAttributeKey('AggregateId', 'KEYWORD'),
+  orderStatus: defineSearchAttributeKey('OrderStatus', 'KEYWORD'),
+} as const;
+
+/**
+ * The update that answers a command's outcome as soon as it is decided, while its events are still
+ * being published. Sent together with the start of the command's workflow.
+ */
+export const decisionUpdate = 'decision';
