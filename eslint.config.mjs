@@ -1,0 +1,217 @@
+/**
+ * The rules of the code: what TypeScript's checker can prove about promises and types, which room of
+ * the house may import from which, and what keeps `workflows/` deterministic.
+ *
+ * `test/lint/architecture.test.ts` proves that each of the arrows between rooms is held.
+ */
+import eslint from '@eslint/js';
+import boundaries from 'eslint-plugin-boundaries';
+import { defineConfig, globalIgnores } from 'eslint/config';
+import typescript from 'typescript-eslint';
+
+/** Which rooms a room may import from. Every room may import from itself. */
+const arrows = {
+  events: [],
+  platform: [],
+  workflows: ['events'],
+  activities: ['events', 'platform'],
+  workers: ['events', 'platform', 'workflows', 'activities'],
+  bridge: ['events', 'platform'],
+  api: ['events', 'platform'],
+  ops: ['events', 'platform', 'activities'],
+  cluster: ['events', 'platform'],
+  migrations: ['events', 'platform'],
+};
+const rooms = Object.keys(arrows);
+
+/** These start workflows, so they know the workflows' names, and nothing else of them. */
+const roomsThatStartWorkflows = ['bridge', 'api', 'ops'];
+
+/** These may look into every room, and no room looks into them. */
+const outsideRooms = ['test', 'bench'];
+
+const housePolicies = [
+  ...rooms.map((room) => ({
+    from: { element: { type: room } },
+    allow: { to: { element: { types: { anyOf: [room, ...arrows[room]] } } } },
+  })),
+  {
+    from: { element: { types: { anyOf: roomsThatStartWorkflows } } },
+    allow: { to: { file: { categories: 'workflow-names' } } },
+  },
+  {
+    from: { element: { type: 'workflows' } },
+    allow: { to: { element: { type: 'activities' } }, dependency: { kind: 'type' } },
+  },
+  ...outsideRooms.map((room) => ({
+    from: { element: { type: room } },
+    allow: { to: { element: { types: { anyOf: [room, ...rooms] } } } },
+  })),
+];
+
+const house = {
+  files: ['**/*.ts'],
+  plugins: { boundaries },
+  settings: {
+    'boundaries/elements': [...rooms, ...outsideRooms].map((room) => ({
+      type: room,
+      pattern: room,
+      partialMatch: false,
+    })),
+    'boundaries/files': [{ category: 'workflow-names', pattern: 'workflows/names.ts' }],
+    'boundaries/dependency-nodes': ['import', 'export', 'require', 'dynamic-import'],
+    'boundaries/additional-dependency-nodes': [
+      { selector: 'TSImportType > Literal', kind: 'type', name: 'import-type' },
+    ],
+    'boundaries/legacy-templates': false,
+    'import/resolver': { node: { extensions: ['.ts', '.js', '.json'] } },
+  },
+  rules: {
+    'boundaries/dependencies': [
+      'error',
+      {
+        default: 'disallow',
+        policies: housePolicies,
+        message:
+          '{{ from.element.type }}/ may not import this from {{ to.element.type }}/: ' +
+          'the arrows between rooms stand in eslint.config.mjs.',
+      },
+    ],
+    'boundaries/no-unknown-dependencies': 'error',
+    'boundaries/no-unknown-files': 'error',
+  },
+};
+
+/** Whatever is no path and does not end one of these names. Node.js' own modules are among them. */
+const allBut = (packages) => `^(?!\\.{1,2}/|(?:${packages.join('|')})$)`;
+
+const pureRooms = [
+  {
+    files: ['events/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: allBut(['zod', 'uuid']),
+              message: 'events/ does no I/O, since workflows run it: it imports zod and uuid only.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
+    files: ['workflows/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: allBut(['@temporalio/workflow', '@temporalio/common']),
+              message:
+                'workflows/ is deterministic: it imports @temporalio/workflow and ' +
+                '@temporalio/common only. What has a side effect belongs to activities/.',
+            },
+          ],
+        },
+      ],
+      'no-restricted-syntax': [
+        'error',
+        { selector: 'ImportExpression', message: 'A workflow is one bundle: import at the top.' },
+      ],
+      // Math.random, Date and setTimeout are missing here: Temporal makes them deterministic.
+      'no-restricted-globals': [
+        'error',
+        ...['process', 'require', 'global', 'Buffer', 'fetch', 'WebSocket', 'XMLHttpRequest'],
+        ...['crypto', 'performance', 'setImmediate', 'queueMicrotask', 'FinalizationRegistry'],
+        ...['WeakRef', '__dirname', '__filename'],
+      ],
+    },
+  },
+];
+
+const typedCode = {
+  files: ['**/*.ts'],
+  extends: [typescript.configs.recommendedTypeChecked],
+  languageOptions: {
+    parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+  },
+  rules: {
+    '@typescript-eslint/consistent-type-imports': [
+      'error',
+      { fixStyle: 'inline-type-imports', disallowTypeAnnotations: false },
+    ],
+    '@typescript-eslint/no-explicit-any': 'error',
+    '@typescript-eslint/no-floating-promises': 'error',
+    '@typescript-eslint/no-misused-promises': 'error',
+    '@typescript-eslint/no-unused-vars': [
+      'error',
+      { argsIgnorePattern: '^_', varsIgnorePattern: '^_' },
+    ],
+    '@typescript-eslint/only-throw-error': 'error',
+    '@typescript-eslint/prefer-promise-reject-errors': 'error',
+    // A function may be asynchronous since its interface is.
+    '@typescript-eslint/require-await': 'off',
+    '@typescript-eslint/restrict-template-expressions': [
+      'error',
+      { allowNumber: true, allow: ['Error', 'URL', 'URLSearchParams'] },
+    ],
+    '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
+    // Dependencies are records of functions, handed over and taken apart.
+    '@typescript-eslint/unbound-method': 'off',
+    '@typescript-eslint/switch-exhaustiveness-check': [
+      'error',
+      { considerDefaultExhaustiveForUnions: true },
+    ],
+    eqeqeq: 'error',
+    'no-console': 'off',
+  },
+};
+
+/** Answers over HTTP and rows of SQL are untyped; a test that reads them wrongly fails anyway. */
+const testCode = {
+  files: ['test/**/*.ts', 'bench/**/*.ts'],
+  rules: {
+    '@typescript-eslint/no-unsafe-argument': 'off',
+    '@typescript-eslint/no-unsafe-assignment': 'off',
+    '@typescript-eslint/no-unsafe-call': 'off',
+    '@typescript-eslint/no-unsafe-member-access': 'off',
+    '@typescript-eslint/no-unsafe-return': 'off',
+  },
+};
+
+const scripts = {
+  files: ['**/*.js', '**/*.mjs'],
+  languageOptions: {
+    globals: Object.fromEntries(
+      ['process', 'console', 'module', 'require', 'URL'].map((name) => [name, 'readonly']),
+    ),
+  },
+};
+
+/** Scripts that run in a browser. */
+const pages = {
+  files: ['api/dashboard/**/*.js'],
+  languageOptions: {
+    globals: Object.fromEntries(
+      ['document', 'window', 'fetch', 'EventSource', 'URL', 'URLSearchParams', 'location']
+        .concat(['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'localStorage'])
+        .map((name) => [name, 'readonly']),
+    ),
+  },
+};
+
+export default defineConfig(
+  globalIgnores(['dist/', '.cluster/', '.workflow-bundle/', 'coverage/', '**/node_modules/']),
+  { linterOptions: { reportUnusedDisableDirectives: 'error' } },
+  eslint.configs.recommended,
+  typedCode,
+  testCode,
+  house,
+  ...pureRooms,
+  scripts,
+  pages,
+);

@@ -1,0 +1,262 @@
+/** The arrows between the rooms, and determinism in `workflows/`, are held by ESLint. */
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+
+interface Snippet {
+  readonly file: string;
+  readonly source: string;
+}
+
+interface Message {
+  /** Null for a source that can't be parsed. */
+  readonly rule: string | null;
+  readonly message: string;
+}
+
+/** The table of design: which room may import from which others. */
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  events: [],
+  platform: [],
+  workflows: ['events'],
+  activities: ['events', 'platform'],
+  workers: ['events', 'platform', 'workflows', 'activities'],
+  bridge: ['events', 'platform'],
+  api: ['events', 'platform'],
+  ops: ['events', 'platform', 'activities'],
+  cluster: ['events', 'platform'],
+  migrations: ['events', 'platform'],
+  test: ['events', 'platform', 'workflows', 'activities', 'workers', 'bridge', 'api', 'ops'].concat(
+    ['cluster', 'migrations'],
+  ),
+  bench: [
+    'events',
+    'platform',
+    'workflows',
+    'activities',
+    'workers',
+    'bridge',
+    'api',
+    'ops',
+  ].concat(['cluster', 'migrations']),
+};
+const rooms = Object.keys(allowed);
+
+const bannedFromWorkflows = ['node:fs', 'fs', 'node:fs/promises', 'node:crypto', 'process']
+  .concat(['pg', 'ioredis', 'kafkajs', 'fastify', 'pino', 'uuid'])
+  .concat(['@temporalio/client', '@temporalio/worker', '@temporalio/activity']);
+
+/** A house of its own on disk, so that the test does not depend on which files the rooms hold. */
+let house: string;
+/** ESLint, started once since its start takes longer than its work. */
+let linter: ChildProcessByStdio<Writable, Readable, null>;
+let answers: Interface;
+let linterFailed: Promise<never>;
+
+beforeAll(() => {
+  house = realpathSync(mkdtempSync(path.join(tmpdir(), 'house-')));
+  for (const file of rooms.flatMap((room) => [`${room}/index.ts`, `${room}/deep/inner.ts`])) {
+    write(file);
+  }
+  write('workflows/names.ts');
+  write('garage/index.ts');
+  linter = spawn(process.execPath, [path.join(__dirname, 'lint-snippets.mjs')], {
+    cwd: house,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  answers = createInterface({ input: linter.stdout });
+  linterFailed = once(linter, 'exit').then(() => {
+    throw new Error('ESLint ended; what it printed on standard error says why.');
+  });
+});
+
+afterAll(async () => {
+  linter.stdin.end();
+  // Its end is a failure only while an answer is awaited.
+  await linterFailed.catch(() => undefined);
+  rmSync(house, { recursive: true, force: true });
+});
+
+function write(file: string): void {
+  mkdirSync(path.join(house, path.dirname(file)), { recursive: true });
+  writeFileSync(path.join(house, file), 'export const value = 1;\n');
+}
+
+async function lint(snippets: readonly Snippet[]): Promise<Message[][]> {
+  const answered = once(answers, 'line') as Promise<[string]>;
+  linter.stdin.write(`${JSON.stringify(snippets)}\n`);
+  const [line] = await Promise.race([answered, linterFailed]);
+  return JSON.parse(line) as Message[][];
+}
+
+/** The pieces that `rule` reports, and that are otherwise well formed. */
+async function reportedBy(rule: string, snippets: readonly Snippet[]): Promise<string[]> {
+  const messages = await lint(snippets);
+  expect(messages.flat().filter((message) => message.rule === null)).toEqual([]);
+  return snippets
+    .filter((_, index) => messages[index]?.some((message) => message.rule === rule))
+    .map(({ file, source }) => `${file}: ${source}`);
+}
+
+function texts(snippets: readonly Snippet[]): string[] {
+  return snippets.map(({ file, source }) => `${file}: ${source}`);
+}
+
+function importing(from: string, target: string): Snippet {
+  return { file: `${from}/file.ts`, source: `import { value } from '${target}'; void value;` };
+}
+
+const otherRooms = (room: string) => rooms.filter((other) => other !== room);
+
+describe('the arrows between rooms', () => {
+  it('reports every import that goes against an arrow, and none that follows one', async () => {
+    const arrows = rooms.flatMap((from) => otherRooms(from).map((to) => ({ from, to })));
+    const forbidden = arrows.filter(({ from, to }) => allowed[from]?.includes(to) !== true);
+
+    const snippet = ({ from, to }: { from: string; to: string }) => importing(from, `../${to}`);
+    expect(forbidden.length).toBeGreaterThan(60);
+    expect(await reportedBy('boundaries/dependencies', arrows.map(snippet))).toEqual(
+      texts(forbidden.map(snippet)),
+    );
+  });
+
+  it('says which room may not import from which', async () => {
+    const [messages = []] = await lint([importing('events', '../platform')]);
+
+    expect(messages.map(({ message }) => message)).toContainEqual(
+      expect.stringContaining('events/ may not import this from platform/'),
+    );
+  });
+
+  it('lets a room import from itself, at any depth', async () => {
+    const snippets = rooms.flatMap((room) => [
+      importing(room, './index'),
+      importing(room, './deep/inner'),
+      { file: `${room}/deep/file.ts`, source: `import { value } from '../index'; void value;` },
+    ]);
+
+    expect(await reportedBy('boundaries/dependencies', snippets)).toEqual([]);
+  });
+
+  it('holds deep inside a room too', async () => {
+    const snippets = [
+      { file: 'api/deep/file.ts', source: `import { value } from '../../activities/deep/inner';` },
+      { file: 'bridge/deep/file.ts', source: `import { value } from '../../api/deep/inner';` },
+    ];
+
+    expect(await reportedBy('boundaries/dependencies', snippets)).toEqual(texts(snippets));
+  });
+
+  it('lets those who start workflows know their names, and nobody else', async () => {
+    const snippets = rooms
+      .filter((room) => room !== 'workflows')
+      .map((room) => importing(room, '../workflows/names'));
+    const strangers = ['events', 'platform', 'activities', 'cluster', 'migrations'];
+
+    expect(await reportedBy('boundaries/dependencies', snippets)).toEqual(
+      texts(strangers.map((room) => importing(room, '../workflows/names'))),
+    );
+  });
+
+  it('lets workflows know the types of activities, and not their code', async () => {
+    const file = 'workflows/file.ts';
+    const types = { file, source: `import type { value } from '../activities/index';` };
+    const code = [
+      `import { value } from '../activities/index'; void value;`,
+      `import { type value } from '../activities/index';`,
+      `export { value } from '../activities/index';`,
+      `export * from '../activities/index';`,
+    ].map((source) => ({ file, source }));
+
+    expect(await reportedBy('boundaries/dependencies', [types, ...code])).toEqual(texts(code));
+  });
+
+  it.each([
+    ['re-exported', `export { value } from '../api/index';`],
+    ['re-exported whole', `export * from '../api/index';`],
+    ['imported while running', `void import('../api/index');`],
+    ['required', `const api = require('../api/index'); void api;`],
+    ['imported as a type', `import type { value } from '../api/index';`],
+    ['named in a type', `export type Value = import('../api/index').value;`],
+  ])('reports what is %s against an arrow', async (_how, source) => {
+    const snippets = [{ file: 'platform/file.ts', source }];
+
+    expect(await reportedBy('boundaries/dependencies', snippets)).toEqual(texts(snippets));
+  });
+
+  it('reports code that is in no room', async () => {
+    const snippets = [{ file: 'garage/file.ts', source: 'export const value = 1;' }];
+
+    expect(await reportedBy('boundaries/no-unknown-files', snippets)).toEqual(texts(snippets));
+  });
+
+  it('reports an import from what is no room', async () => {
+    const snippets = ['api', 'events', 'workflows'].map((room) => importing(room, '../garage'));
+
+    expect(await reportedBy('boundaries/no-unknown-dependencies', snippets)).toEqual(
+      texts(snippets),
+    );
+  });
+});
+
+describe('determinism', () => {
+  it('keeps every module with side effects out of workflows', async () => {
+    const snippets = bannedFromWorkflows.flatMap((name) => [
+      importing('workflows', name),
+      { file: 'workflows/deep/file.ts', source: `export { value } from '${name}';` },
+    ]);
+
+    expect(await reportedBy('no-restricted-imports', snippets)).toEqual(texts(snippets));
+  });
+
+  it('keeps them out of events, which workflows run', async () => {
+    const snippets = bannedFromWorkflows
+      .filter((name) => name !== 'uuid')
+      .map((name) => importing('events', name));
+
+    expect(await reportedBy('no-restricted-imports', snippets)).toEqual(texts(snippets));
+  });
+
+  it('lets workflows import what is deterministic', async () => {
+    const snippets = ['@temporalio/workflow', '@temporalio/common', './names', '../events'].map(
+      (target) => importing('workflows', target),
+    );
+
+    expect((await lint(snippets)).flat()).toEqual([]);
+  });
+
+  it('lets the other rooms import modules with side effects', async () => {
+    const snippets = ['platform', 'activities', 'api', 'bridge', 'workers', 'cluster'].flatMap(
+      (room) => ['node:fs', 'pg', 'kafkajs'].map((name) => importing(room, name)),
+    );
+
+    expect((await lint(snippets)).flat()).toEqual([]);
+  });
+
+  it.each([
+    'process.env',
+    'process.hrtime()',
+    `fetch('http://127.0.0.1')`,
+    'crypto.randomUUID()',
+    'performance.now()',
+    `Buffer.from('')`,
+    '__dirname',
+  ])('keeps %s out of workflows', async (expression) => {
+    const snippets = [{ file: 'workflows/file.ts', source: `void ${expression};` }];
+
+    expect(await reportedBy('no-restricted-globals', snippets)).toEqual(texts(snippets));
+  });
+
+  it.each(['Math.random()', 'Date.now()', 'setTimeout(() => {}, 1)'])(
+    'lets workflows use %s, which Temporal makes deterministic',
+    async (expression) => {
+      expect(
+        (await lint([{ file: 'workflows/file.ts', source: `void ${expression};` }])).flat(),
+      ).toEqual([]);
+    },
+  );
+});
