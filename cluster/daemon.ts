@@ -1,0 +1,183 @@
+/** Servers that live on when the command that started them ends, and are found again by a PID file. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ClusterError } from './errors';
+import { processIdentity } from './process-identity';
+
+/** What to run as a server. */
+export interface Launch {
+  readonly program: string;
+  readonly parameters: readonly string[];
+  readonly cwd?: string;
+  /** Added to this process's environment. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Run as this user instead of the present one. */
+  readonly user?: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+/** Where a server's PID and output are kept. */
+export interface DaemonFiles {
+  readonly pidFile: string;
+  readonly logFile: string;
+}
+
+/** A server that lives. */
+export interface Daemon {
+  readonly pid: number;
+  /** The ports that it was started with, by name. */
+  readonly ports: Readonly<Record<string, number>>;
+}
+
+/** Starts a server that outlives this process and notes it in the PID file. */
+export async function startDaemon(
+  launch: Launch,
+  files: DaemonFiles,
+  ports: Readonly<Record<string, number>>,
+): Promise<Daemon> {
+  await keepLogSmall(files.logFile);
+  const log = await open(files.logFile, 'a');
+  try {
+    const child = spawn(launch.program, launch.parameters, {
+      cwd: launch.cwd,
+      env: { ...process.env, ...launch.environment },
+      ...launch.user,
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+    });
+    await once(child, 'spawn');
+    child.unref();
+    const pid = child.pid as number;
+    await writePidFile(files.pidFile, { pid, ports, identity: await processIdentity(pid) });
+    return { pid, ports };
+  } finally {
+    await log.close();
+  }
+}
+
+/** The server that the PID file tells of; undefined when it ended, or its ID is another process's by now. */
+export async function findDaemon(pidFile: string): Promise<Daemon | undefined> {
+  const record = await readPidFile(pidFile);
+  if (record?.identity === undefined) return undefined;
+  return (await processIdentity(record.pid)) === record.identity ? record : undefined;
+}
+
+/**
+ * Ends the server: `signal` first, then, when it still lives after `patience` ms, SIGKILL.
+ *
+ * @returns whether one was running.
+ * @throws ClusterError when it outlives even that.
+ */
+export async function stopDaemon(
+  pidFile: string,
+  signal: NodeJS.Signals,
+  patience: number,
+): Promise<boolean> {
+  const daemon = await findDaemon(pidFile);
+  if (daemon !== undefined) {
+    send(daemon.pid, signal);
+    // A server that somebody froze cannot act on a signal.
+    send(daemon.pid, 'SIGCONT');
+    if (!(await hasEnded(pidFile, patience))) {
+      send(daemon.pid, 'SIGKILL');
+      if (!(await hasEnded(pidFile, KILL_PATIENCE_MS))) throw unstoppable(daemon.pid, pidFile);
+    }
+  }
+  await rm(pidFile, { force: true });
+  return daemon !== undefined;
+}
+
+/**
+ * Whether the server that the PID file tells of has ended although nobody stopped it: `stopDaemon`
+ * removes the file, a crash leaves it.
+ */
+export async function hasEndedUnasked(pidFile: string): Promise<boolean> {
+  const record = await readPidFile(pidFile);
+  return record !== undefined && (await findDaemon(pidFile)) === undefined;
+}
+
+/** Does `work`; when that fails, the PID file is again what it was before. */
+export async function keepPidFile(pidFile: string, work: () => Promise<void>): Promise<void> {
+  const record = await readPidFile(pidFile);
+  try {
+    await work();
+  } catch (error) {
+    if (record !== undefined) await writePidFile(pidFile, record);
+    throw error;
+  }
+}
+
+/** Notes a process that runs already, so that `findDaemon` and `stopDaemon` know it by this file. */
+export async function writeDaemonFile(pidFile: string, pid: number): Promise<void> {
+  await writePidFile(pidFile, { pid, ports: {}, identity: await processIdentity(pid) });
+}
+
+/** The last lines of a log file; empty when there is none. */
+export async function logTail(logFile: string, lines = 20): Promise<string> {
+  const text = await readFile(logFile, 'utf8').catch(emptyWhenMissing);
+  return text.trimEnd().split('\n').slice(-lines).join('\n');
+}
+
+interface PidRecord extends Daemon {
+  /** Undefined when the process had ended before it could be looked at. */
+  readonly identity?: string | undefined;
+}
+
+const KILL_PATIENCE_MS = 5_000;
+const POLL_MS = 50;
+const LARGE_LOG_BYTES = 16 * 1024 * 1024;
+
+async function hasEnded(pidFile: string, within: number): Promise<boolean> {
+  const deadline = performance.now() + within;
+  while ((await findDaemon(pidFile)) !== undefined) {
+    if (performance.now() > deadline) return false;
+    await delay(POLL_MS);
+  }
+  return true;
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // It ended by itself between the look and the signal.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function writePidFile(pidFile: string, record: PidRecord): Promise<void> {
+  const temporary = `${pidFile}.new`;
+  await writeFile(temporary, `${JSON.stringify(record)}\n`);
+  await rename(temporary, pidFile);
+}
+
+async function readPidFile(pidFile: string): Promise<PidRecord | undefined> {
+  const text = await readFile(pidFile, 'utf8').catch(emptyWhenMissing);
+  if (text === '') return undefined;
+  try {
+    return JSON.parse(text) as PidRecord;
+  } catch (cause) {
+    throw new ClusterError('BROKEN_PID_FILE', `${pidFile} is not JSON: delete it.`, { cause });
+  }
+}
+
+async function keepLogSmall(logFile: string): Promise<void> {
+  const size = await stat(logFile).then(
+    (found) => found.size,
+    () => 0,
+  );
+  if (size > LARGE_LOG_BYTES) await rename(logFile, `${logFile}.previous`);
+}
+
+function emptyWhenMissing(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT') return '';
+  throw error;
+}
+
+function unstoppable(pid: number, pidFile: string): ClusterError {
+  return new ClusterError(
+    'SERVER_STOP',
+    `The process ${pid} of ${pidFile} did not end even after SIGKILL: look why with \`ps -p ${pid}\`.`,
+  );
+}

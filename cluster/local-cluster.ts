@@ -1,0 +1,367 @@
+/** The local cluster: real servers without Docker, for `npm start`, `npm test` and the command line. */
+import { mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  findDaemon,
+  hasEndedUnasked,
+  keepPidFile,
+  logTail,
+  startDaemon,
+  stopDaemon,
+} from './daemon';
+import type { Daemon, DaemonFiles } from './daemon';
+import { ClusterError, ServerStartError } from './errors';
+import { withLock } from './lock';
+import { assertPortFree, HOST, PORT_VARIABLES, portsFromEnvironment } from './ports';
+import type { ClusterPorts } from './ports';
+import type { Report } from './progress';
+import { SERVER_NAMES, type Server, type ServerContext, type ServerName } from './server';
+import { kafka } from './servers/kafka';
+import { payments } from './servers/payments';
+import { postgres } from './servers/postgres';
+import { redis } from './servers/redis';
+import { temporal } from './servers/temporal';
+
+export { ClusterError } from './errors';
+export { findFreePorts, type ClusterPorts } from './ports';
+export { printProgress, type Report } from './progress';
+export { SERVER_NAMES, type ServerName } from './server';
+
+/** Which cluster is meant. */
+export interface ClusterOptions {
+  /** Where data, logs and process IDs are kept; default `CLUSTER_DIRECTORY`, else the project's `.cluster`. */
+  readonly directory?: string;
+  /** Default: from the `CLUSTER_…_PORT` variables. */
+  readonly ports?: ClusterPorts;
+  /** Is told each step; default: nobody is. */
+  readonly report?: Report;
+}
+
+/** Options of the commands that start servers. */
+export interface StartOptions {
+  /** Gives the command up: what it started is stopped again, and it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** What is known of one server. */
+export interface ServerStatus {
+  readonly name: ServerName;
+  /** `not answering`: its process lives, but the server does not do its work (starting, frozen, ill). */
+  readonly state: 'running' | 'not answering' | 'stopped';
+  /** Only when its process lives. */
+  readonly pid?: number;
+  readonly ports: Readonly<Record<string, number>>;
+  readonly logFile: string;
+}
+
+/**
+ * A cluster. Its servers outlive the process that starts them; any process may stop them. Commands on the
+ * same server, from this and other processes, wait for each other.
+ */
+export interface Cluster {
+  /** An absolute path. */
+  readonly directory: string;
+  readonly ports: ClusterPorts;
+  /** The variables with which the project's processes find these servers. */
+  readonly environment: Readonly<Record<ConnectionVariable, string>>;
+  /** Where a person opens Temporal's Web UI. */
+  readonly temporalUiUrl: string;
+  /**
+   * Starts every server that is not running, side by side, and resolves when all answer. When one fails,
+   * those that this call started are stopped again.
+   *
+   * @returns the servers that this call started.
+   * @throws ClusterError (its kinds are in `errors.ts`) that says what to do.
+   */
+  up(options?: StartOptions): Promise<ServerName[]>;
+  /** Stops every server; their data stays. */
+  down(): Promise<void>;
+  /** Asks every server. */
+  status(): Promise<ServerStatus[]>;
+  /** Stops every server and deletes all data and logs. */
+  reset(): Promise<void>;
+  /**
+   * Starts one server and resolves when it answers.
+   *
+   * @returns false when it was running already.
+   */
+  start(name: ServerName, options?: StartOptions): Promise<boolean>;
+  /**
+   * Stops one server: properly, and by force if that takes too long.
+   *
+   * @returns false when it was not running.
+   */
+  stop(name: ServerName): Promise<boolean>;
+  /** The servers whose process has ended although nobody stopped them: crashed, or killed. */
+  ended(): Promise<ServerName[]>;
+  /**
+   * Starts a server again that has ended although nobody stopped it, and resolves when it answers. When
+   * that fails, the server still counts as ended, so that it can be tried again.
+   *
+   * @returns false when it is running, or was stopped by somebody.
+   */
+  revive(name: ServerName, options?: StartOptions): Promise<boolean>;
+}
+
+/** The variables that a cluster sets. */
+export type ConnectionVariable =
+  'DATABASE_URL' | 'REDIS_URL' | 'KAFKA_BROKERS' | 'TEMPORAL_ADDRESS' | 'PAYMENT_GATEWAY_URL';
+
+/**
+ * Describes a cluster; starts nothing yet.
+ *
+ * @throws InvalidVariableError when a port variable has no port in it.
+ */
+export function createCluster(options: ClusterOptions = {}): Cluster {
+  const directory = resolve(options.directory ?? defaultDirectory());
+  const ports = options.ports ?? portsFromEnvironment(process.env);
+  const place: Place = { directory, ports, report: options.report ?? (() => undefined) };
+  return {
+    directory,
+    ports,
+    environment: connectionVariables(ports),
+    temporalUiUrl: `http://${HOST}:${ports.temporalUi}`,
+    up: ({ signal = NEVER } = {}) => startAll(place, signal),
+    down: async () => {
+      await Promise.all(SERVERS.map((server) => stopServer(place, server)));
+    },
+    status: () => Promise.all(SERVERS.map((server) => statusOf(place, server))),
+    reset: async () => {
+      await Promise.all(SERVERS.map((server) => resetServer(place, server)));
+    },
+    start: (name, { signal = NEVER } = {}) => startServer(place, serverCalled(name), signal),
+    stop: (name) => stopServer(place, serverCalled(name)),
+    ended: () => endedServers(place),
+    revive: (name, { signal = NEVER } = {}) => reviveServer(place, serverCalled(name), signal),
+  };
+}
+
+interface Place {
+  readonly directory: string;
+  readonly ports: ClusterPorts;
+  readonly report: Report;
+}
+
+const BY_NAME: Readonly<Record<ServerName, Server>> = {
+  postgres,
+  redis,
+  kafka,
+  temporal,
+  payments,
+};
+const SERVERS = SERVER_NAMES.map((name) => BY_NAME[name]);
+
+const NEVER = new AbortController().signal;
+const ANSWER_WITHIN_MS = 90_000;
+const POLL_MS = 100;
+const STOP_PATIENCE_MS = 20_000;
+
+function defaultDirectory(): string {
+  return process.env['CLUSTER_DIRECTORY'] || join(__dirname, '..', '.cluster');
+}
+
+function connectionVariables(ports: ClusterPorts): Record<ConnectionVariable, string> {
+  return {
+    DATABASE_URL: `postgres://commerce:commerce@${HOST}:${ports.postgres}/commerce`,
+    REDIS_URL: `redis://${HOST}:${ports.redis}`,
+    KAFKA_BROKERS: `${HOST}:${ports.kafka}`,
+    TEMPORAL_ADDRESS: `${HOST}:${ports.temporal}`,
+    PAYMENT_GATEWAY_URL: `http://${HOST}:${ports.payments}`,
+  };
+}
+
+function serverCalled(name: ServerName): Server {
+  const server = BY_NAME[name] as Server | undefined;
+  if (server !== undefined) return server;
+  throw new ClusterError(
+    'UNKNOWN_SERVER',
+    `There is no server "${String(name)}": the servers are ${SERVER_NAMES.join(', ')}.`,
+  );
+}
+
+// Starting
+
+async function startAll(place: Place, given: AbortSignal): Promise<ServerName[]> {
+  const giveUp = new AbortController();
+  const signal = AbortSignal.any([given, giveUp.signal]);
+  const started: Server[] = [];
+  await Promise.all(
+    SERVERS.map(async (server) => {
+      try {
+        if (await startServer(place, server, signal)) started.push(server);
+      } catch (error) {
+        // The first failure ends the others; theirs only follow from it.
+        giveUp.abort(error);
+      }
+    }),
+  );
+  if (giveUp.signal.aborted) {
+    await Promise.all(started.map((server) => stopServer(place, server)));
+    throw giveUp.signal.reason;
+  }
+  return started.map((server) => server.name);
+}
+
+function startServer(place: Place, server: Server, given: AbortSignal): Promise<boolean> {
+  return alone(place, server, given, async (signal) => {
+    const running = await findDaemon(filesOf(place, server).pidFile);
+    if (running === undefined) await startStopped(place, server, signal);
+    else await joinRunning(place, server, running, signal);
+    return running === undefined;
+  });
+}
+
+async function startStopped(place: Place, server: Server, signal: AbortSignal): Promise<void> {
+  const files = filesOf(place, server);
+  const context: ServerContext = { ...place, directory: directoryOf(place, server), signal };
+  await assertPortsFree(place, server);
+  const program = await server.find(context);
+  await mkdir(context.directory, { recursive: true });
+  const launch = await server.prepare(program, context);
+  signal.throwIfAborted();
+  const { pid } = await startDaemon(launch, files, portsOf(place, server));
+  place.report(server.name, `starting (process ${pid})`);
+  try {
+    await waitUntilHealthy(place, server, signal);
+  } catch (error) {
+    await stopRunning(place, server);
+    throw error;
+  }
+  place.report(server.name, `answers on ${addressesOf(portsOf(place, server))}`);
+}
+
+async function joinRunning(
+  place: Place,
+  server: Server,
+  running: Daemon,
+  signal: AbortSignal,
+): Promise<void> {
+  const wanted = addressesOf(portsOf(place, server));
+  const present = addressesOf(running.ports);
+  if (wanted !== present) {
+    throw new ClusterError(
+      'OTHER_PORTS',
+      `${server.name} of ${place.directory} already runs on ${present}, not on ${wanted}: ` +
+        `stop it first, or set ${PORT_VARIABLES[server.ports[0] ?? server.name]} to its port.`,
+    );
+  }
+  await waitUntilHealthy(place, server, signal);
+  place.report(server.name, `was running already (process ${running.pid}) on ${present}`);
+}
+
+async function endedServers(place: Place): Promise<ServerName[]> {
+  const ended = await Promise.all(
+    SERVERS.map((server) => hasEndedUnasked(filesOf(place, server).pidFile)),
+  );
+  return SERVER_NAMES.filter((_, index) => ended[index]);
+}
+
+function reviveServer(place: Place, server: Server, given: AbortSignal): Promise<boolean> {
+  return alone(place, server, given, async (signal) => {
+    const { pidFile } = filesOf(place, server);
+    // Looked at only now: whoever had the lock until now may have been stopping it.
+    if (!(await hasEndedUnasked(pidFile))) return false;
+    await keepPidFile(pidFile, () => startStopped(place, server, signal));
+    return true;
+  });
+}
+
+async function assertPortsFree(place: Place, server: Server): Promise<void> {
+  for (const name of server.ports) await assertPortFree(server.name, name, place.ports[name]);
+}
+
+async function waitUntilHealthy(place: Place, server: Server, signal: AbortSignal): Promise<void> {
+  const { pidFile } = filesOf(place, server);
+  const deadline = performance.now() + ANSWER_WITHIN_MS;
+  for (;;) {
+    if ((await findDaemon(pidFile)) === undefined) throw await startError(place, server, 'ended');
+    try {
+      return await server.healthy(place.ports);
+    } catch (cause) {
+      if (performance.now() > deadline) {
+        const problem = `did not answer within ${ANSWER_WITHIN_MS / 1000} s`;
+        throw await startError(place, server, problem, cause);
+      }
+    }
+    await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+  }
+}
+
+async function startError(
+  place: Place,
+  server: Server,
+  problem: string,
+  cause?: unknown,
+): Promise<ServerStartError> {
+  const { logFile } = filesOf(place, server);
+  return new ServerStartError(server.name, problem, logFile, await logTail(logFile), cause);
+}
+
+// Stopping, resetting, asking
+
+function stopServer(place: Place, server: Server): Promise<boolean> {
+  return alone(place, server, NEVER, () => stopRunning(place, server));
+}
+
+async function stopRunning(place: Place, server: Server): Promise<boolean> {
+  const { pidFile } = filesOf(place, server);
+  const wasRunning = await stopDaemon(pidFile, server.stopSignal, STOP_PATIENCE_MS);
+  place.report(server.name, wasRunning ? 'stopped' : 'was not running');
+  return wasRunning;
+}
+
+function resetServer(place: Place, server: Server): Promise<void> {
+  return alone(place, server, NEVER, async () => {
+    await stopRunning(place, server);
+    const directory = directoryOf(place, server);
+    await server.deleteData?.(directory);
+    await rm(directory, { recursive: true, force: true });
+    place.report(server.name, 'data deleted');
+  });
+}
+
+async function statusOf(place: Place, server: Server): Promise<ServerStatus> {
+  const { pidFile, logFile } = filesOf(place, server);
+  const daemon = await findDaemon(pidFile);
+  const known = { name: server.name, logFile };
+  if (daemon === undefined) return { ...known, state: 'stopped', ports: portsOf(place, server) };
+  const healthy = await server.healthy({ ...place.ports, ...daemon.ports }).then(
+    () => true,
+    () => false,
+  );
+  const state = healthy ? 'running' : 'not answering';
+  return { ...known, state, pid: daemon.pid, ports: daemon.ports };
+}
+
+// Where things are
+
+/** Keeps two commands from working on one server at once. */
+async function alone<Result>(
+  place: Place,
+  server: Server,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const onWait = (): void => place.report(server.name, 'waiting for another command to finish');
+  return withLock({ path: join(place.directory, 'locks', server.name), signal, onWait }, work);
+}
+
+function directoryOf(place: Place, server: Server): string {
+  return join(place.directory, server.name);
+}
+
+function filesOf(place: Place, server: Server): DaemonFiles {
+  const directory = directoryOf(place, server);
+  return { pidFile: join(directory, 'process.json'), logFile: join(directory, 'server.log') };
+}
+
+function portsOf(place: Place, server: Server): Record<string, number> {
+  return Object.fromEntries(server.ports.map((name) => [name, place.ports[name]]));
+}
+
+function addressesOf(ports: Readonly<Record<string, number>>): string {
+  return Object.values(ports)
+    .map((port) => `${HOST}:${port}`)
+    .join(', ');
+}

@@ -1,0 +1,317 @@
+/**
+ * The money: which charges were captured, declined, voided and refunded, and what each idempotency
+ * key was answered. Every change is a record in the journal first; opening the ledger replays them.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { type Journal, JournalError } from './journal';
+
+const chargeSchema = z.strictObject({
+  chargeId: z.string(),
+  idempotencyKey: z.string(),
+  reference: z.string(),
+  amount: z.int().nonnegative(),
+  currency: z.string(),
+  status: z.literal('captured'),
+  createdAt: z.string(),
+});
+
+const refundSchema = z.strictObject({
+  refundId: z.string(),
+  chargeId: z.string(),
+  amount: z.int().nonnegative(),
+  status: z.literal('refunded'),
+  createdAt: z.string(),
+});
+
+const declineSchema = z.strictObject({ code: z.string(), message: z.string() });
+
+/** A captured charge, as it was first answered. `amount` is in the smallest unit of `currency`. */
+export type Charge = z.infer<typeof chargeSchema>;
+
+/** Money that was given back. `amount` is in the smallest unit of the charge's currency. */
+export type Refund = z.infer<typeof refundSchema>;
+
+/** Why a charge was refused: a stable code, and a sentence for people. */
+export type Decline = z.infer<typeof declineSchema>;
+
+/** What an idempotency key of a charge was decided to be. */
+export type ChargeDecision =
+  | { kind: 'captured'; charge: Charge; answerLost: boolean }
+  | { kind: 'declined'; decline: Decline };
+
+/** The request was understood and refused; `code` says why, `statusCode` is its HTTP status. */
+export class RefusedRequestError extends Error {
+  override readonly name = 'RefusedRequestError';
+
+  constructor(
+    readonly code: 'idempotency_key_reused' | 'charge_not_found' | 'refund_exceeds_charge',
+    readonly statusCode: 404 | 409 | 422,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const recordSchema = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('attempted'),
+    idempotencyKey: z.string(),
+    fingerprint: z.string(),
+  }),
+  z.strictObject({
+    type: z.literal('captured'),
+    fingerprint: z.string(),
+    answerLost: z.boolean(),
+    charge: chargeSchema,
+  }),
+  z.strictObject({
+    type: z.literal('declined'),
+    idempotencyKey: z.string(),
+    fingerprint: z.string(),
+    decline: declineSchema,
+  }),
+  z.strictObject({
+    type: z.literal('voided'),
+    idempotencyKey: z.string(),
+    refund: refundSchema.nullable(),
+  }),
+  z.strictObject({
+    type: z.literal('refunded'),
+    idempotencyKey: z.string(),
+    fingerprint: z.string(),
+    refund: refundSchema,
+  }),
+]);
+
+type LedgerRecord = z.infer<typeof recordSchema>;
+
+interface ChargeKey {
+  fingerprint: string;
+  attempts: number;
+  decision: ChargeDecision | undefined;
+}
+
+const voidedDecision: ChargeDecision = {
+  kind: 'declined',
+  decline: { code: 'voided', message: 'This idempotency key was voided and cannot be charged.' },
+};
+
+/** Charges and refunds, in memory and in the journal. Every method is atomic: none awaits. */
+export class Ledger {
+  readonly #journal: Journal;
+  readonly #chargeKeys = new Map<string, ChargeKey>();
+  readonly #voidedKeys = new Set<string>();
+  readonly #refundKeys = new Map<string, { fingerprint: string; refund: Refund }>();
+  readonly #charges = new Map<string, Charge>();
+  readonly #refunds: Refund[] = [];
+  readonly #refundedAmounts = new Map<string, number>();
+
+  /**
+   * Replays the journal.
+   *
+   * @throws JournalError when it holds a record that is not a ledger's.
+   */
+  constructor(journal: Journal) {
+    this.#journal = journal;
+    for (const [index, record] of journal.recorded.entries()) {
+      this.#apply(parseRecord(record, index + 1));
+    }
+  }
+
+  /**
+   * What was decided for a charge's key; `undefined` while nothing is. A voided key is declined,
+   * whatever it was before and whatever is asked now.
+   *
+   * @throws RefusedRequestError `idempotency_key_reused` when the key came with another request.
+   */
+  decisionFor(idempotencyKey: string, fingerprint: string): ChargeDecision | undefined {
+    if (this.#voidedKeys.has(idempotencyKey)) return voidedDecision;
+    const known = this.#chargeKeys.get(idempotencyKey);
+    if (known === undefined) return undefined;
+    refuseReuse(idempotencyKey, known.fingerprint, fingerprint);
+    return known.decision;
+  }
+
+  /** Remembers that a key was tried without being decided, and returns how often so far. */
+  recordAttempt(idempotencyKey: string, fingerprint: string): number {
+    this.#commit({ type: 'attempted', idempotencyKey, fingerprint });
+    return this.#claim(idempotencyKey, fingerprint).attempts;
+  }
+
+  /** Takes the money, unless the key has been decided or voided before: then that decision stands. */
+  capture(
+    request: Pick<Charge, 'idempotencyKey' | 'reference' | 'amount' | 'currency'>,
+    fingerprint: string,
+    answerLost: boolean,
+  ): ChargeDecision {
+    const earlier = this.decisionFor(request.idempotencyKey, fingerprint);
+    if (earlier !== undefined) return earlier;
+    const charge: Charge = {
+      chargeId: `ch_${randomUUID()}`,
+      idempotencyKey: request.idempotencyKey,
+      reference: request.reference,
+      amount: request.amount,
+      currency: request.currency,
+      status: 'captured',
+      createdAt: new Date().toISOString(),
+    };
+    this.#commit({ type: 'captured', fingerprint, answerLost, charge });
+    return { kind: 'captured', charge, answerLost };
+  }
+
+  /** Refuses the charge for good, unless the key has been decided or voided before. */
+  decline(idempotencyKey: string, fingerprint: string, decline: Decline): ChargeDecision {
+    const earlier = this.decisionFor(idempotencyKey, fingerprint);
+    if (earlier !== undefined) return earlier;
+    this.#commit({ type: 'declined', idempotencyKey, fingerprint, decline });
+    return { kind: 'declined', decline };
+  }
+
+  /**
+   * Closes a charge's key for good: what was captured by it and not yet refunded is refunded, and
+   * nothing will ever be captured by it. Doing it again changes nothing.
+   */
+  void(idempotencyKey: string): void {
+    if (this.#voidedKeys.has(idempotencyKey)) return;
+    const decision = this.#chargeKeys.get(idempotencyKey)?.decision;
+    const refund = decision?.kind === 'captured' ? this.#remainderOf(decision.charge) : null;
+    this.#commit({ type: 'voided', idempotencyKey, refund });
+  }
+
+  /**
+   * Gives money of a charge back. The same key with the same request returns the first refund.
+   *
+   * @throws RefusedRequestError `idempotency_key_reused`, `charge_not_found`, or
+   *   `refund_exceeds_charge` when more would be given back than was taken.
+   */
+  refund(idempotencyKey: string, chargeId: string, amount: number): Refund {
+    const fingerprint = fingerprintOf([chargeId, amount]);
+    const known = this.#refundKeys.get(idempotencyKey);
+    if (known !== undefined) {
+      refuseReuse(idempotencyKey, known.fingerprint, fingerprint);
+      return known.refund;
+    }
+    const charge = this.#charges.get(chargeId);
+    if (charge === undefined) {
+      throw new RefusedRequestError('charge_not_found', 404, `There is no charge ${chargeId}.`);
+    }
+    const left = charge.amount - this.refundedAmountOf(chargeId);
+    if (amount > left) {
+      throw new RefusedRequestError(
+        'refund_exceeds_charge',
+        409,
+        `Of charge ${chargeId} only ${left} can still be refunded, not ${amount}.`,
+      );
+    }
+    const refund = newRefund(chargeId, amount);
+    this.#commit({ type: 'refunded', idempotencyKey, fingerprint, refund });
+    return refund;
+  }
+
+  /** How much of a charge was given back so far, in the smallest unit of its currency. */
+  refundedAmountOf(chargeId: string): number {
+    return this.#refundedAmounts.get(chargeId) ?? 0;
+  }
+
+  /** Every captured charge, oldest first. */
+  get charges(): Charge[] {
+    return [...this.#charges.values()];
+  }
+
+  /** Every refund, oldest first. */
+  get refunds(): readonly Refund[] {
+    return this.#refunds;
+  }
+
+  #remainderOf(charge: Charge): Refund {
+    return newRefund(charge.chargeId, charge.amount - this.refundedAmountOf(charge.chargeId));
+  }
+
+  #commit(record: LedgerRecord): void {
+    this.#journal.append(record);
+    this.#apply(record);
+  }
+
+  #apply(record: LedgerRecord): void {
+    switch (record.type) {
+      case 'attempted':
+        this.#claim(record.idempotencyKey, record.fingerprint).attempts += 1;
+        return;
+      case 'captured': {
+        const { charge, answerLost, fingerprint } = record;
+        const decision: ChargeDecision = { kind: 'captured', charge, answerLost };
+        this.#claim(charge.idempotencyKey, fingerprint).decision = decision;
+        this.#charges.set(charge.chargeId, charge);
+        return;
+      }
+      case 'declined': {
+        const decision: ChargeDecision = { kind: 'declined', decline: record.decline };
+        this.#claim(record.idempotencyKey, record.fingerprint).decision = decision;
+        return;
+      }
+      case 'voided':
+        this.#voidedKeys.add(record.idempotencyKey);
+        if (record.refund !== null) this.#addRefund(record.refund);
+        return;
+      case 'refunded': {
+        const { fingerprint, refund } = record;
+        this.#refundKeys.set(record.idempotencyKey, { fingerprint, refund });
+        this.#addRefund(refund);
+        return;
+      }
+    }
+  }
+
+  #addRefund(refund: Refund): void {
+    this.#refunds.push(refund);
+    this.#refundedAmounts.set(
+      refund.chargeId,
+      this.refundedAmountOf(refund.chargeId) + refund.amount,
+    );
+  }
+
+  #claim(idempotencyKey: string, fingerprint: string): ChargeKey {
+    const known = this.#chargeKeys.get(idempotencyKey);
+    if (known !== undefined) return known;
+    const claimed: ChargeKey = { fingerprint, attempts: 0, decision: undefined };
+    this.#chargeKeys.set(idempotencyKey, claimed);
+    return claimed;
+  }
+}
+
+/**
+ * A short form of a request, equal for equal requests. A digest, so that payment tokens are never
+ * written to the disk.
+ */
+export function fingerprintOf(parts: readonly (string | number)[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+function refuseReuse(idempotencyKey: string, first: string, now: string): void {
+  if (first === now) return;
+  throw new RefusedRequestError(
+    'idempotency_key_reused',
+    422,
+    `Idempotency-Key ${idempotencyKey} was first used with another body; send that body or another key.`,
+  );
+}
+
+function newRefund(chargeId: string, amount: number): Refund {
+  return {
+    refundId: `re_${randomUUID()}`,
+    chargeId,
+    amount,
+    status: 'refunded',
+    createdAt: new Date().toISOString(),
+  };
+}
+
+function parseRecord(record: unknown, line: number): LedgerRecord {
+  const result = recordSchema.safeParse(record);
+  if (result.success) return result.data;
+  throw new JournalError(
+    `line ${line} of the data file is not a record of the payments simulator; delete the file`,
+    { cause: result.error },
+  );
+}

@@ -1,0 +1,127 @@
+/** The cluster's ports: their defaults, the variables that set them, and free ones for a second cluster. */
+import { createServer } from 'node:net';
+import { randomInt } from 'node:crypto';
+import { InvalidVariableError, PortInUseError } from './errors';
+
+/** Every server of the cluster binds to this address only. */
+export const HOST = '127.0.0.1';
+
+/** Which port is for what. */
+export interface ClusterPorts {
+  readonly postgres: number;
+  readonly redis: number;
+  readonly kafka: number;
+  /** Used by Kafka alone, for its own quorum of one. */
+  readonly kafkaController: number;
+  readonly temporal: number;
+  readonly temporalUi: number;
+  readonly payments: number;
+}
+
+/** The name of one port. */
+export type PortName = keyof ClusterPorts;
+
+/** The ports of a cluster that is configured by nothing. */
+export const DEFAULT_PORTS: ClusterPorts = {
+  postgres: 15432,
+  redis: 16379,
+  kafka: 19092,
+  kafkaController: 19093,
+  temporal: 17233,
+  temporalUi: 18233,
+  payments: 18080,
+};
+
+/** The environment variable that sets each port. */
+export const PORT_VARIABLES: Readonly<Record<PortName, string>> = {
+  postgres: 'CLUSTER_POSTGRES_PORT',
+  redis: 'CLUSTER_REDIS_PORT',
+  kafka: 'CLUSTER_KAFKA_PORT',
+  kafkaController: 'CLUSTER_KAFKA_CONTROLLER_PORT',
+  temporal: 'CLUSTER_TEMPORAL_PORT',
+  temporalUi: 'CLUSTER_TEMPORAL_UI_PORT',
+  payments: 'CLUSTER_PAYMENTS_PORT',
+};
+
+/**
+ * Reads the ports from variables; what is not set has its default. Kafka's controller port follows
+ * Kafka's own port (one above) unless it is set.
+ *
+ * @throws InvalidVariableError for a value that is no port.
+ */
+export function portsFromEnvironment(environment: NodeJS.ProcessEnv): ClusterPorts {
+  const read = (name: PortName, fallback: number): number =>
+    parsePort(PORT_VARIABLES[name], environment[PORT_VARIABLES[name]], fallback);
+  const kafka = read('kafka', DEFAULT_PORTS.kafka);
+  return {
+    postgres: read('postgres', DEFAULT_PORTS.postgres),
+    redis: read('redis', DEFAULT_PORTS.redis),
+    kafka,
+    kafkaController: read('kafkaController', kafka + 1),
+    temporal: read('temporal', DEFAULT_PORTS.temporal),
+    temporalUi: read('temporalUi', DEFAULT_PORTS.temporalUi),
+    payments: read('payments', DEFAULT_PORTS.payments),
+  };
+}
+
+/**
+ * Finds a free port for each server, for a cluster beside the one on the default ports.
+ *
+ * The ports lie below the range from which the system gives ports to outgoing connections:
+ * otherwise, while a server is stopped, a client's connection could take its port.
+ */
+export async function findFreePorts(): Promise<ClusterPorts> {
+  const [postgres, redis, kafka, kafkaController, temporal, temporalUi, payments] =
+    await findDistinctFreePorts(Object.keys(PORT_VARIABLES).length);
+  return {
+    postgres,
+    redis,
+    kafka,
+    kafkaController,
+    temporal,
+    temporalUi,
+    payments,
+  } as ClusterPorts;
+}
+
+/**
+ * Resolves when `port` can be bound on the loopback address.
+ *
+ * @throws PortInUseError that names the server and the variable to set.
+ */
+export async function assertPortFree(server: string, name: PortName, port: number): Promise<void> {
+  const problem = await tryToBind(port);
+  if (problem !== undefined) {
+    throw new PortInUseError(server, port, PORT_VARIABLES[name], problem);
+  }
+}
+
+const LOWEST_FREE_PORT = 20_000;
+const EPHEMERAL_RANGE_START = 32_000;
+
+async function findDistinctFreePorts(count: number): Promise<number[]> {
+  const found = new Set<number>();
+  while (found.size < count) {
+    const candidate = randomInt(LOWEST_FREE_PORT, EPHEMERAL_RANGE_START);
+    if ((await tryToBind(candidate)) === undefined) found.add(candidate);
+  }
+  return [...found];
+}
+
+/** Binds a port and lets it go again. @returns what prevented it; undefined when the port is free */
+export function tryToBind(port: number, host = HOST): Promise<Error | undefined> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', resolve);
+    probe.listen(port, host, () => probe.close(() => resolve(undefined)));
+  });
+}
+
+function parsePort(variable: string, value: string | undefined, fallback: number): number {
+  if (value === undefined || value === '') return fallback;
+  const port = Number(value);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw new InvalidVariableError(variable, `must be a port from 1 to 65535, not "${value}".`);
+  }
+  return port;
+}

@@ -1,0 +1,50 @@
+/** Tells a process from a later one that was given the same ID. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+/**
+ * A text that is the same for as long as this process lives and differs for every other process that
+ * ever has the same ID; undefined when no such process lives (a zombie does not).
+ */
+export async function processIdentity(pid: number): Promise<string | undefined> {
+  return process.platform === 'linux' ? linuxIdentity(pid) : portableIdentity(pid);
+}
+
+/** Positions in `/proc/PID/stat` after the program's name in parentheses. */
+const STATE = 0;
+const START_TIME = 19;
+
+async function linuxIdentity(pid: number): Promise<string | undefined> {
+  let stat: string;
+  try {
+    stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const state = fields[STATE];
+  if (state === 'Z' || state === 'X') return undefined;
+  // The start time counts from the machine's start, so that alone could repeat.
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+  return `${boot.trim()}:${fields[START_TIME]}`;
+}
+
+async function portableIdentity(pid: number): Promise<string | undefined> {
+  try {
+    const columns = ['-o', 'stat=', '-o', 'lstart=', '-p', String(pid)];
+    const { stdout } = await promisify(execFile)('ps', columns, { env: { LC_ALL: 'C' } });
+    const [state = '', ...start] = stdout.trim().split(/\s+/);
+    return state === '' || state.startsWith('Z') ? undefined : start.join(' ');
+  } catch (error) {
+    // `ps` exits with 1 when there is no such process.
+    if ((error as { code?: unknown }).code === 1) return undefined;
+    throw error;
+  }
+}
+
+function isGone(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'ENOENT' || code === 'ESRCH';
+}

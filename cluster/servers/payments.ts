@@ -1,0 +1,31 @@
+/** The simulator of a payment gateway: a program of this project, so that there is nothing to install. */
+import { join } from 'node:path';
+import type { Launch } from '../daemon';
+import { HOST, type ClusterPorts } from '../ports';
+import type { Server, ServerContext } from '../server';
+
+/** The payment gateway's simulator. */
+export const payments: Server = {
+  name: 'payments',
+  ports: ['payments'],
+  find: () => Promise.resolve(join(__dirname, '..', 'payments-simulator', 'main.ts')),
+  prepare,
+  healthy,
+  stopSignal: 'SIGTERM',
+};
+
+function prepare(program: string, { ports }: ServerContext): Promise<Launch> {
+  return Promise.resolve({
+    program: process.execPath,
+    parameters: ['--require', require.resolve('tsx/cjs'), program],
+    environment: { PAYMENTS_HOST: HOST, PAYMENTS_PORT: String(ports.payments) },
+  });
+}
+
+async function healthy(ports: ClusterPorts): Promise<void> {
+  const answer = await fetch(`http://${HOST}:${ports.payments}/healthz`, {
+    signal: AbortSignal.timeout(2_000),
+  });
+  await answer.arrayBuffer();
+  if (!answer.ok) throw new Error(`/healthz answered ${answer.status}`);
+}

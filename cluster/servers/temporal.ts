@@ -1,0 +1,128 @@
+/** Temporal's development server with its Web UI, keeping its state in a SQLite file. */
+import { readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Connection } from '@temporalio/client';
+import { runCommand } from '../command';
+import type { Launch } from '../daemon';
+import { ProgramNotFoundError } from '../errors';
+import { findOrInstall, onPathWithVersion } from '../install';
+import type { InstallWay, Recipe } from '../install';
+import { HOST, type ClusterPorts } from '../ports';
+import type { Server, ServerContext } from '../server';
+
+/** The Temporal server. */
+export const temporal: Server = {
+  name: 'temporal',
+  ports: ['temporal', 'temporalUi'],
+  find: (context) => findOrInstall(RECIPE, context.report, context.signal),
+  prepare,
+  healthy,
+  stopSignal: 'SIGTERM',
+};
+
+const VERSION = '1.5.1';
+
+const GO_INSTALL: InstallWay = {
+  step: 'building with Go (first time only, takes minutes)',
+  fill: async (directory, signal) => {
+    await runCommand(
+      'go',
+      ['install', '-ldflags', '-s -w', `github.com/temporalio/cli/cmd/temporal@v${VERSION}`],
+      {
+        cwd: directory,
+        // Go is to build with what is here: to fetch no other Go, and to need no C compiler.
+        environment: { GOBIN: directory, GOTOOLCHAIN: 'local', CGO_ENABLED: '0' },
+        signal,
+      },
+    );
+  },
+};
+
+/** Temporal's own library downloads the server when it starts one; this keeps what it downloaded. */
+const DOWNLOAD: InstallWay = {
+  step: 'downloading it (first time only)',
+  fill: async (directory) => {
+    const { TestWorkflowEnvironment } = await import('@temporalio/testing');
+    const environment = await TestWorkflowEnvironment.createLocal({
+      server: { executable: { type: 'cached-download', downloadDir: directory } },
+    });
+    await environment.teardown();
+    const [downloaded] = await readdir(directory);
+    if (downloaded === undefined) throw new ProgramNotFoundError('nothing was downloaded');
+    await rename(join(directory, downloaded), join(directory, 'temporal'));
+  },
+};
+
+const RECIPE: Recipe = {
+  name: 'temporal',
+  variable: 'CLUSTER_TEMPORAL_PROGRAM',
+  variableHolds: 'the program temporal',
+  onPath: () => onPathWithVersion('temporal', /Server (\d+)\.(\d+)/, [1, 29]),
+  cacheEntry: `temporal-${VERSION}-${process.platform}-${process.arch}`,
+  program: 'temporal',
+  ways: [GO_INSTALL, DOWNLOAD],
+  advice: `install the Temporal CLI ${VERSION} or later, or Go 1.25 or later`,
+};
+
+/** The search attributes that the project's workflows set. */
+const SEARCH_ATTRIBUTES = ['EventType', 'AggregateId', 'OrderStatus'];
+
+/** With these a file is nearly as fast as memory, and still whole after `kill -9`. */
+const SQLITE_PRAGMAS = ['journal_mode=WAL', 'synchronous=NORMAL'];
+
+/**
+ * The limits protect a shared server from one user; here they would only cap benchmarks and tests.
+ * The shorter refresh makes a namespace that a test registers usable sooner.
+ */
+const DYNAMIC_CONFIGURATION: Readonly<Record<string, unknown>> = {
+  'frontend.rps': 100_000,
+  'frontend.namespaceRPS': 100_000,
+  'frontend.namespaceRPS.visibility': 10_000,
+  'frontend.namespaceCount': 20_000,
+  'frontend.rps.namespaceReplicationInducingAPIs': 1_000,
+  'frontend.namespaceRPS.namespaceReplicationInducingAPIs': 1_000,
+  'frontend.persistenceMaxQPS': 200_000,
+  'history.rps': 100_000,
+  'history.persistenceMaxQPS': 200_000,
+  'matching.rps': 100_000,
+  'matching.persistenceMaxQPS': 200_000,
+  'system.namespaceCacheRefreshInterval': '250ms',
+};
+
+function prepare(program: string, { directory, ports }: ServerContext): Promise<Launch> {
+  return Promise.resolve({
+    program,
+    parameters: [
+      ...['server', 'start-dev'],
+      ...['--ip', HOST, '--port', String(ports.temporal)],
+      ...['--ui-ip', HOST, '--ui-port', String(ports.temporalUi)],
+      ...['--db-filename', join(directory, 'temporal.sqlite')],
+      ...SQLITE_PRAGMAS.flatMap((pragma) => ['--sqlite-pragma', pragma]),
+      ...SEARCH_ATTRIBUTES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
+      ...Object.entries(DYNAMIC_CONFIGURATION).flatMap(([key, value]) => [
+        '--dynamic-config-value',
+        `${key}=${JSON.stringify(value)}`,
+      ]),
+    ],
+  });
+}
+
+const ANSWER_WITHIN_MS = 3_000;
+
+async function healthy(ports: ClusterPorts): Promise<void> {
+  const connection = await Connection.connect({
+    address: `${HOST}:${ports.temporal}`,
+    connectTimeout: ANSWER_WITHIN_MS,
+  });
+  try {
+    await connection.withDeadline(Date.now() + ANSWER_WITHIN_MS, () =>
+      connection.workflowService.describeNamespace({ namespace: 'default' }),
+    );
+  } finally {
+    await connection.close();
+  }
+  const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
+  const webUi = await fetch(`http://${HOST}:${ports.temporalUi}/`, { signal });
+  await webUi.arrayBuffer();
+  if (!webUi.ok) throw new Error(`the Web UI answered ${webUi.status}`);
+}
