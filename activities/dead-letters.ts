@@ -4,7 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import type { Pool } from 'pg';
-import { decodeBytes, type ReceivedEvent, type ReceivedHeader, type RefusedMessage } from '../events/received';
+import {
+  decodeBytes,
+  type ReceivedEvent,
+  type ReceivedHeader,
+  type RefusedMessage,
+} from '../events/received';
 import { deadLetterTopicOf } from '../events/topics';
 import type { KafkaSender, OutgoingMessage } from '../platform/kafka-sender';
 
@@ -98,7 +103,9 @@ async function park(
       message.offset,
       message.key === null ? null : decodeBytes(message.key),
       value,
-      createHash('sha256').update(value ?? '').digest(),
+      createHash('sha256')
+        .update(value ?? '')
+        .digest(),
       JSON.stringify(message.headers),
       new Date(message.producedAt),
       message.eventId ?? null,

@@ -24,7 +24,11 @@ export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
      */
     async updateMetrics({ eventIds, workflowId }: MetricsUpdate): Promise<void> {
       await refusingBadData(() =>
-        pool.query({ name: 'metrics-update', text: updateStatement, values: [eventIds, workflowId] }),
+        pool.query({
+          name: 'metrics-update',
+          text: updateStatement,
+          values: [eventIds, workflowId],
+        }),
       );
     },
   };

@@ -5,8 +5,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Pool, PoolClient } from 'pg';
+import { toMessage, type Event } from '../events/envelope';
 import type { EventTopic } from '../events/topics';
-import { KafkaUnavailableError, type Delivery, type KafkaSender } from '../platform/kafka-sender';
+import {
+  KafkaUnavailableError,
+  type Delivery,
+  type KafkaSender,
+  type OutgoingMessage,
+} from '../platform/kafka-sender';
 import { inTransaction } from '../platform/postgres';
 
 /** What publishing needs. */
@@ -27,20 +33,32 @@ export interface Aggregate {
 export function createPublishActivities({ relayPool, sender }: PublishDependencies) {
   return {
     /**
-     * Sends all events of an aggregate that are not marked as published, in order, and marks them
-     * with where they went. Returns when the brokers have acknowledged them, or at once when
-     * another relay has sent them. Trying again sends only what is not marked.
+     * Sends all events of the aggregates that are not marked as published, each aggregate's in
+     * order, and marks them with where they went. Returns when the brokers have acknowledged them,
+     * or at once when another relay has sent them. Trying again sends only what is not marked.
      *
      * @throws KafkaUnavailableError, or a failure of type `AGGREGATE_BUSY` while another relay
-     * sends this aggregate's events; a retry helps in both cases
+     * sends the events of one of the aggregates; a retry helps in both cases
      */
-    async publishOutbox(aggregate: Aggregate): Promise<void> {
-      if (!(await hasUnpublished(relayPool, aggregate))) return;
-      if (!sender.isConnected()) throw new KafkaUnavailableError('Not connected to Kafka.');
-      await inTransaction(relayPool, async (connection) => {
-        await takeTurn(connection, aggregate);
-        await publishAll(connection, sender, aggregate);
-      });
+    async publishOutbox(aggregates: readonly Aggregate[]): Promise<void> {
+      let left = await withUnpublished(relayPool, aggregates);
+      for (let tries = 1; left.length > 0 && tries <= turnTries; tries += 1) {
+        if (tries > 1) await sleep(turnRetryMs);
+        if (!sender.isConnected()) throw new KafkaUnavailableError('Not connected to Kafka.');
+        if (await publishThoseFree(relayPool, sender, left)) return;
+        left = await withUnpublished(relayPool, left);
+      }
+      if (left.length > 0) throw busy(left);
+    },
+
+    /**
+     * Sends events that are in no outbox. Trying again sends them again; whoever handles them
+     * refuses the repeats.
+     *
+     * @throws KafkaUnavailableError a retry helps
+     */
+    async publishDirectly(events: readonly Event[]): Promise<void> {
+      await sender.send(events.map(toMessage));
     },
   };
 }
@@ -48,48 +66,64 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
 const turnRetryMs = 50;
 const turnTries = 20;
 
-// A lock of the transaction: it cannot be left behind, and when its holder freezes, PostgreSQL
+// Bounds the memory and the requests of one round; the next round takes what is left.
+const eventsPerRound = 500;
+
+/**
+ * Publishes those of the aggregates whose turn is free.
+ *
+ * @returns whether that was all there was to publish
+ */
+async function publishThoseFree(
+  relayPool: Pool,
+  sender: KafkaSender,
+  aggregates: readonly Aggregate[],
+): Promise<boolean> {
+  return inTransaction(relayPool, async (connection) => {
+    const free = await takeTurns(connection, aggregates);
+    if (free.length === 0) return false;
+    const events = await selectUnpublished(connection, free);
+    if (events.length > 0) {
+      const deliveries = await sender.send(events.map(toOutgoing));
+      await markPublished(connection, events, deliveries);
+    }
+    return free.length === aggregates.length && events.length < eventsPerRound;
+  });
+}
+
+// Locks of the transaction: they cannot be left behind, and when their holder freezes, PostgreSQL
 // ends the transaction (see the pool's idle time-out) and the next one gets its turn.
-async function takeTurn(connection: PoolClient, { topic, key }: Aggregate): Promise<void> {
-  for (let tries = 1; tries <= turnTries; tries += 1) {
-    const { rows } = await connection.query<{ taken: boolean }>({
-      name: 'outbox-turn',
-      text: 'SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS taken',
-      values: [`outbox/${topic}/${key}`],
-    });
-    if (rows[0]?.taken === true) return;
-    await sleep(turnRetryMs);
-  }
-  throw ApplicationFailure.retryable(
-    `Another relay is publishing the events of ${key}; its turn was not over in time.`,
+async function takeTurns(
+  connection: PoolClient,
+  aggregates: readonly Aggregate[],
+): Promise<Aggregate[]> {
+  const { rows } = await connection.query<{ taken: boolean }>({
+    name: 'outbox-turns',
+    text: `
+      SELECT pg_try_advisory_xact_lock(hashtextextended(name, 0)) AS taken
+      FROM unnest($1::text[]) WITH ORDINALITY AS turn (name, position) ORDER BY position`,
+    values: [aggregates.map(({ topic, key }) => `outbox/${topic}/${key}`)],
+  });
+  return aggregates.filter((_, index) => rows[index]?.taken);
+}
+
+function busy(aggregates: readonly Aggregate[]): ApplicationFailure {
+  const keys = aggregates.map(({ key }) => key).join(', ');
+  return ApplicationFailure.retryable(
+    `Other relays are publishing the events of ${keys}; their turns were not over in time.`,
     'AGGREGATE_BUSY',
   );
 }
 
-// Bounds the memory and the requests of one round; the next round takes what is left.
-const eventsPerRound = 500;
-
-async function publishAll(
-  connection: PoolClient,
-  sender: KafkaSender,
-  aggregate: Aggregate,
-): Promise<void> {
-  for (;;) {
-    const events = await selectUnpublished(connection, aggregate);
-    if (events.length === 0) return;
-    const deliveries = await sender.send(events.map((event) => toOutgoing(aggregate, event)));
-    await markPublished(connection, events, deliveries);
-    if (events.length < eventsPerRound) return;
-  }
-}
-
 interface OutboxRow {
   readonly event_id: string;
+  readonly topic: EventTopic;
+  readonly key: string;
   readonly type: string;
   readonly payload: object;
 }
 
-function toOutgoing({ topic, key }: Aggregate, { event_id, type, payload }: OutboxRow) {
+function toOutgoing({ event_id, topic, key, type, payload }: OutboxRow): OutgoingMessage {
   return {
     topic,
     key,
@@ -98,30 +132,42 @@ function toOutgoing({ topic, key }: Aggregate, { event_id, type, payload }: Outb
   };
 }
 
-async function hasUnpublished(pool: Pool, { topic, key }: Aggregate): Promise<boolean> {
-  const { rowCount } = await pool.query({
-    name: 'outbox-has-unpublished',
+async function withUnpublished(
+  pool: Pool,
+  aggregates: readonly Aggregate[],
+): Promise<readonly Aggregate[]> {
+  const { rows } = await pool.query<Aggregate>({
+    name: 'outbox-with-unpublished',
     text: `
-      SELECT 1 FROM commerce.outbox
-      WHERE topic = $1 AND key = $2 AND published_at IS NULL LIMIT 1`,
-    values: [topic, key],
+      SELECT topic, key FROM unnest($1::text[], $2::text[]) AS aggregate (topic, key)
+      WHERE EXISTS (
+        SELECT FROM commerce.outbox
+        WHERE outbox.topic = aggregate.topic AND outbox.key = aggregate.key
+          AND published_at IS NULL)`,
+    values: columnsOf(aggregates),
   });
-  return rowCount === 1;
+  return rows;
 }
 
 async function selectUnpublished(
   connection: PoolClient,
-  { topic, key }: Aggregate,
+  aggregates: readonly Aggregate[],
 ): Promise<OutboxRow[]> {
   const { rows } = await connection.query<OutboxRow>({
     name: 'outbox-unpublished',
     text: `
-      SELECT event_id, type, payload FROM commerce.outbox
-      WHERE topic = $1 AND key = $2 AND published_at IS NULL
+      SELECT event_id, topic, key, type, payload
+      FROM unnest($1::text[], $2::text[]) AS aggregate (topic, key)
+      JOIN commerce.outbox USING (topic, key)
+      WHERE published_at IS NULL
       ORDER BY sequence LIMIT $3`,
-    values: [topic, key, eventsPerRound],
+    values: [...columnsOf(aggregates), eventsPerRound],
   });
   return rows;
+}
+
+function columnsOf(aggregates: readonly Aggregate[]): [topics: string[], keys: string[]] {
+  return [aggregates.map(({ topic }) => topic), aggregates.map(({ key }) => key)];
 }
 
 async function markPublished(

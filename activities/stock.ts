@@ -1,8 +1,9 @@
-/** Changing the stock of products. */
+/** Changing the stock of products: by an operator's adjustment, or as part of an order. */
 import type { Pool, PoolClient } from 'pg';
 import type { AdjustStock, StockOutcome } from '../events/commands';
-import { createEvent } from '../events/envelope';
+import { createEvent, type EventOf } from '../events/envelope';
 import { deriveEventId } from '../events/identifiers';
+import type { StockReason } from '../events/schemas';
 import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
 import { inTransaction } from '../platform/postgres';
 import { refusingBadData } from './failures';
@@ -17,82 +18,142 @@ export function createStockActivities({ pool }: { readonly pool: Pool }) {
      */
     async changeStock(command: AdjustStock): Promise<StockOutcome> {
       return refusingBadData(() =>
-        inTransaction(pool, (connection) => changeOnce(connection, command)),
+        inTransaction(pool, (connection) => adjustOnce(connection, command)),
       );
     },
   };
 }
 
-interface StockRow {
+/** A product as it is while its row is locked. */
+export interface LockedProduct {
+  readonly productId: string;
+  readonly price: number;
   readonly stock: number;
-  readonly stock_version: number;
+  readonly stockVersion: number;
 }
 
-async function changeOnce(connection: PoolClient, command: AdjustStock): Promise<StockOutcome> {
-  const product = await lockProduct(connection, command.productId);
+/** One change of a product's stock. */
+export interface StockChange {
+  /** Primary key: a change happens once. */
+  readonly adjustmentId: string;
+  readonly eventId: string;
+  readonly product: LockedProduct;
+  /** Units to add, or to take away when negative. */
+  readonly delta: number;
+  readonly reason: StockReason;
+  readonly orderId?: string;
+}
+
+/**
+ * Locks the rows of products until the transaction ends, always in the order of their IDs, so that
+ * two transactions with products in common wait for each other instead of locking each other out.
+ *
+ * @returns those that exist, by ID
+ */
+export async function lockProducts(
+  connection: PoolClient,
+  productIds: readonly string[],
+): Promise<ReadonlyMap<string, LockedProduct>> {
+  const { rows } = await connection.query<LockedProduct>({
+    name: 'products-lock',
+    text: `
+      SELECT product_id AS "productId", price, stock, stock_version AS "stockVersion"
+      FROM commerce.products WHERE product_id = ANY($1::text[])
+      ORDER BY product_id FOR NO KEY UPDATE`,
+    values: [productIds],
+  });
+  return new Map(rows.map((row) => [row.productId, row]));
+}
+
+/**
+ * Applies changes to products that are locked, and answers their events, which the caller has to
+ * put into the outbox. The changes must be within the range of stock.
+ */
+export async function applyStockChanges(
+  connection: PoolClient,
+  changes: readonly StockChange[],
+): Promise<EventOf<'StockAdjusted'>[]> {
+  const events = changes.map(toEvent);
+  await connection.query({
+    name: 'stock-change',
+    text: `
+      WITH change AS (
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
+          $6::bigint[], $7::text[], $8::text[], $9::text[])
+        AS change (adjustment_id, product_id, delta, previous_stock, stock, version, reason, order_id, event_id)
+      ), adjustment AS (
+        INSERT INTO commerce.stock_adjustments
+          (adjustment_id, product_id, delta, previous_stock, stock, version, reason, order_id, event_id)
+        SELECT * FROM change)
+      UPDATE commerce.products
+      SET stock = change.stock, stock_version = change.version, updated_at = now()
+      FROM change WHERE products.product_id = change.product_id`,
+    values: [
+      changes.map(({ adjustmentId }) => adjustmentId),
+      events.map(({ data }) => data.productId),
+      events.map(({ data }) => data.delta),
+      events.map(({ data }) => data.previousStock),
+      events.map(({ data }) => data.stock),
+      events.map(({ data }) => data.version),
+      events.map(({ data }) => data.reason),
+      events.map(({ data }) => data.orderId ?? null),
+      events.map(({ id }) => id),
+    ],
+  });
+  return events;
+}
+
+/** Whether a stock level can be: not below 0, and exact as a number. */
+export function isStockLevel(stock: number): boolean {
+  return stock >= 0 && Number.isSafeInteger(stock);
+}
+
+function toEvent({ eventId, product, delta, reason, orderId }: StockChange) {
+  return createEvent({
+    id: eventId,
+    type: 'StockAdjusted',
+    time: new Date(),
+    data: {
+      productId: product.productId,
+      delta,
+      stock: product.stock + delta,
+      previousStock: product.stock,
+      reason,
+      ...(orderId === undefined ? {} : { orderId }),
+      version: product.stockVersion + 1,
+    },
+  });
+}
+
+async function adjustOnce(connection: PoolClient, command: AdjustStock): Promise<StockOutcome> {
+  const { adjustmentId, productId, delta, reason } = command;
+  const product = (await lockProducts(connection, [productId])).get(productId);
   if (product === undefined) return { kind: 'unknown-product' };
   // Looked for under the lock: an earlier try that is still committing has committed by now.
-  const earlier = await findAdjustment(connection, command.adjustmentId);
+  const earlier = await findAdjustment(connection, adjustmentId);
   if (earlier !== undefined) return earlier;
-  const stock = product.stock + command.delta;
-  if (stock < 0 || !Number.isSafeInteger(stock)) {
+  if (!isStockLevel(product.stock + delta)) {
     return { kind: 'stock-out-of-range', stock: product.stock };
   }
-  return applyChange(connection, command, product, stock);
-}
-
-async function lockProduct(connection: PoolClient, productId: string): Promise<StockRow | undefined> {
-  const { rows } = await connection.query<StockRow>({
-    name: 'product-lock',
-    text: `
-      SELECT stock, stock_version FROM commerce.products
-      WHERE product_id = $1 FOR NO KEY UPDATE`,
-    values: [productId],
-  });
-  return rows[0];
+  const workflowId = workflowIdPrefixes.adjustStock + adjustmentId;
+  const eventId = deriveEventId(workflowId, 'StockAdjusted', productId);
+  const change = { adjustmentId, eventId, product, delta, reason };
+  const events = await applyStockChanges(connection, [change]);
+  await appendToOutbox(connection, events);
+  const { stock, version } = events[0]!.data;
+  return { kind: 'adjusted', stock, version, eventId };
 }
 
 async function findAdjustment(
   connection: PoolClient,
   adjustmentId: string,
 ): Promise<StockOutcome | undefined> {
-  const { rows } = await connection.query<{ stock: number; version: number; event_id: string }>({
+  const { rows } = await connection.query<{ stock: number; version: number; eventId: string }>({
     name: 'stock-adjustment-find',
     text: `
-      SELECT stock, version, event_id FROM commerce.stock_adjustments
+      SELECT stock, version, event_id AS "eventId" FROM commerce.stock_adjustments
       WHERE adjustment_id = $1`,
     values: [adjustmentId],
   });
-  const row = rows[0];
-  if (row === undefined) return undefined;
-  return { kind: 'adjusted', stock: row.stock, version: row.version, eventId: row.event_id };
-}
-
-async function applyChange(
-  connection: PoolClient,
-  { adjustmentId, productId, delta, reason }: AdjustStock,
-  { stock: previousStock, stock_version: previousVersion }: StockRow,
-  stock: number,
-): Promise<StockOutcome> {
-  const version = previousVersion + 1;
-  const workflowId = workflowIdPrefixes.adjustStock + adjustmentId;
-  const event = createEvent({
-    id: deriveEventId(workflowId, 'StockAdjusted', productId),
-    type: 'StockAdjusted',
-    time: new Date(),
-    data: { productId, delta, stock, previousStock, reason, version },
-  });
-  await connection.query({
-    name: 'stock-change',
-    text: `
-      WITH adjustment AS (
-        INSERT INTO commerce.stock_adjustments
-          (adjustment_id, product_id, delta, previous_stock, stock, version, reason, event_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8))
-      UPDATE commerce.products SET stock = $5, stock_version = $6, updated_at = now()
-      WHERE product_id = $2`,
-    values: [adjustmentId, productId, delta, previousStock, stock, version, reason, event.id],
-  });
-  await appendToOutbox(connection, [event]);
-  return { kind: 'adjusted', stock, version, eventId: event.id };
+  return rows[0] && { kind: 'adjusted', ...rows[0] };
 }

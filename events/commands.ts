@@ -42,3 +42,73 @@ export type StockOutcome =
   | { readonly kind: 'unknown-product' }
   /** The stock would have left the range from 0 to 2^53 - 1; `stock` is what it is. */
   | { readonly kind: 'stock-out-of-range'; readonly stock: number };
+
+/** One line of an order as it is asked for. */
+export interface OrderLine {
+  readonly productId: string;
+  /** Units, from 1 up. */
+  readonly quantity: number;
+}
+
+/** What a shopper wants to buy. */
+export interface OrderRequest {
+  readonly userId: string;
+  /** Each product once. */
+  readonly items: readonly OrderLine[];
+  /** How to pay, as the payment gateway knows it. */
+  readonly paymentToken: string;
+}
+
+/** Places an order or, without a request, carries an existing one on from where the database says it is. */
+export interface PlaceOrder {
+  readonly orderId: string;
+  readonly request?: OrderRequest;
+}
+
+/**
+ * Where an order stands. `PLACED`: its stock is reserved and its payment under way. `CONFIRMED`: it
+ * is paid. `CANCELLED`: its stock is back and nothing is owed.
+ */
+export type OrderStatus = 'PLACED' | 'CONFIRMED' | 'CANCELLED';
+
+/** Why an order was cancelled. */
+export type CancellationCause = 'payment-failed' | 'requested' | 'timed-out';
+
+/** How an order turned out; the first three wrote nothing. */
+export type OrderOutcome =
+  | { readonly kind: 'unknown-product'; readonly productId: string }
+  | { readonly kind: 'out-of-stock'; readonly productId: string; readonly stock: number }
+  | { readonly kind: 'unknown-order' }
+  | { readonly kind: 'confirmed' }
+  | {
+      readonly kind: 'cancelled';
+      readonly cause: CancellationCause;
+      /** Why, for a person. */
+      readonly reason: string;
+    };
+
+/** Asks for the cancellation of an order. */
+export interface CancelOrder {
+  /** Why, for a person. */
+  readonly reason: string;
+}
+
+/** Makes a user like a product, or like it no more. */
+export interface ChangeLike {
+  /** Names this request: the same ID again answers the same. */
+  readonly requestId: string;
+  readonly productId: string;
+  readonly userId: string;
+  readonly liked: boolean;
+}
+
+/** How a change of like turned out. */
+export type LikeOutcome =
+  | {
+      readonly kind: 'liked' | 'not-liked';
+      /** Users who like the product now. */
+      readonly likeCount: number;
+      /** Whether this request changed anything; if not, there is no event. */
+      readonly changed: boolean;
+    }
+  | { readonly kind: 'unknown-product' };

@@ -59,7 +59,12 @@ export interface NewEvent<T extends EventType> {
 }
 
 /** Puts data into the envelope, under the current version of its schema. */
-export function createEvent<T extends EventType>({ id, type, time, data }: NewEvent<T>): EventOf<T> {
+export function createEvent<T extends EventType>({
+  id,
+  type,
+  time,
+  data,
+}: NewEvent<T>): EventOf<T> {
   return {
     specversion: '1.0',
     id,

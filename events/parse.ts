@@ -2,7 +2,7 @@
  * From a Kafka message to an event. Whatever is not a valid event on its right topic under its
  * right key is refused with an error that names the field, and nothing has happened by then.
  */
-import { z } from 'zod';
+import { type z } from 'zod';
 import { aggregateIdOf, envelopeSchema, type Event } from './envelope';
 import { InvalidEventError } from './errors';
 import { isReservedEventId } from './workflow-id-prefixes';

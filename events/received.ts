@@ -53,5 +53,7 @@ export function encodeBytes(bytes: Uint8Array): EncodedBytes {
 
 /** The bytes that {@link encodeBytes} encoded. */
 export function decodeBytes(encoded: EncodedBytes): Buffer {
-  return 'text' in encoded ? Buffer.from(encoded.text, 'utf8') : Buffer.from(encoded.base64, 'base64');
+  return 'text' in encoded
+    ? Buffer.from(encoded.text, 'utf8')
+    : Buffer.from(encoded.base64, 'base64');
 }

@@ -104,9 +104,17 @@ export const eventDefinitions = {
     aggregate: 'productId',
     versions: { 1: productRegistered },
   },
-  StockAdjusted: { topic: 'catalog-events', aggregate: 'productId', versions: { 1: stockAdjusted } },
+  StockAdjusted: {
+    topic: 'catalog-events',
+    aggregate: 'productId',
+    versions: { 1: stockAdjusted },
+  },
   LikeChanged: { topic: 'catalog-events', aggregate: 'productId', versions: { 1: likeChanged } },
-  ProductViewed: { topic: 'catalog-events', aggregate: 'productId', versions: { 1: productViewed } },
+  ProductViewed: {
+    topic: 'catalog-events',
+    aggregate: 'productId',
+    versions: { 1: productViewed },
+  },
   OrderPlaced: { topic: 'order-events', aggregate: 'orderId', versions: { 1: orderPlaced } },
   PaymentCompleted: {
     topic: 'order-events',

@@ -120,7 +120,9 @@ export const environmentVariables: readonly string[] = Object.keys(schema.shape)
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const set = Object.entries(environment).filter(([, value]) => value !== '');
   const result = schema.safeParse(Object.fromEntries(set));
-  const problems = result.success ? contradictions(result.data, environment) : describe(result.error);
+  const problems = result.success
+    ? contradictions(result.data)
+    : describe(result.error);
   if (result.success && problems.length === 0) return result.data;
   throw new ConfigurationError(`Wrong configuration:\n${problems.join('\n')}`);
 }
@@ -129,21 +131,22 @@ function describe(error: z.ZodError): string[] {
   return error.issues.map((issue) => `  ${String(issue.path[0])}: ${issue.message}`);
 }
 
-function contradictions(config: Config, environment: NodeJS.ProcessEnv): string[] {
+function contradictions(config: Config): string[] {
   const problems: string[] = [];
   const names = new Set(config.API_KEYS.map((key) => key.secret));
   if (names.size !== config.API_KEYS.length) {
     problems.push('  API_KEYS: two keys have the same secret');
   }
-  const unset = environment['API_KEYS'] === undefined || environment['API_KEYS'] === '';
-  if (unset && !isLoopback(config.API_HOST) && !config.ALLOW_DEVELOPMENT_KEYS) {
+  const usesDevelopmentKeys = config.API_KEYS.some(({ secret }) => developmentSecrets.has(secret));
+  if (usesDevelopmentKeys && !isLoopback(config.API_HOST) && !config.ALLOW_DEVELOPMENT_KEYS) {
     problems.push(
       `  API_KEYS: must be set to listen on ${config.API_HOST}; the development keys are for loopback only`,
     );
   }
   if (config.KAFKA_SASL_MECHANISM !== undefined) {
     for (const name of ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const) {
-      if (config[name] === undefined) problems.push(`  ${name}: must be set with KAFKA_SASL_MECHANISM`);
+      if (config[name] === undefined)
+        problems.push(`  ${name}: must be set with KAFKA_SASL_MECHANISM`);
     }
   }
   return problems;

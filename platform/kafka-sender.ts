@@ -198,14 +198,20 @@ class SingleFlightSender implements KafkaSender {
       if (this.connection === connection) await this.sendOne(connection, request.slice(middle));
       else rejectAll(request.slice(middle), unavailable(error));
     } else {
-      rejectAll(request, new MessageTooLargeError('Kafka refuses the message for its size.', { cause: error }));
+      rejectAll(
+        request,
+        new MessageTooLargeError('Kafka refuses the message for its size.', { cause: error }),
+      );
     }
   }
 
   // What waits in the queue is refused too: were it sent by the next producer, a later event of a
   // key could get ahead of an earlier one that has just failed.
   private loseConnection(connection: Connection, request: QueuedMessage[], error: unknown): void {
-    this.logger.warn({ err: error, messages: request.length }, 'sending to Kafka failed; reconnecting');
+    this.logger.warn(
+      { err: error, messages: request.length },
+      'sending to Kafka failed; reconnecting',
+    );
     rejectAll([...request, ...this.queue.splice(0)], unavailable(error));
     this.connection = undefined;
     connection.producer.disconnect().catch((disconnectError: unknown) => {
@@ -223,7 +229,11 @@ class SingleFlightSender implements KafkaSender {
 
   private async connectPatiently(): Promise<void> {
     let told = false;
-    for (let delayMs = 100; !this.stopped; delayMs = Math.min(delayMs * 2, this.options.maxReconnectDelayMs)) {
+    for (
+      let delayMs = 100;
+      !this.stopped;
+      delayMs = Math.min(delayMs * 2, this.options.maxReconnectDelayMs)
+    ) {
       const connection = createConnection(this.kafka, this.options.retries);
       try {
         await connection.producer.connect();
@@ -231,10 +241,14 @@ class SingleFlightSender implements KafkaSender {
         if (told) this.logger.info('connected to Kafka again');
         return;
       } catch (error) {
-        if (!told) this.logger.warn({ err: error }, 'Kafka is away; trying to connect again and again');
+        if (!told)
+          this.logger.warn({ err: error }, 'Kafka is away; trying to connect again and again');
         told = true;
         await connection.producer.disconnect().catch((disconnectError: unknown) => {
-          this.logger.debug({ err: disconnectError }, 'the unconnected producer did not disconnect');
+          this.logger.debug(
+            { err: disconnectError },
+            'the unconnected producer did not disconnect',
+          );
         });
         await this.backOff(delayMs);
       }
@@ -258,7 +272,11 @@ function toQueued(
   { topic, key, value, headers }: OutgoingMessage,
 ): QueuedMessage {
   const bytes = byteLength(key) + byteLength(value);
-  const message: Message = { key, value, ...(headers === undefined ? {} : { headers: { ...headers } }) };
+  const message: Message = {
+    key,
+    value,
+    ...(headers === undefined ? {} : { headers: { ...headers } }),
+  };
   return { submission, topic, message, bytes };
 }
 

@@ -51,13 +51,20 @@ export async function runProcess(
       void stopAll(0);
     });
   }
+  // A supervisor holds the other end of a channel: when it is gone, nobody would stop this process.
+  process.on('disconnect', () => {
+    logger.info('stopping: the supervisor is gone');
+    void stopAll(0);
+  });
   const fail = (error: unknown): void => {
     logger.fatal({ err: error }, 'cannot go on');
     void stopAll(1);
   };
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
-  await start({ config, logger, onStop: (what, stop) => stops.push({ what, stop }), fail }).catch(fail);
+  await start({ config, logger, onStop: (what, stop) => stops.push({ what, stop }), fail }).catch(
+    fail,
+  );
 }
 
 function readConfigOrExit(): Config {

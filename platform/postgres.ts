@@ -92,6 +92,7 @@ const parsers = new Map<number, (text: string) => unknown>([
   [types.builtins.NUMERIC, exactNumber],
 ]);
 
-const typeParser: typeof types.getTypeParser = ((id: number, format: 'text' | 'binary') =>
-  (format === 'binary' ? undefined : parsers.get(id)) ??
-  types.getTypeParser(id, format as 'text')) as typeof types.getTypeParser;
+function typeParser(id: number, format?: 'text' | 'binary'): (text: string) => unknown {
+  const own = format === 'binary' ? undefined : parsers.get(id);
+  return own ?? (types.getTypeParser(id, format) as (text: string) => unknown);
+}

@@ -10,8 +10,7 @@ import type { Redis } from 'ioredis';
 
 /** What looking a product up in the cache gives: its detail as JSON, or a lease to fill it with. */
 export type CacheLookup =
-  | { readonly hit: true; readonly json: string }
-  | { readonly hit: false; readonly lease: string };
+  { readonly hit: true; readonly json: string } | { readonly hit: false; readonly lease: string };
 
 /** The cache of product details. */
 export interface ProductCache {

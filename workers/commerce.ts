@@ -1,10 +1,14 @@
 /** The worker of the shop's side: `npm run worker:commerce`. Wiring, nothing else. */
+import { createLikeActivities } from '../activities/likes';
+import { createOrderActivities } from '../activities/orders';
+import { createPaymentActivities } from '../activities/payments';
 import { createProductActivities } from '../activities/products';
 import { createPublishActivities } from '../activities/publish';
 import { createStockActivities } from '../activities/stock';
 import { createKafka } from '../platform/kafka';
 import { createKafkaSender } from '../platform/kafka-sender';
 import { runProcess } from '../platform/lifecycle';
+import { createHttpPaymentGateway } from '../platform/payment-gateway';
 import { createPool } from '../platform/postgres';
 import { taskQueues } from '../workflows/names';
 import { startWorker } from './start-worker';
@@ -29,11 +33,18 @@ void runProcess('worker:commerce', async (process) => {
   });
   const sender = createKafkaSender(kafka, logger, { retries: 2 });
   onStop('the Kafka sender', () => sender.stop());
+  const gateway = createHttpPaymentGateway({
+    url: config.PAYMENT_GATEWAY_URL,
+    requestTimeoutMs: 4_000,
+  });
   await startWorker(process, {
     taskQueue: taskQueues.commerce,
     activities: {
       ...createProductActivities({ pool }),
       ...createStockActivities({ pool }),
+      ...createOrderActivities({ pool }),
+      ...createPaymentActivities({ gateway }),
+      ...createLikeActivities({ pool }),
       ...createPublishActivities({ relayPool, sender }),
     },
   });

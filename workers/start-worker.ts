@@ -51,7 +51,10 @@ async function connectPatiently({
     try {
       return await connectWorker(config);
     } catch (error) {
-      logger.warn({ err: error, address: config.TEMPORAL_ADDRESS }, 'Temporal is away; trying again');
+      logger.warn(
+        { err: error, address: config.TEMPORAL_ADDRESS },
+        'Temporal is away; trying again',
+      );
       await sleep(reconnectMs);
     }
   }

@@ -22,7 +22,11 @@ export const withinSeconds: LocalActivityOptions = {
 /** For work on PostgreSQL or Redis that must happen: retried without end, each try shown in the Web UI. */
 export const untilItSucceeds: ActivityOptions = {
   startToCloseTimeout: '15 seconds',
-  retry: { initialInterval: '500 milliseconds', backoffCoefficient: 2, maximumInterval: '10 seconds' },
+  retry: {
+    initialInterval: '500 milliseconds',
+    backoffCoefficient: 2,
+    maximumInterval: '10 seconds',
+  },
 };
 
 /**
@@ -31,7 +35,11 @@ export const untilItSucceeds: ActivityOptions = {
  */
 export const untilAcknowledged: ActivityOptions = {
   startToCloseTimeout: '45 seconds',
-  retry: { initialInterval: '200 milliseconds', backoffCoefficient: 2, maximumInterval: '5 seconds' },
+  retry: {
+    initialInterval: '200 milliseconds',
+    backoffCoefficient: 2,
+    maximumInterval: '5 seconds',
+  },
 };
 
 /**

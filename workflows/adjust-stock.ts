@@ -7,8 +7,7 @@ import { localFirst, untilAcknowledged } from './activity-policies';
 import { decideThenPublish } from './decision';
 
 const stock = localFirst<ReturnType<typeof createStockActivities>>();
-const publication =
-  proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
+const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
 
 /**
  * Changes the stock once, or finds that it cannot be changed so; returns when the event of a change
@@ -19,7 +18,7 @@ export async function adjustStock(command: AdjustStock): Promise<StockOutcome> {
     () => stock.changeStock(command),
     async (outcome) => {
       if (outcome.kind !== 'adjusted') return;
-      await publication.publishOutbox({ topic: 'catalog-events', key: command.productId });
+      await publication.publishOutbox([{ topic: 'catalog-events', key: command.productId }]);
     },
   );
 }

@@ -15,12 +15,13 @@ export async function decideThenPublish<Outcome extends object>(
   decide: () => Promise<Outcome>,
   publish: (outcome: Outcome) => Promise<void>,
 ): Promise<Outcome> {
-  let outcome: Outcome | undefined;
+  const decided: { outcome?: Outcome } = {};
   setHandler(defineUpdate<Outcome>(decisionUpdate), async () => {
-    await condition(() => outcome !== undefined);
-    return outcome!;
+    await condition(() => decided.outcome !== undefined);
+    return decided.outcome!;
   });
-  outcome = await decide();
+  const outcome = await decide();
+  decided.outcome = outcome;
   await publish(outcome);
   await condition(allHandlersFinished);
   return outcome;

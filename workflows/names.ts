@@ -13,6 +13,9 @@ export const taskQueues = { commerce: 'commerce', collector: 'collector' } as co
 export const workflowTypes = {
   registerProduct: 'registerProduct',
   adjustStock: 'adjustStock',
+  changeLike: 'changeLike',
+  placeOrder: 'placeOrder',
+  publishEvents: 'publishEvents',
   handleEvent: 'handleEvent',
   parkDeadLetter: 'parkDeadLetter',
 } as const;
@@ -21,6 +24,10 @@ export const workflowTypes = {
 export const workflowIds = {
   registerProduct: (productId: string) => workflowIdPrefixes.registerProduct + productId,
   adjustStock: (adjustmentId: string) => workflowIdPrefixes.adjustStock + adjustmentId,
+  changeLike: (requestId: string) => workflowIdPrefixes.changeLike + requestId,
+  placeOrder: (orderId: string) => workflowIdPrefixes.placeOrder + orderId,
+  /** From the first of the events. */
+  publishEvents: (eventId: string) => workflowIdPrefixes.publishEvents + eventId,
   /** An event's workflow bears the event's ID, nothing before or after it. */
   handleEvent: (eventId: string) => eventId,
   parkDeadLetter: ({ topic, partition, offset }: Coordinates) =>
@@ -39,3 +46,12 @@ export const searchAttributes = {
  * being published. Sent together with the start of the command's workflow.
  */
 export const decisionUpdate = 'decision';
+
+/**
+ * The update that cancels an order and answers its outcome: `cancelled`, whoever asked first. Sent
+ * to an order's workflow, or together with a new start of it when that has finished.
+ */
+export const cancelUpdate = 'cancel';
+
+/** The query that answers where an order stands. */
+export const orderStateQuery = 'state';

@@ -7,13 +7,12 @@ import { localFirst, untilAcknowledged } from './activity-policies';
 import { decideThenPublish } from './decision';
 
 const products = localFirst<ReturnType<typeof createProductActivities>>();
-const publication =
-  proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
+const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
 
 /** Registers the product once, however often it is asked to, and returns when its event is published. */
 export async function registerProduct(command: RegisterProduct): Promise<ProductRegistration> {
   return decideThenPublish(
     () => products.createProduct(command),
-    () => publication.publishOutbox({ topic: 'catalog-events', key: command.productId }),
+    () => publication.publishOutbox([{ topic: 'catalog-events', key: command.productId }]),
   );
 }

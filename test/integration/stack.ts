@@ -1,0 +1,268 @@
+/**
+ * A whole pipeline for one test file: real processes against the real servers of the test run, with
+ * a database, topics and a Temporal namespace of its own, so that no test sees another's events.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import path from 'node:path';
+import type { Client } from '@temporalio/client';
+import type { Redis } from 'ioredis';
+import type { Kafka } from 'kafkajs';
+import type { Pool } from 'pg';
+import { createCluster, type Cluster } from '../../cluster/local-cluster';
+import { deadLetterTopicOf, eventTopics } from '../../events/topics';
+import { migrateDatabase, migrateTopics } from '../../migrations/migrate';
+import { readConfig, type Config } from '../../platform/config';
+import { createKafka } from '../../platform/kafka';
+import { createLogger } from '../../platform/logger';
+import { createPool } from '../../platform/postgres';
+import { createRedis } from '../../platform/redis';
+import { createTemporalClient } from '../../platform/temporal';
+import { searchAttributes } from '../../workflows/names';
+import { until } from './until';
+
+/** The processes that a stack can run. */
+export type ProcessName = 'api' | 'bridge' | 'worker:commerce' | 'worker:collector';
+
+/** A running pipeline. */
+export interface Stack {
+  readonly config: Config;
+  readonly cluster: Cluster;
+  readonly pool: Pool;
+  readonly redis: Redis;
+  readonly kafka: Kafka;
+  readonly temporal: Client;
+  /** Starts a process and waits until it works. Several of one name may run. */
+  start(name: ProcessName, environment?: Readonly<Record<string, string>>): Promise<RunningProcess>;
+  /** The processes of a name that are running. */
+  running(name: ProcessName): RunningProcess[];
+  /** Calls the API. `as` is the role whose development key is used. */
+  call(method: string, route: string, options?: CallOptions): Promise<ApiAnswer>;
+  /** Stops every process and forgets the stack's database. */
+  stop(): Promise<void>;
+}
+
+/** One process of a stack. */
+export interface RunningProcess {
+  readonly name: ProcessName;
+  readonly pid: number;
+  /** Everything that it has written so far. */
+  output(): string;
+  signal(signal: NodeJS.Signals): void;
+  /** Ends it and waits until it has ended. @returns its exit code, or null when it was killed */
+  end(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+/** What to send. */
+export interface CallOptions {
+  readonly as?: 'operator' | 'shopper';
+  readonly userId?: string;
+  readonly body?: unknown;
+  readonly idempotencyKey?: string;
+}
+
+/** What came back. */
+export interface ApiAnswer {
+  readonly status: number;
+  readonly headers: Headers;
+  // The tests read what they expect; a wrong shape fails their expectations.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly body: any;
+}
+
+const root = path.join(__dirname, '..', '..');
+
+const entries: Readonly<Record<ProcessName, string>> = {
+  api: 'api/main.ts',
+  bridge: 'bridge/main.ts',
+  'worker:commerce': 'workers/commerce.ts',
+  'worker:collector': 'workers/collector.ts',
+};
+
+/** Makes everything that a stack needs and starts the named processes. */
+export async function createStack(
+  names: readonly ProcessName[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Stack> {
+  const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
+  const cluster = createCluster();
+  const overrides = {
+    ...cluster.environment,
+    ...environment,
+    DATABASE_URL: await createDatabase(cluster.environment.DATABASE_URL, name),
+    TEMPORAL_NAMESPACE: name,
+    API_PORT: '0',
+  };
+  const config = readConfig({ ...process.env, ...overrides });
+  const logger = createLogger('test', 'fatal');
+  const kafka = createKafka(config, logger, { clientId: 'test' });
+  const temporal = createTemporalClient(config);
+  const redis = createRedis(config.REDIS_URL, logger);
+  await Promise.all([
+    migrateDatabase(config.DATABASE_URL, logger),
+    remakeTopics(kafka, () => migrateTopics(kafka, logger)),
+    registerNamespace(temporal, name),
+    once(redis, 'ready').then(() => redis.flushall()),
+  ]);
+  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
+  const processes: RunningProcess[] = [];
+  let apiUrl = '';
+
+  const stack: Stack = {
+    config,
+    cluster,
+    pool,
+    redis,
+    kafka,
+    temporal,
+    async start(processName, more = {}) {
+      const started = startProcess(processName, { ...process.env, ...overrides, ...more });
+      processes.push(started);
+      const ready = await until(`${processName} is ready`, () => readyLine(started));
+      if (processName === 'api') apiUrl = String(ready['url']);
+      return started;
+    },
+    running: (processName) =>
+      processes.filter((each) => each.name === processName && isAlive(each)),
+    call: (method, route, options = {}) => call(apiUrl + route, method, options),
+    async stop() {
+      await Promise.all(processes.map((each) => each.end('SIGKILL')));
+      await Promise.all([pool.end(), redis.quit(), temporal.connection.close()]);
+    },
+  };
+  try {
+    await Promise.all(names.map((each) => stack.start(each)));
+  } catch (error) {
+    await stack.stop();
+    throw error;
+  }
+  return stack;
+}
+
+async function createDatabase(url: string, name: string): Promise<string> {
+  const admin = createPool(url, createLogger('test', 'fatal'), { applicationName: 'test-setup' });
+  await admin.query(`CREATE DATABASE ${name}`);
+  await admin.end();
+  const own = new URL(url);
+  own.pathname = `/${name}`;
+  return own.href;
+}
+
+/** Topics are named by contract: a stack of its own means topics made anew. */
+async function remakeTopics(kafka: Kafka, make: () => Promise<void>): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const ours = eventTopics.flatMap((topic) => [topic, deadLetterTopicOf(topic)]);
+    const existing = (await admin.listTopics()).filter((topic) => ours.includes(topic));
+    if (existing.length > 0) await admin.deleteTopics({ topics: existing });
+    await until('the old topics are gone', async () => {
+      const left = await admin.listTopics();
+      return !ours.some((topic) => left.includes(topic));
+    });
+    // A group remembers its offsets beyond the topic that they were in.
+    const groups = (await admin.listGroups()).groups.map(({ groupId }) => groupId);
+    await Promise.allSettled(groups.map((group) => admin.deleteGroups([group])));
+  } finally {
+    await admin.disconnect();
+  }
+  await make();
+}
+
+async function registerNamespace(client: Client, namespace: string): Promise<void> {
+  await client.workflowService.registerNamespace({
+    namespace,
+    workflowExecutionRetentionPeriod: { seconds: (24 * 3600) as never },
+  });
+  const keyword = 2;
+  await until(`namespace ${namespace} takes search attributes`, async () => {
+    await (
+      client.connection as import('@temporalio/client').Connection
+    ).operatorService.addSearchAttributes({
+      namespace,
+      searchAttributes: Object.fromEntries(
+        Object.values(searchAttributes).map(({ name }) => [name, keyword]),
+      ),
+    });
+    return true;
+  });
+}
+
+function startProcess(name: ProcessName, environment: NodeJS.ProcessEnv): RunningProcess {
+  const child = spawn(process.execPath, ['--require', 'tsx/cjs', entries[name]], {
+    cwd: root,
+    env: { ...environment, LOG_LEVEL: 'info' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  const collect = (chunk: Buffer): void => {
+    output += chunk.toString();
+  };
+  child.stdout.on('data', collect);
+  child.stderr.on('data', collect);
+  return {
+    name,
+    pid: child.pid!,
+    output: () => output,
+    signal: (signal) => void child.kill(signal),
+    end: (signal = 'SIGTERM') => endProcess(child, signal),
+  };
+}
+
+async function endProcess(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  const exited = once(child, 'exit');
+  child.kill(signal);
+  // A frozen process takes no signal but this one.
+  if (signal === 'SIGKILL') child.kill('SIGCONT');
+  await exited;
+  return child.exitCode;
+}
+
+function isAlive({ pid }: RunningProcess): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+const readyMessages: Readonly<Record<ProcessName, string>> = {
+  api: 'listening',
+  bridge: 'consuming',
+  'worker:commerce': 'worker is running',
+  'worker:collector': 'worker is running',
+};
+
+function readyLine(running: RunningProcess): Record<string, unknown> | undefined {
+  if (!isAlive(running)) throw new Error(`${running.name} has ended:\n${running.output()}`);
+  const lines = running.output().split('\n');
+  const line = lines.find((each) => each.includes(`"msg":"${readyMessages[running.name]}"`));
+  return line === undefined ? undefined : (JSON.parse(line) as Record<string, unknown>);
+}
+
+const developmentKeys = { operator: 'dev-operator-key', shopper: 'dev-shopper-key' };
+
+async function call(
+  url: string,
+  method: string,
+  { as = 'operator', userId, body, idempotencyKey }: CallOptions,
+): Promise<ApiAnswer> {
+  const response = await fetch(url, {
+    method,
+    headers: {
+      authorization: `Bearer ${developmentKeys[as]}`,
+      ...(userId === undefined ? {} : { 'x-user-id': userId }),
+      ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: text === '' ? undefined : (JSON.parse(text) as unknown),
+  };
+}

@@ -1,0 +1,37 @@
+/** Waiting for a condition, with a bound and a name that the failure tells. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** How to wait. */
+export interface UntilOptions {
+  /** How long to wait at most, in ms. */
+  readonly timeoutMs?: number;
+  /** How long to wait between two looks, in ms. */
+  readonly pollMs?: number;
+}
+
+/**
+ * Waits until `look` answers something true and returns it. An error that it throws counts as 'not
+ * yet' and is told when the time is over.
+ */
+export async function until<T>(
+  what: string,
+  look: () => T | Promise<T>,
+  { timeoutMs = 30_000, pollMs = 50 }: UntilOptions = {},
+): Promise<NonNullable<T>> {
+  const deadline = Date.now() + timeoutMs;
+  let problem: unknown;
+  let seen: T | undefined;
+  do {
+    try {
+      seen = await look();
+      problem = undefined;
+      if (seen) return seen;
+    } catch (error) {
+      problem = error;
+    }
+    await sleep(pollMs);
+  } while (Date.now() < deadline);
+  throw new Error(`Not within ${timeoutMs} ms: ${what}. Last seen: ${JSON.stringify(seen)}`, {
+    cause: problem,
+  });
+}

@@ -1,0 +1,241 @@
+/**
+ * `placeOrder`: the saga of an order. Reserve stock, charge, confirm; whatever goes wrong or is
+ * called off is compensated in reverse, retried until it has worked.
+ *
+ * The database says where an order stands, and every step finds out whether it has happened. So an
+ * order can be carried on by a new run under the same ID at any time, also to cancel it later.
+ */
+import {
+  ActivityFailure,
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  defineQuery,
+  defineUpdate,
+  isCancellation,
+  proxyActivities,
+  setHandler,
+  sleep,
+  upsertSearchAttributes,
+  type ActivityOptions,
+} from '@temporalio/workflow';
+import type { CancelledPayment, createOrderActivities, OrderState } from '../activities/orders';
+import type { ChargeOutcome, createPaymentActivities } from '../activities/payments';
+import type { Aggregate, createPublishActivities } from '../activities/publish';
+import type {
+  CancellationCause,
+  CancelOrder,
+  OrderOutcome,
+  OrderStatus,
+  PlaceOrder,
+} from '../events/commands';
+import { localFirst, untilAcknowledged, untilItSucceeds } from './activity-policies';
+import { cancelUpdate, decisionUpdate, orderStateQuery, searchAttributes } from './names';
+
+/** How long the gateway has to answer for a charge, lookups and tries included. */
+const paymentTimeout = '8 seconds';
+
+/** How long an order may stay undecided, whatever is away; then it is cancelled. */
+const orderTimeout = '5 minutes';
+
+/** One try gives the gateway a few seconds; then what became of it is looked up. */
+const untilPaymentTimeout: ActivityOptions = {
+  startToCloseTimeout: '10 seconds',
+  retry: {
+    initialInterval: '200 milliseconds',
+    backoffCoefficient: 2,
+    maximumInterval: '2 seconds',
+  },
+};
+
+const orders = localFirst<ReturnType<typeof createOrderActivities>>();
+const charging = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilPaymentTimeout);
+const compensation = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilItSucceeds);
+const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
+
+/** Where an order stands, as the query answers it. */
+export interface OrderProgress {
+  /** `RESERVING` until the stock is reserved, `REFUSED` if nothing was placed. */
+  readonly status: OrderStatus | 'RESERVING' | 'REFUSED';
+  /** Which step is under way. */
+  readonly step: 'reserve' | 'charge' | 'confirm' | 'compensate' | 'publish' | 'done';
+}
+
+/** Answers the order's outcome as soon as it is decided, while its events are still being published. */
+export const decision = defineUpdate<OrderOutcome>(decisionUpdate);
+
+/** Cancels the order, wherever it stands; cancelling again answers the same. */
+export const cancel = defineUpdate<OrderOutcome, [CancelOrder]>(cancelUpdate);
+
+/** Where the order stands. */
+export const orderState = defineQuery<OrderProgress>(orderStateQuery);
+
+/** What this run of an order knows. */
+interface Run {
+  readonly orderId: string;
+  progress: OrderProgress;
+  /** The order's last decision; a confirmed order may still be cancelled. */
+  outcome?: OrderOutcome;
+  /** Why the order is to be cancelled, from whoever said so first. */
+  callOff?: { readonly cause: CancellationCause; readonly reason: string };
+}
+
+/** Places the order, or carries it on, and returns when it is decided and its events are published. */
+export async function placeOrder({ orderId, request }: PlaceOrder): Promise<OrderOutcome> {
+  const run: Run = { orderId, progress: { status: 'RESERVING', step: 'reserve' } };
+  answerQuestions(run);
+  const order = await withinOrderTimeout(run, async () => {
+    const placed = await orders.reserveStock(orderId, request);
+    if (placed.kind !== 'order') {
+      decide(run, placed, 'REFUSED');
+      return undefined;
+    }
+    await resume(run, placed, request?.paymentToken);
+    return placed;
+  });
+  if (order !== undefined) await publishAndAwaitCancellation(run, order);
+  run.progress = { ...run.progress, step: 'done' };
+  await condition(allHandlersFinished);
+  return run.outcome!;
+}
+
+function answerQuestions(run: Run): void {
+  setHandler(orderState, () => run.progress);
+  setHandler(decision, async () => {
+    await condition(() => run.outcome !== undefined);
+    return run.outcome!;
+  });
+  setHandler(
+    cancel,
+    async ({ reason }) => {
+      run.callOff ??= { cause: 'requested', reason };
+      await condition(() => run.outcome !== undefined && run.outcome.kind !== 'confirmed');
+      return run.outcome!;
+    },
+    {
+      validator: ({ reason }: CancelOrder) => {
+        if (reason.length > 500) throw new Error('The reason has more than 500 characters.');
+      },
+    },
+  );
+}
+
+/** Calls the order off when it is not decided in time. */
+async function withinOrderTimeout<T>(run: Run, work: () => Promise<T>): Promise<T> {
+  const timer = new CancellationScope();
+  const timedOut = timer.run(async () => {
+    await sleep(orderTimeout);
+    run.callOff ??= { cause: 'timed-out', reason: 'the order was not decided in time' };
+  });
+  timedOut.catch(() => undefined);
+  try {
+    return await work();
+  } finally {
+    timer.cancel();
+  }
+}
+
+/** Takes the order to its decision from wherever it stands. */
+async function resume(run: Run, order: OrderState, paymentToken?: string): Promise<void> {
+  switch (order.status) {
+    case 'CONFIRMED':
+      decide(run, { kind: 'confirmed' }, 'CONFIRMED');
+      return;
+    case 'CANCELLED': {
+      const cause = 'requested';
+      decide(run, { kind: 'cancelled', cause, reason: order.reason ?? '' }, 'CANCELLED');
+      return;
+    }
+    case 'PLACED':
+      await pay(run, order, paymentToken);
+  }
+}
+
+async function pay(run: Run, order: OrderState, paymentToken?: string): Promise<void> {
+  const { orderId } = run;
+  run.progress = { status: 'PLACED', step: 'charge' };
+  const charge = await chargeInTime(run, order, paymentToken);
+  if (charge.kind === 'captured' && run.callOff === undefined) {
+    run.progress = { status: 'PLACED', step: 'confirm' };
+    await orders.confirmOrder(orderId, charge.paymentId);
+    decide(run, { kind: 'confirmed' }, 'CONFIRMED');
+    return;
+  }
+  const reason = charge.kind === 'declined' ? charge.reason : 'called off';
+  const callOff = run.callOff ?? { cause: 'payment-failed', reason: `payment failed: ${reason}` };
+  await compensate(run, callOff, { status: 'failed', reason });
+}
+
+/** The charge's outcome; one that is not known in time, or not wanted any more, is given up. */
+async function chargeInTime(
+  run: Run,
+  { totalAmount: amount }: OrderState,
+  paymentToken?: string,
+): Promise<ChargeOutcome> {
+  const { orderId } = run;
+  const scope = new CancellationScope();
+  const charge = { orderId, amount, ...(paymentToken === undefined ? {} : { paymentToken }) };
+  const charged = scope.run(() => charging.chargeOrder(charge));
+  const givenUp = condition(() => run.callOff !== undefined, paymentTimeout);
+  try {
+    const outcome = await Promise.race([charged, givenUp.then(() => undefined)]);
+    if (outcome !== undefined) return outcome;
+    charged.catch(() => undefined);
+    return { kind: 'declined', reason: 'the payment gateway did not answer in time' };
+  } catch (error) {
+    if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
+    return { kind: 'declined', reason: error.cause?.message ?? error.message };
+  } finally {
+    scope.cancel();
+  }
+}
+
+/** In reverse: the money first, then the stock and the order. Each is retried until it has worked. */
+async function compensate(
+  run: Run,
+  { cause, reason }: NonNullable<Run['callOff']>,
+  payment: CancelledPayment,
+): Promise<void> {
+  run.progress = { ...run.progress, step: 'compensate' };
+  await compensation.voidPayment(run.orderId);
+  await orders.cancelOrder(run.orderId, reason, payment);
+  decide(run, { kind: 'cancelled', cause, reason }, 'CANCELLED');
+}
+
+function decide(run: Run, outcome: OrderOutcome, status: OrderProgress['status']): void {
+  run.outcome = outcome;
+  run.progress = { status, step: 'publish' };
+  if (status === 'REFUSED' || status === 'RESERVING') return;
+  upsertSearchAttributes([{ key: searchAttributes.orderStatus, value: status }]);
+}
+
+/**
+ * Publishes the order's events. A confirmed order can be cancelled meanwhile, also while Kafka is
+ * away; then the events of that are published too.
+ */
+async function publishAndAwaitCancellation(run: Run, order: OrderState): Promise<void> {
+  const aggregates = aggregatesOf(run.orderId, order);
+  for (;;) {
+    const publishing = publication.publishOutbox(aggregates);
+    let published = false;
+    const marked = publishing.then(() => {
+      published = true;
+    });
+    await condition(() => published || isCancellable(run));
+    if (!isCancellable(run)) return marked;
+    const { callOff } = run;
+    await compensate(run, callOff!, { status: 'refunded', reason: callOff!.reason });
+    await marked;
+  }
+}
+
+function isCancellable({ callOff, outcome }: Run): boolean {
+  return callOff !== undefined && outcome?.kind === 'confirmed';
+}
+
+function aggregatesOf(orderId: string, { productIds }: OrderState): Aggregate[] {
+  return [
+    { topic: 'order-events', key: orderId },
+    ...productIds.map((key) => ({ topic: 'catalog-events' as const, key })),
+  ];
+}
