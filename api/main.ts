@@ -1,0 +1,29 @@
+/** The API: `npm run api`. Wiring, nothing else. */
+import { createKafka } from '../platform/kafka';
+import { createKafkaSender } from '../platform/kafka-sender';
+import { runProcess } from '../platform/lifecycle';
+import { createPool } from '../platform/postgres';
+import { createRedis } from '../platform/redis';
+import { createTemporalClient } from '../platform/temporal';
+import { createServer } from './server';
+
+void runProcess('api', async ({ config, logger, onStop }) => {
+  const pool = createPool(config.DATABASE_URL, logger, {
+    applicationName: 'api',
+    maxConnections: 16,
+    // A request is not worth longer; whoever waits for it has gone by then.
+    statementTimeoutMs: 5_000,
+  });
+  onStop('the database pool', () => pool.end());
+  const redis = createRedis(config.REDIS_URL, logger);
+  onStop('the Redis connection', async () => redis.disconnect());
+  const kafka = createKafka(config, logger, { clientId: 'api', requestTimeoutMs: 5_000 });
+  const sender = createKafkaSender(kafka, logger, { retries: 2 });
+  onStop('the Kafka sender', () => sender.stop());
+  const temporal = createTemporalClient(config);
+  onStop('the Temporal client', () => temporal.connection.close());
+  const server = await createServer({ config, logger, pool, redis, sender, temporal });
+  onStop('the HTTP server', () => server.close());
+  const address = await server.listen({ host: config.API_HOST, port: config.API_PORT });
+  logger.info({ address }, 'listening');
+});

@@ -1,0 +1,135 @@
+/** Every error becomes an answer of `application/problem+json`, and nothing internal gets out. */
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import fastifyPlugin from 'fastify-plugin';
+import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
+import { Problem, problemJson, problemMediaType, type FieldError } from '../problem';
+
+/** Answers errors and unknown routes. To be registered before any route. */
+export const problemDetails = fastifyPlugin(async (app) => {
+  app.setErrorHandler(answerError);
+  app.setNotFoundHandler((request) => {
+    throw new Problem(404, 'NOT_FOUND', `There is no ${request.method} ${pathOf(request)}.`);
+  });
+});
+
+/** Answers an error, and logs it when it is ours. */
+export function answerError(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const problem = toProblem(error);
+  if (problem.status >= 500) logFailure(problem, error, request);
+  return reply.send(applyProblem(problem, request, reply));
+}
+
+/** Makes the reply that of a problem, and returns the body that it is to be sent with. */
+export function applyProblem(
+  problem: Problem,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): string {
+  reply.code(problem.status).headers(problem.headers).header('content-type', problemMediaType);
+  return problemJson(problem, problem.status >= 500 ? request.id : undefined);
+}
+
+/** Answers what is not HTTP, or comes too slowly, before there is a request. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = problemJson(clientProblem(error.code));
+  const { status, title } = JSON.parse(body) as { status: number; title: string };
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${title}`,
+      `Content-Type: ${problemMediaType}`,
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      'Connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  );
+}
+
+function clientProblem(code: string | undefined): Problem {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new Problem(431, 'HEADERS_TOO_LARGE', 'The headers are too large.');
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new Problem(408, 'REQUEST_TIMEOUT', 'The request did not arrive in time.');
+    default:
+      return new Problem(400, 'BAD_REQUEST', 'The request is not HTTP.');
+  }
+}
+
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (hasZodFastifySchemaValidationErrors(error)) return invalidInput(error);
+  const { statusCode = 500, message } = error as FastifyError;
+  if (statusCode === 413) {
+    return new Problem(413, 'BODY_TOO_LARGE', 'The body is larger than 64 KiB.');
+  }
+  if (statusCode === 415) {
+    return new Problem(415, 'UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.');
+  }
+  if (statusCode >= 400 && statusCode < 500) return malformed(statusCode, error as Error, message);
+  return new Problem(
+    500,
+    'INTERNAL_ERROR',
+    'Something went wrong on our side. The logs tell more under the requestId.',
+  );
+}
+
+// What Fastify itself refuses: a body that is no JSON, a URL that cannot be decoded.
+function malformed(statusCode: number, cause: Error, message: string): Problem {
+  const { code } = cause as FastifyError;
+  const concernsBody = cause instanceof SyntaxError || /_(CTP|BODY)_/.test(code);
+  if (!concernsBody) return new Problem(statusCode, 'BAD_REQUEST', message, { cause });
+  const errors = [{ field: 'body', message }];
+  return new Problem(statusCode, 'INVALID_BODY', message, { errors, cause });
+}
+
+type InvalidInput = Parameters<typeof fieldErrors>[0][number];
+
+function invalidInput(error: {
+  validation: readonly InvalidInput[];
+  validationContext?: string | undefined;
+}): Problem {
+  const errors = error.validation.flatMap((issue) =>
+    fieldErrors([issue], error.validationContext ?? 'body'),
+  );
+  const detail = errors.map(({ field, message }) => `${field}: ${message}`).join('; ');
+  return new Problem(400, 'VALIDATION_FAILED', detail, { errors });
+}
+
+function fieldErrors(
+  issues: readonly {
+    readonly instancePath: string;
+    readonly keyword: string;
+    readonly message?: string | undefined;
+    readonly params: Readonly<Record<string, unknown>>;
+  }[],
+  context: string,
+): FieldError[] {
+  return issues.flatMap(({ instancePath, keyword, message = 'is invalid', params }) => {
+    const path = instancePath.split('/').filter((part) => part !== '');
+    if (keyword !== 'unrecognized_keys') return { field: path.join('.') || context, message };
+    return (params['keys'] as string[]).map((key) => ({
+      field: [...path, key].join('.'),
+      message: 'is not a known field',
+    }));
+  });
+}
+
+function logFailure(problem: Problem, error: unknown, request: FastifyRequest): void {
+  // An outage is told once by whatever lost its connection; each request of it is no news.
+  const level = problem.status === 503 ? 'warn' : 'error';
+  request.log[level]({ err: error, code: problem.code, route: pathOf(request) }, 'request failed');
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?', 1)[0] ?? request.url;
+}

@@ -1,0 +1,78 @@
+/**
+ * Problems: what the API answers when it cannot do what it was asked to, as RFC 9457 lays it out.
+ */
+import { STATUS_CODES } from 'node:http';
+import { z } from 'zod';
+
+/** The media type of every answer that tells of a problem. */
+export const problemMediaType = 'application/problem+json; charset=utf-8';
+
+/** What is wrong with one field. */
+export interface FieldError {
+  /** Dotted path in the body, the name of a parameter, or the name of a header. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/** What else a problem can tell. */
+export interface ProblemOptions extends ErrorOptions {
+  /** The fields at fault. */
+  readonly errors?: readonly FieldError[];
+  /** Headers of the answer, such as `retry-after`. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** An error whose answer is known: thrown anywhere, it becomes that answer. */
+export class Problem extends Error {
+  override readonly name: string = 'Problem';
+  readonly errors: readonly FieldError[] | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    /** Status of the answer. */
+    readonly status: number,
+    /** Stable, for programs, such as `OUT_OF_STOCK`. */
+    readonly code: string,
+    /** What is wrong and what to do about it, for a person; without internals. */
+    readonly detail: string,
+    { errors, headers = {}, ...options }: ProblemOptions = {},
+  ) {
+    super(detail, options);
+    this.errors = errors;
+    this.headers = headers;
+  }
+}
+
+/** A 400 for one field. */
+export function invalidField(field: string, message: string): Problem {
+  return new Problem(400, 'VALIDATION_FAILED', `${field}: ${message}`, {
+    errors: [{ field, message }],
+  });
+}
+
+/** The body of an answer that tells of a problem. */
+export const problemSchema = z.object({
+  type: z.literal('about:blank'),
+  title: z.string().describe("the status's name"),
+  status: z.int(),
+  code: z.string().describe('stable, for programs'),
+  detail: z.string(),
+  errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  requestId: z.string().optional().describe('by which the logs tell more'),
+});
+
+/** The body that tells of a problem, as JSON. */
+export function problemJson(problem: Problem, requestId?: string): string {
+  const { status, code, detail, errors } = problem;
+  const title = STATUS_CODES[status] ?? 'Unknown';
+  const body: z.infer<typeof problemSchema> = {
+    type: 'about:blank',
+    title,
+    status,
+    code,
+    detail,
+    ...(errors === undefined ? {} : { errors: [...errors] }),
+    ...(requestId === undefined ? {} : { requestId }),
+  };
+  return JSON.stringify(body);
+}

@@ -1,0 +1,95 @@
+/** The HTTP server: its limits, its plugins in their order, and every group of routes. */
+import { randomUUID } from 'node:crypto';
+import helmet from '@fastify/helmet';
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import {
+  serializerCompiler,
+  validatorCompiler,
+  type FastifyPluginAsyncZod,
+} from 'fastify-type-provider-zod';
+import { createProductCache } from '../platform/product-cache';
+import { createCommands } from './commands';
+import { createDatabase } from './database';
+import type { ApiDependencies, Services } from './dependencies';
+import { createIdempotencyStore } from './idempotency-store';
+import { authentication } from './plugins/authentication';
+import { idempotency } from './plugins/idempotency';
+import { answerClientError, answerError, problemDetails } from './plugins/problem-details';
+import { requestLog } from './plugins/request-log';
+import { shutdown } from './plugins/shutdown';
+import { createProductDetails } from './product-details';
+import { healthRoutes } from './routes/health';
+import { productRoutes } from './routes/products';
+import { stockAdjustmentRoutes } from './routes/stock-adjustments';
+import { createCountingFallback, createViewPublisher } from './view-publisher';
+
+/** Every group of routes below `/v1`, which need a key. A new group is added here. */
+const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = [
+  productRoutes,
+  stockAdjustmentRoutes,
+];
+
+/** Largest body of a request, in bytes. */
+export const bodyLimitBytes = 64 * 1024;
+
+/** The server, ready to listen. Closing it lets requests under way finish; `dependencies` stay open. */
+export async function createServer(dependencies: ApiDependencies): Promise<FastifyInstance> {
+  const app = createInstance(dependencies);
+  const services = createServices(dependencies);
+  await app.register(shutdown);
+  await app.register(requestLog);
+  await app.register(problemDetails);
+  await app.register(helmet);
+  await app.register(healthRoutes(dependencies));
+  await app.register(
+    async (v1) => {
+      await v1.register(authentication, { keys: dependencies.config.API_KEYS });
+      await v1.register(idempotency, {
+        store: createIdempotencyStore(services.database, dependencies.logger),
+      });
+      for (const routes of routeGroups) await v1.register(routes(services));
+    },
+    { prefix: '/v1' },
+  );
+  return app;
+}
+
+function createInstance({ logger }: ApiDependencies): FastifyInstance {
+  // Named by its general type, or the server's type would carry that of the logger everywhere.
+  const loggerInstance: FastifyBaseLogger = logger;
+  const app = Fastify({
+    loggerInstance,
+    genReqId: () => randomUUID(),
+    // plugins/request-log.ts writes the one line that a request gets.
+    logController: new LogController({
+      disableRequestLogging: true,
+      requestIdLogLabel: 'requestId',
+    }),
+    bodyLimit: bodyLimitBytes,
+    // Room for an ID that is too long to be checked, and refused by name.
+    routerOptions: { maxParamLength: 1_024 },
+    // A client that sends its request slowly may not hold a connection for long.
+    requestTimeout: 15_000,
+    // While it stops, requests on connections that are open are still served, and told to close.
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => {
+      void answerError(error, request, reply);
+    },
+    clientErrorHandler: answerClientError,
+  });
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  app.removeContentTypeParser('text/plain');
+  return app;
+}
+
+function createServices(dependencies: ApiDependencies): Services {
+  const { pool, redis, sender, temporal, logger } = dependencies;
+  const database = createDatabase(pool);
+  return {
+    database,
+    commands: createCommands(temporal),
+    productDetails: createProductDetails({ database, cache: createProductCache(redis), logger }),
+    views: createViewPublisher({ sender, fallback: createCountingFallback(logger) }),
+  };
+}

@@ -1,0 +1,228 @@
+/**
+ * The server with every dependency away: real clients on a port where nothing listens. What needs
+ * none of them works as ever, and what does says which one is missing.
+ */
+import { connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { createServer } from '../../api/server';
+import { readConfig } from '../../platform/config';
+import { createKafka } from '../../platform/kafka';
+import { createKafkaSender } from '../../platform/kafka-sender';
+import { createPool } from '../../platform/postgres';
+import { createRedis } from '../../platform/redis';
+import { createTemporalClient } from '../../platform/temporal';
+
+const logger = pino({ level: 'silent' });
+const operator = { authorization: 'Bearer dev-operator-key' };
+const shopper = { authorization: 'Bearer dev-shopper-key' };
+
+// Port 1 is reserved; nothing of ours or of a test listens there.
+const config = readConfig({
+  DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
+  REDIS_URL: 'redis://127.0.0.1:1',
+  KAFKA_BROKERS: '127.0.0.1:1',
+  TEMPORAL_ADDRESS: '127.0.0.1:1',
+});
+
+let app: FastifyInstance;
+const stops: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
+  const redis = createRedis(config.REDIS_URL, logger);
+  const sender = createKafkaSender(createKafka(config, logger, { clientId: 'test' }), logger);
+  const temporal = createTemporalClient(config);
+  app = await createServer({ config, logger, pool, redis, sender, temporal });
+  stops.push(
+    () => app.close(),
+    () => temporal.connection.close(),
+    () => sender.stop(),
+    async () => redis.disconnect(),
+    () => pool.end(),
+  );
+});
+
+afterAll(async () => {
+  for (const stop of stops) await stop();
+});
+
+const product = { name: 'Tea', price: 500, stock: 3 };
+
+function post(url: string, payload: unknown, headers: Record<string, string> = operator) {
+  const type = { 'content-type': 'application/json' };
+  const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
+  return app.inject({ method: 'POST', url, payload: text, headers: { ...type, ...headers } });
+}
+
+function get(url: string, headers: Record<string, string> = operator) {
+  return app.inject({ method: 'GET', url, headers });
+}
+
+describe('who may do what', () => {
+  test.each<[string, Record<string, string>]>([
+    ['no key', {}],
+    ['an unknown key', { authorization: 'Bearer wrong' }],
+    ['another scheme', { authorization: 'Basic ZGV2LW9wZXJhdG9yLWtleQ==' }],
+    ['a key that only begins right', { authorization: 'Bearer dev-operator-ke' }],
+  ])('%s is 401', async (_, headers) => {
+    const response = await get('/v1/products', headers);
+    expect(response.statusCode).toBe(401);
+    expect(response.headers['www-authenticate']).toBe('Bearer');
+    expect(response.json().code).toBe('UNAUTHENTICATED');
+  });
+
+  test.each([['/v1/products'], ['/v1/products/tea/stock-adjustments']])(
+    'a shopper may not POST %s, whatever the body is',
+    async (url) => {
+      const response = await post(url, 'not even JSON', shopper);
+      expect(response.statusCode).toBe(403);
+    },
+  );
+
+  test('a user that cannot be one is refused by the name of the header', async () => {
+    const response = await get('/v1/products/tea', { ...shopper, 'x-user-id': 'ann b' });
+    expect(response.statusCode).toBe(400);
+    expect(response.json().errors).toEqual([
+      { field: 'X-User-Id', message: 'must be 1 to 64 of A-Z a-z 0-9 _ -' },
+    ]);
+  });
+});
+
+describe('input that breaks its schema is 400 and names the field', () => {
+  const adjustments = '/v1/products/tea/stock-adjustments';
+  test.each<[field: string, url: string, payload: unknown]>([
+    ['name', '/v1/products', { ...product, name: '' }],
+    ['name', '/v1/products', { ...product, name: 'x'.repeat(201) }],
+    ['name', '/v1/products', { ...product, name: 'a\0b' }],
+    ['name', '/v1/products', { ...product, name: '\ud800' }],
+    ['name', '/v1/products', { price: 1, stock: 1 }],
+    ['price', '/v1/products', { ...product, price: -1 }],
+    ['price', '/v1/products', { ...product, price: 0.5 }],
+    ['price', '/v1/products', { ...product, price: '5' }],
+    ['stock', '/v1/products', { ...product, stock: 2 ** 53 }],
+    ['colour', '/v1/products', { ...product, colour: 'green' }],
+    ['body', '/v1/products', [product]],
+    ['body', '/v1/products', '{"name":'],
+    ['body', '/v1/products', ''],
+    ['delta', adjustments, { delta: 1.5, reason: 'restock' }],
+    ['reason', adjustments, { delta: 1, reason: 'order' }],
+    ['productId', '/v1/products/a%20b/stock-adjustments', { delta: 1, reason: 'restock' }],
+    [
+      'productId',
+      `/v1/products/${'x'.repeat(65)}/stock-adjustments`,
+      { delta: 1, reason: 'restock' },
+    ],
+  ])('%s: %s %j', async (field, url, payload) => {
+    const response = await post(url, payload);
+    expect(response.statusCode).toBe(400);
+    expect(response.headers['content-type']).toContain('application/problem+json');
+    expect(response.json().errors.map((error: { field: string }) => error.field)).toEqual([field]);
+  });
+
+  test.each([
+    ['limit', '/v1/products?limit=0'],
+    ['limit', '/v1/products?limit=101'],
+    ['limit', '/v1/products?limit=1&limit=2'],
+    ['cursor', '/v1/products?cursor=!!'],
+    ['page', '/v1/products?page=2'],
+    ['productId', '/v1/products/a%20b'],
+  ])('%s: GET %s', async (field, url) => {
+    const response = await get(url);
+    expect(response.statusCode).toBe(400);
+    expect(response.json().errors.map((error: { field: string }) => error.field)).toEqual([field]);
+  });
+});
+
+describe('problems that no route knows of', () => {
+  test('an unknown route is 404, without asking for a key', async () => {
+    const response = await get('/v1/nothing?secret=1', {});
+    expect(response.statusCode).toBe(404);
+    expect(response.json()).toEqual({
+      type: 'about:blank',
+      title: 'Not Found',
+      status: 404,
+      code: 'NOT_FOUND',
+      detail: 'There is no GET /v1/nothing.',
+    });
+  });
+
+  test('a URL that cannot be decoded is 400', async () => {
+    const response = await get('/v1/products/%zz');
+    expect(response.statusCode).toBe(400);
+    expect(response.headers['content-type']).toContain('application/problem+json');
+  });
+
+  test('a body of more than 64 KiB is 413', async () => {
+    const response = await post('/v1/products', { ...product, name: 'x'.repeat(64 * 1024) });
+    expect(response.statusCode).toBe(413);
+    expect(response.json().code).toBe('BODY_TOO_LARGE');
+  });
+
+  test('a body that is no JSON by its type is 415', async () => {
+    const headers = { ...operator, 'content-type': 'text/plain' };
+    expect((await post('/v1/products', 'name=Tea', headers)).statusCode).toBe(415);
+  });
+
+  test('what is not HTTP is told so', async () => {
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    const { port } = app.server.address() as AddressInfo;
+    const answer = await new Promise<string>((resolve, reject) => {
+      let text = '';
+      const socket = connect(port, '127.0.0.1', () => socket.write('HELLO\r\n\r\n'));
+      socket.on('data', (data) => (text += data.toString()));
+      socket.on('end', () => resolve(text)).on('error', reject);
+    });
+    expect(answer).toMatch(/^HTTP\/1.1 400 Bad Request\r\n/);
+    expect(answer).toContain('application/problem+json');
+  });
+});
+
+describe('with its dependencies away', () => {
+  test('the process is alive', async () => {
+    const response = await get('/healthz', {});
+    expect(response.statusCode).toBe(200);
+    expect(response.json()).toEqual({ status: 'ok' });
+  });
+
+  test('it is not ready, and names each dependency without telling where it is', async () => {
+    const response = await get('/readyz', {});
+    expect(response.statusCode).toBe(503);
+    expect(response.json()).toMatchObject({
+      status: 'unavailable',
+      dependencies: {
+        postgres: { status: 'down', required: true },
+        temporal: { status: 'down', required: true },
+        kafka: { status: 'down', required: false },
+        redis: { status: 'down', required: false },
+      },
+    });
+    expect(response.body).not.toContain('127.0.0.1');
+  });
+
+  test('a change without Temporal is 503 soon, and says that nothing has happened', async () => {
+    const begun = Date.now();
+    const response = await post('/v1/products', product);
+    expect(response.statusCode).toBe(503);
+    expect(response.json().code).toBe('TEMPORAL_UNAVAILABLE');
+    expect(response.headers['retry-after']).toBe('2');
+    expect(Date.now() - begun).toBeLessThan(4_000);
+  });
+
+  test('a read without the database is 503, with the ID under which the logs tell more', async () => {
+    const response = await get('/v1/products/tea');
+    expect(response.statusCode).toBe(503);
+    expect(response.json()).toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+      requestId: expect.any(String),
+    });
+    expect(response.body).not.toContain('ECONNREFUSED');
+  });
+
+  test('a key cannot be claimed without the database, so nothing is done', async () => {
+    const headers = { ...operator, 'idempotency-key': 'key' };
+    const response = await post('/v1/products', product, headers);
+    expect(response.json().code).toBe('DATABASE_UNAVAILABLE');
+  });
+});
