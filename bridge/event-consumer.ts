@@ -7,23 +7,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
 import { eventTopics, partitionsPerTopic } from '../events/topics';
 import type { Logger } from '../platform/logger';
-import { planParking, planWorkflow, type PartitionMessage } from './workflow-plan';
-import { StartRefusedError, type WorkflowStarter } from './workflow-starter';
+import { watchConsumer } from './consumer-watchdog';
+import type { Dispatcher } from './dispatcher';
 
 /** What the consumer needs. */
 export interface EventConsumerDependencies {
   readonly kafka: Kafka;
-  readonly starter: WorkflowStarter;
+  readonly dispatcher: Dispatcher;
   readonly logger: Logger;
 }
 
 /** Options of the consumer. */
 export interface EventConsumerOptions {
   readonly groupId: string;
-  /** Most messages between two commits of a partition. */
-  readonly sliceSize?: number;
   /** After how many ms without a heartbeat the group gives this member's partitions to others. */
   readonly sessionTimeoutMs?: number;
+  /** After how many ms without a fetch that came back the consumer is replaced. */
+  readonly stallTimeoutMs?: number;
 }
 
 /** A running consumer. */
@@ -69,8 +69,8 @@ async function consumeUntil(
 /** Consumes with one kafkajs consumer until asked to stop. @throws what made the consumer stop */
 async function consumeOnce(
   stop: AbortSignal,
-  { kafka, starter, logger }: EventConsumerDependencies,
-  { groupId, sliceSize = 100, sessionTimeoutMs = 10_000 }: EventConsumerOptions,
+  { kafka, dispatcher, logger }: EventConsumerDependencies,
+  { groupId, sessionTimeoutMs = 10_000, stallTimeoutMs = 30_000 }: EventConsumerOptions,
 ): Promise<void> {
   const consumer = kafka.consumer({
     groupId,
@@ -80,7 +80,12 @@ async function consumeOnce(
     allowAutoTopicCreation: false,
     retry: { retries: 5, restartOnFailure: () => Promise.resolve(false) },
   });
-  const ended = endOf(consumer, stop);
+  const health = watchConsumer(consumer, stallTimeoutMs);
+  const stopped = new Promise<void>((resolve) => {
+    stop.addEventListener('abort', () => {
+      resolve();
+    });
+  });
   try {
     await consumer.connect();
     await consumer.subscribe({ topics: [...eventTopics], fromBeginning: true });
@@ -88,82 +93,51 @@ async function consumeOnce(
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: eventTopics.length * partitionsPerTopic,
-      eachBatch: (payload) => handleBatch(payload, { starter, logger, sliceSize, stop }),
+      eachBatch: (payload) => health.during(() => handleBatch(payload, { dispatcher, stop })),
     });
     logger.info({ groupId, topics: eventTopics }, 'consuming');
-    await ended;
+    await Promise.race([stopped, health.failure]);
   } finally {
-    await consumer.disconnect();
+    health.stop();
+    await disconnectInTime(consumer, logger);
   }
 }
 
-/** Resolves when asked to stop, rejects when the consumer has stopped by itself. */
-function endOf(consumer: Consumer, stop: AbortSignal): Promise<void> {
-  const ended = new Promise<void>((resolve, reject) => {
-    stop.addEventListener('abort', () => {
-      resolve();
-    });
-    consumer.on(consumer.events.CRASH, ({ payload }) => {
-      reject(payload.error);
-    });
-  });
-  // It may reject while the consumer is still connecting, before anybody waits for it.
-  ended.catch(() => undefined);
-  return ended;
+const disconnectTimeoutMs = 10_000;
+
+// A consumer that hangs may hang here too. It is left alone then: its session ends without it.
+async function disconnectInTime(consumer: Consumer, logger: Logger): Promise<void> {
+  const disconnected = consumer.disconnect().then(() => true);
+  const inTime = await Promise.race([disconnected, sleep(disconnectTimeoutMs, false)]);
+  if (!inTime) logger.warn('the consumer did not disconnect in time; it is left alone');
 }
 
 interface BatchContext {
-  readonly starter: WorkflowStarter;
-  readonly logger: Logger;
-  readonly sliceSize: number;
+  readonly dispatcher: Dispatcher;
   readonly stop: AbortSignal;
 }
 
-async function handleBatch(payload: EachBatchPayload, context: BatchContext): Promise<void> {
+async function handleBatch(
+  payload: EachBatchPayload,
+  { dispatcher, stop }: BatchContext,
+): Promise<void> {
   const { batch, resolveOffset, commitOffsetsIfNecessary, heartbeat, isRunning, isStale } = payload;
   const { topic, partition, messages } = batch;
-  for (let from = 0; from < messages.length; from += context.sliceSize) {
-    if (!isRunning() || isStale() || context.stop.aborted) return;
-    const slice = messages.slice(from, from + context.sliceSize);
+  for (let from = 0; from < messages.length; from += dispatcher.sliceSize) {
+    if (!isRunning() || isStale() || stop.aborted) return;
+    const slice = messages.slice(from, from + dispatcher.sliceSize);
     const received = slice.map((message) => ({ topic, partition, message }));
     try {
-      await whileBeating(payload, context.stop, (signal) => startAll(received, context, signal));
+      await whileBeating(payload, stop, (signal) => dispatcher.dispatch(received, signal));
     } catch (error) {
       // Asked to stop: what was not started is not committed, and comes again.
-      if (context.stop.aborted) return;
+      if (stop.aborted) return;
       throw error;
     }
     const last = slice.at(-1)!;
     resolveOffset(last.offset);
     await commitOffsetsIfNecessary(offsetAfter(payload, last, messages));
     await heartbeat();
-  }
-}
-
-// Waits for all, also when one fails: no start is under way any more when the partition is given up.
-async function startAll(
-  slice: readonly PartitionMessage[],
-  context: BatchContext,
-  signal: AbortSignal,
-): Promise<void> {
-  const results = await Promise.allSettled(
-    slice.map((received) => startOne(received, context, signal)),
-  );
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
-}
-
-async function startOne(
-  received: PartitionMessage,
-  { starter, logger }: BatchContext,
-  signal: AbortSignal,
-): Promise<void> {
-  try {
-    await starter.start(planWorkflow(received), signal);
-  } catch (error) {
-    if (!(error instanceof StartRefusedError)) throw error;
-    logger.error({ err: error, offset: received.message.offset }, 'an event is parked instead');
-    const why = { reason: error.code, detail: error.message };
-    await starter.start(planParking(received, why), signal);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../platform/logger';
-import type { Queryable } from '../platform/postgres';
+import type { FinishedWork } from './finished-work';
 
 /** Options of the bound. */
 export interface InFlightOptions {
@@ -19,66 +19,75 @@ export interface InFlightOptions {
   readonly abandonAfterMs?: number;
 }
 
-/** Slots for workflows under way. */
+/** Slots for workflows under way, each known by what it will be done by: see `WorkflowPlan`. */
 export interface InFlight {
-  /** Takes a slot for a workflow; waits while none is free. @throws when aborted */
-  take(workflowId: string, signal: AbortSignal): Promise<void>;
+  /** Takes a slot if one is free, as far as is known. */
+  tryTake(doneBy: string): boolean;
+  /** Looks which workflows have finished; often asked, it looks once a moment for all. */
+  refresh(): Promise<void>;
+  /** Takes a slot; waits while none is free. @throws when aborted */
+  take(doneBy: string, signal: AbortSignal): Promise<void>;
   /** Gives a slot back that turned out not to be needed. */
-  release(workflowId: string): void;
+  release(doneBy: string): void;
   /** How many slots are taken, as far as is known. */
   count(): number;
 }
 
 /** Slots that are freed by looking into the database. */
 export function createInFlight(
-  database: Queryable,
+  finishedWork: FinishedWork,
   logger: Logger,
   { limit, pollMs = 50, abandonAfterMs = 600_000 }: InFlightOptions,
 ): InFlight {
   const takenAt = new Map<string, number>();
   let refreshing: Promise<void> | undefined;
+  let refreshedAt = 0;
 
   const refresh = async (): Promise<void> => {
+    await sleep(Math.max(refreshedAt + pollMs - Date.now(), 0));
     try {
-      for (const id of await findFinished(database, [...takenAt.keys()])) takenAt.delete(id);
+      for (const id of await finishedWork.findDone([...takenAt.keys()])) takenAt.delete(id);
     } catch (error) {
       logger.warn({ err: error }, 'cannot see which workflows have finished; waiting');
     }
+    refreshedAt = Date.now();
+    abandonOldest();
+  };
+
+  const abandonOldest = (): void => {
     const oldest = Date.now() - abandonAfterMs;
     for (const [workflowId, since] of takenAt) {
       if (since > oldest) continue;
       takenAt.delete(workflowId);
       logger.warn({ workflowId }, 'a workflow has not finished for long; its slot is given up');
     }
-    if (takenAt.size >= limit) await sleep(pollMs);
+  };
+
+  const startRefreshing = (): Promise<void> => {
+    refreshing ??= refresh().finally(() => {
+      refreshing = undefined;
+    });
+    return refreshing;
+  };
+
+  const tryTake = (doneBy: string): boolean => {
+    if (takenAt.size >= limit && !takenAt.has(doneBy)) return false;
+    takenAt.set(doneBy, Date.now());
+    return true;
   };
 
   return {
-    async take(workflowId, signal) {
-      while (takenAt.size >= limit && !takenAt.has(workflowId)) {
+    tryTake,
+    refresh: startRefreshing,
+    async take(doneBy, signal) {
+      while (!tryTake(doneBy)) {
         signal.throwIfAborted();
-        refreshing ??= refresh().finally(() => {
-          refreshing = undefined;
-        });
-        await refreshing;
+        await startRefreshing();
       }
-      takenAt.set(workflowId, Date.now());
     },
-    release(workflowId) {
-      takenAt.delete(workflowId);
+    release(doneBy) {
+      takenAt.delete(doneBy);
     },
     count: () => takenAt.size,
   };
-}
-
-async function findFinished(database: Queryable, workflowIds: string[]): Promise<string[]> {
-  const { rows } = await database.query<{ id: string }>({
-    name: 'in-flight-finished',
-    text: `
-      SELECT event_id AS id FROM collector.event_handled WHERE event_id = ANY($1)
-      UNION ALL
-      SELECT workflow_id FROM collector.dead_letters WHERE workflow_id = ANY($1)`,
-    values: [workflowIds],
-  });
-  return rows.map(({ id }) => id);
 }

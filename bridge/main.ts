@@ -3,9 +3,14 @@ import { createKafka } from '../platform/kafka';
 import { runProcess } from '../platform/lifecycle';
 import { createPool } from '../platform/postgres';
 import { createTemporalClient } from '../platform/temporal';
+import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
 import { startEventConsumer } from './event-consumer';
+import { createFinishedWork } from './finished-work';
 import { createInFlight } from './in-flight';
 import { createWorkflowStarter } from './workflow-starter';
+
+// A slot is a workflow of one event, or of up to 500: fewer of these keep the worker as busy.
+const defaultMaxInFlight = { 'per-event': 200, coalesce: 16 } as const;
 
 void runProcess('bridge', async ({ config, logger, onStop }) => {
   const pool = createPool(config.DATABASE_URL, logger, {
@@ -15,11 +20,16 @@ void runProcess('bridge', async ({ config, logger, onStop }) => {
   onStop('the database pool', () => pool.end());
   const client = createTemporalClient(config);
   onStop('the connection to Temporal', () => client.connection.close());
-  const inFlight = createInFlight(pool, logger, { limit: config.BRIDGE_MAX_IN_FLIGHT });
-  const starter = createWorkflowStarter({ client, inFlight, logger });
+  const finishedWork = createFinishedWork(pool);
+  const limit = config.BRIDGE_MAX_IN_FLIGHT ?? defaultMaxInFlight[config.BRIDGE_MODE];
+  const inFlight = createInFlight(finishedWork, logger, { limit });
+  const starter = createWorkflowStarter({ client, logger });
+  const createDispatcher =
+    config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
+  const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
   const kafka = createKafka(config, logger, { clientId: 'bridge' });
   const consumer = startEventConsumer(
-    { kafka, starter, logger },
+    { kafka, dispatcher, logger },
     { groupId: config.BRIDGE_GROUP_ID },
   );
   onStop('the consumer', () => consumer.stop());

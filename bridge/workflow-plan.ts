@@ -16,18 +16,35 @@ import {
 import { workflowIds, workflowTypes } from '../workflows/names';
 
 /** A workflow to be started. */
-export type WorkflowPlan =
-  | {
-      readonly type: typeof workflowTypes.handleEvent;
-      readonly workflowId: string;
-      readonly event: Event;
-      readonly input: [event: ReceivedEvent];
-    }
-  | {
-      readonly type: typeof workflowTypes.parkDeadLetter;
-      readonly workflowId: string;
-      readonly input: [message: RefusedMessage, value: Uint8Array | null];
-    };
+export type WorkflowPlan = HandlingPlan | BatchPlan | ParkingPlan;
+
+/** The workflow that handles one event. */
+export interface HandlingPlan extends Plan {
+  readonly type: typeof workflowTypes.handleEvent;
+  readonly event: Event;
+  readonly input: [event: ReceivedEvent];
+}
+
+/** The workflow that handles many events of a partition. */
+export interface BatchPlan extends Plan {
+  readonly type: typeof workflowTypes.handleEventBatch;
+  readonly input: [events: readonly ReceivedEvent[]];
+}
+
+/** The workflow that parks a message. */
+export interface ParkingPlan extends Plan {
+  readonly type: typeof workflowTypes.parkDeadLetter;
+  readonly input: [message: RefusedMessage, value: Uint8Array | null];
+}
+
+interface Plan {
+  readonly workflowId: string;
+  /**
+   * The ID by which the database tells that the work is done: that of an event to be handled, or of
+   * the workflow that parks a message.
+   */
+  readonly doneBy: string;
+}
 
 /** A message of a partition. */
 export interface PartitionMessage {
@@ -37,7 +54,7 @@ export interface PartitionMessage {
 }
 
 /** The workflow for a message. Every message has one: what is no event is parked, never dropped. */
-export function planWorkflow(received: PartitionMessage): WorkflowPlan {
+export function planWorkflow(received: PartitionMessage): HandlingPlan | ParkingPlan {
   try {
     return planHandling(received);
   } catch (error) {
@@ -50,7 +67,7 @@ export function planWorkflow(received: PartitionMessage): WorkflowPlan {
 export function planParking(
   { topic, partition, message }: PartitionMessage,
   why: Pick<RefusedMessage, 'reason' | 'detail'>,
-): WorkflowPlan {
+): ParkingPlan {
   const coordinates = coordinatesOf({ topic, partition, message });
   const eventId = claimedEventId(message);
   const refused: RefusedMessage = {
@@ -61,14 +78,30 @@ export function planParking(
     producedAt: producedAt(message),
     ...(eventId === undefined ? {} : { eventId }),
   };
+  const workflowId = workflowIds.parkDeadLetter(coordinates);
   return {
     type: workflowTypes.parkDeadLetter,
-    workflowId: workflowIds.parkDeadLetter(coordinates),
+    workflowId,
+    doneBy: workflowId,
     input: [refused, message.value],
   };
 }
 
-function planHandling({ topic, partition, message }: PartitionMessage): WorkflowPlan {
+/**
+ * The workflow for many events of one partition, in their order; at least one. The database tells
+ * by the last of them that they are done, since they are applied in one statement.
+ */
+export function planBatch(events: readonly ReceivedEvent[]): BatchPlan {
+  const [first, last] = [events[0]!, events.at(-1)!];
+  return {
+    type: workflowTypes.handleEventBatch,
+    workflowId: workflowIds.handleEventBatch(first, last.offset),
+    doneBy: last.eventId,
+    input: [events],
+  };
+}
+
+function planHandling({ topic, partition, message }: PartitionMessage): HandlingPlan {
   const { key, value } = message;
   const event = parseMessage({ topic, key, value });
   const received: ReceivedEvent = {
@@ -82,6 +115,7 @@ function planHandling({ topic, partition, message }: PartitionMessage): Workflow
   return {
     type: workflowTypes.handleEvent,
     workflowId: workflowIds.handleEvent(event.id),
+    doneBy: event.id,
     event,
     input: [received],
   };

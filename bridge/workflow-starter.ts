@@ -12,13 +12,11 @@ import {
 import { TypedSearchAttributes } from '@temporalio/common';
 import type { Logger } from '../platform/logger';
 import { searchAttributes, taskQueues, workflowTypes } from '../workflows/names';
-import type { InFlight } from './in-flight';
 import type { WorkflowPlan } from './workflow-plan';
 
 /** What the starter needs. */
 export interface WorkflowStarterDependencies {
   readonly client: Client;
-  readonly inFlight: InFlight;
   readonly logger: Logger;
 }
 
@@ -26,11 +24,12 @@ export interface WorkflowStarterDependencies {
 export interface WorkflowStarter {
   /**
    * Returns once Temporal has acknowledged the start, or has answered that the work is done or
-   * under way. Waits for a free slot, and tries again while Temporal is away.
+   * under way. Tries again while Temporal is away.
    *
+   * @returns whether the workflow is under way now; otherwise it had finished before
    * @throws when aborted; StartRefusedError when Temporal will never take this start
    */
-  start(plan: WorkflowPlan, signal: AbortSignal): Promise<void>;
+  start(plan: WorkflowPlan, signal: AbortSignal): Promise<boolean>;
 }
 
 /** Temporal refuses this start as it is; the same start again is refused again. */
@@ -41,25 +40,12 @@ export class StartRefusedError extends Error {
 
 /** A starter on a Temporal client. */
 export function createWorkflowStarter(dependencies: WorkflowStarterDependencies): WorkflowStarter {
-  const { inFlight } = dependencies;
-  return {
-    async start(plan, signal) {
-      await inFlight.take(plan.workflowId, signal);
-      try {
-        const started = await startPatiently(dependencies, plan, signal);
-        if (!started) inFlight.release(plan.workflowId);
-      } catch (error) {
-        inFlight.release(plan.workflowId);
-        throw error;
-      }
-    },
-  };
+  return { start: (plan, signal) => startPatiently(dependencies, plan, signal) };
 }
 
 const firstDelayMs = 100;
 const longestDelayMs = 5_000;
 
-/** Whether a workflow is under way now; otherwise it had finished before. */
 async function startPatiently(
   { client, logger }: WorkflowStarterDependencies,
   plan: WorkflowPlan,
@@ -98,8 +84,8 @@ function startOptions(plan: WorkflowPlan): WorkflowStartOptions {
     args: input,
     workflowIdConflictPolicy: 'USE_EXISTING',
   } as const;
-  if (plan.type === workflowTypes.parkDeadLetter) {
-    // A topic made anew has the same coordinates again. Parking itself refuses a repeat.
+  if (plan.type !== workflowTypes.handleEvent) {
+    // Named by coordinates, which a topic made anew has again. Their effects refuse a repeat.
     return { ...common, workflowIdReusePolicy: 'ALLOW_DUPLICATE' };
   }
   const { type, subject } = plan.event;

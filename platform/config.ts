@@ -22,6 +22,8 @@ export class ConfigurationError extends Error {
 
 const developmentKeys =
   'operator:operator:dev-operator-key,shopper:shopper:dev-shopper-key' as const;
+// Everybody knows them, however they came into the environment.
+const developmentSecrets = new Set(['dev-operator-key', 'dev-shopper-key']);
 
 const port = z.coerce.number().int().min(0).max(65535);
 const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
@@ -43,6 +45,8 @@ const apiKeys = commaSeparated.transform((triples, context) =>
     return z.NEVER;
   }),
 );
+
+const milliseconds = z.coerce.number().int().min(0);
 
 const encryptionKey = z
   .string()
@@ -95,14 +99,32 @@ const schema = z.object({
   ALLOW_DEVELOPMENT_KEYS: flag.default(false),
   /** One workflow an event always, or batches whenever no slot is free. */
   BRIDGE_MODE: z.enum(['per-event', 'coalesce']).default('per-event'),
-  /** Bound on workflows that the bridge has started and that are not finished. */
-  BRIDGE_MAX_IN_FLIGHT: z.coerce.number().int().min(1).default(200),
+  /** Bound on workflows that the bridge has started and that are not finished; the default depends on the mode. */
+  BRIDGE_MAX_IN_FLIGHT: z.coerce.number().int().min(1).optional(),
   /** The collector's consumer group. */
   BRIDGE_GROUP_ID: z.string().min(1).default('commerce-collector'),
   /** Where the payment gateway answers. */
   PAYMENT_GATEWAY_URL: z.url().default('http://127.0.0.1:18080'),
   /** 32 bytes, base64: Temporal's payloads are encrypted with it. */
   PAYLOAD_ENCRYPTION_KEY: encryptionKey.optional(),
+  /** How often the delivery audit runs, in ms. */
+  AUDIT_INTERVAL_MS: z.coerce.number().int().min(1_000).default(60_000),
+  /** After how many ms the audit has an event published that its workflow has not published. */
+  AUDIT_UNPUBLISHED_AFTER_MS: milliseconds.default(5 * 60_000),
+  /** After how many ms the audit asks whether a published event has arrived. */
+  AUDIT_UNCONFIRMED_AFTER_MS: milliseconds.default(60_000),
+  /** After how many ms the audit has a logged event handled that is neither handled nor parked. */
+  AUDIT_UNHANDLED_AFTER_MS: milliseconds.default(10 * 60_000),
+  /** After how many ms the audit has an order carried on that is still undecided. */
+  AUDIT_UNDECIDED_AFTER_MS: milliseconds.default(10 * 60_000),
+  /**
+   * Turns worker versioning on: the name of the Worker Deployments, followed by `-` and the task
+   * queue. See docs/changing-workflows.md.
+   */
+  TEMPORAL_DEPLOYMENT_NAME: z
+    .string()
+    .regex(/^[\w-]+$/, 'must consist of letters, digits, _ and -')
+    .optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
@@ -120,9 +142,7 @@ export const environmentVariables: readonly string[] = Object.keys(schema.shape)
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const set = Object.entries(environment).filter(([, value]) => value !== '');
   const result = schema.safeParse(Object.fromEntries(set));
-  const problems = result.success
-    ? contradictions(result.data)
-    : describe(result.error);
+  const problems = result.success ? contradictions(result.data) : describe(result.error);
   if (result.success && problems.length === 0) return result.data;
   throw new ConfigurationError(`Wrong configuration:\n${problems.join('\n')}`);
 }

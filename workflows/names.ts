@@ -17,7 +17,11 @@ export const workflowTypes = {
   placeOrder: 'placeOrder',
   publishEvents: 'publishEvents',
   handleEvent: 'handleEvent',
+  handleEventBatch: 'handleEventBatch',
   parkDeadLetter: 'parkDeadLetter',
+  redriveDeadLetter: 'redriveDeadLetter',
+  discardDeadLetter: 'discardDeadLetter',
+  auditDelivery: 'auditDelivery',
 } as const;
 
 /** The ID of each workflow, from what it is about: the same work never runs twice at once. */
@@ -30,9 +34,20 @@ export const workflowIds = {
   publishEvents: (eventId: string) => workflowIdPrefixes.publishEvents + eventId,
   /** An event's workflow bears the event's ID, nothing before or after it. */
   handleEvent: (eventId: string) => eventId,
+  handleEventBatch: ({ topic, partition, offset }: Coordinates, lastOffset: number) =>
+    `${workflowIdPrefixes.handleEventBatch}${topic}-${partition}-${offset}-${lastOffset}`,
   parkDeadLetter: ({ topic, partition, offset }: Coordinates) =>
     `${workflowIdPrefixes.parkDeadLetter}${topic}-${partition}-${offset}`,
+  /** From the number of the attempt: whoever redrives a dead letter meanwhile joins this one. */
+  redriveDeadLetter: (deadLetterId: number, attempt: number) =>
+    `${workflowIdPrefixes.redriveDeadLetter}${deadLetterId}-${attempt}`,
+  /** Under the prefix of parking, so that no more event IDs than by contract are reserved. */
+  discardDeadLetter: (deadLetterId: number) =>
+    `${workflowIdPrefixes.parkDeadLetter}discard-${deadLetterId}`,
 } as const;
+
+/** The schedule that runs the delivery audit; the IDs of its workflows begin so, too. */
+export const deliveryAuditScheduleId = workflowIdPrefixes.auditDelivery;
 
 /** Search attributes, to be registered with the namespace as keywords. */
 export const searchAttributes = {

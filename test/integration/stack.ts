@@ -170,7 +170,8 @@ async function remakeTopics(kafka: Kafka, make: () => Promise<void>): Promise<vo
   await make();
 }
 
-async function registerNamespace(client: Client, namespace: string): Promise<void> {
+/** Makes a Temporal namespace that takes the project's search attributes. */
+export async function registerNamespace(client: Client, namespace: string): Promise<void> {
   await client.workflowService.registerNamespace({
     namespace,
     workflowExecutionRetentionPeriod: { seconds: (24 * 3600) as never },

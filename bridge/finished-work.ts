@@ -1,0 +1,38 @@
+/** What the database knows of work that is done: the only thing that the bridge reads there. */
+import type { Queryable } from '../platform/postgres';
+
+/** Looks up what is done. */
+export interface FinishedWork {
+  /** Those of the IDs whose event is handled, or whose workflow has parked its message. */
+  findDone(ids: readonly string[]): Promise<string[]>;
+  /** Those of the events that are handled. Not those that are parked: they may have been redriven. */
+  findHandled(eventIds: readonly string[]): Promise<string[]>;
+}
+
+/** Finished work as PostgreSQL has it. */
+export function createFinishedWork(database: Queryable): FinishedWork {
+  return {
+    async findDone(ids) {
+      const { rows } = await database.query<{ id: string }>({
+        name: 'finished-work',
+        text: `
+          SELECT event_id AS id FROM collector.event_handled WHERE event_id = ANY($1)
+          UNION ALL
+          SELECT workflow_id FROM collector.dead_letters WHERE workflow_id = ANY($1)
+          UNION ALL
+          SELECT event_id FROM collector.dead_letters WHERE event_id = ANY($1)`,
+        values: [ids],
+      });
+      return rows.map(({ id }) => id);
+    },
+
+    async findHandled(eventIds) {
+      const { rows } = await database.query<{ id: string }>({
+        name: 'finished-handled',
+        text: 'SELECT event_id AS id FROM collector.event_handled WHERE event_id = ANY($1)',
+        values: [eventIds],
+      });
+      return rows.map(({ id }) => id);
+    },
+  };
+}
