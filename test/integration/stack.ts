@@ -120,7 +120,7 @@ export async function createStack(
       const started = startProcess(processName, { ...process.env, ...overrides, ...more });
       processes.push(started);
       const ready = await until(`${processName} is ready`, () => readyLine(started));
-      if (processName === 'api') apiUrl = String(ready['url']);
+      if (processName === 'api') apiUrl = String(ready['address']);
       return started;
     },
     running: (processName) =>

@@ -1,0 +1,52 @@
+/** Reads topics from the start, plainly: what is there, in the order of each partition. */
+import type { Kafka } from 'kafkajs';
+import { randomUUID } from 'node:crypto';
+
+/** A message as it stands in a topic. */
+export interface TopicMessage {
+  readonly partition: number;
+  readonly offset: number;
+  readonly key: string;
+  readonly value: string;
+}
+
+/** Every message that the topic holds now, by partition and offset. */
+export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessage[]> {
+  const admin = kafka.admin();
+  await admin.connect();
+  const ends = await admin.fetchTopicOffsets(topic);
+  await admin.disconnect();
+  const left = new Map(
+    ends.filter(({ low, high }) => high !== low).map((end) => [end.partition, Number(end.high)]),
+  );
+  const messages: TopicMessage[] = [];
+  if (left.size === 0) return messages;
+
+  const consumer = kafka.consumer({ groupId: `reader-${randomUUID()}` });
+  await consumer.connect();
+  try {
+    await consumer.subscribe({ topic, fromBeginning: true });
+    await new Promise<void>((resolve, reject) => {
+      consumer
+        .run({
+          eachMessage: async ({ partition, message }) => {
+            const offset = Number(message.offset);
+            messages.push({
+              partition,
+              offset,
+              key: String(message.key),
+              value: String(message.value),
+            });
+            if (offset + 1 >= (left.get(partition) ?? 0)) left.delete(partition);
+            if (left.size === 0) resolve();
+          },
+        })
+        .catch(reject);
+    });
+  } finally {
+    await consumer.disconnect();
+  }
+  return messages.sort(
+    (one, other) => one.partition - other.partition || one.offset - other.offset,
+  );
+}
