@@ -70,11 +70,13 @@ async function consumeUntil(
 async function consumeOnce(
   stop: AbortSignal,
   { kafka, dispatcher, logger }: EventConsumerDependencies,
-  { groupId, sessionTimeoutMs = 10_000, stallTimeoutMs = 30_000 }: EventConsumerOptions,
+  { groupId, sessionTimeoutMs = 6_000, stallTimeoutMs = 30_000 }: EventConsumerOptions,
 ): Promise<void> {
   const consumer = kafka.consumer({
     groupId,
     sessionTimeout: sessionTimeoutMs,
+    // A member that was killed while it joined holds up the others for so long.
+    rebalanceTimeout: 2 * sessionTimeoutMs,
     heartbeatInterval: heartbeatMs,
     maxWaitTimeInMs: 500,
     allowAutoTopicCreation: false,

@@ -6,18 +6,10 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { constants, tmpdir } from 'node:os';
+import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
-import {
-  ClusterError,
-  createCluster,
-  findFreePorts,
-  printProgress,
-  type Cluster,
-} from '../cluster/local-cluster';
-import { PORT_VARIABLES, type PortName } from '../cluster/ports';
-import { findTestServer } from '../cluster/test-server';
+import { ClusterError } from '../cluster/local-cluster';
+import { withTestCluster, type TestCluster } from './test-cluster';
 
 /** How many tests ended how. A suite that could not be loaded is one failed test. */
 interface Counts {
@@ -45,67 +37,17 @@ const phases = [
   { project: 'servers', jestArguments: ['--runInBand'] },
 ];
 
-const directoryPrefix = 'commerce-event-pipeline-tests-';
-const report = printProgress(process.stderr);
-
-async function main(jestArguments: readonly string[]): Promise<number> {
-  const interruption = listenForSignals();
-  await removeClustersOfDeadRuns();
-  const directory = await mkdtemp(path.join(tmpdir(), `${directoryPrefix}${process.pid}-`));
-  // Postgres refuses to run as root, and its own user must reach its data.
-  await chmod(directory, 0o755);
-  const cluster = createCluster({ directory, ports: await findFreePorts(), report });
-  try {
-    const { signal } = interruption;
-    const [testServer] = await allOrNone([findTestServer(report, signal), cluster.up({ signal })]);
-    const environment = { ...process.env, ...environmentOf(cluster, testServer) };
-    const results: PhaseResult[] = [];
-    for (const phase of phases) {
-      signal.throwIfAborted();
-      const options = [`--selectProjects=${phase.project}`, ...phase.jestArguments];
-      results.push(await runJest([...options, ...jestArguments], directory, environment, signal));
-    }
-    await removeCluster(cluster);
-    return conclude(results);
-  } catch (error) {
-    await removeCluster(cluster);
-    if (interruption.signal.aborted) return interruption.exitCode();
-    throw error;
+async function main(
+  jestArguments: readonly string[],
+  { directory, environment, signal }: TestCluster,
+): Promise<number> {
+  const results: PhaseResult[] = [];
+  for (const phase of phases) {
+    signal.throwIfAborted();
+    const options = [`--selectProjects=${phase.project}`, ...phase.jestArguments];
+    results.push(await runJest([...options, ...jestArguments], directory, environment, signal));
   }
-}
-
-/** Aborted by the first signal; from then on this process only cleans up. */
-function listenForSignals(): { signal: AbortSignal; exitCode: () => number } {
-  const controller = new AbortController();
-  let exitCode = 0;
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => {
-      exitCode ||= 128 + constants.signals[name];
-      controller.abort(new Error(`The tests were ended by ${name}.`));
-    });
-  }
-  return { signal: controller.signal, exitCode: () => exitCode };
-}
-
-/** Like Promise.all, but when one fails it waits for the others to end before it rejects. */
-async function allOrNone<First, Second>(
-  promises: readonly [Promise<First>, Promise<Second>],
-): Promise<[First, Second]> {
-  await Promise.allSettled(promises);
-  return Promise.all(promises);
-}
-
-/** What the tests find the servers with, and with what `createCluster()` in a test is this cluster. */
-function environmentOf(cluster: Cluster, testServer: string): Record<string, string> {
-  const ports = Object.entries(PORT_VARIABLES) as [PortName, string][];
-  return {
-    LOG_LEVEL: 'warn',
-    ...cluster.environment,
-    TEMPORAL_UI_URL: cluster.temporalUiUrl,
-    TEMPORAL_TEST_SERVER_PATH: testServer,
-    CLUSTER_DIRECTORY: cluster.directory,
-    ...Object.fromEntries(ports.map(([name, variable]) => [variable, String(cluster.ports[name])])),
-  };
+  return conclude(results);
 }
 
 async function runJest(
@@ -165,30 +107,7 @@ function conclude(results: readonly PhaseResult[]): number {
   return exitCode === 0 && passed + failed === 0 ? 1 : exitCode;
 }
 
-async function removeCluster(cluster: Cluster): Promise<void> {
-  await cluster.reset();
-  await rm(cluster.directory, { recursive: true, force: true });
-}
-
-/** A run that was killed could not take its servers down. */
-async function removeClustersOfDeadRuns(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
-    if (!name.startsWith(directoryPrefix)) continue;
-    const owner = Number.parseInt(name.slice(directoryPrefix.length), 10);
-    if (isAlive(owner)) continue;
-    await removeCluster(createCluster({ directory: path.join(tmpdir(), name), report }));
-  }
-}
-
-function isAlive(processId: number): boolean {
-  try {
-    return process.kill(processId, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
-main(process.argv.slice(2)).then(
+withTestCluster((cluster) => main(process.argv.slice(2), cluster)).then(
   (exitCode) => process.exit(exitCode),
   (error: unknown) => {
     console.error(error instanceof ClusterError ? error.message : error);

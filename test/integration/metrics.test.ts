@@ -6,7 +6,7 @@ import { createMetricsActivities, metricGuards } from '../../activities/metrics'
 import type { Event } from '../../events/envelope';
 import type { ReceivedEvent } from '../../events/received';
 import { createStack, type Stack } from './stack';
-import { addUp, type Aggregates } from './naive-metrics';
+import { addUp, readAggregates } from './aggregates';
 
 let stack: Stack;
 
@@ -142,22 +142,6 @@ async function handle(pool: Pool, batch: readonly Event[]): Promise<void> {
     eventIds: batch.map(({ id }) => id),
     workflowId: 'test',
   });
-}
-
-async function readAggregates(pool: Pool): Promise<Aggregates> {
-  const read = async (text: string): Promise<Record<string, unknown>[]> =>
-    (await pool.query<Record<string, unknown>>(text)).rows;
-  return {
-    product_metrics: await read(`
-      SELECT product_id, view_count, sales_count::text, like_count, like_version, stock, stock_version
-      FROM collector.product_metrics ORDER BY product_id COLLATE "C"`),
-    product_metrics_daily: await read(`
-      SELECT product_id, day::text, view_count, like_delta, sales_count::text
-      FROM collector.product_metrics_daily ORDER BY product_id COLLATE "C", day`),
-    product_user_metrics: await read(`
-      SELECT product_id, user_id, view_count, purchase_count::text, liked, liked_version, last_event_at
-      FROM collector.product_user_metrics ORDER BY product_id COLLATE "C", user_id COLLATE "C"`),
-  };
 }
 
 async function empty(pool: Pool): Promise<void> {

@@ -37,6 +37,10 @@ export interface Stack {
   start(name: ProcessName, environment?: Readonly<Record<string, string>>): Promise<RunningProcess>;
   /** The processes of a name that are running. */
   running(name: ProcessName): RunningProcess[];
+  /** What a process of the stack is started with. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** What processes that are started from now on get on top of it. */
+  readonly later: Record<string, string>;
   /** Calls the API. `as` is the role whose development key is used. */
   call(method: string, route: string, options?: CallOptions): Promise<ApiAnswer>;
   /** Stops every process and forgets the stack's database. */
@@ -60,6 +64,8 @@ export interface CallOptions {
   readonly userId?: string;
   readonly body?: unknown;
   readonly idempotencyKey?: string;
+  /** How long to wait for an answer, in ms. */
+  readonly timeoutMs?: number;
 }
 
 /** What came back. */
@@ -111,13 +117,20 @@ export async function createStack(
 
   const stack: Stack = {
     config,
+    environment: overrides,
+    later: {},
     cluster,
     pool,
     redis,
     kafka,
     temporal,
     async start(processName, more = {}) {
-      const started = startProcess(processName, { ...process.env, ...overrides, ...more });
+      const started = startProcess(processName, {
+        ...process.env,
+        ...overrides,
+        ...stack.later,
+        ...more,
+      });
       processes.push(started);
       const ready = await until(`${processName} is ready`, () => readyLine(started));
       if (processName === 'api') apiUrl = String(ready['address']);
@@ -248,10 +261,11 @@ const developmentKeys = { operator: 'dev-operator-key', shopper: 'dev-shopper-ke
 async function call(
   url: string,
   method: string,
-  { as = 'operator', userId, body, idempotencyKey }: CallOptions,
+  { as = 'operator', userId, body, idempotencyKey, timeoutMs = 60_000 }: CallOptions,
 ): Promise<ApiAnswer> {
   const response = await fetch(url, {
     method,
+    signal: AbortSignal.timeout(timeoutMs),
     headers: {
       authorization: `Bearer ${developmentKeys[as]}`,
       ...(userId === undefined ? {} : { 'x-user-id': userId }),

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 export interface TopicMessage {
   readonly partition: number;
   readonly offset: number;
+  /** Empty when the message has none. */
   readonly key: string;
   readonly value: string;
 }
@@ -34,7 +35,7 @@ export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessa
             messages.push({
               partition,
               offset,
-              key: String(message.key),
+              key: message.key?.toString() ?? '',
               value: String(message.value),
             });
             if (offset + 1 >= (left.get(partition) ?? 0)) left.delete(partition);

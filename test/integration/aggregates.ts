@@ -1,4 +1,8 @@
-/** What events add up to, computed the plain way: one after the other, in memory, each once. */
+/**
+ * The aggregate tables as they are, and what events add up to, computed the plain way: one after the
+ * other, in memory, each once.
+ */
+import type { Pool } from 'pg';
 import type { Event } from '../../events/envelope';
 
 /** The rows of the aggregate tables, in the order of their keys. */
@@ -8,6 +12,23 @@ export type Aggregates = Readonly<
     Record<string, unknown>[]
   >
 >;
+
+/** The aggregates as they stand in the database. */
+export async function readAggregates(pool: Pool): Promise<Aggregates> {
+  const read = async (text: string): Promise<Record<string, unknown>[]> =>
+    (await pool.query<Record<string, unknown>>(text)).rows;
+  return {
+    product_metrics: await read(`
+      SELECT product_id, view_count, sales_count::text, like_count, like_version, stock, stock_version
+      FROM collector.product_metrics ORDER BY product_id COLLATE "C"`),
+    product_metrics_daily: await read(`
+      SELECT product_id, day::text, view_count, like_delta, sales_count::text
+      FROM collector.product_metrics_daily ORDER BY product_id COLLATE "C", day`),
+    product_user_metrics: await read(`
+      SELECT product_id, user_id, view_count, purchase_count::text, liked, liked_version, last_event_at
+      FROM collector.product_user_metrics ORDER BY product_id COLLATE "C", user_id COLLATE "C"`),
+  };
+}
 
 /** The aggregates of distinct events. */
 export function addUp(events: readonly Event[]): Aggregates {

@@ -1,0 +1,40 @@
+/**
+ * Preloaded into one process by the fault suite, never part of the product: ends that process, as
+ * `kill -9` does, at the moment that `FAULT_BREAKPOINT` names. The product's statements have names,
+ * so a moment is 'before' or 'after' one of them, or after the commit of a transaction that ran it.
+ *
+ *   before:outbox-mark     the brokers have acknowledged, and the database does not know yet
+ *   after:metrics-update   the metrics are written, and Temporal does not know yet
+ *   commit:stock-change    the stock is changed, and neither Temporal nor the caller knows yet
+ */
+import { Client } from 'pg';
+
+const [when, statement] = (process.env['FAULT_BREAKPOINT'] ?? ':').split(':');
+
+type Query = (this: Client, ...input: unknown[]) => unknown;
+
+// pg's own type of `query` is a union of overloads that no wrapper can be written for.
+const prototype = Client.prototype as unknown as { query: Query };
+const query = prototype.query;
+const marked = new WeakSet<Client>();
+
+prototype.query = function (...input) {
+  const name = nameOf(input[0]);
+  if (name === statement && when === 'before') die();
+  if (name === statement) marked.add(this);
+  const result = query.apply(this, input);
+  const ends = when === 'commit' ? name === 'COMMIT' : name === statement;
+  if (ends && marked.has(this) && result instanceof Promise) return result.then(die);
+  return result;
+};
+
+function nameOf(statementOrText: unknown): string | undefined {
+  if (typeof statementOrText === 'string') return statementOrText;
+  return (statementOrText as { name?: string } | undefined)?.name;
+}
+
+function die(): never {
+  process.kill(process.pid, 'SIGKILL');
+  // The signal comes a moment later; nothing may happen in between.
+  for (;;);
+}

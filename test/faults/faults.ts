@@ -1,0 +1,238 @@
+/**
+ * Every fault: where it strikes, and how it is taken back. What must hold afterwards is the same for
+ * all of them: see invariants.ts. A new one is a small object in this list.
+ */
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ServerName } from '../../cluster/local-cluster';
+import { eventTopics } from '../../events/topics';
+import { registerNamespace, type ProcessName, type Stack } from '../integration/stack';
+import { until } from '../integration/until';
+import { sendPoison } from './poison';
+import type { Random } from './random';
+
+/** What a fault works on. */
+export interface FaultContext {
+  readonly stack: Stack;
+  readonly random: Random;
+  /** Keys of poison messages that were sent. */
+  readonly poison: Set<string>;
+}
+
+/** One fault. */
+export interface Fault {
+  readonly name: string;
+  /** What it does, for the report. */
+  readonly strikes: string;
+  /** Strikes, under load, and heals again. */
+  inject(context: FaultContext): Promise<void>;
+}
+
+const processNames = ['api', 'bridge', 'worker:commerce', 'worker:collector'] as const;
+
+const awayMs = 8_000;
+
+/** Longer than the time-outs of whoever waits for it: sessions, requests, turns. */
+const frozenMs = 25_000;
+
+/** Every fault. */
+export const faults: readonly Fault[] = [
+  ...processNames.map((name) => kill(name)),
+  ...(['bridge', 'worker:commerce', 'worker:collector'] as const).map((name) => freeze(name)),
+  breakpoint('worker:commerce', 'commit:stock-change', 'stock changed, nobody told'),
+  breakpoint('worker:commerce', 'before:outbox-mark', 'brokers acknowledged, not yet marked'),
+  breakpoint('worker:commerce', 'before:order-decide', 'charged, not yet confirmed'),
+  breakpoint('worker:commerce', 'commit:order-decide', 'order decided, nobody told'),
+  breakpoint('worker:collector', 'after:event-log-insert', 'logged, not yet counted'),
+  breakpoint('worker:collector', 'after:metrics-update', 'counted, Temporal not told'),
+  ...(['kafka', 'postgres', 'redis', 'temporal', 'payments'] as const).map((name) => restart(name)),
+  ...(['kafka', 'postgres', 'redis', 'temporal', 'payments'] as const).map((name) =>
+    killServer(name),
+  ),
+  ...(['kafka', 'postgres', 'redis', 'temporal'] as const).map((name) => freezeServer(name)),
+  {
+    name: 'cut-connections',
+    strikes: 'every connection to PostgreSQL is cut, ten times within five seconds',
+    async inject({ stack }) {
+      for (let turn = 0; turn < 10; turn += 1) {
+        await stack.pool.query(`
+          SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND pid <> pg_backend_pid()`);
+        await sleep(500);
+      }
+    },
+  },
+  {
+    name: 'rebalance-storm',
+    strikes: 'three more bridges join, and leave one after the other, some by kill -9',
+    async inject({ stack }) {
+      const joined = [];
+      for (let turn = 0; turn < 3; turn += 1) joined.push(await stack.start('bridge'));
+      for (const [turn, bridge] of joined.entries()) {
+        await bridge.end(turn % 2 === 0 ? 'SIGTERM' : 'SIGKILL');
+        await sleep(1_000);
+      }
+    },
+  },
+  {
+    name: 'redelivery',
+    strikes: 'every offset is reset: every event that there ever was comes again',
+    async inject({ stack }) {
+      await endAll(stack, 'bridge');
+      await resetOffsets(stack);
+      await stack.start('bridge');
+    },
+  },
+  {
+    name: 'redelivery-in-batches',
+    strikes: 'every offset is reset, and a bridge that coalesces takes over',
+    async inject({ stack }) {
+      await endAll(stack, 'bridge');
+      await resetOffsets(stack);
+      const coalescing = await stack.start('bridge', { BRIDGE_MODE: 'coalesce' });
+      await sleep(5_000);
+      await coalescing.end();
+      await stack.start('bridge');
+    },
+  },
+  {
+    name: 'history-lost',
+    strikes: 'Temporal has forgotten everything: an empty namespace, and every event again',
+    async inject({ stack }) {
+      await Promise.all(processNames.map((name) => endAll(stack, name, 'SIGKILL')));
+      await resetOffsets(stack);
+      const namespace = `${stack.config.TEMPORAL_NAMESPACE}_${Date.now()}`;
+      await registerNamespace(stack.temporal, namespace);
+      stack.later['TEMPORAL_NAMESPACE'] = namespace;
+      await Promise.all(processNames.map((name) => stack.start(name)));
+    },
+  },
+  {
+    name: 'poison',
+    strikes: 'messages of every kind that cannot be events, between healthy ones',
+    inject: ({ stack, poison }) => sendPoison(stack, poison),
+  },
+];
+
+function kill(name: ProcessName): Fault {
+  return {
+    name: `kill-${name}`,
+    strikes: `kill -9 of ${name}, three times`,
+    async inject({ stack, random }) {
+      for (let turn = 0; turn < 3; turn += 1) {
+        await sleep(500 + random.below(1_000));
+        await endAll(stack, name, 'SIGKILL');
+        await stack.start(name);
+      }
+    },
+  };
+}
+
+function freeze(name: ProcessName): Fault {
+  return {
+    name: `freeze-${name}`,
+    strikes: `${name} is frozen for ${frozenMs / 1_000} s and wakes up as a zombie; another one took over`,
+    async inject({ stack }) {
+      const [victim] = stack.running(name);
+      victim!.signal('SIGSTOP');
+      try {
+        await stack.start(name);
+        await sleep(frozenMs);
+      } finally {
+        victim!.signal('SIGCONT');
+      }
+      await sleep(3_000);
+      await victim!.end();
+    },
+  };
+}
+
+const preload = path.join(__dirname, 'breakpoint.ts');
+
+function breakpoint(name: ProcessName, moment: string, what: string): Fault {
+  return {
+    name: `kill-at-${moment.replace(':', '-')}`,
+    strikes: `kill -9 of ${name} at the moment '${moment}': ${what}`,
+    async inject({ stack }) {
+      await endAll(stack, name, 'SIGKILL');
+      const doomed = await stack.start(name, {
+        NODE_OPTIONS: `--require tsx/cjs --require ${preload}`,
+        FAULT_BREAKPOINT: moment,
+      });
+      const dead = () => !stack.running(name).includes(doomed);
+      await until(`${name} has reached ${moment}`, dead, { timeoutMs: 60_000 });
+      await stack.start(name);
+    },
+  };
+}
+
+function restart(name: ServerName): Fault {
+  return {
+    name: `away-${name}`,
+    strikes: `${name} is stopped properly and is away for ${awayMs / 1_000} s`,
+    async inject({ stack }) {
+      await stack.cluster.stop(name);
+      await sleep(awayMs);
+      await stack.cluster.start(name);
+    },
+  };
+}
+
+function killServer(name: ServerName): Fault {
+  return {
+    name: `kill-${name}`,
+    strikes: `kill -9 of ${name}, then it is started again`,
+    async inject({ stack }) {
+      process.kill(await pidOf(stack, name), 'SIGKILL');
+      await sleep(1_000);
+      await stack.cluster.start(name);
+    },
+  };
+}
+
+function freezeServer(name: ServerName): Fault {
+  return {
+    name: `freeze-${name}`,
+    strikes: `${name} is frozen for ${frozenMs / 1_000} s`,
+    async inject({ stack }) {
+      const pid = await pidOf(stack, name);
+      process.kill(pid, 'SIGSTOP');
+      try {
+        await sleep(frozenMs);
+      } finally {
+        process.kill(pid, 'SIGCONT');
+      }
+    },
+  };
+}
+
+async function pidOf(stack: Stack, name: ServerName): Promise<number> {
+  const status = (await stack.cluster.status()).find((server) => server.name === name);
+  if (status?.pid === undefined) throw new Error(`${name} is not running.`);
+  return status.pid;
+}
+
+async function endAll(
+  stack: Stack,
+  name: ProcessName,
+  signal: NodeJS.Signals = 'SIGTERM',
+): Promise<void> {
+  await Promise.all(stack.running(name).map((each) => each.end(signal)));
+}
+
+async function resetOffsets(stack: Stack): Promise<void> {
+  const admin = stack.kafka.admin();
+  await admin.connect();
+  try {
+    for (const topic of eventTopics) {
+      // A bridge that was killed stays in its group until its session ends.
+      await until('the group takes the reset', () =>
+        admin
+          .resetOffsets({ groupId: stack.config.BRIDGE_GROUP_ID, topic, earliest: true })
+          .then(() => true),
+      );
+    }
+  } finally {
+    await admin.disconnect();
+  }
+}

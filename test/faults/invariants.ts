@@ -1,0 +1,295 @@
+/**
+ * What must hold after a fault, checked from outside the code under test: by plain SQL, a plain read
+ * of both topics, the payment gateway's own books, and the ledger of what clients were told.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Event } from '../../events/envelope';
+import { addUp, readAggregates, type Aggregates } from '../integration/aggregates';
+import type { Stack } from '../integration/stack';
+import { readTopic, type TopicMessage } from '../integration/topic-reader';
+import type { Ledger } from './ledger';
+
+/** Everything that the invariants are about, read once. */
+export interface Evidence {
+  readonly ledger: Ledger;
+  readonly stack: Stack;
+  /** Messages of both topics that are events, in the order of each partition, repeats included. */
+  readonly published: readonly Event[];
+  /** Keys of the messages that were sent as poison. */
+  readonly poison: ReadonlySet<string>;
+}
+
+/** One thing that must hold. */
+export interface Invariant {
+  readonly name: string;
+  /** @returns what is wrong; empty when it holds */
+  check(evidence: Evidence): Promise<string[]> | string[];
+}
+
+/** Reads the topics. */
+export async function gatherEvidence(
+  stack: Stack,
+  ledger: Ledger,
+  poison: ReadonlySet<string>,
+): Promise<Evidence> {
+  const messages = [
+    ...(await readTopic(stack.kafka, 'catalog-events')),
+    ...(await readTopic(stack.kafka, 'order-events')),
+  ];
+  const healthy = messages.filter(({ key }) => !poison.has(key));
+  return { ledger, stack, poison, published: healthy.map(toEvent) };
+}
+
+/** Every invariant, by name. */
+export const invariants: readonly Invariant[] = [
+  {
+    name: 'every committed change has its event in the log, exactly once, and no other',
+    check: ({ stack }) =>
+      differences(
+        stack,
+        `SELECT coalesce(outbox.event_id, log.event_id) AS id,
+            CASE WHEN log.event_id IS NULL THEN 'not logged' ELSE 'not in the outbox' END AS problem
+          FROM commerce.outbox FULL JOIN collector.event_log AS log USING (event_id)
+          WHERE (outbox.event_id IS NULL AND log.type <> 'ProductViewed') OR log.event_id IS NULL
+            OR outbox.payload <> log.payload`,
+      ),
+  },
+  {
+    name: 'every logged event is handled',
+    check: ({ stack }) =>
+      differences(
+        stack,
+        `SELECT event_id AS id, 'not handled' AS problem FROM collector.event_log
+          WHERE NOT EXISTS (SELECT FROM collector.event_handled AS handled
+            WHERE handled.event_id = event_log.event_id)`,
+      ),
+  },
+  {
+    name: 'what is in the topics is what is in the log',
+    check: async ({ stack, published }) => {
+      const { rows } = await stack.pool.query<{ event_id: string }>(
+        'SELECT event_id FROM collector.event_log',
+      );
+      const logged = new Set(rows.map(({ event_id }) => event_id));
+      const sent = new Set(published.map(({ id }) => id));
+      return [
+        ...[...sent].filter((id) => !logged.has(id)).map((id) => `${id}: not logged`),
+        ...[...logged].filter((id) => !sent.has(id)).map((id) => `${id}: not in a topic`),
+      ];
+    },
+  },
+  {
+    name: 'the metrics are what the events in the topics add up to',
+    check: async ({ stack, published }) => {
+      const expected = addUp(firstCopies(published));
+      const actual = await readAggregates(stack.pool);
+      return (Object.keys(expected) as (keyof Aggregates)[]).flatMap((table) =>
+        compareRows(table, expected[table], actual[table]),
+      );
+    },
+  },
+  {
+    name: 'the first copies of a product’s events are in the order of their versions',
+    check: ({ published }) => {
+      const last = new Map<string, number>();
+      return firstCopies(published).flatMap((event) => {
+        if (event.type !== 'StockAdjusted' && event.type !== 'LikeChanged') return [];
+        const name = `${event.type} of ${event.subject}`;
+        const { version } = event.data;
+        const expected = (last.get(name) ?? (event.type === 'StockAdjusted' ? 1 : 0)) + 1;
+        last.set(name, version);
+        return version === expected ? [] : [`${name}: version ${version} after ${expected - 1}`];
+      });
+    },
+  },
+  {
+    name: 'an order’s events are in the order in which they happened',
+    check: ({ published }) => {
+      const steps = new Map<string, number>();
+      return firstCopies(published).flatMap((event) => {
+        const step = orderSteps.indexOf(event.type);
+        if (step < 0) return [];
+        const before = steps.get(event.subject) ?? -1;
+        steps.set(event.subject, step);
+        return step > before ? [] : [`${event.subject}: ${event.type} after step ${before}`];
+      });
+    },
+  },
+  {
+    name: 'acknowledged adjustments have happened exactly once, and no others',
+    check: async ({ stack, ledger }) => {
+      const { rows } = await stack.pool.query<{ event_id: string }>(
+        `SELECT event_id FROM commerce.stock_adjustments WHERE reason = 'restock'`,
+      );
+      const happened = rows.map(({ event_id }) => event_id);
+      return [
+        ...happened.filter((id) => !ledger.adjustmentEvents.has(id)).map((id) => `${id}: unknown`),
+        ...[...ledger.adjustmentEvents]
+          .filter((id) => !happened.includes(id))
+          .map((id) => `${id}: lost`),
+      ];
+    },
+  },
+  {
+    name: 'the stock is what was registered and added, less what is sold, and never below 0',
+    check: async ({ stack, ledger }) => {
+      const { rows } = await stack.pool.query<{ product_id: string; stock: number }>(
+        'SELECT product_id, stock FROM commerce.products',
+      );
+      return rows.flatMap(({ product_id: id, stock }) => {
+        const sold = [...ledger.orders.values()]
+          .filter((order) => order.confirmed && order.productId === id)
+          .reduce((sum, { quantity }) => sum + quantity, 0);
+        const expected = (ledger.products.get(id) ?? NaN) + (ledger.adjusted.get(id) ?? 0) - sold;
+        return stock === expected ? [] : [`${id}: ${stock} instead of ${expected}`];
+      });
+    },
+  },
+  {
+    name: 'no order is undecided, and the confirmed ones are those that shoppers know',
+    check: async ({ stack, ledger }) => {
+      const { rows } = await stack.pool.query<{ order_id: string; status: string }>(
+        `SELECT order_id, status FROM commerce.orders WHERE status <> 'CANCELLED'`,
+      );
+      const confirmed = [...ledger.orders.values()].filter((order) => order.confirmed);
+      const known = new Set(confirmed.map(({ orderId }) => orderId));
+      const there = new Set(rows.map(({ order_id }) => order_id));
+      return [
+        ...rows
+          .filter(({ order_id, status }) => status !== 'CONFIRMED' || !known.has(order_id))
+          .map(({ order_id, status }) => `${order_id}: ${status}, unknown to its shopper`),
+        ...[...known].filter((id) => !there.has(id)).map((id) => `${id}: lost`),
+      ];
+    },
+  },
+  {
+    name: 'the money that the gateway holds is that of the confirmed orders',
+    check: async ({ stack, ledger }) => {
+      const response = await fetch(`${stack.config.PAYMENT_GATEWAY_URL}/v1/charges`);
+      const { charges } = (await response.json()) as { charges: GatewayCharge[] };
+      const held = new Map<string, number>();
+      for (const { reference, amount, refundedAmount } of charges) {
+        held.set(reference, (held.get(reference) ?? 0) + amount - refundedAmount);
+      }
+      const { rows } = await stack.pool.query<{ order_id: string }>(
+        'SELECT order_id FROM commerce.orders',
+      );
+      return rows.flatMap(({ order_id: id }) => {
+        const order = ledger.orders.get(id);
+        const expected = order?.confirmed === true ? order.totalAmount : 0;
+        const actual = held.get(id) ?? 0;
+        return actual === expected ? [] : [`${id}: ${actual} instead of ${expected}`];
+      });
+    },
+  },
+  {
+    name: 'who likes what is what each user was told last, and the counts agree',
+    check: async ({ stack, ledger }) => {
+      const { rows } = await stack.pool.query<{ pair: string }>(
+        `SELECT product_id || ' ' || user_id AS pair FROM commerce.product_likes`,
+      );
+      const liked = new Set(rows.map(({ pair }) => pair));
+      const wrong = [...ledger.likes]
+        .filter(([pair, like]) => liked.has(pair) !== like && !ledger.uncertainLikes.has(pair))
+        .map(([pair, like]) => `${pair}: should be ${like}`);
+      const counts = await differences(
+        stack,
+        `SELECT product_id AS id, 'like count' AS problem FROM commerce.products AS product
+          WHERE like_count <> (SELECT count(*) FROM commerce.product_likes AS likes
+            WHERE likes.product_id = product.product_id)`,
+      );
+      return [...wrong, ...counts];
+    },
+  },
+  {
+    name: 'shop and collector agree on stock and likes',
+    check: ({ stack }) =>
+      differences(
+        stack,
+        `SELECT product_id AS id, 'differs' AS problem
+          FROM commerce.products AS product LEFT JOIN collector.product_metrics AS metric USING (product_id)
+          WHERE (product.stock, product.stock_version, product.like_count, product.like_version)
+            IS DISTINCT FROM (metric.stock, metric.stock_version, metric.like_count, metric.like_version)`,
+      ),
+  },
+  {
+    name: 'the cache shows nothing that is older than its last eviction',
+    check: async ({ stack }) => {
+      const { rows } = await stack.pool.query<{
+        product_id: string;
+        stock: number;
+        like_count: number;
+      }>('SELECT product_id, stock, like_count FROM commerce.products');
+      const problems: string[] = [];
+      for (const { product_id: id, stock, like_count: likeCount } of rows) {
+        const json = await stack.redis.get(`product:${id}`);
+        if (json === null) continue;
+        const shown = JSON.parse(json) as { soldOut: boolean; likeCount: number };
+        if (shown.soldOut !== (stock === 0)) problems.push(`${id}: soldOut ${shown.soldOut}`);
+        // The load stays below the count from which it is rounded.
+        if (shown.likeCount !== likeCount) problems.push(`${id}: likeCount ${shown.likeCount}`);
+      }
+      return problems;
+    },
+  },
+  {
+    name: 'every poison message is parked, each once, and nothing else is',
+    check: async ({ stack, poison }) => {
+      const { rows } = await stack.pool.query<{ key: Buffer | null }>(
+        'SELECT key FROM collector.dead_letters',
+      );
+      const parked = rows.map(({ key }) => key?.toString() ?? '');
+      return [
+        ...parked.filter((key) => !poison.has(key)).map((key) => `${key}: parked for no reason`),
+        ...[...poison]
+          .filter((key) => parked.filter((each) => each === key).length !== 1)
+          .map((key) => `${key}: parked ${parked.filter((each) => each === key).length} times`),
+      ];
+    },
+  },
+];
+
+const orderSteps: readonly string[] = [
+  'OrderPlaced',
+  'PaymentCompleted',
+  'PaymentFailed',
+  'OrderConfirmed',
+  'OrderCancelled',
+];
+
+interface GatewayCharge {
+  readonly reference: string;
+  readonly amount: number;
+  readonly refundedAmount: number;
+}
+
+/** Each event as it came first. */
+export function firstCopies(events: readonly Event[]): Event[] {
+  const copies = new Map<string, Event>();
+  for (const event of events) if (!copies.has(event.id)) copies.set(event.id, event);
+  return [...copies.values()];
+}
+
+function toEvent({ value }: TopicMessage): Event {
+  return JSON.parse(value) as Event;
+}
+
+async function differences(stack: Stack, text: string): Promise<string[]> {
+  const { rows } = await stack.pool.query<{ id: string; problem: string }>(text);
+  return rows.map(({ id, problem }) => `${id}: ${problem}`);
+}
+
+function compareRows(
+  table: string,
+  expected: readonly Record<string, unknown>[],
+  actual: readonly Record<string, unknown>[],
+): string[] {
+  if (expected.length !== actual.length) {
+    return [`${table}: ${actual.length} rows instead of ${expected.length}`];
+  }
+  return expected.flatMap((row, index) =>
+    isDeepStrictEqual(row, actual[index])
+      ? []
+      : [`${table}: ${JSON.stringify(actual[index])} instead of ${JSON.stringify(row)}`],
+  );
+}

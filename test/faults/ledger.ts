@@ -1,0 +1,51 @@
+/**
+ * What the clients of a run have asked for and what they were told: the truth that everything else
+ * is checked against. A command without an answer is asked again under the same key until there is
+ * one, as a client does that wants to know.
+ */
+
+/** An order as its shopper knows it. */
+export interface KnownOrder {
+  readonly orderId: string;
+  readonly productId: string;
+  readonly quantity: number;
+  readonly totalAmount: number;
+  /** Whether it ended as confirmed; a confirmed one may have been cancelled afterwards. */
+  confirmed: boolean;
+}
+
+/** Everything that was acknowledged. */
+export interface Ledger {
+  /** Units that each product was registered with. */
+  readonly products: Map<string, number>;
+  /** Units that acknowledged adjustments have added to each product. */
+  readonly adjusted: Map<string, number>;
+  /** IDs of the events of acknowledged adjustments. */
+  readonly adjustmentEvents: Set<string>;
+  readonly orders: Map<string, KnownOrder>;
+  /** Who likes what, as `productId userId`, after each one's last acknowledged change. */
+  readonly likes: Map<string, boolean>;
+  /** Pairs of which a change was once left without an answer. */
+  readonly uncertainLikes: Set<string>;
+  /** Details that were served. */
+  views: number;
+  /** Calls of the API, answered or not. */
+  sent: number;
+  /** Calls that were answered as decided. */
+  acknowledged: number;
+}
+
+/** An empty ledger. */
+export function createLedger(): Ledger {
+  return {
+    products: new Map(),
+    adjusted: new Map(),
+    adjustmentEvents: new Set(),
+    orders: new Map(),
+    likes: new Map(),
+    uncertainLikes: new Set(),
+    views: 0,
+    sent: 0,
+    acknowledged: 0,
+  };
+}
