@@ -1,0 +1,36 @@
+/** Sees to it that one `npm start` at a time runs in a cluster's folder. */
+import { mkdir } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { findDaemon, writeDaemonFile } from './daemon';
+import { ClusterError } from './errors';
+import { withLock } from './lock';
+
+/** Another `npm start` runs in the same folder. */
+export class AlreadyRunningError extends ClusterError {
+  constructor(pid: number, directory: string) {
+    super(
+      'ALREADY_RUNNING',
+      `npm start is running already in ${directory} (process ${pid}): use that one, or end it with Ctrl-C. ` +
+        'For a second one beside it, set CLUSTER_DIRECTORY, API_PORT and the CLUSTER_…_PORT variables.',
+    );
+  }
+}
+
+/**
+ * Notes that this process is the one that supervises the cluster in `directory`. The note of a process
+ * that has died counts for nothing.
+ *
+ * @returns what takes the note back.
+ * @throws AlreadyRunningError
+ */
+export async function becomeOnlyStart(directory: string, signal: AbortSignal): Promise<() => void> {
+  const file = join(directory, 'supervisor.json');
+  await mkdir(directory, { recursive: true });
+  await withLock({ path: join(directory, 'locks', 'supervisor'), signal }, async () => {
+    const other = await findDaemon(file);
+    if (other !== undefined) throw new AlreadyRunningError(other.pid, directory);
+    await writeDaemonFile(file, process.pid);
+  });
+  return () => rmSync(file, { force: true });
+}

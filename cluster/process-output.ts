@@ -1,0 +1,93 @@
+/**
+ * What a process writes: all of it goes to its log file, and what a person should see at once
+ * (warnings, errors, and whatever is no log line at all) is reported.
+ */
+import { createWriteStream, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+
+/** A line of the project's JSON logs. */
+export interface LogLine {
+  readonly level: number;
+  readonly msg: string;
+  readonly err?: { readonly message?: string };
+  readonly [field: string]: unknown;
+}
+
+/** Where the lines go. */
+export interface OutputListener {
+  /** Takes each JSON log line. */
+  onLogLine(line: LogLine): void;
+  /** Takes each thing that a person should see at once, as one line. */
+  onAlarm(text: string): void;
+}
+
+/** A process' log file. */
+export interface OutputLog {
+  /** Follows the output of one run of the process. */
+  follow(standardOutput: Readable, standardError: Readable): void;
+  close(): Promise<void>;
+}
+
+const REPEATED_WITHIN_MS = 10_000;
+const WARN_LEVEL = 40;
+const LEVEL_NAMES: Readonly<Record<number, string>> = { 40: 'warning', 50: 'error', 60: 'fatal' };
+
+/** Opens a log file. What an earlier start wrote is kept beside it, as `….previous`. */
+export function openOutputLog(file: string, listener: OutputListener): OutputLog {
+  mkdirSync(dirname(file), { recursive: true });
+  if (existsSync(file)) renameSync(file, `${file}.previous`);
+  const log = createWriteStream(file, { flags: 'a' });
+  log.on('error', (error) => listener.onAlarm(`its log cannot be written: ${error.message}`));
+  const alarm = createAlarm(listener);
+  const followLines = (stream: Readable, onPlainLine: (line: string) => void): void => {
+    createInterface({ input: stream }).on('line', (line) => {
+      log.write(`${line}\n`);
+      const parsed = parseLogLine(line);
+      if (parsed === undefined) onPlainLine(line);
+      else pass(parsed, listener, alarm);
+    });
+  };
+  return {
+    follow(standardOutput, standardError) {
+      followLines(standardOutput, () => undefined);
+      // A stack, or a configuration that is refused before there is a logger.
+      followLines(standardError, (line) => {
+        if (line.trim() !== '') alarm(line);
+      });
+    },
+    close: () => new Promise((resolve) => log.end(resolve)),
+  };
+}
+
+/** An outage makes a process say the same many times; the log has it all, a person needs it once. */
+function createAlarm(listener: OutputListener): (text: string) => void {
+  let last = { text: '', at: -Infinity };
+  return (text) => {
+    const now = performance.now();
+    const isRepeated = text === last.text && now - last.at < REPEATED_WITHIN_MS;
+    last = { text, at: now };
+    if (!isRepeated) listener.onAlarm(text);
+  };
+}
+
+function pass(line: LogLine, listener: OutputListener, alarm: (text: string) => void): void {
+  listener.onLogLine(line);
+  if (line.level < WARN_LEVEL) return;
+  const reason = line.err?.message === undefined ? '' : `: ${line.err.message}`;
+  alarm(`${LEVEL_NAMES[line.level] ?? 'warning'}: ${line.msg}${reason}`);
+}
+
+function parseLogLine(line: string): LogLine | undefined {
+  if (!line.startsWith('{')) return undefined;
+  try {
+    const parsed = JSON.parse(line) as Partial<LogLine>;
+    return typeof parsed.level === 'number' && typeof parsed.msg === 'string'
+      ? (parsed as LogLine)
+      : undefined;
+  } catch {
+    // A line that only looks like one.
+    return undefined;
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * `npm start`: brings the local cluster up, migrates, starts and supervises the processes, tells a short
+ * shopping story through the HTTP API, and stays until Ctrl-C, which stops all of it. With `--exit` it
+ * ends after the story.
+ */
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { ConfigurationError, readConfig, type Config } from '../platform/config';
+import { runCommand } from './command';
+import { ClusterError, messageOf, PortInUseError } from './errors';
+import { listenForInterruption } from './interruption';
+import { createCluster, printProgress, type Cluster } from './local-cluster';
+import { becomeOnlyStart } from './only-start';
+import { paintFor } from './paint';
+import { tryToBind } from './ports';
+import type { Report } from './progress';
+import { createPage } from './story/page';
+import { StoryError } from './story/story-error';
+import { tellStory } from './story/tell-story';
+import {
+  logFolder,
+  stopAbandonedProcesses,
+  superviseProcesses,
+  superviseServers,
+  type SupervisedProcesses,
+} from './supervision';
+
+interface StartOptions {
+  /** End after the story. */
+  readonly exit: boolean;
+}
+
+/** All that a start knows before it starts anything. */
+interface Plan {
+  readonly cluster: Cluster;
+  readonly report: Report;
+  /** The environment of every process. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly config: Config;
+}
+
+const root = join(__dirname, '..');
+const paint = paintFor(process.stdout);
+const KILLED_BY_SECOND_CTRL_C = 130;
+
+/** What a second Ctrl-C has to end; set once they run. */
+let processes: SupervisedProcesses | undefined;
+
+async function main(): Promise<void> {
+  const options = readOptions();
+  // A terminal that was closed takes no more lines; what runs must be stopped all the same.
+  process.stdout.on('error', () => undefined);
+  const interrupted = listenForInterruption({
+    onFirst: () => say('\nStopping everything (Ctrl-C again ends at once)'),
+    onSecond: endAtOnce,
+  });
+  const plan = makePlan();
+  const giveUpNote = await becomeOnlyStart(plan.cluster.directory, interrupted);
+  try {
+    await stopAbandonedProcesses(plan.cluster.directory, plan.report);
+    await assertApiPortFree(plan.config);
+    await runAll(plan, options, interrupted);
+  } catch (error) {
+    if (!interrupted.aborted) throw error;
+  } finally {
+    giveUpNote();
+  }
+}
+
+function readOptions(): StartOptions {
+  return new Command('npm start --')
+    .description('The whole pipeline on this machine, with a short story that shows what it does.')
+    .option('--exit', 'end after the story instead of staying up', false)
+    .parse()
+    .opts<StartOptions>();
+}
+
+function makePlan(): Plan {
+  const report = printProgress(process.stdout);
+  const cluster = createCluster({ report });
+  const environment = {
+    ...process.env,
+    ...cluster.environment,
+    TEMPORAL_UI_URL: cluster.temporalUiUrl,
+  };
+  const config = readConfig(environment);
+  // That a process works is read from its log, which goes to a file: quieter would save nothing.
+  const tellsThatItWorks = ['trace', 'debug', 'info'].includes(config.LOG_LEVEL);
+  const LOG_LEVEL = tellsThatItWorks ? config.LOG_LEVEL : 'info';
+  return { cluster, report, config, environment: { ...environment, LOG_LEVEL } };
+}
+
+async function assertApiPortFree({ API_HOST, API_PORT }: Config): Promise<void> {
+  const problem = await tryToBind(API_PORT, API_HOST);
+  if (problem !== undefined) throw new PortInUseError('the API', API_PORT, 'API_PORT', problem);
+}
+
+/** Runs everything until the story is over or a signal comes, and stops it, whatever happened. */
+async function runAll(plan: Plan, options: StartOptions, interrupted: AbortSignal): Promise<void> {
+  const { cluster, report } = plan;
+  const stopWatching = new AbortController();
+  let watching: Promise<void> = Promise.resolve();
+  try {
+    say(paint('bold', `Starting the local cluster in ${cluster.directory}`));
+    await bringUp(plan, interrupted);
+    watching = superviseServers(cluster, report, stopWatching.signal);
+    processes = superviseProcesses({ ...plan, directory: cluster.directory });
+    const { api } = await processes.whenReady(interrupted);
+    say(paint('dim', `Their logs are in ${logFolder(cluster.directory)}`));
+    const apiUrl = String(api['address']);
+    const page = createPage(process.stdout, paint);
+    const productId = await tellStory({ apiUrl, config: plan.config, page, signal: interrupted });
+    say(whereToGo(plan, apiUrl, productId));
+    if (!options.exit) await untilAborted(interrupted, 'Ctrl-C stops everything.');
+  } finally {
+    if (!interrupted.aborted) say('Stopping everything');
+    stopWatching.abort();
+    await Promise.all([watching, processes?.stop()]);
+    await cluster.down();
+  }
+}
+
+/** Resolves when every server answers, the workflows are bundled and the schemas and topics are there. */
+async function bringUp({ cluster, report, environment }: Plan, given: AbortSignal): Promise<void> {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([given, failed.signal]);
+  const orGiveUp = async (work: Promise<unknown>): Promise<void> => {
+    await work.catch((error: unknown) => failed.abort(error));
+  };
+  const run = (entry: string): Promise<string> =>
+    runCommand(process.execPath, ['--require', 'tsx/cjs', entry], {
+      cwd: root,
+      environment: environment as Record<string, string>,
+      signal,
+    });
+  // Both workers need the bundle: made once before them, instead of by each.
+  await Promise.all([
+    orGiveUp(cluster.up({ signal })),
+    orGiveUp(run('workers/build-workflow-bundle.ts')),
+  ]);
+  signal.throwIfAborted();
+  report('workflows', 'are bundled');
+  await run('migrations/main.ts');
+  report('migrations', 'the schemas and topics are up to date');
+}
+
+function whereToGo({ cluster, config }: Plan, apiUrl: string, productId: string): string {
+  const ownKeys = Boolean(process.env['API_KEYS']);
+  const operator = config.API_KEYS.find(({ role }) => role === 'operator');
+  const secret = ownKeys ? '<a secret of your API_KEYS>' : operator?.secret;
+  const keys = config.API_KEYS.map(({ role, secret }) => `${secret} (${role})`).join(', ');
+  return [
+    '',
+    paint('bold', 'Now it is yours'),
+    `  API              ${paint('cyan', apiUrl)}`,
+    `  Temporal Web UI  ${paint('cyan', cluster.temporalUiUrl)}`,
+    ...(ownKeys ? [] : [`  Development keys ${keys}`]),
+    `  Try              curl -i -H 'Authorization: Bearer ${secret}' ${apiUrl}/v1/products/${productId}`,
+    '',
+  ].join('\n');
+}
+
+async function untilAborted(signal: AbortSignal, message: string): Promise<void> {
+  say(message);
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+}
+
+function endAtOnce(): void {
+  processes?.kill();
+  say('Ended at once. Servers of the cluster may still run: npm run cluster -- down stops them.');
+  process.exit(KILLED_BY_SECOND_CTRL_C);
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Errors that tell a person what to do need no stack. */
+function explain(error: unknown): string {
+  const isForPeople =
+    error instanceof ClusterError ||
+    error instanceof ConfigurationError ||
+    error instanceof StoryError;
+  return isForPeople || !(error instanceof Error)
+    ? messageOf(error)
+    : (error.stack ?? error.message);
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    process.stderr.write(`${paint('red', explain(error))}\n`);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,46 @@
+/** Comparing what happened with what the story says, and waiting for it to happen. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { inspect, isDeepStrictEqual } from 'node:util';
+
+/** Something is not as the story says. */
+export class UnconfirmedError extends Error {
+  override readonly name = 'UnconfirmedError';
+  readonly code = 'UNCONFIRMED';
+}
+
+/** @throws UnconfirmedError that names `what` unless both values are equal in every part */
+export function confirm(what: string, actual: unknown, expected: unknown): void {
+  if (isDeepStrictEqual(actual, expected)) return;
+  throw new UnconfirmedError(`${what} is ${inspect(actual)} and not ${inspect(expected)}`);
+}
+
+const PATIENCE_MS = 60_000;
+const POLL_MS = 50;
+
+/**
+ * Looks again and again until `look` returns without an error, and returns what it returned.
+ *
+ * @throws UnconfirmedError after a minute, with the last error as its cause; the signal's reason when aborted
+ */
+export async function eventually<Result>(
+  signal: AbortSignal,
+  what: string,
+  look: () => Promise<Result>,
+): Promise<Result> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      return await look();
+    } catch (cause) {
+      if (performance.now() > deadline) throw tooLate(what, cause);
+    }
+    await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+  }
+}
+
+function tooLate(what: string, cause: unknown): UnconfirmedError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const message = `${what}: not within ${PATIENCE_MS / 1000} s (${reason})`;
+  return new UnconfirmedError(message, { cause });
+}

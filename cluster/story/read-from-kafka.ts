@@ -1,0 +1,166 @@
+/** Step: what a plain consumer finds in the topic. */
+import { randomUUID } from 'node:crypto';
+import type { Kafka, KafkaMessage } from 'kafkajs';
+import type { EventTopic } from '../../events/topics';
+import type { SoldOut } from './adjust-to-sold-out';
+import { confirm, eventually } from './confirm';
+import type { StoryProduct } from './register-product';
+import { VIEWS } from './view-product';
+import type { World } from './world';
+
+/** An event as Kafka carried it, the first time. */
+export interface CarriedMessage {
+  readonly topic: EventTopic;
+  readonly partition: number;
+  readonly offset: number;
+  readonly eventId: string;
+  readonly type: string;
+  /** The message itself. */
+  readonly message: KafkaMessage;
+}
+
+/** What was changed through the API. */
+export interface ToldChanges {
+  readonly product: StoryProduct;
+  readonly soldOut: SoldOut;
+}
+
+/** The topic of everything that happens to products. */
+export const CATALOG: EventTopic = 'catalog-events';
+
+/** Where each partition of the topic ended at some time, by its number. */
+export type TopicEnds = ReadonlyMap<number, number>;
+
+/** Where the partitions of the topic end now: all that the story causes comes after. */
+export async function findTopicEnds({ kafka }: World): Promise<TopicEnds> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const ends = await admin.fetchTopicOffsets(CATALOG);
+    return new Map(ends.map(({ partition, high }) => [partition, Number(high)]));
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/**
+ * Reads the events of the story's product, in the order of their offsets.
+ *
+ * @param endsBefore where the topic ended before the story. A view, which the API sends by itself, may
+ * overtake the event that registers its product.
+ */
+export async function readFromKafka(
+  world: World,
+  { product, soldOut }: ToldChanges,
+  endsBefore: TopicEnds,
+): Promise<CarriedMessage[]> {
+  const { page } = world;
+  const changes = [product.eventId, soldOut.eventId];
+  const published = await Promise.all(changes.map((eventId) => findPublished(world, eventId)));
+  const partition = published[0]?.partition ?? 0;
+  const from = { partition, offset: endsBefore.get(partition) ?? 0 };
+  const carried = await consume(world, product.productId, from, changes.length + VIEWS);
+  page.table(carried.map(({ message: _, ...columns }) => columns));
+  const positions = changes.map((eventId) => {
+    const found = carried.find((each) => each.eventId === eventId);
+    return { partition: found?.partition, offset: found?.offset };
+  });
+  confirm('where a plain consumer finds the two changes', positions, published);
+  const views = carried.filter(({ type }) => type === 'ProductViewed');
+  confirm('the number of views in the topic', views.length, VIEWS);
+  page.confirmed(
+    `all of one key, ${product.productId}, so all in one partition, and the changes in their order`,
+  );
+  return carried;
+}
+
+interface Position {
+  readonly partition: number;
+  readonly offset: number;
+}
+
+/** Where the outbox says that the event went. */
+function findPublished({ pool, signal }: World, eventId: string): Promise<Position> {
+  return eventually(signal, `event ${eventId} is acknowledged by Kafka`, async () => {
+    const { rows } = await pool.query<Position>(
+      `SELECT partition, "offset" FROM commerce.outbox
+       WHERE event_id = $1 AND published_at IS NOT NULL`,
+      [eventId],
+    );
+    confirm('the number of published rows in the outbox', rows.length, 1);
+    return rows[0] as Position;
+  });
+}
+
+/** Reads on from a position until it has seen so many different events of the product. */
+async function consume(
+  { kafka, signal }: World,
+  productId: string,
+  from: Position,
+  count: number,
+): Promise<CarriedMessage[]> {
+  const seen = new Map<string, CarriedMessage>();
+  await withConsumer(
+    kafka,
+    from,
+    (message) => {
+      if (message.key?.toString() !== productId) return;
+      const carried = describe(message, from.partition);
+      // An event may come more than once; what counts is that it came, and where it came first.
+      if (!seen.has(carried.eventId)) seen.set(carried.eventId, carried);
+    },
+    () =>
+      eventually(signal, `${count} events of ${productId} are in the topic`, async () => {
+        confirm('the number of events', seen.size, count);
+      }),
+  );
+  return [...seen.values()];
+}
+
+function describe(message: KafkaMessage, partition: number): CarriedMessage {
+  const event = JSON.parse(String(message.value)) as { id: string; type: string };
+  return {
+    topic: CATALOG,
+    partition,
+    offset: Number(message.offset),
+    eventId: event.id,
+    type: event.type,
+    message,
+  };
+}
+
+/** A consumer group of its own, which leaves no trace and takes nothing from the bridge. */
+async function withConsumer(
+  kafka: Kafka,
+  from: Position,
+  onMessage: (message: KafkaMessage) => void,
+  work: () => Promise<void>,
+): Promise<void> {
+  const groupId = `story-${randomUUID()}`;
+  const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
+  await consumer.connect();
+  try {
+    await consumer.subscribe({ topic: CATALOG, fromBeginning: false });
+    await consumer.run({
+      autoCommit: false,
+      eachMessage: async ({ partition, message }) => {
+        if (partition === from.partition) onMessage(message);
+      },
+    });
+    consumer.seek({ topic: CATALOG, partition: from.partition, offset: String(from.offset) });
+    await work();
+  } finally {
+    await consumer.disconnect();
+    await deleteGroup(kafka, groupId);
+  }
+}
+
+async function deleteGroup(kafka: Kafka, groupId: string): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    await admin.deleteGroups([groupId]);
+  } finally {
+    await admin.disconnect();
+  }
+}

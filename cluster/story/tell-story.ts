@@ -1,0 +1,61 @@
+/**
+ * A short shopping story: what people and systems do, in the order in which it is told. Each step looks
+ * at the real systems and confirms what it prints.
+ */
+import { adjustToSoldOut } from './adjust-to-sold-out';
+import { deliverAgain } from './deliver-again';
+import { findResultingRows } from './find-resulting-rows';
+import { findWorkflows } from './find-workflows';
+import { readAfterEviction } from './read-after-eviction';
+import { findTopicEnds, readFromKafka } from './read-from-kafka';
+import { registerProduct } from './register-product';
+import { StoryError } from './story-error';
+import { viewProduct } from './view-product';
+import { waitUntilReady } from './wait-until-ready';
+import { withWorld, type StoryOptions } from './world';
+
+/**
+ * Tells the story.
+ *
+ * @returns the ID of the product that it is about.
+ * @throws StoryError that names the step that is not as told; the signal's reason when aborted
+ */
+export function tellStory(options: StoryOptions): Promise<string> {
+  return withWorld(options, async (world) => {
+    const step = numberedSteps(options);
+    options.page.title('A short shopping story');
+    const endsBefore = await step('Everything is ready', async () => {
+      await waitUntilReady(world);
+      return findTopicEnds(world);
+    });
+    const product = await step('A product is put on sale', () => registerProduct(world));
+    const cached = await step('A shopper looks at it twice', () => viewProduct(world, product));
+    const soldOut = await step('The last units are gone', () => adjustToSoldOut(world, product));
+    const told = { product, soldOut };
+    const messages = await step('What Kafka carried', () => readFromKafka(world, told, endsBefore));
+    const workflows = await step('Which workflows ran', () => findWorkflows(world, told, messages));
+    await step('The rows that resulted', () => findResultingRows(world, product, messages));
+    await step('The cached product, before and after', () =>
+      readAfterEviction(world, product, cached),
+    );
+    await step('Kafka delivers the same messages again', () =>
+      deliverAgain(world, product, messages, workflows),
+    );
+    return product.productId;
+  });
+}
+
+function numberedSteps({ page, signal }: StoryOptions) {
+  let number = 0;
+  return async <Result>(title: string, tell: () => Promise<Result>): Promise<Result> => {
+    number += 1;
+    page.step(`${number}  ${title}`);
+    try {
+      return await tell();
+    } catch (error) {
+      // What fails since the story was ended early is no flaw of the story.
+      signal.throwIfAborted();
+      throw new StoryError(`${number}, "${title}"`, error);
+    }
+  };
+}

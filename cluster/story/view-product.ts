@@ -1,0 +1,43 @@
+/** Step: a shopper looks at the product, and the cache fills. */
+import { productCacheKey } from '../../platform/product-cache';
+import { confirm, eventually, UnconfirmedError } from './confirm';
+import type { StoryProduct } from './register-product';
+import type { World } from './world';
+
+/** Who looks. */
+export const SHOPPER = 'ada';
+
+/** How often the product is looked at before it is sold out. */
+export const VIEWS = 2;
+
+/**
+ * Reads the detail twice: from Postgres, then from Redis.
+ *
+ * @returns the detail as it is cached now, as JSON.
+ */
+export async function viewProduct(world: World, { productId }: StoryProduct): Promise<string> {
+  const { page, redis, signal } = world;
+  await readDetail(world, productId, { cache: 'miss', soldOut: false });
+  // It is cached behind the answer.
+  const cached = await eventually(signal, 'the detail is cached', async () => {
+    const json = await redis.get(productCacheKey(productId));
+    if (json === null) throw new UnconfirmedError('it is not cached');
+    return json;
+  });
+  await readDetail(world, productId, { cache: 'hit', soldOut: false });
+  page.confirmed('first read from Postgres, then from Redis; each look is an event');
+  return cached;
+}
+
+/** Reads the detail as the shopper and confirms where it came from and what it says. */
+export async function readDetail(
+  { shop }: World,
+  productId: string,
+  expected: { readonly cache: 'miss' | 'hit'; readonly soldOut: boolean },
+): Promise<void> {
+  const request = { as: 'shopper', userId: SHOPPER } as const;
+  const { status, headers, body } = await shop.get(`/v1/products/${productId}`, request);
+  confirm('the status', status, 200);
+  confirm('x-cache', headers.get('x-cache'), expected.cache);
+  confirm('soldOut', (body as { soldOut?: unknown }).soldOut, expected.soldOut);
+}

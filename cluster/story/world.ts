@@ -1,0 +1,53 @@
+/** What the steps of the story look at: the shop from outside, and the systems behind it. */
+import { once } from 'node:events';
+import type { Client as TemporalClient } from '@temporalio/client';
+import type { Redis } from 'ioredis';
+import type { Kafka } from 'kafkajs';
+import type { Pool } from 'pg';
+import type { Config } from '../../platform/config';
+import { createKafka } from '../../platform/kafka';
+import { createLogger } from '../../platform/logger';
+import { createPool } from '../../platform/postgres';
+import { createRedis } from '../../platform/redis';
+import { createTemporalClient } from '../../platform/temporal';
+import type { Page } from './page';
+import { createShop, type Shop } from './shop';
+
+/** What the story is told with. */
+export interface StoryOptions {
+  readonly apiUrl: string;
+  /** How to reach everything; that of the processes. */
+  readonly config: Config;
+  readonly page: Page;
+  /** Ends the story early. */
+  readonly signal: AbortSignal;
+}
+
+/** Everything that a step may use. */
+export interface World extends StoryOptions {
+  readonly shop: Shop;
+  readonly pool: Pool;
+  readonly redis: Redis;
+  readonly kafka: Kafka;
+  readonly temporal: TemporalClient;
+}
+
+/** Connects to everything, lets `work` use it, and disconnects. */
+export async function withWorld<Result>(
+  options: StoryOptions,
+  work: (world: World) => Promise<Result>,
+): Promise<Result> {
+  const { config } = options;
+  const logger = createLogger('story', 'error');
+  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'story' });
+  const redis = createRedis(config.REDIS_URL, logger);
+  const kafka = createKafka(config, logger, { clientId: 'story' });
+  const temporal = createTemporalClient(config);
+  try {
+    if (redis.status !== 'ready') await once(redis, 'ready', { signal: options.signal });
+    return await work({ ...options, shop: createShop(options), pool, redis, kafka, temporal });
+  } finally {
+    redis.disconnect();
+    await Promise.all([pool.end(), temporal.connection.close()]);
+  }
+}

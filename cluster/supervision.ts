@@ -1,0 +1,170 @@
+/** All processes of the project and all servers of the cluster, kept running together. */
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createBackoff, type Backoff } from './backoff';
+import { stopDaemon, writeDaemonFile } from './daemon';
+import { messageOf } from './errors';
+import type { Cluster, ServerName } from './local-cluster';
+import type { LogLine } from './process-output';
+import { PROCESS_NAMES, STOP_ORDER, type ProcessName } from './processes';
+import type { Report } from './progress';
+import { superviseProcess, type SupervisedProcess } from './supervised-process';
+
+/** What `superviseProcesses` needs. */
+export interface ProcessesOptions {
+  /** The cluster's folder. */
+  readonly directory: string;
+  /** The whole environment of each process. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly report: Report;
+}
+
+/** One process of each kind, kept running. */
+export interface SupervisedProcesses {
+  /** Resolves when each of them works, with the log line in which each tells so. */
+  whenReady(signal: AbortSignal): Promise<Readonly<Record<ProcessName, LogLine>>>;
+  /** Lets all finish, and removes every trace of them. */
+  stop(): Promise<void>;
+  /** Ends all at once. */
+  kill(): void;
+}
+
+/** Where a process' output goes. */
+export function logFolder(directory: string): string {
+  return join(directory, 'logs');
+}
+
+/**
+ * Starts one process of each kind and keeps them running. `processes.json` in the cluster's folder maps
+ * their names to the IDs of those that run; a process that is about to be started again keeps its old ID
+ * there until it has its new one.
+ */
+export function superviseProcesses(options: ProcessesOptions): SupervisedProcesses {
+  const { directory, environment, report } = options;
+  const table = openProcessTable(directory);
+  const supervise = (name: ProcessName): SupervisedProcess =>
+    superviseProcess(name, {
+      environment,
+      report,
+      logFile: join(logFolder(directory), `${fileNameOf(name)}.log`),
+      onStarted: (pid) => {
+        table.set(name, pid).catch((error: unknown) => {
+          report(name, `its process ID could not be noted: ${messageOf(error)}`);
+        });
+      },
+    });
+  const processes = new Map(PROCESS_NAMES.map((name) => [name, supervise(name)]));
+  return {
+    async whenReady(signal) {
+      const lines = await Promise.all(
+        [...processes].map(async ([name, each]) => [name, await each.whenReady(signal)] as const),
+      );
+      return Object.fromEntries(lines) as Record<ProcessName, LogLine>;
+    },
+    async stop() {
+      for (const names of STOP_ORDER) {
+        await Promise.all(names.map(async (name) => processes.get(name)?.stop()));
+      }
+      table.remove();
+    },
+    kill() {
+      for (const each of processes.values()) each.kill();
+    },
+  };
+}
+
+/**
+ * Ends the processes that a supervisor left behind when it was killed; a process that was given one of
+ * their IDs since is left alone.
+ */
+export async function stopAbandonedProcesses(directory: string, report: Report): Promise<void> {
+  const stop = async (name: ProcessName): Promise<void> => {
+    const wasRunning = await stopDaemon(recordFile(directory, name), 'SIGTERM', STOP_PATIENCE_MS);
+    if (wasRunning) report(name, 'was left over from an earlier start: stopped');
+  };
+  await Promise.all(PROCESS_NAMES.map(stop));
+  rmSync(tableFile(directory), { force: true });
+}
+
+/** Keeps the cluster's servers running until aborted: one that has ended unasked is started again. */
+export async function superviseServers(
+  cluster: Cluster,
+  report: Report,
+  signal: AbortSignal,
+): Promise<void> {
+  const underWay = new Map<ServerName, Promise<void>>();
+  const backoffs = new Map<ServerName, Backoff>();
+  const revive = async (name: ServerName): Promise<void> => {
+    const backoff = backoffs.get(name) ?? createBackoff();
+    backoffs.set(name, backoff);
+    try {
+      const waitMs = backoff.next();
+      report(name, `has ended although nobody stopped it; starting it again in ${waitMs / 1000} s`);
+      await delay(waitMs, undefined, { signal });
+      await cluster.revive(name, { signal });
+      backoff.reset();
+    } catch (error) {
+      if (!signal.aborted) report(name, messageOf(error));
+    } finally {
+      underWay.delete(name);
+    }
+  };
+  while (!signal.aborted) {
+    try {
+      for (const name of await cluster.ended()) {
+        if (!underWay.has(name)) underWay.set(name, revive(name));
+      }
+    } catch (error) {
+      report('cluster', messageOf(error));
+    }
+    await delay(SERVER_POLL_MS, undefined, { signal }).catch(() => undefined);
+  }
+  await Promise.all(underWay.values());
+}
+
+const STOP_PATIENCE_MS = 20_000;
+const SERVER_POLL_MS = 300;
+
+interface ProcessTable {
+  set(name: ProcessName, pid: number): Promise<void>;
+  remove(): void;
+}
+
+// The public table tells IDs only. Beside it, a record a process also tells it from a later process
+// with the same ID, for `stopAbandonedProcesses`.
+function openProcessTable(directory: string): ProcessTable {
+  const pids: Partial<Record<ProcessName, number>> = {};
+  mkdirSync(recordFolder(directory), { recursive: true });
+  return {
+    async set(name, pid) {
+      pids[name] = pid;
+      // At once and in one piece, so that no reader sees half a table or an order of its own.
+      const draft = `${tableFile(directory)}.new`;
+      writeFileSync(draft, `${JSON.stringify(pids, undefined, 2)}\n`);
+      renameSync(draft, tableFile(directory));
+      await writeDaemonFile(recordFile(directory, name), pid);
+    },
+    remove() {
+      rmSync(tableFile(directory), { force: true });
+      rmSync(recordFolder(directory), { recursive: true, force: true });
+    },
+  };
+}
+
+function tableFile(directory: string): string {
+  return join(directory, 'processes.json');
+}
+
+function recordFolder(directory: string): string {
+  return join(directory, 'processes');
+}
+
+function recordFile(directory: string, name: ProcessName): string {
+  return join(recordFolder(directory), `${fileNameOf(name)}.json`);
+}
+
+/** A colon is no character of a file's name everywhere. */
+function fileNameOf(name: ProcessName): string {
+  return name.replace(':', '-');
+}
