@@ -115,7 +115,8 @@ function busy(aggregates: readonly Aggregate[]): ApplicationFailure {
   );
 }
 
-interface OutboxRow {
+/** What a message is made from. */
+export interface OutboxRow {
   readonly event_id: string;
   readonly topic: EventTopic;
   readonly key: string;
@@ -123,7 +124,8 @@ interface OutboxRow {
   readonly payload: object;
 }
 
-function toOutgoing({ event_id, topic, key, type, payload }: OutboxRow): OutgoingMessage {
+/** The message that carries an event of the outbox. */
+export function toOutgoing({ event_id, topic, key, type, payload }: OutboxRow): OutgoingMessage {
   return {
     topic,
     key,

@@ -2,12 +2,24 @@
 import { readFileSync } from 'node:fs';
 import { Client, Connection, type TLSConfig } from '@temporalio/client';
 import type { Config } from './config';
+import { dataConverterOf } from './payload-encryption';
 
 /** A client that connects on its first call and again after each loss. */
 export function createTemporalClient(config: Config): Client {
-  const connection = Connection.lazy(temporalConnectionOptions(config));
-  return new Client({ connection, namespace: config.TEMPORAL_NAMESPACE });
+  const connection = Connection.lazy({
+    ...temporalConnectionOptions(config),
+    channelArgs: reconnectSoon,
+  });
+  const { TEMPORAL_NAMESPACE: namespace } = config;
+  return new Client({ connection, namespace, ...dataConverterOf(config) });
 }
+
+// By default gRPC waits up to two minutes between two attempts: for so long a server that is back
+// would be taken to be away.
+const reconnectSoon = {
+  'grpc.initial_reconnect_backoff_ms': 500,
+  'grpc.max_reconnect_backoff_ms': 2_000,
+};
 
 /** How to reach Temporal; the same for clients and workers. */
 export interface TemporalConnectionOptions {

@@ -1,7 +1,9 @@
 /** The worker of the collector's side: `npm run worker:collector`. Wiring, nothing else. */
 import { createAuditLogActivities } from '../activities/audit-log';
 import { createCacheActivities } from '../activities/cache';
+import { createDeadLetterResolutionActivities } from '../activities/dead-letter-resolution';
 import { createDeadLetterActivities } from '../activities/dead-letters';
+import { createCollectorAuditActivities } from '../activities/delivery-audit';
 import { createMetricsActivities } from '../activities/metrics';
 import { createKafka } from '../platform/kafka';
 import { createKafkaSender } from '../platform/kafka-sender';
@@ -31,6 +33,8 @@ void runProcess('worker:collector', async (process) => {
       ...createMetricsActivities({ pool }),
       ...createCacheActivities({ cache: createProductCache(redis) }),
       ...createDeadLetterActivities({ pool, sender }),
+      ...createCollectorAuditActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
+      ...createDeadLetterResolutionActivities({ pool, sender }),
     },
   });
 });

@@ -1,4 +1,5 @@
 /** The worker of the shop's side: `npm run worker:commerce`. Wiring, nothing else. */
+import { createShopAuditActivities } from '../activities/delivery-audit';
 import { createLikeActivities } from '../activities/likes';
 import { createOrderActivities } from '../activities/orders';
 import { createPaymentActivities } from '../activities/payments';
@@ -10,7 +11,9 @@ import { createKafkaSender } from '../platform/kafka-sender';
 import { runProcess } from '../platform/lifecycle';
 import { createHttpPaymentGateway } from '../platform/payment-gateway';
 import { createPool } from '../platform/postgres';
+import { createTemporalClient } from '../platform/temporal';
 import { taskQueues } from '../workflows/names';
+import { scheduleDeliveryAudit } from './delivery-audit-schedule';
 import { startWorker } from './start-worker';
 
 void runProcess('worker:commerce', async (process) => {
@@ -46,6 +49,15 @@ void runProcess('worker:commerce', async (process) => {
       ...createPaymentActivities({ gateway }),
       ...createLikeActivities({ pool }),
       ...createPublishActivities({ relayPool, sender }),
+      ...createShopAuditActivities({ pool, sender }),
     },
+  });
+  const client = createTemporalClient(config);
+  onStop('the connection of the schedules', () => client.connection.close());
+  const stopping = new AbortController();
+  const scheduling = scheduleDeliveryAudit({ client, config, logger }, stopping.signal);
+  onStop('scheduling the delivery audit', () => {
+    stopping.abort();
+    return scheduling;
   });
 });

@@ -2,8 +2,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker, type NativeConnection } from '@temporalio/worker';
 import type { Process } from '../platform/lifecycle';
+import { dataConverterOf } from '../platform/payload-encryption';
 import { connectWorker, installTemporalRuntime } from '../platform/temporal-worker';
-import { findWorkflowBundle } from './workflow-bundle';
+import { createTemporalClient } from '../platform/temporal';
+import {
+  isTooEarly,
+  promoteIfFirst,
+  versionOf,
+  workerDeploymentOf,
+  type DeploymentVersion,
+} from './deployment';
+import { findWorkflowBundle, workflowBuildId } from './workflow-bundle';
 
 /** What a worker works on. */
 export interface WorkerWork {
@@ -17,18 +26,23 @@ export interface WorkerWork {
  * under way has ten seconds to finish before it is cancelled and left to another worker.
  */
 export async function startWorker(
-  { config, logger, onStop, fail }: Process,
+  process: Process,
   { taskQueue, activities }: WorkerWork,
 ): Promise<void> {
+  const { config, logger, onStop, fail } = process;
   installTemporalRuntime(logger);
   const connection = await connectPatiently({ config, logger });
   onStop('the connection to Temporal', () => connection.close());
+  const version = versionOf(config, taskQueue, await workflowBuildId());
+  const encrypted = config.PAYLOAD_ENCRYPTION_KEY !== undefined;
   const worker = await Worker.create({
     connection,
     namespace: config.TEMPORAL_NAMESPACE,
     taskQueue,
-    workflowBundle: { codePath: await findWorkflowBundle() },
+    workflowBundle: { codePath: await findWorkflowBundle({ encrypted }) },
     activities,
+    ...dataConverterOf(config),
+    ...workerDeploymentOf(version),
     shutdownGraceTime: '10 seconds',
     shutdownForceTime: '20 seconds',
   });
@@ -38,7 +52,35 @@ export async function startWorker(
     if (worker.getState() === 'RUNNING') worker.shutdown();
     await running;
   });
-  logger.info({ taskQueue, namespace: config.TEMPORAL_NAMESPACE }, 'worker is running');
+  if (version !== undefined) await beCurrentIfFirst(process, version);
+  const { TEMPORAL_NAMESPACE: namespace } = config;
+  logger.info({ taskQueue, namespace, ...version }, 'worker is running');
+}
+
+async function beCurrentIfFirst(
+  { config, logger, onStop }: Process,
+  version: DeploymentVersion,
+): Promise<void> {
+  let stopping = false;
+  onStop('becoming current', () => Promise.resolve((stopping = true)));
+  const client = createTemporalClient(config);
+  try {
+    while (!stopping) {
+      try {
+        const current = await promoteIfFirst(client, version);
+        if (current === version.buildId) return;
+        logger.warn({ ...version, current }, 'another version is current; promote this one');
+        return;
+      } catch (error) {
+        if (!isTooEarly(error)) throw error;
+        // Temporal gets to know a version by its worker's first poll.
+        logger.debug({ err: error }, 'Temporal does not know this version yet');
+        await sleep(reconnectMs);
+      }
+    }
+  } finally {
+    await client.connection.close();
+  }
 }
 
 const reconnectMs = 1_000;

@@ -8,16 +8,26 @@ import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { version } from '@temporalio/worker/package.json';
+import { failureConverterPath } from '../platform/payload-encryption';
 
 const root = path.join(__dirname, '..');
 
+/** What a bundle is for. */
+export interface WorkflowBundleOptions {
+  /** Whether payloads are encrypted: then failures must become payloads, which the bundle does. */
+  readonly encrypted?: boolean;
+}
+
 /** The path of the bundle of the workflows as they are now, made if it is not there. */
-export async function findWorkflowBundle(): Promise<string> {
+export async function findWorkflowBundle({
+  encrypted = false,
+}: WorkflowBundleOptions = {}): Promise<string> {
   const folder = path.join(root, '.workflow-bundle');
-  const file = path.join(folder, `${await hashSources()}.js`);
+  const file = path.join(folder, `${await hashSources()}${encrypted ? '-encrypted' : ''}.js`);
   if (existsSync(file)) return file;
   const { code } = await bundleWorkflowCode({
     workflowsPath: path.join(root, 'workflows'),
+    ...(encrypted ? { failureConverterPath } : {}),
     logger: new DefaultLogger('WARN'),
   });
   await mkdir(folder, { recursive: true });
@@ -28,10 +38,15 @@ export async function findWorkflowBundle(): Promise<string> {
   return file;
 }
 
-// The folders whose code can end up in the bundle, and the version of what bundles and runs it.
+/** Names the workflows as they are now; another name means that their code differs. */
+export function workflowBuildId(): Promise<string> {
+  return hashSources();
+}
+
+// What can end up in the bundle, and the version of what bundles and runs it.
 async function hashSources(): Promise<string> {
   const hash = createHash('sha256').update(process.version);
-  hash.update(version);
+  hash.update(version).update(await readFile(failureConverterPath));
   for (const folder of ['events', 'workflows']) {
     for (const name of (await readdir(path.join(root, folder))).sort()) {
       hash.update(`${folder}/${name}\n`).update(await readFile(path.join(root, folder, name)));

@@ -22,10 +22,11 @@ prototype.query = function (...input) {
   const name = nameOf(input[0]);
   if (name === statement && when === 'before') die();
   if (name === statement) marked.add(this);
-  const result = query.apply(this, input);
-  const ends = when === 'commit' ? name === 'COMMIT' : name === statement;
-  if (ends && marked.has(this) && result instanceof Promise) return result.then(die);
-  return result;
+  const ends = (when === 'commit' ? name === 'COMMIT' : name === statement) && marked.has(this);
+  if (!ends || when === 'before') return query.apply(this, input);
+  // A pool hands its callback over; a transaction awaits what is returned.
+  if (typeof input.at(-1) === 'function') return query.apply(this, [...input.slice(0, -1), die]);
+  return (query.apply(this, input) as Promise<unknown>).then(die);
 };
 
 function nameOf(statementOrText: unknown): string | undefined {

@@ -1,0 +1,417 @@
+/**
+ * The delivery audit: what was left behind on the way from the outbox to the metrics. The shop's half
+ * reads and writes the schema `commerce` only, the collector's half reads `collector` only; the
+ * workflow carries IDs between them.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { getClient, log } from '@temporalio/activity';
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import type { Kafka } from 'kafkajs';
+import type { Pool } from 'pg';
+import type { ReceivedEvent } from '../events/received';
+import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
+import { MessageTooLargeError, type Delivery, type KafkaSender } from '../platform/kafka-sender';
+import { auditConfirmations, auditFindings } from '../platform/telemetry';
+import { toOutgoing, type Aggregate, type OutboxRow } from './publish';
+
+/** What the shop's half needs. */
+export interface ShopAuditDependencies {
+  readonly pool: Pool;
+  readonly sender: KafkaSender;
+}
+
+/** What the collector's half needs. */
+export interface CollectorAuditDependencies {
+  readonly pool: Pool;
+  readonly kafka: Kafka;
+  /** The bridge's consumer group. */
+  readonly groupId: string;
+}
+
+/** Which page of something to look at. */
+export interface AuditPage<Position> {
+  /** Only what is older, in ms since the epoch. */
+  readonly before: number;
+  /** Only what comes behind it. */
+  readonly after: Position;
+  /** Most items of the page. */
+  readonly limit: number;
+}
+
+/** A page of aggregates with events that nobody has published. */
+export interface UnpublishedPage {
+  readonly aggregates: readonly Aggregate[];
+  /** The first event of the first aggregate; absent when there is none. */
+  readonly firstEventId?: string;
+  /** How many events of these aggregates are left behind. */
+  readonly events: number;
+  /** Where the next page begins; absent when this is the last one. */
+  readonly next?: number;
+}
+
+/** Where an event of the outbox went, as its row says. */
+export interface Publication {
+  readonly eventId: string;
+  readonly topic: string;
+  /** Null, like the offset, if the row does not say: then nothing proves that the event was sent. */
+  readonly partition: number | null;
+  readonly offset: number | null;
+}
+
+/** A page of publications that have not been confirmed. */
+export interface UnconfirmedPage {
+  readonly publications: readonly Publication[];
+  /** Where the next page begins; absent when this is the last one. */
+  readonly next?: number;
+}
+
+/** What has become of publications; those that are neither are not consumed yet, or being handled. */
+export interface Arrivals {
+  /** IDs of events that are logged or parked. */
+  readonly arrived: readonly string[];
+  /** IDs of events that the consumer has passed although they are neither, and nobody works on them. */
+  readonly lost: readonly string[];
+}
+
+/** A page of orders that are not decided. */
+export interface UndecidedPage {
+  readonly orderIds: readonly string[];
+  /** Where the next page begins; absent when this is the last one. */
+  readonly next?: string;
+}
+
+/** A page of events that are logged, but neither handled nor parked. */
+export interface UnhandledPage {
+  readonly eventIds: readonly string[];
+  /** When the first of them was logged, in ms since the epoch; absent when there is none. */
+  readonly oldest?: number;
+  /** Where the next page begins; absent when this is the last one. */
+  readonly next?: string;
+}
+
+/** The activities of the shop's half. */
+export function createShopAuditActivities({ pool, sender }: ShopAuditDependencies) {
+  return {
+    /** Aggregates with events that were written before `before` and are not published, by sequence. */
+    async findUnpublished(page: AuditPage<number>): Promise<UnpublishedPage> {
+      const { rows } = await pool.query<UnpublishedRow>({
+        name: 'audit-unpublished',
+        text: `
+          SELECT topic, key, min(sequence) AS first, count(*) AS events,
+            (array_agg(event_id ORDER BY sequence))[1] AS event_id
+          FROM commerce.outbox
+          WHERE published_at IS NULL AND created_at < to_timestamp($1 / 1000.0)
+          GROUP BY topic, key HAVING min(sequence) > $2
+          ORDER BY min(sequence) LIMIT $3`,
+        values: [page.before, page.after, page.limit],
+      });
+      for (const { topic, key, event_id: eventId, events } of rows) {
+        log.warn('events were left unpublished; publishing them', { eventId, topic, key, events });
+      }
+      const events = rows.reduce((sum, row) => sum + row.events, 0);
+      auditFindings.inc({ finding: 'unpublished' }, events);
+      return {
+        aggregates: rows.map(({ topic, key }) => ({ topic, key })),
+        events,
+        ...(rows[0] === undefined ? {} : { firstEventId: rows[0].event_id }),
+        ...nextOf(rows, page.limit, ({ first }) => first),
+      };
+    },
+
+    /** Events that were published before `before` and not found at the other end so far. */
+    async findUnconfirmed(page: AuditPage<number>): Promise<UnconfirmedPage> {
+      const { rows } = await pool.query<Publication & { sequence: number }>({
+        name: 'audit-unconfirmed',
+        text: `
+          SELECT sequence, event_id AS "eventId", topic, partition, "offset"
+          FROM commerce.outbox
+          WHERE delivered_at IS NULL AND sequence > $2
+            AND published_at < to_timestamp($1 / 1000.0)
+          ORDER BY sequence LIMIT $3`,
+        values: [page.before, page.after, page.limit],
+      });
+      return {
+        publications: rows.map(({ sequence: _, ...publication }) => publication),
+        ...nextOf(rows, page.limit, ({ sequence }) => sequence),
+      };
+    },
+
+    /** Marks events as found at the other end. @returns how many of them were not marked before */
+    async markDelivered(eventIds: readonly string[]): Promise<number> {
+      const { rowCount } = await pool.query({
+        name: 'audit-delivered',
+        text: `
+          UPDATE commerce.outbox SET delivered_at = now()
+          WHERE event_id = ANY($1) AND delivered_at IS NULL`,
+        values: [eventIds],
+      });
+      auditConfirmations.inc(rowCount ?? 0);
+      return rowCount ?? 0;
+    },
+
+    /**
+     * Sends published events once more and notes where the new copies went. Whoever handles them
+     * refuses repeats, so one too many does no harm. An event that Kafka refuses for its size is
+     * logged and left as it is: it must not keep the others from being sent.
+     *
+     * @returns how many were sent
+     * @throws KafkaUnavailableError a retry helps, and sends only what is left
+     */
+    async sendAgain(eventIds: readonly string[]): Promise<number> {
+      const { rows } = await pool.query<OutboxRow>({
+        name: 'audit-send-again',
+        text: `
+          SELECT event_id, topic, key, type, payload FROM commerce.outbox
+          WHERE event_id = ANY($1) AND delivered_at IS NULL ORDER BY sequence`,
+        values: [eventIds],
+      });
+      const outcomes = await Promise.allSettled(rows.map((row) => sendOneAgain(pool, sender, row)));
+      const failed = outcomes.find(({ status }) => status === 'rejected');
+      if (failed?.status === 'rejected') throw failed.reason;
+      return outcomes.filter((each) => each.status === 'fulfilled' && each.value).length;
+    },
+
+    /** Orders that were placed before `before` and are neither confirmed nor cancelled, by ID. */
+    async findUndecided(page: AuditPage<string>): Promise<UndecidedPage> {
+      const { rows } = await pool.query<{ orderId: string }>({
+        name: 'audit-undecided',
+        text: `
+          SELECT order_id AS "orderId" FROM commerce.orders
+          WHERE status = 'PLACED' AND created_at < to_timestamp($1 / 1000.0) AND order_id > $2
+          ORDER BY order_id LIMIT $3`,
+        values: [page.before, page.after, page.limit],
+      });
+      for (const { orderId } of rows)
+        log.warn('an order is undecided; carrying it on', { orderId });
+      auditFindings.inc({ finding: 'undecided' }, rows.length);
+      return {
+        orderIds: rows.map(({ orderId }) => orderId),
+        ...nextOf(rows, page.limit, ({ orderId }) => orderId),
+      };
+    },
+  };
+}
+
+/** The activities of the collector's half. */
+export function createCollectorAuditActivities(dependencies: CollectorAuditDependencies) {
+  const { pool } = dependencies;
+  return {
+    /**
+     * Which of the publications have arrived, and which are lost.
+     *
+     * The order of the looks makes it exact. Offsets first: a message that they have passed has had
+     * its workflow started before. Then the workflows: one that is not open now has ended. Then the
+     * log once more: what ended has written there, so what is missing now is missing for good.
+     */
+    async lookUpArrivals(publications: readonly Publication[]): Promise<Arrivals> {
+      const logged = await findLogged(pool, publications);
+      const missing = publications.filter(({ eventId }) => !logged.has(eventId));
+      const passed = missing.length === 0 ? [] : await keepPassed(dependencies, missing);
+      const abandoned = await keepAbandoned(getClient(), passed);
+      const loggedMeanwhile = await findLogged(pool, abandoned);
+      return {
+        arrived: [...logged, ...loggedMeanwhile],
+        lost: abandoned.map(({ eventId }) => eventId).filter((id) => !loggedMeanwhile.has(id)),
+      };
+    },
+
+    /** Events that were logged in a span of time and are neither handled nor parked, by ID. */
+    async findUnhandled(
+      page: AuditPage<string> & { readonly from: number },
+    ): Promise<UnhandledPage> {
+      const { rows } = await pool.query<{ eventId: string; loggedAt: number }>({
+        name: 'audit-unhandled',
+        text: `
+          SELECT event_id AS "eventId",
+            floor(extract(epoch FROM recorded_at) * 1000)::float8 AS "loggedAt"
+          FROM collector.event_log
+          WHERE recorded_at >= to_timestamp($1 / 1000.0) AND recorded_at < to_timestamp($2 / 1000.0)
+            AND event_id > $3
+            AND NOT EXISTS (
+              SELECT FROM collector.event_handled WHERE event_handled.event_id = event_log.event_id)
+            AND NOT EXISTS (
+              SELECT FROM collector.dead_letters WHERE dead_letters.event_id = event_log.event_id)
+          ORDER BY event_id LIMIT $4`,
+        values: [page.from, page.before, page.after, page.limit],
+      });
+      for (const { eventId } of rows) log.warn('an event is not handled; handling it', { eventId });
+      auditFindings.inc({ finding: 'unhandled' }, rows.length);
+      return {
+        eventIds: rows.map(({ eventId }) => eventId),
+        ...(rows.length === 0 ? {} : { oldest: Math.min(...rows.map(({ loggedAt }) => loggedAt)) }),
+        ...nextOf(rows, page.limit, ({ eventId }) => eventId),
+      };
+    },
+
+    /** A logged event, as if it had just been received; its headers are not logged. */
+    async readLoggedEvent(eventId: string): Promise<ReceivedEvent> {
+      const { rows } = await pool.query<Omit<ReceivedEvent, 'headers'>>({
+        name: 'audit-logged-event',
+        text: `
+          SELECT event_id AS "eventId", topic, partition, "offset", aggregate_id AS key,
+            payload::text AS value,
+            floor(extract(epoch FROM recorded_at) * 1000)::float8 AS "producedAt"
+          FROM collector.event_log WHERE event_id = $1`,
+        values: [eventId],
+      });
+      return { ...rows[0]!, headers: [] };
+    },
+  };
+}
+
+interface UnpublishedRow extends Aggregate {
+  readonly first: number;
+  readonly events: number;
+  readonly event_id: string;
+}
+
+function nextOf<Row, Position>(
+  rows: readonly Row[],
+  limit: number,
+  positionOf: (row: Row) => Position,
+): { readonly next?: Position } {
+  return rows.length < limit ? {} : { next: positionOf(rows.at(-1)!) };
+}
+
+/** Whether it was sent: an event that is too large never will be. */
+async function sendOneAgain(pool: Pool, sender: KafkaSender, row: OutboxRow): Promise<boolean> {
+  const { event_id: eventId, topic, key } = row;
+  try {
+    const [delivery] = await sender.send([toOutgoing(row)]);
+    await noteNewCopy(pool, eventId, delivery!);
+    log.warn('a published event had not arrived; sent it again', {
+      eventId,
+      topic,
+      key,
+      ...delivery,
+    });
+    auditFindings.inc({ finding: 'republished' });
+    return true;
+  } catch (error) {
+    if (!(error instanceof MessageTooLargeError)) throw error;
+    log.error('a lost event cannot be sent again: Kafka refuses it for its size', {
+      eventId,
+      topic,
+    });
+    return false;
+  }
+}
+
+async function noteNewCopy(pool: Pool, eventId: string, delivery: Delivery): Promise<void> {
+  await pool.query({
+    name: 'audit-new-copy',
+    text: 'UPDATE commerce.outbox SET partition = $2, "offset" = $3 WHERE event_id = $1',
+    values: [eventId, delivery.partition, delivery.offset],
+  });
+}
+
+async function findLogged(
+  pool: Pool,
+  publications: readonly Publication[],
+): Promise<ReadonlySet<string>> {
+  if (publications.length === 0) return new Set();
+  const { rows } = await pool.query<{ event_id: string }>({
+    name: 'audit-arrived',
+    text: `
+      SELECT event_id FROM collector.event_log WHERE event_id = ANY($1)
+      UNION
+      SELECT event_id FROM collector.dead_letters WHERE event_id = ANY($1)`,
+    values: [publications.map(({ eventId }) => eventId)],
+  });
+  return new Set(rows.map(({ event_id }) => event_id));
+}
+
+/** Those that the consumer group has committed past. */
+async function keepPassed(
+  { kafka, groupId }: CollectorAuditDependencies,
+  publications: readonly Publication[],
+): Promise<Publication[]> {
+  const topics = [...new Set(publications.map(({ topic }) => topic))];
+  const committed = await readCommittedOffsets(kafka, groupId, topics);
+  return publications.filter(({ topic, partition, offset }) => {
+    // Without coordinates nothing was sent, or it cannot be told where: a repeat costs nothing.
+    if (partition === null || offset === null || partition < 0) return true;
+    return offset < (committed.get(`${topic}/${partition}`) ?? 0);
+  });
+}
+
+/** The group's offset by `topic/partition`; partitions where it has committed nothing are left out. */
+async function readCommittedOffsets(
+  kafka: Kafka,
+  groupId: string,
+  topics: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const offsets = new Map<string, number>();
+    for (const { topic, partitions } of await admin.fetchOffsets({
+      groupId,
+      topics: [...topics],
+    })) {
+      const ends = await admin.fetchTopicOffsets(topic);
+      for (const { partition, offset } of partitions) {
+        const end = ends.find((each) => each.partition === partition);
+        // Beyond the end, or none at all (-1): it speaks of a topic that has been made anew since.
+        const isOfThisTopic = end !== undefined && Number(offset) <= Number(end.high);
+        if (isOfThisTopic && Number(offset) >= 0) {
+          offsets.set(`${topic}/${partition}`, Number(offset));
+        }
+      }
+    }
+    return offsets;
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/** How long Temporal may take to list a workflow that it has started, in ms. */
+const listingDelayMs = 2_000;
+
+/** Those that no open workflow is about to log or to park. */
+async function keepAbandoned(
+  client: Client,
+  publications: readonly Publication[],
+): Promise<Publication[]> {
+  const abandoned: Publication[] = [];
+  for (const publication of publications) {
+    if (!(await isUnderWay(client, publication))) abandoned.push(publication);
+  }
+  if (abandoned.length === 0) return [];
+  await sleep(listingDelayMs);
+  const open = await listOpenBatches(client);
+  return abandoned.filter((publication) => !open.some((batch) => holds(batch, publication)));
+}
+
+async function isUnderWay(
+  client: Client,
+  { eventId, topic, partition, offset }: Publication,
+): Promise<boolean> {
+  const parking = `${workflowIdPrefixes.parkDeadLetter}${topic}-${partition}-${offset}`;
+  return (await isOpen(client, eventId)) || (await isOpen(client, parking));
+}
+
+async function isOpen(client: Client, workflowId: string): Promise<boolean> {
+  try {
+    const { status } = await client.workflow.getHandle(workflowId).describe();
+    return status.name === 'RUNNING';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false;
+    throw error;
+  }
+}
+
+// A batch is named by its offsets, so which one holds a message can only be found among the open ones.
+async function listOpenBatches(client: Client): Promise<string[]> {
+  const query = `ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '${workflowIdPrefixes.handleEventBatch}'`;
+  const workflowIds: string[] = [];
+  for await (const { workflowId } of client.workflow.list({ query })) workflowIds.push(workflowId);
+  return workflowIds;
+}
+
+function holds(batchId: string, { topic, partition, offset }: Publication): boolean {
+  const start = `${workflowIdPrefixes.handleEventBatch}${topic}-${partition}-`;
+  if (!batchId.startsWith(start) || offset === null) return false;
+  const [first, last] = batchId.slice(start.length).split('-').map(Number);
+  return offset >= first! && offset <= last!;
+}

@@ -1,0 +1,291 @@
+/**
+ * The delivery audit on real servers: what was left behind or lost on the way is put in place by
+ * hand, and the audit has to find that, and nothing else.
+ */
+import { randomUUID } from 'node:crypto';
+import { createEvent, type Event } from '../../events/envelope';
+import type { DeliveryAuditOptions, DeliveryAuditSummary } from '../../workflows/audit-delivery';
+import {
+  deliveryAuditScheduleId,
+  taskQueues,
+  workflowIds,
+  workflowTypes,
+} from '../../workflows/names';
+import { createStack, type Stack } from './stack';
+import { until } from './until';
+
+const topic = 'catalog-events';
+const hourMs = 3_600_000;
+let stack: Stack;
+
+beforeAll(async () => {
+  // Its schedule must not find first what a test has put in place.
+  stack = await createStack(['worker:commerce', 'worker:collector', 'bridge'], {
+    AUDIT_INTERVAL_MS: String(24 * hourMs),
+  });
+});
+
+afterAll(() => stack?.stop());
+
+const atOnce: DeliveryAuditOptions = {
+  unpublishedAfterMs: 0,
+  unconfirmedAfterMs: 0,
+  unhandledAfterMs: 0,
+  undecidedAfterMs: 0,
+};
+const nothing = { unpublished: 0, republished: 0, confirmed: 0, undecided: 0, unhandled: 0 };
+
+function audit(options: Partial<DeliveryAuditOptions> = {}): Promise<DeliveryAuditSummary> {
+  type Audit = (options: DeliveryAuditOptions) => Promise<DeliveryAuditSummary>;
+  return stack.temporal.workflow.execute<Audit>(workflowTypes.auditDelivery, {
+    workflowId: `${deliveryAuditScheduleId}-${randomUUID()}`,
+    taskQueue: taskQueues.commerce,
+    args: [{ ...atOnce, ...options }],
+  });
+}
+
+/** Confirms what the tests before have left, so that a summary tells of one test only. */
+async function untilHealthy(): Promise<void> {
+  await until('the audit finds nothing more', async () => {
+    const { handledUntil: _, ...found } = await audit();
+    return JSON.stringify(found) === JSON.stringify(nothing);
+  });
+}
+
+async function registerProduct(): Promise<string> {
+  const productId = randomUUID();
+  await stack.temporal.workflow.execute(workflowTypes.registerProduct, {
+    workflowId: workflowIds.registerProduct(productId),
+    taskQueue: taskQueues.commerce,
+    args: [{ productId, name: 'Kettle', price: 1_000, stock: 5 }],
+  });
+  await until('its event is handled', () =>
+    exists('collector.event_handled JOIN collector.event_log USING (event_id)', {
+      aggregate_id: productId,
+    }),
+  );
+  return productId;
+}
+
+async function exists(from: string, where: Readonly<Record<string, string>>): Promise<boolean> {
+  const [[column, value]] = Object.entries(where) as [[string, string]];
+  const { rows } = await stack.pool.query(`SELECT FROM ${from} WHERE ${column} = $1`, [value]);
+  return rows.length > 0;
+}
+
+function adjusted(productId: string): Event {
+  const data = { productId, delta: 1, stock: 6, previousStock: 5, version: 2 };
+  return createEvent({
+    id: randomUUID(),
+    type: 'StockAdjusted',
+    time: new Date(),
+    data: { ...data, reason: 'restock' },
+  });
+}
+
+interface Mark {
+  readonly partition: number | null;
+  readonly offset: number | null;
+}
+
+/** Puts an event into the outbox. With a mark it claims to be published there, although it is not. */
+async function putInOutbox(event: Event, mark?: Mark): Promise<void> {
+  await stack.pool.query(
+    `INSERT INTO commerce.outbox
+       (event_id, topic, key, type, payload, created_at, published_at, partition, "offset")
+     VALUES ($1, $2, $3, $4, $5, now() - interval '1 hour', $6, $7, $8)`,
+    [
+      event.id,
+      topic,
+      event.subject,
+      event.type,
+      event,
+      mark === undefined ? null : new Date(Date.now() - hourMs),
+      mark?.partition ?? null,
+      mark?.offset ?? null,
+    ],
+  );
+}
+
+async function rowOf(eventId: string) {
+  const { rows } = await stack.pool.query<Mark & { delivered_at: Date | null }>(
+    'SELECT partition, "offset", delivered_at FROM commerce.outbox WHERE event_id = $1',
+    [eventId],
+  );
+  return rows[0]!;
+}
+
+/** Where a product's first event went: the bridge has committed beyond it. */
+async function passedMark(productId: string): Promise<Mark> {
+  const { rows } = await stack.pool.query<Mark>(
+    'SELECT partition, "offset" FROM commerce.outbox WHERE key = $1',
+    [productId],
+  );
+  return rows[0]!;
+}
+
+test('a healthy system is confirmed, and nothing is found', async () => {
+  const productIds = [await registerProduct(), await registerProduct(), await registerProduct()];
+  expect(await audit()).toMatchObject({ ...nothing, confirmed: 3 });
+  const { rows } = await stack.pool.query<{ delivered_at: Date | null }>(
+    'SELECT delivered_at FROM commerce.outbox WHERE key = ANY($1)',
+    [productIds],
+  );
+  expect(rows.map(({ delivered_at }) => delivered_at)).toEqual(Array(3).fill(expect.any(Date)));
+  expect(await audit()).toMatchObject(nothing);
+});
+
+describe('an event that claims to be published', () => {
+  test('and was not, although the bridge has passed its offset, is sent again and arrives', async () => {
+    const productId = await registerProduct();
+    await untilHealthy();
+    const event = adjusted(productId);
+    const lie = await passedMark(productId);
+    await putInOutbox(event, lie);
+
+    expect(await audit()).toMatchObject({ ...nothing, republished: 1 });
+    await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+    const { partition, offset } = await rowOf(event.id);
+    expect(partition).toBe(lie.partition);
+    expect(offset).toBeGreaterThan(lie.offset!);
+    expect(await audit()).toMatchObject({ ...nothing, confirmed: 1 });
+  });
+
+  test('without saying where is sent again', async () => {
+    const event = adjusted(await registerProduct());
+    await untilHealthy();
+    await putInOutbox(event, { partition: null, offset: null });
+    expect(await audit()).toMatchObject({ ...nothing, republished: 1 });
+    await untilHealthy();
+    expect((await rowOf(event.id)).delivered_at).toEqual(expect.any(Date));
+  });
+
+  test('where the bridge has not been yet is left alone', async () => {
+    const productId = await registerProduct();
+    await untilHealthy();
+    const { partition } = await passedMark(productId);
+    const ahead = adjusted(productId);
+    await putInOutbox(ahead, { partition, offset: 1_000_000 });
+    expect(await audit()).toMatchObject(nothing);
+    await stack.pool.query('DELETE FROM commerce.outbox WHERE event_id = $1', [ahead.id]);
+  });
+
+  test('whose workflow is open is left alone until that has ended without logging it', async () => {
+    const productId = await registerProduct();
+    await untilHealthy();
+    const event = adjusted(productId);
+    const handling = await stack.temporal.workflow.start(workflowTypes.handleEvent, {
+      workflowId: event.id,
+      taskQueue: 'nobody-works-here',
+      args: [],
+    });
+    await putInOutbox(event, await passedMark(productId));
+    expect(await audit()).toMatchObject(nothing);
+    await handling.terminate();
+    expect(await audit()).toMatchObject({ ...nothing, republished: 1 });
+    await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+    await untilHealthy();
+  });
+
+  test('is found behind more than a page of events that cannot be confirmed', async () => {
+    const productId = await registerProduct();
+    await untilHealthy();
+    await stack.pool.query(
+      `INSERT INTO commerce.outbox
+         (event_id, topic, key, type, payload, created_at, published_at, partition, "offset")
+       SELECT 'stuck-' || number, $1, 'stuck', 'StockAdjusted', '{}', now() - interval '1 hour',
+         now() - interval '1 hour', 0, 1000000
+       FROM generate_series(1, 2500) AS number`,
+      [topic],
+    );
+    const event = adjusted(productId);
+    await putInOutbox(event, await passedMark(productId));
+    expect(await audit()).toMatchObject({ ...nothing, republished: 1 });
+    await stack.pool.query(`DELETE FROM commerce.outbox WHERE key = 'stuck'`);
+    await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+    await untilHealthy();
+  });
+});
+
+test('an event that nobody has published is published', async () => {
+  const event = adjusted(await registerProduct());
+  await untilHealthy();
+  await putInOutbox(event);
+  expect(await audit({ unpublishedAfterMs: 2 * hourMs })).toMatchObject(nothing);
+  expect(await audit()).toMatchObject({ ...nothing, unpublished: 1 });
+  await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+  const publishing = stack.temporal.workflow.getHandle(workflowIds.publishEvents(event.id));
+  await publishing.result();
+  await untilHealthy();
+});
+
+test('an event that is logged but not handled is handled, though its workflow has once ended', async () => {
+  const productId = await registerProduct();
+  await untilHealthy();
+  const event = adjusted(productId);
+  const ended = await stack.temporal.workflow.start(workflowTypes.handleEvent, {
+    workflowId: event.id,
+    taskQueue: 'nobody-works-here',
+    args: [],
+  });
+  await ended.terminate();
+  await stack.pool.query(
+    `INSERT INTO collector.event_log
+       (event_id, type, topic, partition, "offset", aggregate_id, occurred_at, recorded_at, payload)
+     VALUES ($1, $2, $3, 0, 0, $4, $5, now() - interval '1 hour', $6)`,
+    [event.id, event.type, topic, productId, event.time, event],
+  );
+  expect(await audit({ unhandledAfterMs: 2 * hourMs })).toMatchObject(nothing);
+  expect(await audit()).toMatchObject({ ...nothing, unhandled: 1 });
+  await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+  const { rows } = await stack.pool.query(
+    'SELECT stock FROM collector.product_metrics WHERE product_id = $1',
+    [productId],
+  );
+  expect(rows).toEqual([{ stock: 6 }]);
+});
+
+test('an order that is undecided is carried on to its decision', async () => {
+  const productId = await registerProduct();
+  await untilHealthy();
+  const orderId = randomUUID();
+  await stack.pool.query(
+    `WITH placed AS (
+       INSERT INTO commerce.orders (order_id, user_id, status, total_amount, created_at)
+       VALUES ($1, 'user-1', 'PLACED', 1000, now() - interval '1 hour') RETURNING order_id)
+     INSERT INTO commerce.order_items (order_id, product_id, quantity, unit_price)
+     SELECT order_id, $2, 1, 1000 FROM placed`,
+    [orderId, productId],
+  );
+  expect(await audit({ undecidedAfterMs: 2 * hourMs })).toMatchObject(nothing);
+  expect(await audit()).toMatchObject({ ...nothing, undecided: 1 });
+  await until('it is decided', () =>
+    exists(`(SELECT * FROM commerce.orders WHERE status = 'CANCELLED') AS decided`, {
+      order_id: orderId,
+    }),
+  );
+  await stack.temporal.workflow.getHandle(workflowIds.placeOrder(orderId)).result();
+});
+
+test('the schedule is there once, as the worker that started last wants it, and runs the audit', async () => {
+  const schedule = stack.temporal.schedule.getHandle(deliveryAuditScheduleId);
+  await until('it is there', () => schedule.describe());
+  await schedule.pause('a person has paused it');
+  await Promise.all(
+    [1, 2].map(() => stack.start('worker:commerce', { AUDIT_INTERVAL_MS: String(12 * hourMs) })),
+  );
+  const described = await until('it has the new interval', async () => {
+    const now = await schedule.describe();
+    return now.spec.intervals?.[0]?.every === 12 * hourMs ? now : undefined;
+  });
+  expect(described.policies.overlap).toBe('SKIP');
+  expect(described.state.paused).toBe(true);
+  await schedule.trigger();
+  const { workflow } = await until('it has run', async () => {
+    const { info } = await schedule.describe();
+    return info.recentActions[0]?.action;
+  });
+  expect(workflow.workflowId).toMatch(new RegExp(`^${deliveryAuditScheduleId}-`));
+  const summary = await stack.temporal.workflow.getHandle(workflow.workflowId).result();
+  expect(summary).toMatchObject({ unpublished: 0, republished: 0, unhandled: 0, undecided: 0 });
+});

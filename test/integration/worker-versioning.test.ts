@@ -1,0 +1,157 @@
+/** A rolling deployment with worker versioning: an order that is open when the version changes. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { WorkflowHandle } from '@temporalio/client';
+import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
+import { createStack, type Stack } from './stack';
+import { until } from './until';
+
+const root = path.join(__dirname, '..', '..');
+const TEMPORAL_DEPLOYMENT_NAME = 'shop';
+let stack: Stack;
+let otherRoot: string;
+const children: ChildProcess[] = [];
+
+beforeAll(async () => {
+  [stack, otherRoot] = await Promise.all([
+    createStack(['worker:commerce'], { TEMPORAL_DEPLOYMENT_NAME }),
+    makeOtherVersion(),
+  ]);
+});
+
+afterAll(async () => {
+  await Promise.all(children.map(kill));
+  await stack?.stop();
+  if (otherRoot) await rm(otherRoot, { recursive: true });
+});
+
+/** The project with another `placeOrder`: a new step, behind a patch. */
+async function makeOtherVersion(): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'commerce-event-pipeline-version-'));
+  const parts = ['events', 'workflows', 'activities', 'platform', 'workers', 'package.json'];
+  for (const part of parts)
+    await cp(path.join(root, part), path.join(folder, part), { recursive: true });
+  await symlink(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
+  const file = path.join(folder, 'workflows', 'place-order.ts');
+  const text = await readFile(file, 'utf8');
+  const changed = text
+    .replace(
+      `    const placed = await`,
+      `    if (patched('look-twice')) await sleep(1);\n    const placed = await`,
+    )
+    .replace('  sleep,\n', '  sleep,\n  patched,\n');
+  expect(changed).toContain(`patched('look-twice')`);
+  expect(changed).toContain('  patched,\n');
+  await writeFile(file, changed);
+  return folder;
+}
+
+function spawnOther(
+  entry: string,
+  ...parameters: string[]
+): { child: ChildProcess; output(): string } {
+  const { DATABASE_URL, TEMPORAL_NAMESPACE } = stack.config;
+  const variables = { DATABASE_URL, TEMPORAL_NAMESPACE, TEMPORAL_DEPLOYMENT_NAME };
+  const child = spawn(process.execPath, ['--require', 'tsx/cjs', entry, ...parameters], {
+    cwd: otherRoot,
+    env: { ...process.env, ...stack.cluster.environment, ...variables, LOG_LEVEL: 'info' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.push(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  return { child, output: () => output };
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+async function currentVersion(): Promise<string | undefined> {
+  const { workerDeploymentInfo } = await stack.temporal.workflowService.describeWorkerDeployment({
+    namespace: stack.config.TEMPORAL_NAMESPACE,
+    deploymentName: `${TEMPORAL_DEPLOYMENT_NAME}-${taskQueues.commerce}`,
+  });
+  return workerDeploymentInfo?.routingConfig?.currentDeploymentVersion?.buildId ?? undefined;
+}
+
+async function versionOf(workflow: WorkflowHandle): Promise<string | undefined> {
+  const { raw } = await workflow.describe();
+  return raw.workflowExecutionInfo?.versioningInfo?.deploymentVersion?.buildId ?? undefined;
+}
+
+async function isPatched(workflow: WorkflowHandle): Promise<boolean> {
+  const { events } = await workflow.fetchHistory();
+  return (events ?? []).some(
+    ({ markerRecordedEventAttributes: marker }) => marker?.markerName === 'core_patch',
+  );
+}
+
+async function placeOrder(
+  productId: string,
+): Promise<{ orderId: string; workflow: WorkflowHandle }> {
+  const orderId = randomUUID();
+  const items = [{ productId, quantity: 1 }];
+  const workflow = await stack.temporal.workflow.start(workflowTypes.placeOrder, {
+    workflowId: workflowIds.placeOrder(orderId),
+    taskQueue: taskQueues.commerce,
+    args: [{ orderId, request: { userId: 'user-1', items, paymentToken: 'tok_slow' } }],
+  });
+  return { orderId, workflow };
+}
+
+test('an order that began in one version is finished by the next one, which a restart of the old does not undo', async () => {
+  const oldVersion = await currentVersion();
+  expect(oldVersion).toBeTruthy();
+  const productId = randomUUID();
+  await stack.temporal.workflow.execute(workflowTypes.registerProduct, {
+    workflowId: workflowIds.registerProduct(productId),
+    taskQueue: taskQueues.commerce,
+    args: [{ productId, name: 'Kettle', price: 1_000, stock: 5 }],
+  });
+
+  const newWorker = spawnOther('workers/commerce.ts');
+  await until('the new worker runs', () => newWorker.output().includes('"worker is running"'));
+  expect(await currentVersion()).toBe(oldVersion);
+
+  const { orderId, workflow } = await placeOrder(productId);
+  await until('it is being paid', async () => {
+    const { rows } = await stack.pool.query(
+      `SELECT FROM commerce.orders WHERE order_id = $1 AND status = 'PLACED'`,
+      [orderId],
+    );
+    return rows.length === 1;
+  });
+  expect(await until('a worker has it', () => versionOf(workflow))).toBe(oldVersion);
+
+  const promotion = spawnOther('workers/promote.ts', taskQueues.commerce);
+  const ended = once(promotion.child, 'exit');
+  const [oldWorker] = stack.running('worker:commerce');
+  await ended;
+  expect({ code: promotion.child.exitCode, output: promotion.output() }).toMatchObject({ code: 0 });
+  await oldWorker!.end('SIGTERM');
+
+  expect(await workflow.result()).toMatchObject({ kind: 'confirmed' });
+  const newVersion = await currentVersion();
+  expect(newVersion).not.toBe(oldVersion);
+  expect(await versionOf(workflow)).toBe(newVersion);
+  expect(await isPatched(workflow)).toBe(false);
+
+  await stack.start('worker:commerce');
+  expect(await currentVersion()).toBe(newVersion);
+  const next = await placeOrder(productId);
+  expect(await next.workflow.result()).toMatchObject({ kind: 'confirmed' });
+  expect(await versionOf(next.workflow)).toBe(newVersion);
+  expect(await isPatched(next.workflow)).toBe(true);
+}, 120_000);

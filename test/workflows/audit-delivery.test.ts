@@ -1,0 +1,219 @@
+import { randomUUID } from 'node:crypto';
+import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
+import type {
+  createCollectorAuditActivities,
+  createShopAuditActivities,
+  UnconfirmedPage,
+  UndecidedPage,
+  UnhandledPage,
+  UnpublishedPage,
+} from '../../activities/delivery-audit';
+import type { ReceivedEvent } from '../../events/received';
+import type { DeliveryAuditOptions, DeliveryAuditSummary } from '../../workflows/audit-delivery';
+import {
+  deliveryAuditScheduleId,
+  taskQueues,
+  workflowIds,
+  workflowTypes,
+} from '../../workflows/names';
+import { createEnvironment, type Environment } from './environment';
+
+type ShopActivities = ReturnType<typeof createShopAuditActivities>;
+type CollectorActivities = ReturnType<typeof createCollectorAuditActivities>;
+
+const minuteMs = 60_000;
+const options: DeliveryAuditOptions = {
+  unpublishedAfterMs: 5 * minuteMs,
+  unconfirmedAfterMs: minuteMs,
+  unhandledAfterMs: 10 * minuteMs,
+  undecidedAfterMs: 10 * minuteMs,
+};
+const nothing = { unpublished: 0, republished: 0, confirmed: 0, undecided: 0, unhandled: 0 };
+let environment: Environment;
+
+beforeAll(async () => {
+  environment = await createEnvironment();
+});
+
+afterAll(() => environment?.stop());
+
+/** A shop in which everything is in order, apart from what is given. */
+function shop(given: Partial<ShopActivities> = {}): ShopActivities {
+  return {
+    findUnpublished: (): Promise<UnpublishedPage> => Promise.resolve({ aggregates: [], events: 0 }),
+    findUnconfirmed: (): Promise<UnconfirmedPage> => Promise.resolve({ publications: [] }),
+    markDelivered: (eventIds) => Promise.resolve(eventIds.length),
+    sendAgain: (eventIds) => Promise.resolve(eventIds.length),
+    findUndecided: (): Promise<UndecidedPage> => Promise.resolve({ orderIds: [] }),
+    ...given,
+  };
+}
+
+/** A collector in which everything is in order, apart from what is given. */
+function collector(given: Partial<CollectorActivities> = {}): CollectorActivities {
+  return {
+    lookUpArrivals: () => Promise.resolve({ arrived: [], lost: [] }),
+    findUnhandled: (): Promise<UnhandledPage> => Promise.resolve({ eventIds: [] }),
+    readLoggedEvent: () => Promise.reject(new Error('nothing was to be read')),
+    ...given,
+  };
+}
+
+function audit(shopActivities: object, collectorActivities: object): Promise<DeliveryAuditSummary> {
+  type Audit = (options: DeliveryAuditOptions) => Promise<DeliveryAuditSummary>;
+  return environment.withWorker(taskQueues.commerce, shopActivities, () =>
+    environment.withWorker(taskQueues.collector, collectorActivities, () =>
+      environment.client.workflow.execute<Audit>(workflowTypes.auditDelivery, {
+        workflowId: `${deliveryAuditScheduleId}-${randomUUID()}`,
+        taskQueue: taskQueues.commerce,
+        args: [options],
+      }),
+    ),
+  );
+}
+
+function publicationOf(eventId: string) {
+  return { eventId, topic: 'catalog-events', partition: 0, offset: 1 };
+}
+
+test('where all is well nothing is found, and nothing is started', async () => {
+  const now = await environment.currentTimeMs();
+  const summary = await audit(shop(), collector());
+  expect(summary).toEqual({ ...nothing, handledUntil: expect.any(Number) });
+  expect(summary.handledUntil).toBeGreaterThanOrEqual(now - options.unhandledAfterMs - 1_000);
+});
+
+test('each look asks for what is older than its own age', async () => {
+  const ages: Record<string, number> = {};
+  const now = await environment.currentTimeMs();
+  const note = (name: string, before: number) => {
+    ages[name] = Math.round((now - before) / minuteMs);
+  };
+  await audit(
+    shop({
+      findUnpublished: ({ before }) => {
+        note('unpublished', before);
+        return Promise.resolve({ aggregates: [], events: 0 });
+      },
+      findUnconfirmed: ({ before }) => {
+        note('unconfirmed', before);
+        return Promise.resolve({ publications: [] });
+      },
+      findUndecided: ({ before }) => {
+        note('undecided', before);
+        return Promise.resolve({ orderIds: [] });
+      },
+    }),
+    collector({
+      findUnhandled: ({ before }) => {
+        note('unhandled', before);
+        return Promise.resolve({ eventIds: [] });
+      },
+    }),
+  );
+  expect(ages).toEqual({ unpublished: 5, unconfirmed: 1, undecided: 10, unhandled: 10 });
+});
+
+test('every page of publications is looked up: some are confirmed, some sent again, some wait', async () => {
+  const pages: Record<number, UnconfirmedPage> = {
+    0: { publications: ['logged-1', 'waiting'].map(publicationOf), next: 10 },
+    10: { publications: [], next: 20 },
+    20: { publications: ['lost', 'logged-2'].map(publicationOf) },
+  };
+  const confirmed: string[] = [];
+  const sent: string[] = [];
+  const summary = await audit(
+    shop({
+      findUnconfirmed: ({ after }) => Promise.resolve(pages[after]!),
+      markDelivered: (eventIds) => Promise.resolve(confirmed.push(...eventIds)),
+      sendAgain: (eventIds) => Promise.resolve(sent.push(...eventIds)),
+    }),
+    collector({
+      lookUpArrivals: (publications) => {
+        const ids = publications.map(({ eventId }) => eventId);
+        return Promise.resolve({
+          arrived: ids.filter((id) => id.startsWith('logged')),
+          lost: ids.filter((id) => id === 'lost'),
+        });
+      },
+    }),
+  );
+  expect(confirmed).toEqual(['logged-1', 'logged-2']);
+  expect(sent).toEqual(['lost']);
+  expect(summary).toMatchObject({ republished: 1 });
+});
+
+test('what was left behind gets its workflows, also where one of them runs already', async () => {
+  const published: unknown[] = [];
+  const handled: string[] = [];
+  const running = await environment.client.workflow.start(workflowTypes.placeOrder, {
+    workflowId: workflowIds.placeOrder('order-2'),
+    taskQueue: 'nobody-works-here',
+    args: [{ orderId: 'order-2' }],
+  });
+  const aggregates = [{ topic: 'order-events', key: 'order-1' }] as const;
+  const received: ReceivedEvent = {
+    eventId: 'event-1',
+    topic: 'catalog-events',
+    partition: 0,
+    offset: 1,
+    key: 'product-1',
+    value: '{}',
+    headers: [],
+    producedAt: 0,
+  };
+  const summary = await audit(
+    {
+      ...shop({
+        findUnpublished: () => Promise.resolve({ aggregates, events: 3, firstEventId: 'first' }),
+        findUndecided: () => Promise.resolve({ orderIds: ['order-2'] }),
+      }),
+      publishOutbox: (given: unknown) => Promise.resolve(published.push(given)),
+    },
+    {
+      ...collector({
+        findUnhandled: () => Promise.resolve({ eventIds: ['event-1'], oldest: 42 }),
+        readLoggedEvent: () => Promise.resolve(received),
+      }),
+      writeAuditLog: (events: ReceivedEvent[]) => {
+        handled.push(...events.map(({ eventId }) => eventId));
+        return Promise.resolve();
+      },
+      updateMetrics: () => Promise.resolve(),
+      evictCache: () => Promise.resolve(),
+    },
+  );
+  expect(summary).toMatchObject({ unpublished: 3, undecided: 1, handledUntil: 42 });
+  expect(summary.unhandled).toBeGreaterThan(0);
+  await environment.withWorker(
+    taskQueues.commerce,
+    { publishOutbox: (given: unknown) => Promise.resolve(published.push(given)) },
+    () => environment.client.workflow.getHandle(workflowIds.publishEvents('first')).result(),
+  );
+  expect(published).toEqual([aggregates]);
+  expect((await running.describe()).runId).toBe(running.firstExecutionRunId);
+  await running.terminate();
+});
+
+test('a part that fails is told at the end, after the others were audited', async () => {
+  let lookedForOrders = false;
+  const failed = audit(
+    shop({
+      findUnconfirmed: () => Promise.resolve({ publications: [publicationOf('event-1')] }),
+      findUndecided: () => {
+        lookedForOrders = true;
+        return Promise.resolve({ orderIds: [] });
+      },
+    }),
+    collector({
+      lookUpArrivals: () => Promise.reject(ApplicationFailure.nonRetryable('Kafka is away')),
+    }),
+  );
+  const error = await failed.catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(WorkflowFailedError);
+  const { cause } = error as WorkflowFailedError;
+  expect(cause).toBeInstanceOf(ApplicationFailure);
+  expect(cause).toMatchObject({ type: 'AUDIT_INCOMPLETE' });
+  expect((cause as Error).message).toContain('unconfirmed events: Kafka is away');
+  expect(lookedForOrders).toBe(true);
+});

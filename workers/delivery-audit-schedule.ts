@@ -1,0 +1,81 @@
+/** The schedule of the delivery audit: there once, however many workers start. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  ScheduleAlreadyRunning,
+  ScheduleOverlapPolicy,
+  type Client,
+  type ScheduleOptions,
+  type ScheduleOptionsStartWorkflowAction,
+} from '@temporalio/client';
+import type { Config } from '../platform/config';
+import type { Logger } from '../platform/logger';
+import type { auditDelivery, DeliveryAuditOptions } from '../workflows/audit-delivery';
+import { deliveryAuditScheduleId, taskQueues, workflowTypes } from '../workflows/names';
+
+/** What scheduling needs. */
+export interface ScheduleDependencies {
+  readonly client: Client;
+  readonly config: Config;
+  readonly logger: Logger;
+}
+
+/**
+ * Creates the schedule, or brings the one that is there up to this configuration; whether somebody has
+ * paused it stays as it is. Tries again while Temporal is away, until `signal` is aborted.
+ */
+export async function scheduleDeliveryAudit(
+  { client, config, logger }: ScheduleDependencies,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await createOrUpdate(client, config);
+      logger.debug({ intervalMs: config.AUDIT_INTERVAL_MS }, 'the delivery audit is scheduled');
+      return;
+    } catch (error) {
+      if (signal.aborted) return;
+      logger.warn({ err: error, retryMs }, 'cannot schedule the delivery audit; trying again');
+      await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+const retryMs = 5_000;
+
+async function createOrUpdate(client: Client, config: Config): Promise<void> {
+  const plan = planOf(config);
+  try {
+    await client.schedule.create({ scheduleId: deliveryAuditScheduleId, ...plan });
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+    const schedule = client.schedule.getHandle(deliveryAuditScheduleId);
+    await schedule.update((present) => ({ ...present, ...plan }));
+  }
+}
+
+type Plan = Pick<
+  ScheduleOptions<ScheduleOptionsStartWorkflowAction<typeof auditDelivery>>,
+  'spec' | 'action' | 'policies'
+>;
+
+function planOf(config: Config): Plan {
+  const options: DeliveryAuditOptions = {
+    unpublishedAfterMs: config.AUDIT_UNPUBLISHED_AFTER_MS,
+    unconfirmedAfterMs: config.AUDIT_UNCONFIRMED_AFTER_MS,
+    unhandledAfterMs: config.AUDIT_UNHANDLED_AFTER_MS,
+    undecidedAfterMs: config.AUDIT_UNDECIDED_AFTER_MS,
+  };
+  return {
+    spec: { intervals: [{ every: config.AUDIT_INTERVAL_MS }] },
+    action: {
+      type: 'startWorkflow',
+      workflowType: workflowTypes.auditDelivery,
+      // Temporal adds the time of the run.
+      workflowId: deliveryAuditScheduleId,
+      taskQueue: taskQueues.commerce,
+      args: [options],
+    },
+    // An audit missed is an audit that the next one makes up for.
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
+  };
+}

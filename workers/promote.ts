@@ -1,0 +1,51 @@
+/**
+ * Makes this version of the workflows the current one, as the last step of a deployment with worker
+ * versioning: `node launch.mjs run workers/promote.ts`, or `node dist/workers/promote.js` in the
+ * image. Its arguments are the task queues, all of them unless given. Waits for the version's workers
+ * to be there, for two minutes.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readConfig, type Config } from '../platform/config';
+import { createTemporalClient } from '../platform/temporal';
+import { taskQueues } from '../workflows/names';
+import { isTooEarly, promote, versionOf } from './deployment';
+import { workflowBuildId } from './workflow-bundle';
+
+const patienceMs = 120_000;
+const retryMs = 500;
+
+async function main(): Promise<void> {
+  const config = readConfig();
+  const buildId = await workflowBuildId();
+  const given = process.argv.slice(2);
+  const queues = given.length > 0 ? given : Object.values(taskQueues);
+  for (const taskQueue of queues) await promoteOn(taskQueue, config, buildId);
+}
+
+async function promoteOn(taskQueue: string, config: Config, buildId: string): Promise<void> {
+  const version = versionOf(config, taskQueue, buildId);
+  if (version === undefined)
+    throw new Error('Set TEMPORAL_DEPLOYMENT_NAME as the workers have it.');
+  const client = createTemporalClient(config);
+  try {
+    await patiently(() => promote(client, version));
+  } finally {
+    await client.connection.close();
+  }
+  console.log(`${version.deploymentName} is now at version ${buildId}`);
+}
+
+async function patiently(work: () => Promise<void>): Promise<void> {
+  for (const deadline = Date.now() + patienceMs; ; await sleep(retryMs)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isTooEarly(error) || Date.now() > deadline) throw error;
+    }
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});
