@@ -17,15 +17,16 @@ const arrows = {
   activities: ['events', 'platform'],
   workers: ['events', 'platform', 'workflows', 'activities'],
   bridge: ['events', 'platform'],
-  api: ['events', 'platform'],
-  ops: ['events', 'platform', 'activities'],
+  operations: ['events', 'platform'],
+  api: ['events', 'platform', 'operations'],
+  ops: ['events', 'platform', 'activities', 'operations'],
   cluster: ['events', 'platform'],
   migrations: ['events', 'platform'],
 };
 const rooms = Object.keys(arrows);
 
 /** These start workflows, so they know the workflows' names, and nothing else of them. */
-const roomsThatStartWorkflows = ['bridge', 'api', 'ops'];
+const roomsThatStartWorkflows = ['bridge', 'api', 'ops', 'operations'];
 
 /** These may look into every room, and no room looks into them. */
 const outsideRooms = ['test', 'bench'];

@@ -1,5 +1,6 @@
 /** The audit log: every accepted event, once, before anything else happens with it. */
 import type { Pool } from 'pg';
+import type { Event } from '../events/envelope';
 import type { ReceivedEvent } from '../events/received';
 import { refusingBadData } from './failures';
 
@@ -17,6 +18,7 @@ export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
             events.map(({ topic }) => topic),
             events.map(({ partition }) => partition),
             events.map(({ offset }) => offset),
+            events.map(occurredAt),
           ],
         }),
       );
@@ -24,13 +26,19 @@ export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
   };
 }
 
+// Read here, not by PostgreSQL: it refuses offsets from UTC of 16 hours and more and long fractions,
+// which RFC 3339 allows, and rounds where a rounded second can be on another day.
+function occurredAt({ value }: ReceivedEvent): Date {
+  return new Date((JSON.parse(value) as Event).time);
+}
+
 // In the order of the IDs, so that two statements with events in common cannot lock each other out.
 const insertStatement = `
   INSERT INTO collector.event_log
     (event_id, type, topic, partition, "offset", aggregate_id, occurred_at, payload)
   SELECT event ->> 'id', event ->> 'type', topic, partition, "offset", event ->> 'subject',
-    (event ->> 'time')::timestamptz, event
-  FROM unnest($1::jsonb[], $2::text[], $3::int[], $4::bigint[])
-    AS received (event, topic, partition, "offset")
+    occurred_at, event
+  FROM unnest($1::jsonb[], $2::text[], $3::int[], $4::bigint[], $5::timestamptz[])
+    AS received (event, topic, partition, "offset", occurred_at)
   ORDER BY 1
   ON CONFLICT (event_id) DO NOTHING`;

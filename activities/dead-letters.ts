@@ -10,6 +10,7 @@ import {
   type ReceivedHeader,
   type RefusedMessage,
 } from '../events/received';
+import { redrivenFrom } from '../events/redrive';
 import { deadLetterTopicOf } from '../events/topics';
 import type { KafkaSender, OutgoingMessage } from '../platform/kafka-sender';
 
@@ -23,7 +24,8 @@ export interface DeadLetterDependencies {
 export function createDeadLetterActivities({ pool, sender }: DeadLetterDependencies) {
   return {
     /**
-     * Parks a message, once: the same coordinates with the same value again change nothing.
+     * Parks a message, once: the same coordinates with the same value again change nothing. One
+     * that was redriven is linked to the dead letter that it came from, and counts its tries on.
      *
      * @param value the message's bytes, or null when it had none
      * @returns the dead letter's ID
@@ -81,10 +83,17 @@ interface DeadLetterRow {
 }
 
 // The update changes nothing: it makes the statement answer the ID of a row that is there already.
+// Anybody can write a header that names a dead letter; only the same message on the same topic is it.
 const parkStatement = `
   INSERT INTO collector.dead_letters
-    (topic, partition, "offset", key, value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    (topic, partition, "offset", key, value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id,
+      redriven_from, tries)
+  SELECT message.*, earlier.id, coalesce(earlier.tries, 0) + 1
+  FROM (VALUES ($1::text, $2::integer, $3::bigint, $4::bytea, $5::bytea, $6::bytea, $7::jsonb, $8::timestamptz,
+      $9::text, $10::text, $11::text, $12::text))
+    AS message (topic, partition, "offset", key, value, value_hash)
+  LEFT JOIN collector.dead_letters AS earlier
+    ON earlier.id = $13::bigint AND earlier.topic = message.topic AND earlier.value_hash = message.value_hash
   ON CONFLICT (topic, partition, "offset", value_hash) DO UPDATE SET topic = excluded.topic
   RETURNING id`;
 
@@ -112,6 +121,7 @@ async function park(
       message.reason,
       message.detail,
       workflowId,
+      redrivenFrom(message.headers) ?? null,
     ],
   });
   return rows[0]!.id;
@@ -134,7 +144,8 @@ function toCopy(deadLetterId: number, row: DeadLetterRow): OutgoingMessage {
   };
 }
 
-function toHeaders(received: readonly ReceivedHeader[]): Record<string, Buffer[]> {
+/** Headers as the sender takes them; a name that came several times goes several times. */
+export function toHeaders(received: readonly ReceivedHeader[]): Record<string, Buffer[]> {
   const headers: Record<string, Buffer[]> = {};
   for (const header of received) (headers[header.name] ??= []).push(decodeBytes(header));
   return headers;

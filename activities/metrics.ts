@@ -67,20 +67,20 @@ export const metricGuards = {
   },
 } as const satisfies Record<string, Record<string, MetricGuard>>;
 
-// Rows are inserted in the order of their keys, everywhere: two statements with events or products
-// in common wait for each other instead of locking each other out.
-const updateStatement = `
-  WITH handled AS (
-    INSERT INTO collector.event_handled (event_id, workflow_id)
-    SELECT event_id, $2 FROM collector.event_log WHERE event_id = ANY($1::text[]) ORDER BY event_id
-    ON CONFLICT (event_id) DO NOTHING
-    RETURNING event_id
-  ),
-  effect AS MATERIALIZED (
-    SELECT event_effects.* FROM handled JOIN collector.event_effects USING (event_id)
-  ),
+/**
+ * The common table expressions that add up the rows of an expression `effect`, which has the columns
+ * of the view `event_effects`, into the three tables of metrics. To be put after `WITH effect AS (…)`.
+ * Live updates and rebuilding both use it, so that they cannot disagree.
+ *
+ * Rows are inserted in the order of their keys, everywhere: two statements with events or products in
+ * common wait for each other instead of locking each other out.
+ *
+ * @param schema where the tables of metrics are
+ */
+export function addUpEffects(schema: 'collector' | 'pg_temp'): string {
+  return `
   product AS (
-    INSERT INTO collector.product_metrics AS metric
+    INSERT INTO ${schema}.product_metrics AS metric
       (product_id, view_count, sales_count, like_count, like_version, stock, stock_version)
     SELECT product_id, sum(views), sum(sales),
       coalesce((array_agg(like_count ORDER BY like_version DESC NULLS LAST))[1], 0),
@@ -100,7 +100,7 @@ const updateStatement = `
       updated_at = now()
   ),
   daily AS (
-    INSERT INTO collector.product_metrics_daily AS metric
+    INSERT INTO ${schema}.product_metrics_daily AS metric
       (product_id, day, view_count, like_delta, sales_count)
     SELECT product_id, day, sum(views), sum(likes), sum(sales)
     FROM effect WHERE views <> 0 OR likes <> 0 OR sales <> 0
@@ -111,7 +111,7 @@ const updateStatement = `
       sales_count = metric.sales_count + excluded.sales_count
   ),
   per_user AS (
-    INSERT INTO collector.product_user_metrics AS metric
+    INSERT INTO ${schema}.product_user_metrics AS metric
       (product_id, user_id, view_count, purchase_count, liked, liked_version, last_event_at)
     SELECT product_id, user_id, sum(views), sum(sales),
       coalesce((array_agg(liked ORDER BY like_version DESC NULLS LAST))[1], false),
@@ -126,5 +126,17 @@ const updateStatement = `
         THEN excluded.liked ELSE metric.liked END,
       liked_version = greatest(metric.liked_version, excluded.liked_version),
       last_event_at = greatest(metric.last_event_at, excluded.last_event_at)
-  )
+  )`;
+}
+
+const updateStatement = `
+  WITH handled AS (
+    INSERT INTO collector.event_handled (event_id, workflow_id)
+    SELECT event_id, $2 FROM collector.event_log WHERE event_id = ANY($1::text[]) ORDER BY event_id
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING event_id
+  ),
+  effect AS MATERIALIZED (
+    SELECT event_effects.* FROM handled JOIN collector.event_effects USING (event_id)
+  ),${addUpEffects('collector')}
   SELECT count(*) FROM handled`;

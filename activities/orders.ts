@@ -3,7 +3,7 @@
  * each finds out by itself whether it has happened before, so trying again is safe at any point.
  */
 import type { Pool, PoolClient } from 'pg';
-import type { OrderOutcome, OrderRequest, OrderStatus } from '../events/commands';
+import type { Cancellation, OrderOutcome, OrderRequest, OrderStatus } from '../events/commands';
 import { createEvent, type Event } from '../events/envelope';
 import { deriveEventId } from '../events/identifiers';
 import type { OrderItem } from '../events/schemas';
@@ -21,7 +21,7 @@ export interface OrderState {
   /** IDs of its products. */
   readonly productIds: readonly string[];
   /** Why it was cancelled; null unless it was. */
-  readonly reason: string | null;
+  readonly cancellation: Cancellation | null;
 }
 
 /** An order that cannot be placed; nothing was written. */
@@ -76,9 +76,13 @@ export function createOrderActivities({ pool }: { readonly pool: Pool }) {
      * each product and, if the order was never paid, `PaymentFailed` to the outbox. To be called
      * when no money is held for it any more. Changes nothing when it is cancelled already.
      */
-    async cancelOrder(orderId: string, reason: string, payment: CancelledPayment): Promise<void> {
+    async cancelOrder(
+      orderId: string,
+      cancellation: Cancellation,
+      payment: CancelledPayment,
+    ): Promise<void> {
       await refusingBadData(() =>
-        inTransaction(pool, (connection) => cancel(connection, orderId, reason, payment)),
+        inTransaction(pool, (connection) => cancel(connection, orderId, cancellation, payment)),
       );
     },
   };
@@ -116,7 +120,7 @@ async function place(
     orderEvent(orderId, 'OrderPlaced', { orderId, userId, items, totalAmount }),
     ...(await applyStockChanges(connection, changes)),
   ]);
-  return { kind: 'order', status: 'PLACED', totalAmount, productIds, reason: null };
+  return { kind: 'order', status: 'PLACED', totalAmount, productIds, cancellation: null };
 }
 
 function priceLine(
@@ -156,14 +160,15 @@ async function confirm(
 async function cancel(
   connection: PoolClient,
   orderId: string,
-  reason: string,
+  cancellation: Cancellation,
   payment: CancelledPayment,
 ): Promise<void> {
   const order = await lockOrder(connection, orderId);
   if (order === undefined || order.status === 'CANCELLED') return;
   const { userId, items, totalAmount } = order;
+  const { reason } = cancellation;
   const wasConfirmed = order.status === 'CONFIRMED';
-  await decide(connection, orderId, 'CANCELLED', reason);
+  await decide(connection, orderId, 'CANCELLED', cancellation);
   await recordPayment(connection, { orderId, paymentId: null, amount: totalAmount, ...payment });
   const products = await lockProducts(
     connection,
@@ -211,13 +216,13 @@ interface Order {
   readonly userId: string;
   readonly status: OrderStatus;
   readonly totalAmount: number;
-  readonly reason: string | null;
+  readonly cancellation: Cancellation | null;
   readonly items: OrderItem[];
 }
 
-function toState({ status, totalAmount, reason, items }: Order): OrderState {
+function toState({ status, totalAmount, cancellation, items }: Order): OrderState {
   const productIds = items.map(({ productId }) => productId);
-  return { kind: 'order', status, totalAmount, productIds, reason };
+  return { kind: 'order', status, totalAmount, productIds, cancellation };
 }
 
 /** Whether the order is new. An earlier try that is still committing is waited for. */
@@ -262,7 +267,9 @@ async function lockOrder(connection: PoolClient, orderId: string): Promise<Order
   const { rows } = await connection.query<Order>({
     name: 'order-lock',
     text: `
-      SELECT user_id AS "userId", status, total_amount AS "totalAmount", reason,
+      SELECT user_id AS "userId", status, total_amount AS "totalAmount",
+        CASE WHEN cause IS NOT NULL THEN jsonb_build_object('cause', cause, 'reason', reason) END
+          AS cancellation,
         (SELECT jsonb_agg(jsonb_build_object(
             'productId', product_id, 'quantity', quantity, 'unitPrice', unit_price) ORDER BY product_id)
           FROM commerce.order_items WHERE order_items.order_id = orders.order_id) AS items
@@ -276,14 +283,14 @@ async function decide(
   connection: PoolClient,
   orderId: string,
   status: OrderStatus,
-  reason: string | null,
+  cancellation: Cancellation | null,
 ): Promise<void> {
   await connection.query({
     name: 'order-decide',
     text: `
-      UPDATE commerce.orders SET status = $2, reason = $3, updated_at = now()
+      UPDATE commerce.orders SET status = $2, cause = $3, reason = $4, updated_at = now()
       WHERE order_id = $1`,
-    values: [orderId, status, reason],
+    values: [orderId, status, cancellation?.cause ?? null, cancellation?.reason ?? null],
   });
 }
 

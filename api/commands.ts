@@ -15,11 +15,19 @@ import {
 } from '@temporalio/client';
 import type {
   AdjustStock,
+  CancelOrder,
+  ChangeLike,
+  LikeOutcome,
+  OrderOutcome,
+  OrderRequest,
+  OrderStatus,
+  PlaceOrder,
   ProductRegistration,
   RegisterProduct,
   StockOutcome,
 } from '../events/commands';
 import {
+  cancelUpdate,
   decisionUpdate,
   searchAttributes,
   taskQueues,
@@ -37,6 +45,22 @@ import { Problem } from './problem';
 export interface Commands {
   registerProduct(command: RegisterProduct): Promise<ProductRegistration>;
   adjustStock(command: AdjustStock): Promise<StockOutcome>;
+  changeLike(command: ChangeLike): Promise<LikeOutcome>;
+  placeOrder(orderId: string, request: OrderRequest): Promise<OrderOutcome>;
+  /** Cancels an order that is in the database or has a workflow; of any other, `unknown-order`. */
+  cancelOrder(orderId: string, command: CancelOrder): Promise<OrderOutcome>;
+  /**
+   * The workflow of an order that is running, and whose order it is; undefined when there is none.
+   * An order has it before it is in the database.
+   */
+  findRunningOrder(orderId: string): Promise<RunningOrder | undefined>;
+}
+
+/** An order whose workflow is running. */
+export interface RunningOrder {
+  /** Undefined when the workflow was started to carry on an order that is in the database. */
+  readonly userId: string | undefined;
+  readonly status: string;
 }
 
 /** Temporal cannot be reached: nothing was started. */
@@ -47,7 +71,7 @@ export class TemporalUnavailableError extends Problem {
     super(
       503,
       'TEMPORAL_UNAVAILABLE',
-      'Changes cannot be taken at the moment; nothing has happened. Try again in a moment.',
+      'This cannot be done at the moment; nothing has happened. Try again in a moment.',
       { headers: { 'retry-after': '2' }, cause },
     );
   }
@@ -61,8 +85,8 @@ export class UndecidedError extends Problem {
     super(
       503,
       'UNDECIDED',
-      'The outcome is not decided yet. Send the same request again with the same Idempotency-Key ' +
-        'to get it; without that key it may happen twice.',
+      'The outcome is not decided yet. Send the same request again to get it; a POST with the ' +
+        'same Idempotency-Key, since without it it may happen twice.',
       { headers: { 'retry-after': '2' }, cause },
     );
   }
@@ -115,6 +139,26 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         aggregateId: command.productId,
         command,
       }),
+    changeLike: (command) =>
+      decide({
+        workflowType: workflowTypes.changeLike,
+        workflowId: workflowIds.changeLike(command.requestId),
+        aggregateId: command.productId,
+        command,
+      }),
+    placeOrder: (orderId, request) =>
+      decide({
+        ...orderWorkflow(orderId),
+        command: { orderId, request } satisfies PlaceOrder,
+        memo: { userId: request.userId },
+      }),
+    cancelOrder: (orderId, command) =>
+      decide({
+        ...orderWorkflow(orderId),
+        command: { orderId } satisfies PlaceOrder,
+        update: { name: cancelUpdate, args: [command] },
+      }),
+    findRunningOrder: (orderId) => findRunningOrder(client, orderId, connectMs),
   };
 }
 
@@ -123,6 +167,36 @@ interface StartableCommand {
   readonly workflowId: string;
   readonly aggregateId: string;
   readonly command: object;
+  /** What is asked of the workflow; its decision, unless told. */
+  readonly update?: { readonly name: string; readonly args: [object] };
+  readonly orderStatus?: OrderStatus;
+  readonly memo?: Record<string, string>;
+}
+
+function orderWorkflow(orderId: string) {
+  return {
+    workflowType: workflowTypes.placeOrder,
+    workflowId: workflowIds.placeOrder(orderId),
+    aggregateId: orderId,
+    orderStatus: 'PLACED',
+  } as const;
+}
+
+async function findRunningOrder(
+  client: Client,
+  orderId: string,
+  timeoutMs: number,
+): Promise<RunningOrder | undefined> {
+  try {
+    const handle = client.workflow.getHandle(workflowIds.placeOrder(orderId));
+    const workflow = await client.withDeadline(Date.now() + timeoutMs, () => handle.describe());
+    if (workflow.status.name !== 'RUNNING') return undefined;
+    const status = workflow.typedSearchAttributes.get(searchAttributes.orderStatus) ?? 'PLACED';
+    return { userId: workflow.memo?.['userId'] as string | undefined, status };
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error instanceof ServiceError ? new TemporalUnavailableError(error) : error;
+  }
 }
 
 // For how long an answer of the server counts as a sign that it can be reached.
@@ -158,12 +232,13 @@ function createReachability(client: Client, timeoutMs: number): () => Promise<vo
 const maxTries = 3;
 
 async function startOrJoin<Outcome>(client: Client, command: StartableCommand): Promise<Outcome> {
+  const { name, args } = command.update ?? { name: decisionUpdate, args: [] };
   for (let tries = 1; ; tries += 1) {
     try {
-      return await client.workflow.executeUpdateWithStart<StartedWorkflow, Outcome, []>(
-        decisionUpdate,
+      return await client.workflow.executeUpdateWithStart<StartedWorkflow, Outcome, object[]>(
+        name,
         // Each call draws an update ID of its own: nothing depends on joining an earlier update.
-        { startWorkflowOperation: startOf(command) },
+        { args, startWorkflowOperation: startOf(command) },
       );
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError) || tries === maxTries) throw error;
@@ -174,14 +249,20 @@ async function startOrJoin<Outcome>(client: Client, command: StartableCommand): 
 type StartedWorkflow = (command: object) => Promise<object>;
 
 function startOf(start: StartableCommand): WithStartWorkflowOperation<StartedWorkflow> {
-  const { workflowType, workflowId, aggregateId, command } = start;
+  const { workflowType, workflowId, aggregateId, command, orderStatus, memo } = start;
   return new WithStartWorkflowOperation<StartedWorkflow>(workflowType, {
     workflowId,
     taskQueue: taskQueues.commerce,
     args: [command],
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    typedSearchAttributes: [{ key: searchAttributes.aggregateId, value: aggregateId }],
+    typedSearchAttributes: [
+      { key: searchAttributes.aggregateId, value: aggregateId },
+      ...(orderStatus === undefined
+        ? []
+        : [{ key: searchAttributes.orderStatus, value: orderStatus }]),
+    ],
+    ...(memo === undefined ? {} : { memo }),
   });
 }
 

@@ -1,5 +1,6 @@
 /** Reading and writing PostgreSQL for a request: an outage becomes an answer that says so. */
 import { DatabaseError, type Pool, type QueryConfig } from 'pg';
+import type { Queryable } from '../platform/postgres';
 import { Problem } from './problem';
 
 /** Runs single statements. */
@@ -24,22 +25,25 @@ export class DatabaseUnavailableError extends Problem {
   }
 }
 
-// PostgreSQL's own limit does not help when it is PostgreSQL that hangs.
-const answerTimeoutMs = 6_000;
-
 /** Statements on a pool. */
 export function createDatabase(pool: Pool): Database {
   return {
     async query<Row extends object>(statement: QueryConfig): Promise<Row[]> {
       try {
-        const bounded = { ...statement, query_timeout: answerTimeoutMs };
-        const { rows } = await pool.query<Row>(bounded);
+        const { rows } = await pool.query<Row>(statement);
         return rows;
       } catch (error) {
         throw isOutage(error) ? new DatabaseUnavailableError(error) : error;
       }
     },
   };
+}
+
+/** The database for code that is not the API's: its outages too become answers that say so. */
+export function asQueryable(database: Database): Queryable {
+  const query = async (statement: QueryConfig) => ({ rows: await database.query(statement) });
+  // The driver's own type has every way that it can be called in; statements by name are one.
+  return { query } as unknown as Queryable;
 }
 
 // SQLSTATE classes 08 connection, 53 resources, 57 operator's intervention. What has no SQLSTATE

@@ -5,8 +5,11 @@ import type { Pool } from 'pg';
 import type { Config } from '../platform/config';
 import type { KafkaSender } from '../platform/kafka-sender';
 import type { Logger } from '../platform/logger';
+import type { DeadLetterOperations } from '../operations/dead-letters';
+import type { CollectorReads } from './collector-reads';
 import type { Commands } from './commands';
 import type { Database } from './database';
+import type { OrderReads } from './order-reads';
 import type { ProductDetails } from './product-details';
 import type { ViewPublisher } from './view-publisher';
 
@@ -24,6 +27,9 @@ export interface ApiDependencies {
 export interface Services {
   readonly database: Database;
   readonly commands: Commands;
+  readonly collectorReads: CollectorReads;
+  readonly deadLetters: DeadLetterOperations;
+  readonly orderReads: OrderReads;
   readonly productDetails: ProductDetails;
   readonly views: ViewPublisher;
 }

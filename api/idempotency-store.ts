@@ -85,7 +85,7 @@ export function createIdempotencyStore(
       const completed = await database.query({
         name: 'idempotency-complete',
         text: `
-          UPDATE commerce.idempotency_keys SET status = $3, headers = $4, body = to_jsonb($5::text)
+          UPDATE commerce.idempotency_keys SET status = $3, headers = $4, body = $5
           WHERE scope = $1 AND claim = $2 AND status IS NULL
           RETURNING 1`,
         values: [scope, token, status, JSON.stringify(headers), body],
@@ -137,7 +137,7 @@ async function lookUp(
   const [held] = await database.query<HeldRow>({
     name: 'idempotency-look-up',
     text: `
-      SELECT request_hash = $2 AS same_request, status, headers, body #>> '{}' AS body
+      SELECT request_hash = $2 AS same_request, status, headers, body
       FROM commerce.idempotency_keys WHERE scope = $1`,
     values: [scope, requestHash],
   });

@@ -18,6 +18,8 @@ export interface FieldError {
 export interface ProblemOptions extends ErrorOptions {
   /** The fields at fault. */
   readonly errors?: readonly FieldError[];
+  /** The order that the problem is about, where there is one. */
+  readonly orderId?: string;
   /** Headers of the answer, such as `retry-after`. */
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -26,6 +28,7 @@ export interface ProblemOptions extends ErrorOptions {
 export class Problem extends Error {
   override readonly name: string = 'Problem';
   readonly errors: readonly FieldError[] | undefined;
+  readonly orderId: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(
@@ -35,10 +38,11 @@ export class Problem extends Error {
     readonly code: string,
     /** What is wrong and what to do about it, for a person; without internals. */
     readonly detail: string,
-    { errors, headers = {}, ...options }: ProblemOptions = {},
+    { errors, orderId, headers = {}, ...options }: ProblemOptions = {},
   ) {
     super(detail, options);
     this.errors = errors;
+    this.orderId = orderId;
     this.headers = headers;
   }
 }
@@ -58,12 +62,13 @@ export const problemSchema = z.object({
   code: z.string().describe('stable, for programs'),
   detail: z.string(),
   errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  orderId: z.string().optional().describe('the order that the problem is about'),
   requestId: z.string().optional().describe('by which the logs tell more'),
 });
 
 /** The body that tells of a problem, as JSON. */
 export function problemJson(problem: Problem, requestId?: string): string {
-  const { status, code, detail, errors } = problem;
+  const { status, code, detail, errors, orderId } = problem;
   const title = STATUS_CODES[status] ?? 'Unknown';
   const body: z.infer<typeof problemSchema> = {
     type: 'about:blank',
@@ -72,6 +77,7 @@ export function problemJson(problem: Problem, requestId?: string): string {
     code,
     detail,
     ...(errors === undefined ? {} : { errors: [...errors] }),
+    ...(orderId === undefined ? {} : { orderId }),
     ...(requestId === undefined ? {} : { requestId }),
   };
   return JSON.stringify(body);

@@ -32,6 +32,8 @@ export interface ProductDetails {
   find(productId: string): Promise<FoundDetail | undefined>;
   /** Products in the order of their IDs: at most `limit`, those after the ID `after`. */
   list(limit: number, after?: string): Promise<ProductDetail[]>;
+  /** The price of one unit of each of the products, of those that exist, by ID. */
+  findPrices(productIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
 }
 
 /** What finding products needs. */
@@ -57,6 +59,15 @@ export function createProductDetails(dependencies: ProductDetailsDependencies): 
     },
     async list(limit, after) {
       return (await selectPage(database, limit, after)).map(toDetail);
+    },
+    async findPrices(productIds) {
+      const rows = await database.query<{ product_id: string; price: number }>({
+        name: 'product-prices',
+        text: `
+          SELECT product_id, price FROM commerce.products WHERE product_id = ANY($1::text[])`,
+        values: [productIds],
+      });
+      return new Map(rows.map(({ product_id, price }) => [product_id, price]));
     },
   };
 }

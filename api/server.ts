@@ -8,8 +8,10 @@ import {
   type FastifyPluginAsyncZod,
 } from 'fastify-type-provider-zod';
 import { createProductCache } from '../platform/product-cache';
+import { createDeadLetterOperations } from '../operations/dead-letters';
+import { createCollectorReads } from './collector-reads';
 import { createCommands } from './commands';
-import { createDatabase } from './database';
+import { asQueryable, createDatabase } from './database';
 import type { ApiDependencies, Services } from './dependencies';
 import { createIdempotencyStore } from './idempotency-store';
 import { authentication } from './plugins/authentication';
@@ -17,16 +19,28 @@ import { idempotency } from './plugins/idempotency';
 import { answerClientError, answerError, problemDetails } from './plugins/problem-details';
 import { requestLog } from './plugins/request-log';
 import { shutdown } from './plugins/shutdown';
+import { createOrderReads } from './order-reads';
 import { createProductDetails } from './product-details';
+import { deadLetterRoutes } from './routes/dead-letters';
+import { eventRoutes } from './routes/events';
 import { healthRoutes } from './routes/health';
+import { likeRoutes } from './routes/likes';
+import { metricsRoutes } from './routes/metrics';
+import { orderRoutes } from './routes/orders';
 import { productRoutes } from './routes/products';
 import { stockAdjustmentRoutes } from './routes/stock-adjustments';
-import { createCountingFallback, createViewPublisher } from './view-publisher';
+import { createViewFallback, publishByWorkflow } from './view-fallback';
+import { createViewPublisher } from './view-publisher';
 
 /** Every group of routes below `/v1`, which need a key. A new group is added here. */
 const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = [
   productRoutes,
   stockAdjustmentRoutes,
+  likeRoutes,
+  orderRoutes,
+  metricsRoutes,
+  eventRoutes,
+  deadLetterRoutes,
 ];
 
 /** Largest body of a request, in bytes. */
@@ -36,6 +50,8 @@ export const bodyLimitBytes = 64 * 1024;
 export async function createServer(dependencies: ApiDependencies): Promise<FastifyInstance> {
   const app = createInstance(dependencies);
   const services = createServices(dependencies);
+  // Runs when no request is under way any more, so that no view comes after it.
+  app.addHook('onClose', () => services.views.stop());
   await app.register(shutdown);
   await app.register(requestLog);
   await app.register(problemDetails);
@@ -89,7 +105,16 @@ function createServices(dependencies: ApiDependencies): Services {
   return {
     database,
     commands: createCommands(temporal),
+    collectorReads: createCollectorReads(database),
+    deadLetters: createDeadLetterOperations(
+      { database: asQueryable(database), temporal },
+      { commandTimeoutMs: 10_000 },
+    ),
+    orderReads: createOrderReads(database),
     productDetails: createProductDetails({ database, cache: createProductCache(redis), logger }),
-    views: createViewPublisher({ sender, fallback: createCountingFallback(logger) }),
+    views: createViewPublisher({
+      sender,
+      fallback: createViewFallback({ startPublication: publishByWorkflow(temporal), logger }),
+    }),
   };
 }

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { createEvent, toMessage, type EventOf } from '../events/envelope';
 import type { KafkaSender } from '../platform/kafka-sender';
-import type { Logger } from '../platform/logger';
+import type { ViewFallback } from './view-fallback';
 
 /** A view as an event. */
 export type ViewEvent = EventOf<'ProductViewed'>;
@@ -14,12 +14,8 @@ export type ViewEvent = EventOf<'ProductViewed'>;
 export interface ViewPublisher {
   /** Returns at once, and never throws. */
   publish(productId: string, userId?: string): void;
-}
-
-/** Takes the views that could not be sent directly. */
-export interface ViewFallback {
-  /** Returns at once, and never throws. The view keeps its ID, so it counts once however it travels. */
-  take(view: ViewEvent): void;
+  /** Waits a few seconds for the brokers, and hands over what they have not acknowledged by then. */
+  stop(): Promise<void>;
 }
 
 /** What publishing views needs. */
@@ -31,26 +27,35 @@ export interface ViewPublisherDependencies {
 // While the brokers are slow, views wait in memory: this bounds it to a few MB.
 const maxUnacknowledged = 10_000;
 
+const stopWithinMs = 5_000;
+
 /** Sends views straight to Kafka, and those that cannot be sent to the fallback. */
 export function createViewPublisher(dependencies: ViewPublisherDependencies): ViewPublisher {
   const { sender, fallback } = dependencies;
-  let unacknowledged = 0;
+  const unacknowledged = new Map<ViewEvent, Promise<void>>();
   const send = async (view: ViewEvent): Promise<void> => {
-    unacknowledged += 1;
     try {
       await sender.send([toMessage(view)]);
     } catch {
       // The sender has logged why. Whether it arrived or not, the same view again does no harm.
-      fallback.take(view);
+      if (unacknowledged.has(view)) fallback.take(view);
     } finally {
-      unacknowledged -= 1;
+      unacknowledged.delete(view);
     }
   };
   return {
     publish(productId, userId) {
       const view = viewOf(productId, userId);
-      if (sender.isConnected() && unacknowledged < maxUnacknowledged) void send(view);
+      const direct = sender.isConnected() && unacknowledged.size < maxUnacknowledged;
+      if (direct) unacknowledged.set(view, send(view));
       else fallback.take(view);
+    },
+    async stop() {
+      const tooLate = new Promise((resolve) => setTimeout(resolve, stopWithinMs).unref());
+      await Promise.race([Promise.all(unacknowledged.values()), tooLate]);
+      for (const view of unacknowledged.keys()) fallback.take(view);
+      unacknowledged.clear();
+      await fallback.stop();
     },
   };
 }
@@ -62,23 +67,4 @@ function viewOf(productId: string, userId: string | undefined): ViewEvent {
     time: new Date(),
     data: { productId, ...(userId === undefined ? {} : { userId }) },
   });
-}
-
-const logIntervalMs = 1_000;
-
-/** Counts the views that it takes, and logs the count at most once a second. */
-export function createCountingFallback(logger: Logger): ViewFallback & { readonly lost: number } {
-  let lost = 0;
-  let logAt = 0;
-  return {
-    get lost() {
-      return lost;
-    },
-    take() {
-      lost += 1;
-      if (Date.now() < logAt) return;
-      logAt = Date.now() + logIntervalMs;
-      logger.warn({ lost }, 'views could not be published');
-    },
-  };
 }

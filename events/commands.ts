@@ -74,18 +74,23 @@ export type OrderStatus = 'PLACED' | 'CONFIRMED' | 'CANCELLED';
 /** Why an order was cancelled. */
 export type CancellationCause = 'payment-failed' | 'requested' | 'timed-out';
 
+/** Why an order was cancelled, for a program and for a person. */
+export interface Cancellation {
+  readonly cause: CancellationCause;
+  readonly reason: string;
+}
+
 /** How an order turned out; the first three wrote nothing. */
 export type OrderOutcome =
   | { readonly kind: 'unknown-product'; readonly productId: string }
   | { readonly kind: 'out-of-stock'; readonly productId: string; readonly stock: number }
   | { readonly kind: 'unknown-order' }
-  | { readonly kind: 'confirmed' }
   | {
-      readonly kind: 'cancelled';
-      readonly cause: CancellationCause;
-      /** Why, for a person. */
-      readonly reason: string;
-    };
+      readonly kind: 'confirmed';
+      /** What was paid, in the smallest currency unit. */
+      readonly totalAmount: number;
+    }
+  | ({ readonly kind: 'cancelled' } & Cancellation);
 
 /** Asks for the cancellation of an order. */
 export interface CancelOrder {

@@ -61,7 +61,7 @@ CREATE TABLE commerce.idempotency_keys (
   claimed_until timestamptz NOT NULL,
   status       integer,
   headers      jsonb,
-  body         jsonb,
+  body         text,
   created_at   timestamptz NOT NULL DEFAULT now()
 );
 

@@ -5,13 +5,15 @@ CREATE TABLE commerce.orders (
   user_id      text        NOT NULL,
   status       text        NOT NULL CHECK (status IN ('PLACED', 'CONFIRMED', 'CANCELLED')),
   total_amount bigint      NOT NULL CHECK (total_amount >= 0),
+  cause        text        CHECK (cause IN ('payment-failed', 'requested', 'timed-out')),
   reason       text,
   created_at   timestamptz NOT NULL DEFAULT now(),
-  updated_at   timestamptz NOT NULL DEFAULT now()
+  updated_at   timestamptz NOT NULL DEFAULT now(),
+  CHECK ((status = 'CANCELLED') = (cause IS NOT NULL))
 );
 
 COMMENT ON TABLE commerce.orders IS
-  'PLACED: stock is reserved, payment is under way. CONFIRMED and CANCELLED are decided; reason tells why cancelled.';
+  'PLACED: stock is reserved, payment is under way. CONFIRMED and CANCELLED are decided; cause and reason tell why cancelled.';
 
 CREATE INDEX orders_placed ON commerce.orders (created_at) WHERE status = 'PLACED';
 

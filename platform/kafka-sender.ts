@@ -63,7 +63,7 @@ export class MessageTooLargeError extends Error {
 
 /** Options of the sender. */
 export interface KafkaSenderOptions {
-  /** Most bytes of keys and values in one request; one message may exceed it alone. */
+  /** Most bytes of keys, values and headers in one request; one message may exceed it alone. */
   readonly maxRequestBytes?: number;
   /** How often kafkajs tries a request again before it counts as failed. */
   readonly retries?: number;
@@ -193,16 +193,41 @@ class SingleFlightSender implements KafkaSender {
     if (!isTooLarge(error)) {
       this.loseConnection(connection, request, error);
     } else if (request.length > 1) {
-      const middle = Math.ceil(request.length / 2);
-      await this.sendOne(connection, request.slice(0, middle));
-      if (this.connection === connection) await this.sendOne(connection, request.slice(middle));
-      else rejectAll(request.slice(middle), unavailable(error));
+      await this.sendHalves(connection, request, error);
     } else {
       rejectAll(
         request,
         new MessageTooLargeError('Kafka refuses the message for its size.', { cause: error }),
       );
     }
+  }
+
+  // kafkajs takes back its sequence numbers for the whole request, also for the partitions whose
+  // messages the broker has taken, and would from then on be refused there. A new producer starts
+  // anew; what had been taken is sent once more.
+  private async sendHalves(
+    connection: Connection,
+    request: QueuedMessage[],
+    error: unknown,
+  ): Promise<void> {
+    try {
+      await this.replace(connection);
+    } catch (replaceError) {
+      this.loseConnection(connection, request, replaceError);
+      return;
+    }
+    const middle = Math.ceil(request.length / 2);
+    for (const half of [request.slice(0, middle), request.slice(middle)]) {
+      if (this.connection === undefined) rejectAll(half, unavailable(error));
+      else await this.sendOne(this.connection, half);
+    }
+  }
+
+  private async replace({ producer }: Connection): Promise<void> {
+    const next = createConnection(this.kafka, this.options.retries);
+    await next.producer.connect();
+    this.connection = next;
+    this.discard(producer);
   }
 
   // What waits in the queue is refused too: were it sent by the next producer, a later event of a
@@ -214,10 +239,14 @@ class SingleFlightSender implements KafkaSender {
     );
     rejectAll([...request, ...this.queue.splice(0)], unavailable(error));
     this.connection = undefined;
-    connection.producer.disconnect().catch((disconnectError: unknown) => {
-      this.logger.debug({ err: disconnectError }, 'the failed producer did not disconnect cleanly');
-    });
+    this.discard(connection.producer);
     this.reconnect();
+  }
+
+  private discard(producer: Producer): void {
+    producer.disconnect().catch((error: unknown) => {
+      this.logger.debug({ err: error }, 'a producer that was replaced did not disconnect cleanly');
+    });
   }
 
   private reconnect(): void {
@@ -271,7 +300,7 @@ function toQueued(
   submission: Submission,
   { topic, key, value, headers }: OutgoingMessage,
 ): QueuedMessage {
-  const bytes = byteLength(key) + byteLength(value);
+  const bytes = byteLength(key) + byteLength(value) + headerBytes(headers);
   const message: Message = {
     key,
     value,
@@ -284,12 +313,22 @@ function byteLength(part: string | Buffer | null): number {
   return part === null ? 0 : Buffer.byteLength(part);
 }
 
+function headerBytes(headers: OutgoingMessage['headers'] = {}): number {
+  return Object.entries(headers).reduce(
+    (sum, [name, values]) =>
+      [values].flat().reduce((size, value) => size + byteLength(name) + byteLength(value), sum),
+    0,
+  );
+}
+
 function createConnection(kafka: Kafka, retries: number): Connection {
   const partitions = new WeakMap<Message, number>();
   const createPartitioner: ICustomPartitioner = () => {
     const choose = Partitioners.DefaultPartitioner();
     return (choice) => {
-      const partition = choose(choice);
+      // A request that is made again must be the same one, or the broker cannot tell that it is: also
+      // a message without a key goes where it went before.
+      const partition = partitions.get(choice.message) ?? choose(choice);
       partitions.set(choice.message, partition);
       return partition;
     };

@@ -1,5 +1,14 @@
 /** Kafka: the client as configured, its log lines in ours, and the topics made as they must be. */
-import { Kafka, logLevel, type ITopicConfig, type KafkaConfig, type logCreator } from 'kafkajs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  Kafka,
+  KafkaJSProtocolError,
+  logLevel,
+  type Admin,
+  type ITopicConfig,
+  type KafkaConfig,
+  type logCreator,
+} from 'kafkajs';
 import type { Config } from './config';
 import type { Logger } from './logger';
 
@@ -20,19 +29,40 @@ export function createKafka(config: Config, logger: Logger, options: KafkaOption
     requestTimeout: options.requestTimeoutMs ?? 10_000,
     ssl: config.KAFKA_SSL,
     ...saslOf(config),
+    // How long kafkajs tries to connect, whatever the retries of a producer are: its default makes the
+    // first send of an outage take 20 s. Whoever connects tries again by itself.
+    retry: { retries: 3, initialRetryTime: 200, maxRetryTime: 1_000 },
     logLevel: logLevel.WARN,
     logCreator: logTo(logger),
   });
 }
 
-/** Creates those of the topics that do not exist yet. */
+/** Creates those of the topics that do not exist yet; returns when they can be used. */
 export async function createTopics(kafka: Kafka, topics: ITopicConfig[]): Promise<void> {
   const admin = kafka.admin();
   await admin.connect();
   try {
-    await admin.createTopics({ topics, waitForLeaders: true });
+    await admin.createTopics({ topics, waitForLeaders: false });
+    await untilLed(admin, topics);
   } finally {
     await admin.disconnect();
+  }
+}
+
+const ledWithinMs = 15_000;
+const ledPollMs = 100;
+
+// The controller has created a topic before the brokers know of it. kafkajs' own way of waiting for
+// leaders takes their not knowing it for an error.
+async function untilLed(admin: Admin, topics: readonly ITopicConfig[]): Promise<void> {
+  const names = topics.map(({ topic }) => topic);
+  for (const deadline = Date.now() + ledWithinMs; ; await sleep(ledPollMs)) {
+    try {
+      await admin.fetchTopicMetadata({ topics: names });
+      return;
+    } catch (error) {
+      if (!(error instanceof KafkaJSProtocolError) || Date.now() > deadline) throw error;
+    }
   }
 }
 

@@ -16,19 +16,25 @@ export interface PoolOptions {
    * process does not hold its locks for ever.
    */
   readonly idleInTransactionTimeoutMs?: number;
-  /** After how many ms PostgreSQL gives a statement up. */
+  /** After how many ms PostgreSQL gives a statement up; 0 for never. */
   readonly statementTimeoutMs?: number;
 }
 
+// How much later than PostgreSQL a statement is given up here.
+const answerGraceMs = 1_000;
+
 /** A pool of connections. A connection that breaks while idle is logged and replaced. */
 export function createPool(connectionString: string, logger: Logger, options: PoolOptions): Pool {
+  const { statementTimeoutMs = 30_000 } = options;
   const pool = new Pool({
     connectionString,
     application_name: options.applicationName,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: 5_000,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? 15_000,
-    statement_timeout: options.statementTimeoutMs ?? 30_000,
+    statement_timeout: statementTimeoutMs,
+    // PostgreSQL's own limit does not help when it is PostgreSQL that hangs.
+    query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + answerGraceMs,
     keepAlive: true,
     types: { getTypeParser: typeParser },
   });

@@ -23,7 +23,7 @@ import type { CancelledPayment, createOrderActivities, OrderState } from '../act
 import type { ChargeOutcome, createPaymentActivities } from '../activities/payments';
 import type { Aggregate, createPublishActivities } from '../activities/publish';
 import type {
-  CancellationCause,
+  Cancellation,
   CancelOrder,
   OrderOutcome,
   OrderStatus,
@@ -32,8 +32,12 @@ import type {
 import { localFirst, untilAcknowledged, untilItSucceeds } from './activity-policies';
 import { cancelUpdate, decisionUpdate, orderStateQuery, searchAttributes } from './names';
 
-/** How long the gateway has to answer for a charge, lookups and tries included. */
-const paymentTimeout = '8 seconds';
+/**
+ * How long the gateway has to answer for a charge, lookups and tries included: longer than one try
+ * with its lookup, and so much less than the 10 seconds that the caller waits that giving it up
+ * still fits in.
+ */
+const paymentTimeout = '7 seconds';
 
 /** How long an order may stay undecided, whatever is away; then it is cancelled. */
 const orderTimeout = '5 minutes';
@@ -48,8 +52,12 @@ const untilPaymentTimeout: ActivityOptions = {
   },
 };
 
+/** One try, which asks and does not charge. */
+const once: ActivityOptions = { startToCloseTimeout: '5 seconds', retry: { maximumAttempts: 1 } };
+
 const orders = localFirst<ReturnType<typeof createOrderActivities>>();
 const charging = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilPaymentTimeout);
+const lastLook = proxyActivities<ReturnType<typeof createPaymentActivities>>(once);
 const compensation = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilItSucceeds);
 const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
 
@@ -77,7 +85,7 @@ interface Run {
   /** The order's last decision; a confirmed order may still be cancelled. */
   outcome?: OrderOutcome;
   /** Why the order is to be cancelled, from whoever said so first. */
-  callOff?: { readonly cause: CancellationCause; readonly reason: string };
+  callOff?: Cancellation;
 }
 
 /** Places the order, or carries it on, and returns when it is decided and its events are published. */
@@ -139,13 +147,11 @@ async function withinOrderTimeout<T>(run: Run, work: () => Promise<T>): Promise<
 async function resume(run: Run, order: OrderState, paymentToken?: string): Promise<void> {
   switch (order.status) {
     case 'CONFIRMED':
-      decide(run, { kind: 'confirmed' }, 'CONFIRMED');
+      decide(run, { kind: 'confirmed', totalAmount: order.totalAmount }, 'CONFIRMED');
       return;
-    case 'CANCELLED': {
-      const cause = 'requested';
-      decide(run, { kind: 'cancelled', cause, reason: order.reason ?? '' }, 'CANCELLED');
+    case 'CANCELLED':
+      decide(run, { kind: 'cancelled', ...order.cancellation! }, 'CANCELLED');
       return;
-    }
     case 'PLACED':
       await pay(run, order, paymentToken);
   }
@@ -153,17 +159,20 @@ async function resume(run: Run, order: OrderState, paymentToken?: string): Promi
 
 async function pay(run: Run, order: OrderState, paymentToken?: string): Promise<void> {
   const { orderId } = run;
+  const { totalAmount } = order;
   run.progress = { status: 'PLACED', step: 'charge' };
   const charge = await chargeInTime(run, order, paymentToken);
   if (charge.kind === 'captured' && run.callOff === undefined) {
     run.progress = { status: 'PLACED', step: 'confirm' };
-    await orders.confirmOrder(orderId, charge.paymentId);
-    decide(run, { kind: 'confirmed' }, 'CONFIRMED');
+    const status = await orders.confirmOrder(orderId, charge.paymentId);
+    if (status === 'CONFIRMED') decide(run, { kind: 'confirmed', totalAmount }, 'CONFIRMED');
+    else await followCancellation(run);
     return;
   }
-  const reason = charge.kind === 'declined' ? charge.reason : 'called off';
-  const callOff = run.callOff ?? { cause: 'payment-failed', reason: `payment failed: ${reason}` };
-  await compensate(run, callOff, { status: 'failed', reason });
+  const { callOff } = run;
+  const reason = callOff?.reason ?? (charge.kind === 'declined' ? charge.reason : '');
+  const cancellation = callOff ?? { cause: 'payment-failed', reason: `payment failed: ${reason}` };
+  await compensate(run, cancellation, { status: 'failed', reason });
 }
 
 /** The charge's outcome; one that is not known in time, or not wanted any more, is given up. */
@@ -173,39 +182,62 @@ async function chargeInTime(
   paymentToken?: string,
 ): Promise<ChargeOutcome> {
   const { orderId } = run;
-  const scope = new CancellationScope();
   const charge = { orderId, amount, ...(paymentToken === undefined ? {} : { paymentToken }) };
-  const charged = scope.run(() => charging.chargeOrder(charge));
-  const givenUp = condition(() => run.callOff !== undefined, paymentTimeout);
+  const scope = new CancellationScope();
   try {
-    const outcome = await Promise.race([charged, givenUp.then(() => undefined)]);
+    const outcome = await scope.run(() => {
+      const charged = charging.chargeOrder(charge);
+      const givenUp = condition(() => run.callOff !== undefined, paymentTimeout);
+      return Promise.race([charged, givenUp.then(() => undefined)]);
+    });
     if (outcome !== undefined) return outcome;
-    charged.catch(() => undefined);
-    return { kind: 'declined', reason: 'the payment gateway did not answer in time' };
+    if (run.callOff !== undefined) return { kind: 'declined', reason: run.callOff.reason };
+    return await findCharge({ orderId, amount });
   } catch (error) {
     if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
-    return { kind: 'declined', reason: error.cause?.message ?? error.message };
+    // Why stands in the history; it is nothing to tell a shopper.
+    return { kind: 'declined', reason: 'the payment gateway could not take the payment' };
   } finally {
     scope.cancel();
   }
 }
 
+/**
+ * The last look before a charge is given up: a worker that died with the gateway's answer must not
+ * cost the shopper the order.
+ */
+async function findCharge(charge: { orderId: string; amount: number }): Promise<ChargeOutcome> {
+  const found = await lastLook.chargeOrder(charge);
+  if (found.kind === 'captured') return found;
+  return { kind: 'declined', reason: 'the payment gateway did not answer in time' };
+}
+
+/**
+ * Another run of this order, started while this one's worker was frozen or its history lost, has
+ * cancelled the order: its decision stands, and no money may be held.
+ */
+async function followCancellation(run: Run): Promise<void> {
+  await compensation.voidPayment(run.orderId);
+  const order = await orders.reserveStock(run.orderId, undefined);
+  if (order.kind === 'order') await resume(run, order);
+  else decide(run, order, 'REFUSED');
+}
+
 /** In reverse: the money first, then the stock and the order. Each is retried until it has worked. */
 async function compensate(
   run: Run,
-  { cause, reason }: NonNullable<Run['callOff']>,
+  cancellation: Cancellation,
   payment: CancelledPayment,
 ): Promise<void> {
   run.progress = { ...run.progress, step: 'compensate' };
   await compensation.voidPayment(run.orderId);
-  await orders.cancelOrder(run.orderId, reason, payment);
-  decide(run, { kind: 'cancelled', cause, reason }, 'CANCELLED');
+  await orders.cancelOrder(run.orderId, cancellation, payment);
+  decide(run, { kind: 'cancelled', ...cancellation }, 'CANCELLED');
 }
 
 function decide(run: Run, outcome: OrderOutcome, status: OrderProgress['status']): void {
   run.outcome = outcome;
   run.progress = { status, step: 'publish' };
-  if (status === 'REFUSED' || status === 'RESERVING') return;
   upsertSearchAttributes([{ key: searchAttributes.orderStatus, value: status }]);
 }
 

@@ -49,7 +49,12 @@ export function requireRole(...roles: Role[]): onRequestAsyncHookHandler {
 
 /** A hook for routes: refuses requests that name no user with 400. */
 export const requireUser: onRequestAsyncHookHandler = async ({ userId }) => {
-  if (userId === undefined) throw invalidField(userHeader, 'is missing; it names the acting user');
+  if (userId === undefined) throw missingUser();
+};
+
+/** A hook for routes: refuses shoppers that name no user with 400; operators act for everybody. */
+export const requireUserOfShopper: onRequestAsyncHookHandler = async ({ caller, userId }) => {
+  if (caller.role === 'shopper' && userId === undefined) throw missingUser();
 };
 
 /** The user of a request on a route that has `requireUser`. */
@@ -59,6 +64,10 @@ export function userOf({ userId }: FastifyRequest): string {
 }
 
 const userHeader = 'X-User-Id';
+
+function missingUser(): Problem {
+  return invalidField(userHeader, 'is missing; it names the acting user');
+}
 
 function toCaller({ name, role, secret }: ApiKey): Caller {
   return { name, role, secretHash: sha256(secret) };

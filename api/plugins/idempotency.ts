@@ -1,7 +1,9 @@
 /**
  * `Idempotency-Key`, on every POST: the same request again gets the first answer again, byte for
  * byte. The key is claimed right before the handler runs, so what fails on authentication, size or
- * schema claims none, and it is answered for by the first answer that is not a 5xx.
+ * schema claims none, and it is answered for by the first answer that decides something: neither a
+ * 5xx nor a 202, which says that the outcome is still to come. After those the same request can be
+ * sent again, works under the same IDs, and gets the outcome.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -42,11 +44,15 @@ export const idempotency = fastifyPlugin<{ store: IdempotencyStore }>(async (app
     const held = request.idempotencyClaim;
     if (held === undefined) return payload;
     request.idempotencyClaim = undefined;
-    if (reply.statusCode < 500) return record(store, held, request, reply, payload);
+    if (decidesSomething(reply)) return record(store, held, request, reply, payload);
     await release(store, held, request);
     return payload;
   });
 });
+
+function decidesSomething({ statusCode }: FastifyReply): boolean {
+  return statusCode < 500 && statusCode !== 202;
+}
 
 const keyHeader = 'Idempotency-Key';
 

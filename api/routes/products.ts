@@ -2,10 +2,11 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
+import { readCursor, writeCursor } from '../cursor';
 import type { Services } from '../dependencies';
 import { pageLimitSchema, storableText } from '../input';
 import { requireRole } from '../plugins/authentication';
-import { invalidField, Problem, problemSchema } from '../problem';
+import { Problem, problemSchema } from '../problem';
 import { productDetailSchema, type ProductDetail } from '../product-details';
 
 /** `POST /products`, `GET /products`, `GET /products/{productId}`. */
@@ -30,10 +31,12 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
       { schema: { querystring: page, response: { 200: productPage, default: problemSchema } } },
       async ({ query }) => {
         const { limit, cursor } = query;
-        const after = cursor === undefined ? undefined : readCursor(cursor);
+        const after =
+          cursor === undefined ? undefined : readCursor(cursor, [aggregateIdSchema], 'cursor')[0];
         const found = await productDetails.list(limit + 1, after);
         const items = found.slice(0, limit);
-        return { items, nextCursor: found.length > limit ? cursorAfter(items) : null };
+        const last = found.length > limit ? items.at(-1) : undefined;
+        return { items, nextCursor: last === undefined ? null : writeCursor([last.productId]) };
       },
     );
 
@@ -65,7 +68,17 @@ export const productParams = z.strictObject({ productId: aggregateIdSchema });
 
 /** The 404 for a product that does not exist. */
 export function unknownProduct(productId: string): Problem {
-  return new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${productId}.`);
+  const message = `there is no product ${productId}`;
+  return new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${productId}.`, {
+    errors: [{ field: 'productId', message }],
+  });
+}
+
+/** Refuses a product that does not exist before anything is started for it. @throws Problem 404 */
+export async function checkProduct({ productDetails }: Services, productId: string): Promise<void> {
+  if (!(await productDetails.findPrices([productId])).has(productId)) {
+    throw unknownProduct(productId);
+  }
 }
 
 const newProduct = z.strictObject({
@@ -89,15 +102,3 @@ const productPage = z.object({
   items: z.array(productDetailSchema),
   nextCursor: z.string().nullable().describe('null on the last page'),
 });
-
-// Opaque to clients, so that the order may become another one.
-function cursorAfter(items: readonly ProductDetail[]): string | null {
-  const last = items.at(-1);
-  return last === undefined ? null : Buffer.from(last.productId).toString('base64url');
-}
-
-function readCursor(cursor: string): string {
-  const checked = aggregateIdSchema.safeParse(Buffer.from(cursor, 'base64url').toString());
-  if (checked.success) return checked.data;
-  throw invalidField('cursor', 'must be the nextCursor of an earlier page');
-}

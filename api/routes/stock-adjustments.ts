@@ -4,10 +4,11 @@ import { z } from 'zod';
 import type { Services } from '../dependencies';
 import { requireRole } from '../plugins/authentication';
 import { Problem, problemSchema } from '../problem';
-import { productParams, unknownProduct } from './products';
+import { checkProduct, productParams, unknownProduct } from './products';
 
 /** `POST /products/{productId}/stock-adjustments`. */
-export function stockAdjustmentRoutes({ commands }: Services): FastifyPluginAsyncZod {
+export function stockAdjustmentRoutes(services: Services): FastifyPluginAsyncZod {
+  const { commands } = services;
   return async (app) => {
     app.post(
       '/products/:productId/stock-adjustments',
@@ -21,6 +22,7 @@ export function stockAdjustmentRoutes({ commands }: Services): FastifyPluginAsyn
       },
       async (request, reply) => {
         const { productId } = request.params;
+        await checkProduct(services, productId);
         const adjustmentId = request.deriveId('stock-adjustment');
         const outcome = await commands.adjustStock({ adjustmentId, productId, ...request.body });
         switch (outcome.kind) {

@@ -1,10 +1,12 @@
 /** Views are handed over without waiting, and none is dropped without being counted. */
+import type { ViewFallback } from '../../api/view-fallback';
 import { createViewPublisher, type ViewEvent } from '../../api/view-publisher';
 import { parseMessage } from '../../events/parse';
 import type { KafkaSender, OutgoingMessage } from '../../platform/kafka-sender';
 
 interface Sending {
   readonly message: OutgoingMessage;
+  acknowledge(): void;
   fail(): void;
 }
 
@@ -13,14 +15,22 @@ function setUp({ connected = true } = {}) {
   const taken: ViewEvent[] = [];
   const sender: KafkaSender = {
     send: ([message]) =>
-      new Promise((_, reject) => {
-        sendings.push({ message: message!, fail: () => reject(new Error('brokers are away')) });
+      new Promise((resolve, reject) => {
+        sendings.push({
+          message: message!,
+          acknowledge: () => resolve([]),
+          fail: () => reject(new Error('brokers are away')),
+        });
       }),
     isConnected: () => connected,
     stop: async () => undefined,
   };
-  const views = createViewPublisher({ sender, fallback: { take: (view) => taken.push(view) } });
-  return { views, sendings, taken };
+  const fallback = {
+    take: jest.fn<void, [ViewEvent]>((view) => void taken.push(view)),
+    stop: jest.fn(async () => undefined),
+  } satisfies ViewFallback;
+  const views = createViewPublisher({ sender, fallback });
+  return { views, sendings, taken, fallback };
 }
 
 test('a view is sent as an event that the collector accepts', () => {
@@ -69,4 +79,36 @@ test('views that wait for the brokers are bounded in number', () => {
   for (let count = 0; count < 10_005; count += 1) views.publish('tea');
   expect(sendings).toHaveLength(10_000);
   expect(taken).toHaveLength(5);
+});
+
+describe('stopping', () => {
+  test('waits for what is on its way, and then stops the fallback', async () => {
+    const { views, sendings, taken, fallback } = setUp();
+    views.publish('tea');
+    views.publish('pot');
+    const stopped = views.stop();
+    sendings[0]!.acknowledge();
+    sendings[1]!.fail();
+    await stopped;
+    expect(taken.map(({ subject }) => subject)).toEqual(['pot']);
+    expect(fallback.stop).toHaveBeenCalledTimes(1);
+  });
+
+  test('hands over what is not acknowledged in time, once', async () => {
+    jest.useFakeTimers();
+    try {
+      const { views, sendings, taken, fallback } = setUp();
+      views.publish('tea');
+      const stopped = views.stop();
+      await jest.advanceTimersByTimeAsync(5_000);
+      await stopped;
+      expect(taken).toHaveLength(1);
+      sendings[0]!.fail();
+      await jest.advanceTimersByTimeAsync(0);
+      expect(taken).toHaveLength(1);
+      expect(fallback.stop).toHaveBeenCalledTimes(1);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
 });

@@ -26,25 +26,27 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   activities: ['events', 'platform'],
   workers: ['events', 'platform', 'workflows', 'activities'],
   bridge: ['events', 'platform'],
-  api: ['events', 'platform'],
-  ops: ['events', 'platform', 'activities'],
+  operations: ['events', 'platform'],
+  api: ['events', 'platform', 'operations'],
+  ops: ['events', 'platform', 'activities', 'operations'],
   cluster: ['events', 'platform'],
   migrations: ['events', 'platform'],
-  test: ['events', 'platform', 'workflows', 'activities', 'workers', 'bridge', 'api', 'ops'].concat(
-    ['cluster', 'migrations'],
-  ),
-  bench: [
+  test: everyRoom(),
+  bench: everyRoom(),
+};
+const rooms = Object.keys(allowed);
+
+function everyRoom(): string[] {
+  return [
     'events',
     'platform',
     'workflows',
     'activities',
     'workers',
     'bridge',
-    'api',
-    'ops',
-  ].concat(['cluster', 'migrations']),
-};
-const rooms = Object.keys(allowed);
+    'operations',
+  ].concat(['api', 'ops', 'cluster', 'migrations']);
+}
 
 const bannedFromWorkflows = ['node:fs', 'fs', 'node:fs/promises', 'node:crypto', 'process']
   .concat(['pg', 'ioredis', 'kafkajs', 'fastify', 'pino', 'uuid'])

@@ -1,0 +1,405 @@
+/**
+ * Dead letters as an operator sees them: finding them, sending them back, giving them up. The HTTP
+ * routes and the command line both work through this file.
+ *
+ * Reads are SQL. Changes are workflows, so that they are carried out where the rights to do so are,
+ * survive a crash of whoever asked, and can be looked up in the Web UI.
+ *
+ * **When a dead letter may be redriven.** A parked one, always. One that is redriven or discarded is
+ * settled, and is sent again only if that is said explicitly (`again`): a redriven message that
+ * failed again waits as a dead letter of its own, which is the one to redrive, and a discarded one
+ * was given up by somebody for a reason that should be read first. Sending again is safe at any
+ * time: an event takes effect once.
+ */
+import { isGrpcServiceError, type Client, type WorkflowHandle } from '@temporalio/client';
+import { encodeBytes, type EncodedBytes, type ReceivedHeader } from '../events/received';
+import type {
+  DeadLetterStatus,
+  DiscardDeadLetter,
+  DiscardOutcome,
+  RedriveDeadLetter,
+  RedriveOutcome,
+} from '../events/redrive';
+import type { Queryable } from '../platform/postgres';
+import { taskQueues, workflowIds, workflowTypes } from '../workflows/names';
+import { forEachConcurrently } from './concurrency';
+
+/** A dead letter without its message. Times are RFC 3339. */
+export interface DeadLetter {
+  readonly id: number;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly key: EncodedBytes | null;
+  /** The event's ID, where one could be read. */
+  readonly eventId: string | null;
+  /** Code of what is wrong, such as `NOT_JSON`. */
+  readonly reason: string;
+  /** What is wrong, for a person. */
+  readonly detail: string;
+  readonly status: DeadLetterStatus;
+  /** How often the message has been taken up; more than 1 when it was redriven and failed again. */
+  readonly tries: number;
+  /** The dead letter that it was redriven from when it failed again. */
+  readonly redrivenFrom: number | null;
+  /** Redrives of this dead letter that have ended. */
+  readonly attempt: number;
+  /** Since when a redrive is under way. */
+  readonly redrivingSince: string | null;
+  /** The workflow that parked it. */
+  readonly workflowId: string;
+  readonly producedAt: string;
+  readonly parkedAt: string;
+  /** When and by whom it was redriven or discarded. */
+  readonly resolvedAt: string | null;
+  readonly resolvedBy: string | null;
+  /** Why it was discarded, or why it could not be sent back. */
+  readonly note: string | null;
+}
+
+/** A dead letter with its message. */
+export interface DeadLetterWithMessage extends DeadLetter {
+  readonly value: EncodedBytes | null;
+  readonly headers: readonly ReceivedHeader[];
+}
+
+/** Which dead letters to choose; every condition that is given must hold. */
+export interface DeadLetterFilter {
+  readonly status?: DeadLetterStatus | undefined;
+  readonly reason?: string | undefined;
+  readonly topic?: string | undefined;
+}
+
+/** One page of a list. */
+export interface DeadLetterPage {
+  /** The newest first. */
+  readonly deadLetters: readonly DeadLetter[];
+  /** Where the next page begins; absent when this is the last. */
+  readonly next?: number;
+}
+
+/** What operations on dead letters need. */
+export interface DeadLetterDependencies {
+  readonly database: Queryable;
+  readonly temporal: Client;
+}
+
+/** How to redrive. */
+export interface RedriveOptions {
+  /** Who asks for it; stays on record. */
+  readonly by: string;
+  /** Whether to send also what is redriven or discarded. */
+  readonly again?: boolean;
+}
+
+/** How to redrive many. */
+export interface RedriveManyOptions extends RedriveOptions {
+  /** Most redrives at once. */
+  readonly concurrency?: number;
+  /** Told after each, in no particular order. */
+  readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
+}
+
+/** How redriving many turned out. */
+export interface RedriveReport {
+  readonly redriven: number;
+  /** Those that somebody had redriven before, so that there was nothing to do. */
+  readonly redrivenBefore: number;
+  /** Those that were not sent, and why. */
+  readonly failed: readonly {
+    readonly deadLetterId: number;
+    readonly outcome: Exclude<RedriveOutcome, { kind: 'redriven' }>;
+  }[];
+}
+
+/** Everything that can be done with dead letters. */
+export interface DeadLetterOperations {
+  /** The newest dead letters first. @param after the `next` of the page before */
+  list(
+    filter?: DeadLetterFilter,
+    page?: { readonly limit?: number | undefined; readonly after?: number | undefined },
+  ): Promise<DeadLetterPage>;
+
+  /** One dead letter with its message. */
+  find(deadLetterId: number): Promise<DeadLetterWithMessage | undefined>;
+
+  /** The IDs of all that match, the oldest first. */
+  select(filter: DeadLetterFilter): Promise<number[]>;
+
+  /**
+   * Sends one back to its topic. Two who ask at the same time share one redrive; who asks later
+   * learns that it is settled.
+   *
+   * @throws DeadLetterCommandPendingError
+   */
+  redrive(deadLetterId: number, options: RedriveOptions): Promise<RedriveOutcome>;
+
+  /**
+   * Sends many back to their topics. What is interrupted can be done again: those that were sent
+   * are not sent again.
+   *
+   * @throws DeadLetterCommandPendingError for the first that is not carried out in time; those after it are not begun
+   */
+  redriveMany(
+    deadLetterIds: readonly number[],
+    options: RedriveManyOptions,
+  ): Promise<RedriveReport>;
+
+  /**
+   * Gives one up, and keeps it.
+   *
+   * @throws DeadLetterCommandPendingError
+   */
+  discard(
+    deadLetterId: number,
+    options: Omit<DiscardDeadLetter, 'deadLetterId'>,
+  ): Promise<DiscardOutcome>;
+}
+
+/** Temporal did not answer in time: the command may have been taken, and may be carried out yet. */
+export class DeadLetterCommandPendingError extends Error {
+  override readonly name = 'DeadLetterCommandPendingError';
+  readonly code = 'DEAD_LETTER_COMMAND_PENDING';
+
+  constructor(
+    readonly workflowId: string,
+    cause: unknown,
+  ) {
+    super(
+      `The workflow ${workflowId} has not ended in time. Nothing is lost: look it up in the Web UI, ` +
+        'see whether Temporal, Kafka and a worker:collector are running, and ask again.',
+      { cause },
+    );
+  }
+}
+
+/** Longest page, and how long one command may take. */
+export interface DeadLetterLimits {
+  /** In ms. */
+  readonly commandTimeoutMs?: number;
+}
+
+const defaultPageLength = 50;
+const defaultConcurrency = 16;
+
+/** The operations on a database and a Temporal client. */
+export function createDeadLetterOperations(
+  { database, temporal }: DeadLetterDependencies,
+  { commandTimeoutMs = 30_000 }: DeadLetterLimits = {},
+): DeadLetterOperations {
+  const run = <Outcome>(type: string, workflowId: string, command: object): Promise<Outcome> =>
+    startAndWait<Outcome>(temporal, { type, workflowId, command, timeoutMs: commandTimeoutMs });
+
+  const redrive: DeadLetterOperations['redrive'] = async (deadLetterId, { by, again = false }) => {
+    const state = await readState(database, deadLetterId);
+    if (state === undefined) return { kind: 'unknown-dead-letter' };
+    const { status, attempt: ended } = state;
+    if (status !== 'parked' && !again) return { kind: 'settled', status };
+    const attempt = ended + 1;
+    const command: RedriveDeadLetter = { deadLetterId, attempt, by, again };
+    const workflowId = workflowIds.redriveDeadLetter(deadLetterId, attempt);
+    return run(workflowTypes.redriveDeadLetter, workflowId, command);
+  };
+
+  return {
+    redrive,
+
+    async list(filter = {}, { limit = defaultPageLength, after } = {}) {
+      const rows = await readPage(database, filter, { limit: limit + 1, after });
+      const deadLetters = rows.slice(0, limit).map(toDeadLetter);
+      const last = deadLetters.at(-1);
+      return rows.length > limit && last !== undefined
+        ? { deadLetters, next: last.id }
+        : { deadLetters };
+    },
+
+    async find(deadLetterId) {
+      const row = await readOne(database, deadLetterId);
+      return row && { ...toDeadLetter(row), value: encoded(row.value), headers: row.headers };
+    },
+
+    select: (filter) => readIds(database, filter),
+
+    async redriveMany(deadLetterIds, { concurrency = defaultConcurrency, onProgress, ...options }) {
+      const distinct = [...new Set(deadLetterIds)];
+      const outcomes: { deadLetterId: number; outcome: RedriveOutcome }[] = [];
+      await forEachConcurrently(distinct, concurrency, async (deadLetterId) => {
+        outcomes.push({ deadLetterId, outcome: await redrive(deadLetterId, options) });
+        onProgress?.({ done: outcomes.length, total: distinct.length });
+      });
+      return toReport(outcomes);
+    },
+
+    discard(deadLetterId, { by, reason }) {
+      const command: DiscardDeadLetter = { deadLetterId, by, reason };
+      const workflowId = workflowIds.discardDeadLetter(deadLetterId);
+      return run(workflowTypes.discardDeadLetter, workflowId, command);
+    },
+  };
+}
+
+function toReport(
+  outcomes: readonly { readonly deadLetterId: number; readonly outcome: RedriveOutcome }[],
+): RedriveReport {
+  let redriven = 0;
+  let redrivenBefore = 0;
+  const failed: RedriveReport['failed'][number][] = [];
+  for (const { deadLetterId, outcome } of outcomes) {
+    if (outcome.kind === 'redriven') redriven += 1;
+    else if (outcome.kind === 'settled' && outcome.status === 'redriven') redrivenBefore += 1;
+    else failed.push({ deadLetterId, outcome });
+  }
+  return { redriven, redrivenBefore, failed };
+}
+
+interface CommandStart {
+  readonly type: string;
+  readonly workflowId: string;
+  readonly command: object;
+  readonly timeoutMs: number;
+}
+
+// A finished run of the same ID decides nothing: the row does. One that is running is joined.
+async function startAndWait<Outcome>(
+  temporal: Client,
+  { type, workflowId, command, timeoutMs }: CommandStart,
+): Promise<Outcome> {
+  const start = (): Promise<WorkflowHandle> =>
+    temporal.workflow.start(type, {
+      workflowId,
+      taskQueue: taskQueues.collector,
+      args: [command],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    });
+  try {
+    return await temporal.withDeadline(Date.now() + timeoutMs, async () => {
+      const handle = await start();
+      return (await handle.result()) as Outcome;
+    });
+  } catch (error) {
+    if (isOutOfReach(error)) throw new DeadLetterCommandPendingError(workflowId, error);
+    throw error;
+  }
+}
+
+function isOutOfReach(error: unknown): boolean {
+  if (isGrpcServiceError(error)) return true;
+  return error instanceof Error && isGrpcServiceError(error.cause);
+}
+
+interface DeadLetterRow {
+  readonly id: number;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly key: Buffer | null;
+  readonly event_id: string | null;
+  readonly reason: string;
+  readonly detail: string;
+  readonly status: DeadLetterStatus;
+  readonly tries: number;
+  readonly redriven_from: number | null;
+  readonly attempt: number;
+  readonly redriving_since: Date | null;
+  readonly workflow_id: string;
+  readonly produced_at: Date;
+  readonly parked_at: Date;
+  readonly resolved_at: Date | null;
+  readonly resolved_by: string | null;
+  readonly note: string | null;
+}
+
+const columns = `
+  id, topic, partition, "offset", key, event_id, reason, detail, status, tries, redriven_from, attempt,
+  redriving_since, workflow_id, produced_at, parked_at, resolved_at, resolved_by, note`;
+
+const matches = `
+  ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR reason = $2)
+    AND ($3::text IS NULL OR topic = $3)`;
+
+async function readPage(
+  database: Queryable,
+  filter: DeadLetterFilter,
+  { limit, after }: { readonly limit: number; readonly after: number | undefined },
+): Promise<DeadLetterRow[]> {
+  const { rows } = await database.query<DeadLetterRow>({
+    text: `
+      SELECT ${columns} FROM collector.dead_letters
+      WHERE ${matches} AND ($4::bigint IS NULL OR id < $4)
+      ORDER BY id DESC LIMIT $5`,
+    values: [...valuesOf(filter), after ?? null, limit],
+  });
+  return rows;
+}
+
+async function readIds(database: Queryable, filter: DeadLetterFilter): Promise<number[]> {
+  const { rows } = await database.query<{ id: number }>({
+    text: `SELECT id FROM collector.dead_letters WHERE ${matches} ORDER BY id`,
+    values: valuesOf(filter),
+  });
+  return rows.map(({ id }) => id);
+}
+
+function valuesOf({ status, reason, topic }: DeadLetterFilter): (string | null)[] {
+  return [status ?? null, reason ?? null, topic ?? null];
+}
+
+type DeadLetterRowWithMessage = DeadLetterRow & {
+  readonly value: Buffer | null;
+  readonly headers: readonly ReceivedHeader[];
+};
+
+async function readOne(
+  database: Queryable,
+  deadLetterId: number,
+): Promise<DeadLetterRowWithMessage | undefined> {
+  const { rows } = await database.query<DeadLetterRowWithMessage>({
+    text: `SELECT ${columns}, value, headers FROM collector.dead_letters WHERE id = $1`,
+    values: [deadLetterId],
+  });
+  return rows[0];
+}
+
+async function readState(
+  database: Queryable,
+  deadLetterId: number,
+): Promise<Pick<DeadLetterRow, 'status' | 'attempt'> | undefined> {
+  const { rows } = await database.query<Pick<DeadLetterRow, 'status' | 'attempt'>>({
+    text: 'SELECT status, attempt FROM collector.dead_letters WHERE id = $1',
+    values: [deadLetterId],
+  });
+  return rows[0];
+}
+
+function toDeadLetter(row: DeadLetterRow): DeadLetter {
+  return {
+    id: row.id,
+    topic: row.topic,
+    partition: row.partition,
+    offset: row.offset,
+    key: encoded(row.key),
+    eventId: row.event_id,
+    reason: row.reason,
+    detail: row.detail,
+    status: row.status,
+    tries: row.tries,
+    redrivenFrom: row.redriven_from,
+    attempt: row.attempt,
+    redrivingSince: toText(row.redriving_since),
+    workflowId: row.workflow_id,
+    producedAt: row.produced_at.toISOString(),
+    parkedAt: row.parked_at.toISOString(),
+    resolvedAt: toText(row.resolved_at),
+    resolvedBy: row.resolved_by,
+    note: row.note,
+  };
+}
+
+function encoded(bytes: Buffer | null): EncodedBytes | null {
+  return bytes === null ? null : encodeBytes(bytes);
+}
+
+function toText(time: Date | null): string | null {
+  return time === null ? null : time.toISOString();
+}

@@ -1,0 +1,95 @@
+/** `dead-letters redrive`. */
+import { Argument, type Command } from 'commander';
+import type { DeadLetterFilter, RedriveReport } from '../../operations/dead-letters';
+import { positiveInteger, positiveIntegers } from '../arguments';
+import { exitCodes, UsageError, type RunCommand } from '../command';
+import { countOf, formatCount } from '../output';
+
+interface RedriveOptions {
+  readonly all?: boolean;
+  readonly reason?: string;
+  readonly topic?: string;
+  readonly again?: boolean;
+  readonly by?: string;
+  readonly concurrency: number;
+}
+
+/** Adds the command. */
+export function addRedriveCommand(deadLetters: Command, run: RunCommand): void {
+  deadLetters
+    .command('redrive')
+    .description('send dead letters back to the topics that they came from')
+    .addArgument(new Argument('[ID...]', 'which ones').argParser(positiveIntegers))
+    .option('--all', 'all that are parked now')
+    .option('--reason <code>', 'with --all: only those parked for this reason')
+    .option('--topic <topic>', 'with --all: only those from this topic')
+    .option('--again', 'with IDs: also those that are redriven or discarded')
+    .option('--by <name>', 'who asks for it; the name of this user if not given')
+    .option('--concurrency <number>', 'most at once', positiveInteger, 16)
+    .addHelpText(
+      'after',
+      `
+It asks nothing, since it is safe: an event takes effect once, however often it is sent, and one that
+fails again is parked again. What was interrupted can be run again.
+
+Examples:
+  npm run ops -- dead-letters redrive 7 8 9
+  npm run ops -- dead-letters redrive --all --reason UNKNOWN_TYPE
+  npm run ops -- dead-letters redrive 7 --again`,
+    )
+    .action((ids: number[] | undefined, options: RedriveOptions, command: Command) =>
+      run(command, async ({ deadLetters: operations, output, name }) => {
+        refuseContradictions(ids ?? [], options);
+        const { by = name(), again = false, concurrency } = options;
+        const selected =
+          options.all === true ? await operations().select(parkedOf(options)) : (ids ?? []);
+        const report = await operations().redriveMany(selected, {
+          by,
+          again,
+          concurrency,
+          onProgress: ({ done, total }) =>
+            output.progress(`redriving: ${formatCount(done)} of ${formatCount(total)}`),
+        });
+        output.result(report, () => describe(report));
+        return report.failed.length === 0 ? exitCodes.ok : exitCodes.failed;
+      }),
+    );
+}
+
+function refuseContradictions(
+  ids: readonly number[],
+  { all, reason, topic, again }: RedriveOptions,
+): void {
+  if (all !== true && ids.length === 0) {
+    throw new UsageError('Say which dead letters: their IDs, or --all. Nothing was done.');
+  }
+  if (all === true && (ids.length > 0 || again === true)) {
+    throw new UsageError(
+      '--all is for everything that is parked: it goes without IDs and without --again. Nothing was done.',
+    );
+  }
+  if (all !== true && (reason !== undefined || topic !== undefined)) {
+    throw new UsageError('--reason and --topic go with --all. Nothing was done.');
+  }
+}
+
+function parkedOf({ reason, topic }: RedriveOptions): DeadLetterFilter {
+  return { status: 'parked', reason, topic };
+}
+
+function describe({ redriven, redrivenBefore, failed }: RedriveReport): string {
+  const before = redrivenBefore === 0 ? '' : `, ${formatCount(redrivenBefore)} redriven before`;
+  const lines = failed.map(({ deadLetterId, outcome }) => `${deadLetterId}: ${whyFailed(outcome)}`);
+  return [`${countOf(redriven, 'dead letter')} redriven${before}.`, ...lines].join('\n');
+}
+
+function whyFailed(outcome: RedriveReport['failed'][number]['outcome']): string {
+  switch (outcome.kind) {
+    case 'unknown-dead-letter':
+      return 'there is no such dead letter';
+    case 'settled':
+      return `${outcome.status} before; to send it all the same: --again`;
+    case 'refused':
+      return outcome.detail;
+  }
+}

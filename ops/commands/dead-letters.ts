@@ -1,0 +1,18 @@
+/** `dead-letters`: the commands about messages that were put aside. */
+import type { Command } from 'commander';
+import type { RunCommand } from '../command';
+import { addDiscardCommand } from './dead-letters-discard';
+import { addListCommand } from './dead-letters-list';
+import { addRedriveCommand } from './dead-letters-redrive';
+import { addShowCommand } from './dead-letters-show';
+
+/** Adds the commands. */
+export function addDeadLetterCommands(program: Command, run: RunCommand): void {
+  const deadLetters = program
+    .command('dead-letters')
+    .description('messages that cannot be events, or cannot be applied');
+  addListCommand(deadLetters, run);
+  addShowCommand(deadLetters, run);
+  addRedriveCommand(deadLetters, run);
+  addDiscardCommand(deadLetters, run);
+}

@@ -1,0 +1,51 @@
+/** `events list`: pages of the audit log. */
+import type { Command } from 'commander';
+import { eventDefinitions } from '../../events/schemas';
+import { positiveInteger } from '../arguments';
+import type { RunCommand } from '../command';
+import { listEvents, type LoggedEvent } from '../event-log';
+import { table, type Column } from '../output';
+
+interface ListOptions {
+  readonly type?: string;
+  readonly aggregateId?: string;
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** Adds the command. */
+export function addEventCommands(program: Command, run: RunCommand): void {
+  const events = program.command('events').description('the audit log of every accepted event');
+  events
+    .command('list')
+    .description('list events, the newest first')
+    .option('--type <type>', `only of this type: ${Object.keys(eventDefinitions).join(', ')}`)
+    .option('--aggregate-id <id>', 'only about this product or order')
+    .option('--after <event ID>', 'go on behind this event, the last of the page before')
+    .option('--limit <number>', 'most events to list', positiveInteger, 50)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  npm run ops -- events list --type OrderConfirmed --limit 10
+  npm run ops -- events list --aggregate-id p1 --json`,
+    )
+    .action(({ type, aggregateId, after, limit }: ListOptions, command: Command) =>
+      run(command, async ({ pool, output }) => {
+        const page = await listEvents(pool(), { type, aggregateId }, { after, limit });
+        output.result(page, () => {
+          if (page.events.length === 0) return 'No events.';
+          const more = page.next === undefined ? '' : `\n\nMore: --after ${page.next}`;
+          return table(page.events, columns) + more;
+        });
+      }),
+    );
+}
+
+const columns: readonly Column<LoggedEvent>[] = [
+  { title: 'recorded', of: ({ recordedAt }) => recordedAt },
+  { title: 'type', of: ({ type }) => type },
+  { title: 'aggregate', of: ({ aggregateId }) => aggregateId },
+  { title: 'event', of: ({ eventId }) => eventId },
+  { title: 'handled by', of: ({ workflowId }) => workflowId },
+];

@@ -1,0 +1,46 @@
+/** `lag`: how far the collector is behind, for each partition. */
+import type { Command } from 'commander';
+import { eventTopics } from '../../events/topics';
+import { readConsumerLag, type PartitionLag } from '../../platform/consumer-lag';
+import type { RunCommand } from '../command';
+import { countOf, formatCount, table, type Column } from '../output';
+
+/** Adds the command. */
+export function addLagCommand(program: Command, run: RunCommand): void {
+  program
+    .command('lag')
+    .description('how far the collector is behind the ends of its topics')
+    .addHelpText(
+      'after',
+      `
+An offset is committed when Temporal has taken the event's workflow: no lag means that every event is
+taken up, not that every one is handled.
+
+Examples:
+  npm run ops -- lag
+  npm run ops -- lag --json | jq .total`,
+    )
+    .action((_options: unknown, command: Command) =>
+      run(command, async ({ config, kafka, output }) => {
+        const group = config.BRIDGE_GROUP_ID;
+        const partitions = await readConsumerLag(kafka(), group, eventTopics);
+        const total = partitions.reduce((sum, { lag }) => sum + lag, 0);
+        output.result({ group, total, partitions }, () => {
+          const summary = `${countOf(total, 'message')} behind in group ${group}`;
+          return `${table(partitions, columns)}\n\n${output.paint(total > 0 ? 'yellow' : 'green', summary)}`;
+        });
+      }),
+    );
+}
+
+const columns: readonly Column<PartitionLag>[] = [
+  { title: 'topic', of: ({ topic }) => topic },
+  { title: 'partition', of: ({ partition }) => partition, align: 'right' },
+  {
+    title: 'committed',
+    of: ({ committed }) => (committed === null ? null : formatCount(committed)),
+    align: 'right',
+  },
+  { title: 'end', of: ({ end }) => formatCount(end), align: 'right' },
+  { title: 'lag', of: ({ lag }) => formatCount(lag), align: 'right' },
+];

@@ -1,0 +1,143 @@
+import type { FinishedWork } from '../../bridge/finished-work';
+import { createInFlight } from '../../bridge/in-flight';
+import { createLogger } from '../../platform/logger';
+import { until } from '../integration/until';
+
+const logger = createLogger('test', 'silent');
+const never = new AbortController().signal;
+
+/** A database that answers which of the workflows asked for have finished. */
+function fakeFinishedWork() {
+  const finished = new Set<string>();
+  const asked: string[][] = [];
+  let problem: Error | undefined;
+  const finishedWork: FinishedWork = {
+    async findDone(ids) {
+      asked.push([...ids]);
+      if (problem !== undefined) throw problem;
+      return ids.filter((id) => finished.has(id));
+    },
+    findHandled: () => Promise.reject(new Error('nobody asks for this')),
+  };
+  return {
+    finishedWork,
+    asked,
+    finish: (...ids: string[]) => ids.forEach((id) => finished.add(id)),
+    breakWith: (error: Error | undefined) => {
+      problem = error;
+    },
+  };
+}
+
+function observed(promise: Promise<void>) {
+  const state = { taken: false };
+  promise.then(
+    () => (state.taken = true),
+    () => undefined,
+  );
+  return state;
+}
+
+test('slots are taken without asking while any is free', async () => {
+  const { finishedWork, asked } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 2 });
+  await inFlight.take('a', never);
+  await inFlight.take('b', never);
+  expect(inFlight.count()).toBe(2);
+  expect(asked).toEqual([]);
+});
+
+test('who finds none free waits until one is finished, and gets exactly that one', async () => {
+  const { finishedWork, asked, finish } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 2, pollMs: 1 });
+  await inFlight.take('a', never);
+  await inFlight.take('b', never);
+  const waiting = ['c', 'd'].map((id) => observed(inFlight.take(id, never)));
+  await until('it has looked several times', () => asked.length > 3);
+  expect(waiting.map(({ taken }) => taken)).toEqual([false, false]);
+  finish('a');
+  await until('one has got the slot', () => waiting.some(({ taken }) => taken));
+  const looks = asked.length;
+  await until('it has looked again', () => asked.length > looks + 3);
+  expect(waiting.map(({ taken }) => taken)).toEqual([true, false]);
+  expect(inFlight.count()).toBe(2);
+  finish('b');
+  await until('the other has one too', () => waiting.every(({ taken }) => taken));
+});
+
+test('without waiting, a slot is taken only if one is free', async () => {
+  const { finishedWork, asked, finish } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
+  expect(inFlight.tryTake('a')).toBe(true);
+  expect(inFlight.tryTake('b')).toBe(false);
+  expect(asked).toEqual([]);
+  finish('a');
+  await inFlight.refresh();
+  expect(inFlight.tryTake('b')).toBe(true);
+});
+
+test('one look serves everybody who waits', async () => {
+  const { finishedWork, asked, finish } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
+  await inFlight.take('first', never);
+  finish('first', ...Array.from({ length: 50 }, (_, index) => `waiter-${index}`));
+  await Promise.all(
+    Array.from({ length: 50 }, (_, index) => inFlight.take(`waiter-${index}`, never)),
+  );
+  expect(asked.every((ids) => ids.length === 1)).toBe(true);
+  expect(asked.length).toBeLessThanOrEqual(51);
+});
+
+test('a workflow that has its slot already does not wait for another', async () => {
+  const { finishedWork } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1 });
+  await inFlight.take('a', never);
+  await inFlight.take('a', never);
+  expect(inFlight.count()).toBe(1);
+});
+
+test('a released slot is free', async () => {
+  const { finishedWork } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1 });
+  await inFlight.take('a', never);
+  inFlight.release('a');
+  await inFlight.take('b', never);
+  expect(inFlight.count()).toBe(1);
+});
+
+test('who waits is let go when aborted', async () => {
+  const { finishedWork, asked } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
+  await inFlight.take('a', never);
+  const abort = new AbortController();
+  const waiting = inFlight.take('b', abort.signal);
+  await until('it waits', () => asked.length > 0);
+  abort.abort(new Error('stopping'));
+  await expect(waiting).rejects.toThrow('stopping');
+  expect(inFlight.count()).toBe(1);
+});
+
+test('a database that is away frees nothing and breaks nothing', async () => {
+  const { finishedWork, asked, finish, breakWith } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
+  await inFlight.take('a', never);
+  finish('a');
+  breakWith(new Error('away'));
+  const waiting = observed(inFlight.take('b', never));
+  await until('it has tried several times', () => asked.length > 3);
+  expect(waiting.taken).toBe(false);
+  breakWith(undefined);
+  await until('it has the slot', () => waiting.taken);
+});
+
+test('a slot whose workflow never finishes is given up in the end', async () => {
+  const { finishedWork } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, {
+    limit: 1,
+    pollMs: 1,
+    abandonAfterMs: 20,
+  });
+  await inFlight.take('terminated', never);
+  await inFlight.take('next', never);
+  expect(inFlight.count()).toBe(1);
+});

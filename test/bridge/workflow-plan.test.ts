@@ -1,0 +1,173 @@
+import type { KafkaMessage } from 'kafkajs';
+import { planBatch, planParking, planWorkflow } from '../../bridge/workflow-plan';
+import { decodeBytes } from '../../events/received';
+import { maxEventBytes } from '../../events/topics';
+import { exampleEvent } from '../events/examples';
+
+const event = exampleEvent('ProductViewed');
+
+type Change = Partial<Pick<KafkaMessage, 'key' | 'value' | 'timestamp'>> & {
+  readonly headers?: NonNullable<KafkaMessage['headers']>;
+};
+
+function message(change: Change = {}): KafkaMessage {
+  return {
+    key: Buffer.from('product-1'),
+    value: Buffer.from(JSON.stringify(event)),
+    timestamp: '1767225600000',
+    attributes: 0,
+    offset: '42',
+    headers: {},
+    ...change,
+  };
+}
+
+function planOf(change: Change, topic = 'catalog-events') {
+  return planWorkflow({ topic, partition: 3, message: message(change) });
+}
+
+function json(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}
+
+describe('a message that carries an event', () => {
+  test('is handled by a workflow whose ID is exactly the event ID', () => {
+    const value = Buffer.from(`  ${JSON.stringify(event)}\n`);
+    expect(planOf({ value, headers: { traceparent: Buffer.from('00-1-2-01') } })).toEqual({
+      type: 'handleEvent',
+      workflowId: event['id'],
+      doneBy: event['id'],
+      event,
+      input: [
+        {
+          topic: 'catalog-events',
+          partition: 3,
+          offset: 42,
+          eventId: event['id'],
+          key: 'product-1',
+          value: value.toString(),
+          headers: [{ name: 'traceparent', text: '00-1-2-01' }],
+          producedAt: 1767225600000,
+        },
+      ],
+    });
+  });
+
+  test('is handled whatever its headers say', () => {
+    const headers = { ce_id: 'another', ce_type: 'Nonsense', 'content-type': Buffer.from([0xff]) };
+    expect(planOf({ headers })).toMatchObject({ type: 'handleEvent', workflowId: event['id'] });
+  });
+});
+
+describe('a message that is no event is parked, with the reason', () => {
+  test.each<[string, Change, string?]>([
+    ['NOT_JSON', { value: Buffer.from('{"id":') }],
+    ['NOT_JSON', { value: Buffer.from('hello') }],
+    ['NOT_UTF8', { value: Buffer.from([0xff, 0x00]) }],
+    ['NULL_VALUE', { value: null }],
+    ['UNKNOWN_TYPE', { value: json({ ...event, type: 'ProductDeleted' }) }],
+    [
+      'UNKNOWN_SCHEMA_VERSION',
+      { value: json({ ...event, dataschema: '/schemas/ProductViewed/2' }) },
+    ],
+    ['INVALID_DATA', { value: json(exampleEvent('OrderPlaced', {}, negativeQuantity())) }],
+    ['INVALID_ENVELOPE', { value: json({ ...event, subject: '' }) }],
+    ['TOO_LARGE', { value: json({ ...event, padding: 'x'.repeat(maxEventBytes) }) }],
+    ['TOO_LARGE', { value: Buffer.alloc(1024 * 1024 - 100, 0xff) }],
+    ['MISSING_KEY', { key: null }],
+    ['KEY_MISMATCH', { key: Buffer.from('product-2') }],
+    ['WRONG_TOPIC', {}, 'order-events'],
+    ['RESERVED_ID', { value: json({ ...event, id: 'order-1' }) }],
+    ['UNSTORABLE_JSON', { value: json({ ...event, extra: 2 ** 53 }) }],
+    ['UNSTORABLE_JSON', { value: json({ ...event, extra: 'a\0b' }) }],
+  ])('%s', (reason, change, topic = 'catalog-events') => {
+    const { value = message().value } = change;
+    const plan = planOf(change, topic);
+    expect(plan).toMatchObject({
+      type: 'parkDeadLetter',
+      workflowId: `dead-letter-${topic}-3-42`,
+      doneBy: `dead-letter-${topic}-3-42`,
+      input: [
+        { topic, partition: 3, offset: 42, reason, detail: expect.stringMatching(/\w/) },
+        value,
+      ],
+    });
+  });
+
+  test('with its key and headers byte for byte', () => {
+    const garbage = Buffer.from([0x00, 0x80, 0xff]);
+    const plan = planOf({
+      key: garbage,
+      value: garbage,
+      headers: {
+        'odd\0name': garbage,
+        '': Buffer.alloc(0),
+        twice: [Buffer.from('one'), garbage],
+        nothing: undefined,
+      },
+    });
+    if (plan.type !== 'parkDeadLetter') throw new Error('It must be parked.');
+    const [refused, value] = plan.input;
+    expect(value).toEqual(garbage);
+    expect(decodeBytes(refused.key!)).toEqual(garbage);
+    expect(refused.headers.map((header) => [header.name, decodeBytes(header)])).toEqual([
+      ['odd␀name', garbage],
+      ['', Buffer.alloc(0)],
+      ['twice', Buffer.from('one')],
+      ['twice', garbage],
+      ['nothing', Buffer.alloc(0)],
+    ]);
+  });
+
+  test.each<[string, NonNullable<KafkaMessage['headers']>, string | undefined]>([
+    ['claims one', { ce_id: Buffer.from('event-1') }, 'event-1'],
+    ['claims several', { ce_id: [Buffer.from('event-1'), Buffer.from('event-2')] }, 'event-1'],
+    ['claims none', {}, undefined],
+    ['claims one that is none', { ce_id: Buffer.from('a b') }, undefined],
+    ['claims bytes', { ce_id: Buffer.from([0xff]) }, undefined],
+  ])('with its event ID where it %s', (_, headers, eventId) => {
+    const plan = planOf({ value: null, headers });
+    expect(plan.input[0].eventId).toBe(eventId);
+  });
+
+  test.each([
+    ['1767225600000', 1767225600000],
+    ['-1', 0],
+    ['9223372036854775807', 0],
+    ['253402300800000', 0],
+  ])('produced at %s', (timestamp, producedAt) => {
+    expect(planOf({ value: null, timestamp }).input[0].producedAt).toBe(producedAt);
+  });
+});
+
+test('a batch is named by where it begins and ends, and done by its last event', () => {
+  const events = [42, 43, 44].map((offset) => {
+    const json = exampleEvent('ProductViewed', { id: `event-${offset}` });
+    const planned = planWorkflow({
+      topic: 'catalog-events',
+      partition: 3,
+      message: { ...message(), value: Buffer.from(JSON.stringify(json)), offset: String(offset) },
+    });
+    if (planned.type !== 'handleEvent') throw new Error('It must be handled.');
+    return planned.input[0];
+  });
+  expect(planBatch(events)).toEqual({
+    type: 'handleEventBatch',
+    workflowId: 'batch-catalog-events-3-42-44',
+    doneBy: 'event-44',
+    input: [events],
+  });
+});
+
+test('an event that Temporal refuses to start is parked by its coordinates', () => {
+  const why = { reason: 'START_REFUSED', detail: 'too large' };
+  const plan = planParking({ topic: 'catalog-events', partition: 0, message: message() }, why);
+  expect(plan).toMatchObject({
+    workflowId: 'dead-letter-catalog-events-0-42',
+    input: [why, message().value],
+  });
+});
+
+function negativeQuantity() {
+  return { items: [{ productId: 'product-1', quantity: -1, unitPrice: 1 }] };
+}

@@ -1,0 +1,546 @@
+/** Orders and likes on real servers: stock, money and events agree, whatever is asked at once and whatever dies. */
+import { randomUUID } from 'node:crypto';
+import { workflowIds } from '../../workflows/names';
+import { createStack, type ApiAnswer, type Stack } from './stack';
+import { readTopic } from './topic-reader';
+import { until } from './until';
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await createStack(['api', 'worker:commerce']);
+}, 60_000);
+
+afterAll(() => stack?.stop());
+
+const price = 700;
+
+async function register(stock: number): Promise<string> {
+  const body = { name: 'Kettle', price, stock };
+  const answer = await stack.call('POST', '/v1/products', { body });
+  expect(answer.status).toBe(201);
+  return answer.body.productId as string;
+}
+
+interface Purchase {
+  readonly userId?: string;
+  readonly token?: string;
+  readonly key?: string;
+}
+
+/** Orders one unit of each of the products. */
+function order(productIds: readonly string[], purchase: Purchase = {}): Promise<ApiAnswer> {
+  const { userId = 'ann', token = 'tok_approve', key } = purchase;
+  const items = productIds.map((productId) => ({ productId, quantity: 1 }));
+  return stack.call('POST', '/v1/orders', {
+    as: 'shopper',
+    userId,
+    body: { items, paymentToken: token },
+    ...(key === undefined ? {} : { idempotencyKey: key }),
+  });
+}
+
+/** Orders, and asks on under the same key while the answer is not the final one. */
+async function orderUntilDecided(
+  productIds: readonly string[],
+  { key = randomUUID(), ...purchase }: Purchase = {},
+): Promise<ApiAnswer> {
+  return until(
+    'the order is decided',
+    async () => {
+      const answer = await order(productIds, { ...purchase, key });
+      const undecided = answer.status === 202 || answer.status >= 500;
+      return undecided || answer.body.code === 'REQUEST_UNDER_WAY' ? undefined : answer;
+    },
+    { timeoutMs: 60_000, pollMs: 200 },
+  );
+}
+
+function shopper(userId: string) {
+  return { as: 'shopper', userId } as const;
+}
+
+function times<T>(count: number, make: (index: number) => Promise<T>): Promise<T[]> {
+  return Promise.all(Array.from({ length: count }, (_, index) => make(index)));
+}
+
+function statusesOf(answers: readonly ApiAnswer[]): Record<number, number> {
+  const counts: Record<number, number> = {};
+  for (const { status } of answers) counts[status] = (counts[status] ?? 0) + 1;
+  return counts;
+}
+
+async function stockOf(productId: string): Promise<number> {
+  const { rows } = await stack.pool.query<{ stock: number }>(
+    'SELECT stock FROM commerce.products WHERE product_id = $1',
+    [productId],
+  );
+  return rows[0]!.stock;
+}
+
+interface OrderRow {
+  readonly order_id: string;
+  readonly status: string;
+  readonly total_amount: number;
+}
+
+async function ordersOf(productId: string): Promise<OrderRow[]> {
+  const { rows } = await stack.pool.query<OrderRow>(
+    `SELECT order_id, status, total_amount FROM commerce.orders
+     JOIN commerce.order_items USING (order_id) WHERE product_id = $1`,
+    [productId],
+  );
+  return rows;
+}
+
+interface GatewayCharge {
+  readonly reference: string;
+  readonly amount: number;
+  readonly refundedAmount: number;
+}
+
+/** What the gateway holds for each of the orders, as it tells itself; 0 where nothing was captured. */
+async function moneyHeld(orderIds: readonly string[]): Promise<number[]> {
+  const response = await fetch(new URL('/v1/charges', stack.config.PAYMENT_GATEWAY_URL));
+  const { charges } = (await response.json()) as { charges: GatewayCharge[] };
+  return orderIds.map((orderId) =>
+    charges
+      .filter(({ reference }) => reference === orderId)
+      .reduce((sum, { amount, refundedAmount }) => sum + amount - refundedAmount, 0),
+  );
+}
+
+async function expectMoneyToEqualConfirmedOrders(orders: readonly OrderRow[]): Promise<void> {
+  const held = await moneyHeld(orders.map(({ order_id }) => order_id));
+  const owed = orders.map(({ status, total_amount }) =>
+    status === 'CONFIRMED' ? total_amount : 0,
+  );
+  expect(held).toEqual(owed);
+}
+
+describe('50 shoppers order the last 20 units at once', () => {
+  test('exactly 20 are confirmed, 30 are refused, and 20 payments are captured', async () => {
+    const productId = await register(20);
+    const answers = await times(50, (index) =>
+      orderUntilDecided([productId], { userId: `shopper-${index}` }),
+    );
+    expect(statusesOf(answers)).toEqual({ 201: 20, 409: 30 });
+    const refusal = answers.find(({ status }) => status === 409)!;
+    expect(refusal.body).toMatchObject({
+      code: 'OUT_OF_STOCK',
+      errors: [{ field: 'items.0.quantity', message: expect.stringContaining(productId) }],
+    });
+    expect(await stockOf(productId)).toBe(0);
+    const orders = await ordersOf(productId);
+    expect(orders.map(({ status }) => status)).toEqual(Array(20).fill('CONFIRMED'));
+    await expectMoneyToEqualConfirmedOrders(orders);
+  });
+
+  test('the sums agree when the worker is killed in the middle', async () => {
+    const productId = await register(20);
+    const answering = times(50, (index) =>
+      orderUntilDecided([productId], { userId: `shopper-${index}` }),
+    );
+    await until('some are confirmed', async () => {
+      const orders = await ordersOf(productId);
+      return orders.some(({ status }) => status === 'CONFIRMED');
+    });
+    await stack.running('worker:commerce')[0]!.end('SIGKILL');
+    await stack.start('worker:commerce');
+
+    const statuses = statusesOf(await answering);
+    const orders = await ordersOf(productId);
+    const confirmed = orders.filter(({ status }) => status === 'CONFIRMED').length;
+    expect(orders.filter(({ status }) => status === 'PLACED')).toEqual([]);
+    expect(statuses[201]).toBe(confirmed);
+    expect(statuses[201]! + (statuses[402] ?? 0) + statuses[409]!).toBe(50);
+    expect((await stockOf(productId)) + confirmed).toBe(20);
+    await expectMoneyToEqualConfirmedOrders(orders);
+  }, 90_000);
+});
+
+test('two products are ordered in both orders at once without a deadlock', async () => {
+  const products = [await register(40), await register(40)];
+  const answers = await times(40, (index) =>
+    orderUntilDecided(index % 2 === 0 ? products : products.toReversed()),
+  );
+  expect(statusesOf(answers)).toEqual({ 201: 40 });
+  expect(await Promise.all(products.map(stockOf))).toEqual([0, 0]);
+  const { rows } = await stack.pool.query(
+    'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
+  );
+  expect(rows).toEqual([{ deadlocks: 0 }]);
+});
+
+test('each payment token leads to its outcome within 10 s, and only confirmed orders cost money', async () => {
+  const outcomes = {
+    tok_approve: 201,
+    tok_slow: 201,
+    tok_flaky: 201,
+    tok_lost_answer: 201,
+    tok_decline: 402,
+    tok_silent: 402,
+    tok_nobody_knows: 402,
+  };
+  const productId = await register(10);
+  const answers = await Promise.all(
+    Object.keys(outcomes).map((token) => order([productId], { token })),
+  );
+  expect(answers.map(({ status }) => status)).toEqual(Object.values(outcomes));
+  expect(await stockOf(productId)).toBe(6);
+  const orders = await ordersOf(productId);
+  expect(orders).toHaveLength(7);
+  await expectMoneyToEqualConfirmedOrders(orders);
+  for (const { body } of answers.filter(({ status }) => status === 402)) {
+    expect(body).toMatchObject({ code: 'PAYMENT_FAILED', orderId: expect.any(String) });
+  }
+});
+
+test('the same order sent five times at once with one key is one order with one answer', async () => {
+  const productId = await register(5);
+  const key = randomUUID();
+  const answers = await times(5, () => orderUntilDecided([productId], { key }));
+  expect(statusesOf(answers)).toEqual({ 201: 5 });
+  expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
+  expect(new Set(answers.map(({ headers }) => headers.get('location'))).size).toBe(1);
+  expect(await ordersOf(productId)).toHaveLength(1);
+  expect(await stockOf(productId)).toBe(4);
+});
+
+describe('an order', () => {
+  test('is seen by its shopper and by operators, and by nobody else', async () => {
+    const productId = await register(5);
+    const answer = await order([productId, productId]);
+    expect(answer.body).toEqual({
+      orderId: expect.any(String),
+      status: 'CONFIRMED',
+      totalAmount: 2 * price,
+    });
+    const route = answer.headers.get('location')!;
+    const own = await stack.call('GET', route, shopper('ann'));
+    expect(own.body).toEqual({
+      orderId: answer.body.orderId,
+      userId: 'ann',
+      status: 'CONFIRMED',
+      items: [{ productId, quantity: 2, unitPrice: price }],
+      totalAmount: 2 * price,
+      reason: null,
+      payment: { status: 'captured', amount: 2 * price, reason: null },
+      createdAt: expect.any(String),
+      updatedAt: expect.any(String),
+    });
+    expect((await stack.call('GET', route)).body).toEqual(own.body);
+    expect((await stack.call('GET', route, shopper('bob'))).status).toBe(404);
+    expect((await stack.call('POST', `${route}/cancel`, shopper('bob'))).status).toBe(404);
+    expect((await stack.call('GET', '/v1/orders/none', shopper('ann'))).status).toBe(404);
+  });
+
+  test('has its status as a search attribute of its workflow', async () => {
+    const productId = await register(1);
+    const { body } = await order([productId]);
+    const handle = stack.temporal.workflow.getHandle(workflowIds.placeOrder(body.orderId));
+    expect((await handle.describe()).searchAttributes).toMatchObject({
+      AggregateId: [body.orderId],
+      OrderStatus: ['CONFIRMED'],
+    });
+  });
+
+  test('that cannot be placed starts no workflow and writes nothing', async () => {
+    const productId = await register(5);
+    const dear = await stack.call('POST', '/v1/products', {
+      body: { name: 'Gold', price: 2 ** 52, stock: 5 },
+    });
+    const userId = 'refused';
+    const lines = [
+      [{ productId: 'nothing', quantity: 1 }],
+      [
+        { productId, quantity: 1 },
+        { productId: 'nothing', quantity: 1 },
+      ],
+      [
+        { productId, quantity: 1 },
+        { productId: dear.body.productId, quantity: 2 },
+      ],
+    ];
+    const answers: ApiAnswer[] = [];
+    for (const items of lines) {
+      const body = { items, paymentToken: 'tok_approve' };
+      answers.push(await stack.call('POST', '/v1/orders', { ...shopper(userId), body }));
+    }
+    expect(answers.map(({ status, body }) => [status, body.errors[0].field])).toEqual([
+      [404, 'items.0.productId'],
+      [404, 'items.1.productId'],
+      [400, 'items.1.quantity'],
+    ]);
+    expect(await ordersOf(productId)).toEqual([]);
+    // What is started later is seen later: once this one is seen, the others would be.
+    const { body } = await orderUntilDecided([productId], { userId });
+    const started = await until('the last order is seen', async () => {
+      const orderIds = await orderWorkflowsOf(userId);
+      return orderIds.includes(body.orderId) ? orderIds : undefined;
+    });
+    expect(started).toEqual([body.orderId]);
+  });
+});
+
+/** The orders that have a workflow, by who has placed them. */
+async function orderWorkflowsOf(userId: string): Promise<string[]> {
+  const orderIds: string[] = [];
+  const query = `WorkflowType = 'placeOrder'`;
+  for await (const { workflowId, memo } of stack.temporal.workflow.list({ query })) {
+    if (memo?.['userId'] === userId) orderIds.push(workflowId.slice(orderIdAt));
+  }
+  return orderIds;
+}
+
+const orderIdAt = workflowIds.placeOrder('').length;
+
+describe('cancelling', () => {
+  async function orderOf(productId: string): Promise<OrderRow> {
+    return until('the order is placed', async () => (await ordersOf(productId))[0]);
+  }
+
+  function cancel(orderId: string, reason?: string, userId = 'ann'): Promise<ApiAnswer> {
+    return stack.call('POST', `/v1/orders/${orderId}/cancel`, {
+      ...shopper(userId),
+      ...(reason === undefined ? {} : { body: { reason } }),
+    });
+  }
+
+  async function hasTaken(orderId: string, update: string): Promise<boolean> {
+    const handle = stack.temporal.workflow.getHandle(workflowIds.placeOrder(orderId));
+    const { events = [] } = await handle.fetchHistory();
+    return events!.some(
+      ({ workflowExecutionUpdateAcceptedEventAttributes: accepted }) =>
+        accepted?.acceptedRequest?.input?.name === update,
+    );
+  }
+
+  test('before the stock is reserved: the order is cancelled as soon as it is placed', async () => {
+    const productId = await register(3);
+    const userId = 'early';
+    const connection = await stack.pool.connect();
+    try {
+      await connection.query('SET idle_in_transaction_session_timeout = 0');
+      await connection.query('BEGIN');
+      await connection.query('SELECT FROM commerce.products WHERE product_id = $1 FOR UPDATE', [
+        productId,
+      ]);
+      const key = randomUUID();
+      const ordering = order([productId], { userId, key });
+      const orderId = await until('its workflow runs', async () => {
+        return (await orderWorkflowsOf(userId))[0];
+      });
+      const route = `/v1/orders/${orderId}`;
+      const pending = await stack.call('GET', route, shopper(userId));
+      expect(pending.body).toMatchObject({ orderId, userId, status: 'PLACED', items: null });
+      expect((await cancel(orderId, undefined, 'bob')).status).toBe(404);
+      const cancelling = cancel(orderId, 'too slow', userId);
+      await until('the workflow knows', () => hasTaken(orderId, 'cancel'));
+      await connection.query('ROLLBACK');
+      // It took its time: the answers may be that nothing is decided yet.
+      await Promise.all([ordering, cancelling]);
+      const answer = await until('it is cancelled', async () => {
+        const { status, body } = await cancel(orderId, 'again', userId);
+        return status === 200 ? body : undefined;
+      });
+      expect(answer).toEqual({ orderId, status: 'CANCELLED', reason: 'too slow' });
+      expect((await order([productId], { userId, key })).body).toMatchObject({
+        code: 'ORDER_CANCELLED',
+        orderId,
+      });
+      expect(await stockOf(productId)).toBe(3);
+      expect(await moneyHeld([orderId])).toEqual([0]);
+    } finally {
+      connection.release(true);
+    }
+  });
+
+  test('while the payment is under way: nothing is charged, also not later', async () => {
+    const productId = await register(3);
+    const ordering = order([productId], { token: 'tok_slow' });
+    const { order_id: orderId } = await orderOf(productId);
+    const answer = await cancel(orderId, 'changed my mind');
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { orderId, status: 'CANCELLED', reason: 'changed my mind' },
+    });
+    expect(await ordering).toMatchObject({
+      status: 409,
+      body: { code: 'ORDER_CANCELLED', orderId },
+    });
+    expect(await stockOf(productId)).toBe(3);
+    // The gateway answers the slow charge when it is through with it, whoever still waits.
+    const late = await fetch(new URL('/v1/charges', stack.config.PAYMENT_GATEWAY_URL), {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'idempotency-key': `order-${orderId}/charge`,
+      },
+      body: JSON.stringify({ amount: price, token: 'tok_slow', reference: orderId }),
+    });
+    expect(late.status).toBe(402);
+    expect(await moneyHeld([orderId])).toEqual([0]);
+  });
+
+  test('after the payment: the money and the stock are given back, once', async () => {
+    const productId = await register(3);
+    const { body } = await order([productId, productId]);
+    const { orderId } = body as { orderId: string };
+    expect(await moneyHeld([orderId])).toEqual([2 * price]);
+    const answers = [
+      ...(await times(3, (index) => cancel(orderId, `reason ${index}`))),
+      await cancel(orderId, 'another reason'),
+    ];
+    expect(statusesOf(answers)).toEqual({ 200: 4 });
+    expect(new Set(answers.map((answer) => JSON.stringify(answer.body))).size).toBe(1);
+    expect(await stockOf(productId)).toBe(3);
+    expect(await moneyHeld([orderId])).toEqual([0]);
+    const seen = await stack.call('GET', `/v1/orders/${orderId}`, shopper('ann'));
+    expect(seen.body).toMatchObject({ status: 'CANCELLED', payment: { status: 'refunded' } });
+    await until('its events are published', async () => {
+      const { rows } = await stack.pool.query<{ type: string; published_at: Date | null }>(
+        'SELECT type, published_at FROM commerce.outbox WHERE key = $1 ORDER BY sequence',
+        [orderId],
+      );
+      expect(rows.map(({ type }) => type)).toEqual([
+        'OrderPlaced',
+        'PaymentCompleted',
+        'OrderConfirmed',
+        'OrderCancelled',
+      ]);
+      return rows.every(({ published_at }) => published_at !== null);
+    });
+  });
+
+  test('an order that failed otherwise answers why it did', async () => {
+    const productId = await register(3);
+    const key = randomUUID();
+    const { body } = await order([productId], { token: 'tok_decline', key });
+    const answer = await cancel(body.orderId, 'too late');
+    expect(answer.body).toEqual({
+      orderId: body.orderId,
+      status: 'CANCELLED',
+      reason: 'payment failed: declined',
+    });
+  });
+});
+
+test('an order that is not decided in time is 202, and the same key gets its answer later', async () => {
+  const productId = await register(1);
+  await stack.running('worker:commerce')[0]!.end();
+  const key = randomUUID();
+  const first = await order([productId], { key, token: 'tok_decline' });
+  expect(first).toMatchObject({ status: 202, body: { status: 'PLACED' } });
+  const route = first.headers.get('location')!;
+  expect((await stack.call('GET', route, shopper('ann'))).body).toMatchObject({ status: 'PLACED' });
+  await stack.start('worker:commerce');
+  await until('it is decided', async () => {
+    const { body } = await stack.call('GET', route, shopper('ann'));
+    return body.status === 'CANCELLED';
+  });
+  const second = await order([productId], { key, token: 'tok_decline' });
+  expect(second).toMatchObject({ status: 402, body: { orderId: first.body.orderId } });
+  const third = await order([productId], { key, token: 'tok_decline' });
+  expect(third.body).toEqual(second.body);
+  expect(third.headers.get('idempotency-replayed')).toBe('true');
+}, 90_000);
+
+test('200 users like, unlike and like again: everything that counts agrees', async () => {
+  const productId = await register(1);
+  const route = `/v1/products/${productId}/like`;
+  const users = Array.from({ length: 200 }, (_, index) => `user-${index}`).values();
+  // Each of them takes the next user who has not had a turn.
+  await times(20, async () => {
+    for (const user of users) {
+      for (const method of ['PUT', 'DELETE', 'PUT']) {
+        const answer = await stack.call(method, route, shopper(user));
+        expect(answer).toMatchObject({ status: 200, body: { liked: method === 'PUT' } });
+      }
+    }
+  });
+  const again = await stack.call('PUT', route, shopper('user-0'));
+  expect(again.body).toEqual({ liked: true, likeCount: 200 });
+  const { rows } = await stack.pool.query(
+    `SELECT like_count, like_version,
+       (SELECT count(*) FROM commerce.product_likes WHERE product_id = $1) AS users,
+       (SELECT count(*) FROM commerce.outbox WHERE key = $1 AND type = 'LikeChanged') AS events
+     FROM commerce.products WHERE product_id = $1`,
+    [productId],
+  );
+  expect(rows).toEqual([{ like_count: 200, like_version: 600, users: 200, events: 600 }]);
+  await until('all of them are published', async () => (await unpublished()) === 0);
+  const messages = await readTopic(stack.kafka, 'catalog-events');
+  const events = messages.map(({ value }) => JSON.parse(value));
+  const changes = events.filter(
+    ({ type, subject }) => type === 'LikeChanged' && subject === productId,
+  );
+  expect(changes.map(({ data }) => data.version)).toEqual(
+    Array.from({ length: 600 }, (_, index) => index + 1),
+  );
+  expect(changes.at(-1).data).toMatchObject({ likeCount: 200 });
+}, 90_000);
+
+async function unpublished(): Promise<number> {
+  const { rows } = await stack.pool.query<{ count: number }>(
+    'SELECT count(*) FROM commerce.outbox WHERE published_at IS NULL',
+  );
+  return rows[0]!.count;
+}
+
+/** Unpublished events of a product and of the orders of it. */
+async function unpublishedOf(productId: string): Promise<number> {
+  const { rows } = await stack.pool.query<{ count: number }>(
+    `SELECT count(*) FROM commerce.outbox
+     WHERE published_at IS NULL AND (key = $1 OR key IN (
+       SELECT order_id FROM commerce.order_items WHERE product_id = $1))`,
+    [productId],
+  );
+  return rows[0]!.count;
+}
+
+test('while Kafka is away orders are decided as ever; then all goes out, in order for each key', async () => {
+  const productId = await register(100);
+  await until('everything is published', async () => (await unpublished()) === 0);
+  await stack.cluster.stop('kafka');
+  try {
+    const answers: Promise<ApiAnswer>[] = [];
+    for (let count = 0; count < 40; count += 1) {
+      answers.push(orderUntilDecided([productId], { userId: `user-${count}` }));
+      answers.push(stack.call('GET', `/v1/products/${productId}`));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(statusesOf(await Promise.all(answers))).toEqual({ 200: 40, 201: 40 });
+    expect(await unpublishedOf(productId)).toBe(40 * 4);
+  } finally {
+    await stack.cluster.start('kafka');
+  }
+  await until('everything is published', async () => (await unpublished()) === 0, {
+    timeoutMs: 60_000,
+  });
+  await until('no workflow is at it any more', async () => {
+    return (await stack.temporal.workflow.count(`ExecutionStatus = 'Running'`)).count === 0;
+  });
+
+  const [catalog, orders] = await Promise.all([
+    readTopic(stack.kafka, 'catalog-events'),
+    readTopic(stack.kafka, 'order-events'),
+  ]);
+  const ofProduct = catalog.map(({ value }) => JSON.parse(value)).filter(isAbout(productId));
+  const stockVersions = ofProduct.flatMap(({ data }) => data.version ?? []);
+  expect(stockVersions).toEqual(Array.from({ length: 41 }, (_, index) => index + 1));
+  const views = ofProduct.filter(({ type }) => type === 'ProductViewed').map(({ id }) => id);
+  expect(new Set(views).size).toBe(40);
+  for (const { order_id } of await ordersOf(productId)) {
+    const types = orders.map(({ value }) => JSON.parse(value)).filter(isAbout(order_id));
+    expect(types.map(({ type }) => type)).toEqual([
+      'OrderPlaced',
+      'PaymentCompleted',
+      'OrderConfirmed',
+    ]);
+  }
+}, 120_000);
+
+function isAbout(aggregateId: string) {
+  return ({ subject }: { subject: string }): boolean => subject === aggregateId;
+}

@@ -1,0 +1,58 @@
+/** Runs the operator's command line against a stack. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { runCommandLine } from '../../ops/command-line';
+import type { Stack } from './stack';
+
+/** How a command has ended. */
+export interface OpsResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `npm run ops -- …` as a process of its own, without a terminal. */
+export async function runOps(
+  { environment }: Pick<Stack, 'environment'>,
+  ...commandArguments: readonly string[]
+): Promise<OpsResult> {
+  const child = spawn(
+    process.execPath,
+    ['--require', 'tsx/cjs', 'ops/main.ts', ...commandArguments],
+    {
+      cwd: path.join(__dirname, '..', '..'),
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const [exitCode] = (await once(child, 'close')) as [number];
+  return { exitCode, stdout, stderr };
+}
+
+/** The same within this process, in a fraction of the time. One at a time: it borrows the streams. */
+export async function runOpsHere(
+  { environment }: Pick<Stack, 'environment'>,
+  ...commandArguments: readonly string[]
+): Promise<OpsResult> {
+  const written = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map((name) =>
+    jest.spyOn(process[name], 'write').mockImplementation((chunk) => {
+      written[name] += String(chunk);
+      return true;
+    }),
+  );
+  const before = process.env;
+  process.env = { ...before, ...environment };
+  try {
+    const exitCode = await runCommandLine(commandArguments);
+    return { exitCode, ...written };
+  } finally {
+    process.env = before;
+    for (const spy of spies) spy.mockRestore();
+  }
+}

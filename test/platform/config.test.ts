@@ -1,0 +1,170 @@
+import { ConfigurationError, readConfig } from '../../platform/config';
+
+function problemsOf(environment: NodeJS.ProcessEnv): string {
+  try {
+    readConfig(environment);
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.message;
+    throw error;
+  }
+  throw new Error('The configuration was accepted.');
+}
+
+test('nothing set gives what the local cluster needs', () => {
+  expect(readConfig({})).toMatchObject({
+    DATABASE_URL: 'postgres://commerce:commerce@127.0.0.1:15432/commerce',
+    REDIS_URL: 'redis://127.0.0.1:16379',
+    KAFKA_BROKERS: ['127.0.0.1:19092'],
+    KAFKA_SSL: false,
+    TEMPORAL_ADDRESS: '127.0.0.1:17233',
+    TEMPORAL_NAMESPACE: 'default',
+    TEMPORAL_TLS_ENABLED: false,
+    TEMPORAL_UI_URL: 'http://127.0.0.1:18233',
+    API_PORT: 3000,
+    API_HOST: '127.0.0.1',
+    API_KEYS: [
+      { name: 'operator', role: 'operator', secret: 'dev-operator-key' },
+      { name: 'shopper', role: 'shopper', secret: 'dev-shopper-key' },
+    ],
+    ALLOW_DEVELOPMENT_KEYS: false,
+    BRIDGE_MODE: 'per-event',
+    BRIDGE_GROUP_ID: 'commerce-collector',
+    PAYMENT_GATEWAY_URL: 'http://127.0.0.1:18080',
+    LOG_LEVEL: 'info',
+  });
+});
+
+test('what is off is off unless it is set', () => {
+  const config = readConfig({});
+  for (const name of [
+    'KAFKA_SASL_MECHANISM',
+    'TEMPORAL_API_KEY',
+    'PAYLOAD_ENCRYPTION_KEY',
+  ] as const) {
+    expect(config[name]).toBeUndefined();
+  }
+});
+
+test('a variable that is set to nothing counts as unset', () => {
+  expect(readConfig({ API_PORT: '', KAFKA_BROKERS: '', API_KEYS: '', KAFKA_SSL: '' })).toEqual(
+    readConfig({}),
+  );
+});
+
+test('every value is read as what it is', () => {
+  const key = Buffer.alloc(32, 7);
+  expect(
+    readConfig({
+      KAFKA_BROKERS: 'one:9092, two:9093',
+      KAFKA_SSL: 'true',
+      API_PORT: '0',
+      API_KEYS: 'ops:operator:se:cret,web:shopper:other',
+      BRIDGE_MAX_IN_FLIGHT: '7',
+      PAYLOAD_ENCRYPTION_KEY: key.toString('base64'),
+    }),
+  ).toMatchObject({
+    KAFKA_BROKERS: ['one:9092', 'two:9093'],
+    KAFKA_SSL: true,
+    API_PORT: 0,
+    API_KEYS: [
+      { name: 'ops', role: 'operator', secret: 'se:cret' },
+      { name: 'web', role: 'shopper', secret: 'other' },
+    ],
+    BRIDGE_MAX_IN_FLIGHT: 7,
+    PAYLOAD_ENCRYPTION_KEY: key,
+  });
+});
+
+describe('a wrong value is named', () => {
+  const wrong: [string, string][] = [
+    ['DATABASE_URL', 'mysql://127.0.0.1/commerce'],
+    ['REDIS_URL', '127.0.0.1:6379'],
+    ['KAFKA_BROKERS', '127.0.0.1'],
+    ['KAFKA_SSL', 'yes'],
+    ['KAFKA_SASL_MECHANISM', 'kerberos'],
+    ['TEMPORAL_ADDRESS', 'http://127.0.0.1'],
+    ['TEMPORAL_TLS_ENABLED', '1'],
+    ['TEMPORAL_UI_URL', 'nowhere'],
+    ['API_PORT', '65536'],
+    ['API_KEYS', 'operator:admin:secret'],
+    ['ALLOW_DEVELOPMENT_KEYS', 'TRUE'],
+    ['BRIDGE_MODE', 'fast'],
+    ['BRIDGE_MAX_IN_FLIGHT', '0'],
+    ['PAYMENT_GATEWAY_URL', '-'],
+    ['PAYLOAD_ENCRYPTION_KEY', Buffer.alloc(31).toString('base64')],
+    ['LOG_LEVEL', 'loud'],
+  ];
+
+  test.each(wrong)('%s: %s', (name, value) => {
+    const message = problemsOf({ [name]: value });
+    expect(message.split('\n').slice(1)).toEqual([expect.stringMatching(`^  ${name}: .`)]);
+  });
+
+  test('together with every other that is wrong, in one message', () => {
+    const message = problemsOf(Object.fromEntries(wrong));
+    for (const [name] of wrong) expect(message).toContain(`  ${name}: `);
+    expect(message.split('\n')).toHaveLength(1 + wrong.length);
+  });
+
+  test('without telling a secret', () => {
+    const message = problemsOf({
+      API_KEYS: 'operator:nobody:hush',
+      PAYLOAD_ENCRYPTION_KEY: 'hush',
+      DATABASE_URL: 'no-url-with-hush',
+    });
+    expect(message).not.toContain('hush');
+  });
+
+  test('when the name or the secret of a key is missing', () => {
+    for (const keys of [
+      'operator',
+      'operator:operator',
+      'operator:operator:',
+      ':operator:secret',
+      ',',
+    ]) {
+      expect(problemsOf({ API_KEYS: keys })).toContain('  API_KEYS: ');
+    }
+  });
+
+  test('when two keys cannot be told apart', () => {
+    expect(problemsOf({ API_KEYS: 'a:operator:same,b:shopper:same' })).toContain('  API_KEYS: ');
+  });
+
+  test('when a SASL mechanism has nobody to authenticate', () => {
+    const message = problemsOf({ KAFKA_SASL_MECHANISM: 'plain' });
+    expect(message).toContain('  KAFKA_SASL_USERNAME: ');
+    expect(message).toContain('  KAFKA_SASL_PASSWORD: ');
+  });
+});
+
+describe('the development keys', () => {
+  const development = 'operator:operator:dev-operator-key,shopper:shopper:dev-shopper-key';
+
+  test.each(['0.0.0.0', '::', '192.168.1.5', 'shop.example', '127.example'])(
+    'are refused on %s',
+    (host) => {
+      expect(problemsOf({ API_HOST: host })).toContain('  API_KEYS: ');
+    },
+  );
+
+  test('are refused beyond loopback also when they are set by hand, or only one of them', () => {
+    expect(problemsOf({ API_HOST: '0.0.0.0', API_KEYS: development })).toContain('  API_KEYS: ');
+    const mixed = 'real:operator:a-real-secret,shopper:shopper:dev-shopper-key';
+    expect(problemsOf({ API_HOST: '0.0.0.0', API_KEYS: mixed })).toContain('  API_KEYS: ');
+  });
+
+  test.each(['127.0.0.1', '127.1.2.3', 'localhost', '::1'])('are good on %s', (host) => {
+    expect(readConfig({ API_HOST: host }).API_HOST).toBe(host);
+  });
+
+  test('are good anywhere when that is allowed', () => {
+    const environment = { API_HOST: '0.0.0.0', ALLOW_DEVELOPMENT_KEYS: 'true' };
+    expect(readConfig(environment).API_HOST).toBe('0.0.0.0');
+  });
+
+  test('are not in the way of other keys', () => {
+    const environment = { API_HOST: '0.0.0.0', API_KEYS: 'real:operator:a-real-secret' };
+    expect(readConfig(environment).API_KEYS).toHaveLength(1);
+  });
+});
