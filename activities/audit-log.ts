@@ -28,8 +28,8 @@ export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
 
 // Read here, not by PostgreSQL: it refuses offsets from UTC of 16 hours and more and long fractions,
 // which RFC 3339 allows, and rounds where a rounded second can be on another day.
-function occurredAt({ value }: ReceivedEvent): Date {
-  return new Date((JSON.parse(value) as Event).time);
+function occurredAt({ value }: ReceivedEvent): string {
+  return new Date((JSON.parse(value) as Event).time).toISOString();
 }
 
 // In the order of the IDs, so that two statements with events in common cannot lock each other out.

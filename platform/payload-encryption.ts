@@ -9,6 +9,7 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 import type { DataConverter, Payload, PayloadCodec } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import type { Config } from './config';
+import { compressionCodec } from './payload-compression';
 
 /** A payload was encrypted with a key that this process does not have. Another key is no retry's matter. */
 export class UnknownEncryptionKeyError extends Error {
@@ -25,12 +26,14 @@ export class PayloadDecryptionError extends Error {
 /** The path of the module that encodes failures; for {@link DataConverter} and the workflows' bundle. */
 export const failureConverterPath = require.resolve('./encoding-failure-converter');
 
-/** How clients and workers convert data: encrypted if there is a key, otherwise as Temporal does. */
+/** How clients and workers convert data: compressed if large, and encrypted if there is a key. */
 export function dataConverterOf({
   PAYLOAD_ENCRYPTION_KEY: key,
-}: Pick<Config, 'PAYLOAD_ENCRYPTION_KEY'>): { readonly dataConverter?: DataConverter } {
-  if (key === undefined) return {};
-  return { dataConverter: { payloadCodecs: [createEncryptionCodec(key)], failureConverterPath } };
+}: Pick<Config, 'PAYLOAD_ENCRYPTION_KEY'>): { readonly dataConverter: DataConverter } {
+  if (key === undefined) return { dataConverter: { payloadCodecs: [compressionCodec] } };
+  // In this order: what is encrypted has no pattern left to be compressed.
+  const payloadCodecs = [compressionCodec, createEncryptionCodec(key)];
+  return { dataConverter: { payloadCodecs, failureConverterPath } };
 }
 
 /**

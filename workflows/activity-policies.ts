@@ -12,11 +12,18 @@ import {
   type LocalActivityOptions,
 } from '@temporalio/workflow';
 
-/** Inside the workflow's own task: a few tries within seconds. */
+/**
+ * Inside the workflow's own task: a few tries within seconds. The tries are counted, since a local
+ * activity's `scheduleToCloseTimeout` starts anew with each of them and would never end them.
+ */
 export const withinSeconds: LocalActivityOptions = {
   startToCloseTimeout: '3 seconds',
-  scheduleToCloseTimeout: '4 seconds',
-  retry: { initialInterval: '50 milliseconds', backoffCoefficient: 3, maximumInterval: '1 second' },
+  retry: {
+    initialInterval: '100 milliseconds',
+    backoffCoefficient: 3,
+    maximumInterval: '1 second',
+    maximumAttempts: 5,
+  },
 };
 
 /** For work on PostgreSQL or Redis that must happen: retried without end, each try shown in the Web UI. */
@@ -60,7 +67,9 @@ export function localFirst<Activities extends object>(
       try {
         return await cheap[name]!(...input);
       } catch (error) {
-        if (isFinal(error)) throw error;
+        // Also what can never succeed goes on to the ordinary activity, which fails at once: only its
+        // failure says which activity it was, and it is there to be seen in the Web UI.
+        if (isCancellation(error)) throw error;
         return patient[name]!(...input);
       }
     };

@@ -118,6 +118,13 @@ test.each([
   expect(store.complete).not.toHaveBeenCalled();
 });
 
+test('an answer that decides nothing gives the key back, and is not given again', async () => {
+  handle.mockImplementation(async (_, reply) => reply.code(202).send({ status: 'PLACED' }));
+  expect((await call()).statusCode).toBe(202);
+  expect(store.release).toHaveBeenCalledTimes(1);
+  expect(store.complete).not.toHaveBeenCalled();
+});
+
 test('whoever has lost its claim does not give its own answer', async () => {
   store.complete.mockResolvedValue(false);
   const response = await call();

@@ -50,6 +50,9 @@ afterAll(async () => {
 
 const product = { name: 'Tea', price: 500, stock: 3 };
 
+const order = { items: [{ productId: 'tea', quantity: 1 }], paymentToken: 'tok_approve' };
+const ann = { ...shopper, 'x-user-id': 'ann' };
+
 function post(url: string, payload: unknown, headers: Record<string, string> = operator) {
   const type = { 'content-type': 'application/json' };
   const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
@@ -80,6 +83,39 @@ describe('who may do what', () => {
       expect(response.statusCode).toBe(403);
     },
   );
+
+  test.each([
+    ['GET', '/v1/metrics/products'],
+    ['GET', '/v1/metrics/products/tea'],
+    ['GET', '/v1/metrics/products/tea/users'],
+    ['GET', '/v1/events'],
+    ['GET', '/v1/dead-letters'],
+    ['GET', '/v1/dead-letters/1'],
+    ['POST', '/v1/dead-letters/1/redrive'],
+    ['POST', '/v1/dead-letters/1/discard'],
+  ] as const)('%s %s is for operators only', async (method, url) => {
+    expect((await app.inject({ method, url, headers: ann })).statusCode).toBe(403);
+  });
+
+  test.each([
+    ['POST', '/v1/orders'],
+    ['PUT', '/v1/products/tea/like'],
+    ['DELETE', '/v1/products/tea/like'],
+  ] as const)('%s %s is for shoppers only', async (method, url) => {
+    expect((await app.inject({ method, url, headers: operator })).statusCode).toBe(403);
+  });
+
+  test.each([
+    ['POST', '/v1/orders'],
+    ['GET', '/v1/orders/order-1'],
+    ['POST', '/v1/orders/order-1/cancel'],
+    ['PUT', '/v1/products/tea/like'],
+    ['DELETE', '/v1/products/tea/like'],
+  ] as const)('a shopper must say for whom it is: %s %s', async (method, url) => {
+    const response = await app.inject({ method, url, headers: shopper });
+    expect(response.statusCode).toBe(400);
+    expect(response.json().errors[0].field).toBe('X-User-Id');
+  });
 
   test('a user that cannot be one is refused by the name of the header', async () => {
     const response = await get('/v1/products/tea', { ...shopper, 'x-user-id': 'ann b' });
@@ -121,7 +157,64 @@ describe('input that breaks its schema is 400 and names the field', () => {
     expect(response.json().errors.map((error: { field: string }) => error.field)).toEqual([field]);
   });
 
+  const line = order.items[0];
+  const cancel = '/v1/orders/order-1/cancel';
+  test.each<[field: string, url: string, payload: unknown]>([
+    ['items', '/v1/orders', { ...order, items: [] }],
+    ['items', '/v1/orders', { ...order, items: Array(101).fill(line) }],
+    ['items', '/v1/orders', { ...order, items: line }],
+    ['items', '/v1/orders', { paymentToken: 'tok_approve' }],
+    ['items.0.quantity', '/v1/orders', { ...order, items: [{ ...line, quantity: 0 }] }],
+    ['items.1.quantity', '/v1/orders', { ...order, items: [line, { ...line, quantity: -1 }] }],
+    ['items.0.quantity', '/v1/orders', { ...order, items: [{ ...line, quantity: 1.5 }] }],
+    ['items.0.quantity', '/v1/orders', { ...order, items: [{ ...line, quantity: '1' }] }],
+    ['items.0.quantity', '/v1/orders', { ...order, items: [{ ...line, quantity: 2 ** 53 }] }],
+    ['items.0.quantity', '/v1/orders', { ...order, items: [{ productId: 'tea' }] }],
+    ['items.0.productId', '/v1/orders', { ...order, items: [{ ...line, productId: 'a b' }] }],
+    ['items.0.price', '/v1/orders', { ...order, items: [{ ...line, price: 1 }] }],
+    [
+      'items.1.quantity',
+      '/v1/orders',
+      { ...order, items: [{ ...line, quantity: 2 ** 53 - 1 }, line] },
+    ],
+    ['paymentToken', '/v1/orders', { ...order, paymentToken: '' }],
+    ['paymentToken', '/v1/orders', { ...order, paymentToken: 'x'.repeat(256) }],
+    ['paymentToken', '/v1/orders', { items: order.items }],
+    ['userId', '/v1/orders', { ...order, userId: 'bob' }],
+    ['body', '/v1/orders', [order]],
+    ['reason', cancel, { reason: 'x'.repeat(501) }],
+    ['reason', cancel, { reason: 'a\0b' }],
+    ['why', cancel, { why: 'x' }],
+    ['orderId', '/v1/orders/a%20b/cancel', {}],
+  ])('%s: %s %j', async (field, url, payload) => {
+    const response = await post(url, payload, ann);
+    expect(response.statusCode).toBe(400);
+    expect(response.json().errors.map((error: { field: string }) => error.field)).toEqual([field]);
+  });
+
+  test.each<[field: string, url: string, payload: unknown]>([
+    ['id', '/v1/dead-letters/x/redrive', {}],
+    ['again', '/v1/dead-letters/1/redrive', { again: 'yes' }],
+    ['reason', '/v1/dead-letters/1/discard', {}],
+    ['reason', '/v1/dead-letters/1/discard', { reason: '' }],
+  ])('%s: %s %j', async (field, url, payload) => {
+    const response = await post(url, payload);
+    expect(response.statusCode).toBe(400);
+    expect(response.json().errors.map((error: { field: string }) => error.field)).toEqual([field]);
+  });
+
   test.each([
+    ['sort', '/v1/metrics/products?sort=price'],
+    ['day', '/v1/metrics/products?day=2026-02-30'],
+    ['day', '/v1/metrics/products?day=0000-01-01'],
+    ['cursor', '/v1/metrics/products?cursor=x'],
+    ['cursor', '/v1/metrics/products/tea/users?cursor=x'],
+    ['type', '/v1/events?type=Nothing'],
+    ['aggregateId', '/v1/events?aggregateId=a%20b'],
+    ['after', '/v1/events?after=x'],
+    ['status', '/v1/dead-letters?status=lost'],
+    ['cursor', '/v1/dead-letters?cursor=x'],
+    ['id', '/v1/dead-letters/0'],
     ['limit', '/v1/products?limit=0'],
     ['limit', '/v1/products?limit=101'],
     ['limit', '/v1/products?limit=1&limit=2'],
@@ -208,6 +301,11 @@ describe('with its dependencies away', () => {
     expect(response.json().code).toBe('TEMPORAL_UNAVAILABLE');
     expect(response.headers['retry-after']).toBe('2');
     expect(Date.now() - begun).toBeLessThan(4_000);
+  });
+
+  test('an order is checked against the products before anything is started for it', async () => {
+    const response = await post('/v1/orders', order, ann);
+    expect(response.json().code).toBe('DATABASE_UNAVAILABLE');
   });
 
   test('a read without the database is 503, with the ID under which the logs tell more', async () => {

@@ -5,8 +5,8 @@ import {
   type DeadLetterOperations,
 } from '../../operations/dead-letters';
 import { foreignEvent, messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
-import { readTopic } from './read-topic';
-import { runOps } from './run-ops';
+import { readTopic } from './topic-reader';
+import { runOps, runOpsHere } from './run-ops';
 import { createStack, type Stack } from './stack';
 import { until } from './until';
 
@@ -104,7 +104,7 @@ test('100 dead letters that were repaired are redriven with one command, twice: 
   );
   expect(first).toMatchObject({ exitCode: 0 });
   expect(JSON.parse(first.stdout)).toEqual({ redriven: 100, redrivenBefore: 0, failed: [] });
-  const second = await runOps(stack, 'dead-letters', 'redrive', ...ids.map(String), '--json');
+  const second = await runOpsHere(stack, 'dead-letters', 'redrive', ...ids.map(String), '--json');
   expect(second).toMatchObject({ exitCode: 0 });
   expect(JSON.parse(second.stdout)).toEqual({ redriven: 0, redrivenBefore: 100, failed: [] });
 

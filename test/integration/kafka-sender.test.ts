@@ -11,7 +11,7 @@ import {
   type KafkaSenderOptions,
 } from '../../platform/kafka-sender';
 import { createLogger } from '../../platform/logger';
-import { readTopic } from './read-topic';
+import { readTopic } from './topic-reader';
 import { createStack, type Stack } from './stack';
 import { until } from './until';
 

@@ -12,7 +12,7 @@ import {
 } from '../../platform/kafka-sender';
 import { createLogger } from '../../platform/logger';
 import { createPool, inTransaction } from '../../platform/postgres';
-import { readTopic } from './read-topic';
+import { readTopic } from './topic-reader';
 import { createStack, type Stack } from './stack';
 import { until } from './until';
 
@@ -122,7 +122,7 @@ async function readIdsOf(key: string): Promise<string[]> {
   const messages = await readTopic(kafka, topic);
   return messages
     .filter((message) => message.key === key)
-    .map(({ value }) => (JSON.parse(value!) as Event).id);
+    .map(({ value }) => (JSON.parse(value) as Event).id);
 }
 
 test('eight relays publish 200 events of five aggregates at once: each, in order, where the row says', async () => {
@@ -140,7 +140,7 @@ test('eight relays publish 200 events of five aggregates at once: each, in order
 
   const messages = await readTopic(kafka, topic);
   const places = messages.map(({ value, partition, offset, key, headers }) => {
-    const { id } = JSON.parse(value!) as Event;
+    const { id } = JSON.parse(value) as Event;
     expect(String(headers['ce_id'])).toBe(id);
     return { id, key, partition, offset };
   });

@@ -4,7 +4,7 @@ import { createMetricsActivities } from '../../activities/metrics';
 import { rebuildMetrics } from '../../ops/rebuild-metrics';
 import { verify } from '../../ops/verification';
 import { foreignEvent, messageOf, produce, type ForeignEvent } from './foreign-producer';
-import { runOps } from './run-ops';
+import { runOpsHere } from './run-ops';
 import { createStack, type Stack } from './stack';
 import { until } from './until';
 
@@ -165,7 +165,7 @@ test('rebuilding by command under the load of a foreign producer ends with no di
     await until('events are being handled', async () => (await countHandled(sent)) > 100);
     for (let round = 1; round <= 3; round += 1) {
       if (round === 2) await damageMetrics();
-      const { exitCode, stdout } = await runOps(stack, 'rebuild-metrics', '--json');
+      const { exitCode, stdout } = await runOpsHere(stack, 'rebuild-metrics', '--json');
       expect(exitCode).toBe(0);
       expect(JSON.parse(stdout)).toMatchObject({ events: expect.any(Number) as number });
       expect(await failedChecks()).toEqual([]);

@@ -8,7 +8,9 @@ export interface TopicMessage {
   readonly offset: number;
   /** Empty when the message has none. */
   readonly key: string;
+  /** Empty when the message has none. */
   readonly value: string;
+  readonly headers: Readonly<Record<string, unknown>>;
 }
 
 /** Every message that the topic holds now, by partition and offset. */
@@ -36,7 +38,8 @@ export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessa
               partition,
               offset,
               key: message.key?.toString() ?? '',
-              value: String(message.value),
+              value: message.value?.toString() ?? '',
+              headers: message.headers ?? {},
             });
             if (offset + 1 >= (left.get(partition) ?? 0)) left.delete(partition);
             if (left.size === 0) resolve();

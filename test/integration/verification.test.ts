@@ -6,6 +6,7 @@ import { createProductActivities } from '../../activities/products';
 import { createStockActivities } from '../../activities/stock';
 import { eventTopics } from '../../events/topics';
 import { verify, type VerificationReport } from '../../ops/verification';
+import { produce } from './foreign-producer';
 import { runOps, runOpsHere } from './run-ops';
 import { createStack, type Stack } from './stack';
 
@@ -71,9 +72,11 @@ async function deliverEverything(): Promise<void> {
   await commitAsTheBridge();
 }
 
-/** Commits an offset behind everything in every partition 0, as the bridge's consumer group. */
+/** Fills every partition 0 past the offsets of the outbox, and commits their ends as the bridge does. */
 async function commitAsTheBridge(): Promise<void> {
   const { kafka, config } = stack;
+  const messages = Array.from({ length: 100 }, () => ({ value: 'filling', partition: 0 }));
+  for (const topic of eventTopics) await produce(kafka, topic, messages);
   const consumer = kafka.consumer({ groupId: config.BRIDGE_GROUP_ID, maxWaitTimeInMs: 100 });
   await consumer.connect();
   try {
@@ -84,7 +87,7 @@ async function commitAsTheBridge(): Promise<void> {
     await consumer.run({ autoCommit: false, eachMessage: async () => undefined });
     await joined;
     await consumer.commitOffsets(
-      eventTopics.map((topic) => ({ topic, partition: 0, offset: '1000000' })),
+      eventTopics.map((topic) => ({ topic, partition: 0, offset: '100' })),
     );
   } finally {
     await consumer.disconnect();

@@ -7,6 +7,7 @@ import {
   PayloadDecryptionError,
   UnknownEncryptionKeyError,
 } from '../../platform/payload-encryption';
+import { compressionCodec } from '../../platform/payload-compression';
 
 const key = randomBytes(32);
 const codec = createEncryptionCodec(key);
@@ -84,6 +85,6 @@ test('a change of any byte is found, and so is a payload cut short', async () =>
   }
 });
 
-test('without a key nothing is converted otherwise than by Temporal', () => {
-  expect(dataConverterOf({})).toEqual({});
+test('without a key nothing is encrypted', () => {
+  expect(dataConverterOf({}).dataConverter).toEqual({ payloadCodecs: [compressionCodec] });
 });

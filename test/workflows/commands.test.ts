@@ -1,0 +1,233 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { WithStartWorkflowOperation } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { decisionUpdate, taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
+import { until } from '../integration/until';
+import { createEnvironment, outageOf, type Environment } from './environment';
+
+const minuteMs = 60_000;
+let environment: Environment;
+
+beforeAll(async () => {
+  environment = await createEnvironment();
+});
+
+afterAll(() => environment?.stop());
+
+/** Starts a command, or joins it, as the API does: the answer is the decision. */
+async function decide<Outcome>(
+  workflowType: string,
+  workflowId: string,
+  command: object,
+): Promise<Outcome> {
+  type Command = (command: object) => Promise<object>;
+  return environment.client.workflow.executeUpdateWithStart<Command, Outcome, []>(decisionUpdate, {
+    startWorkflowOperation: new WithStartWorkflowOperation<Command>(workflowType, {
+      workflowId,
+      taskQueue: taskQueues.commerce,
+      args: [command],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+    }),
+  });
+}
+
+function adjustment(adjustmentId: string) {
+  return { adjustmentId, productId: 'product-1', delta: -1, reason: 'correction' } as const;
+}
+
+const adjusted = { kind: 'adjusted', stock: 4, version: 2, eventId: 'event-1' } as const;
+
+async function statusOf(workflowId: string): Promise<string> {
+  return (await environment.client.workflow.getHandle(workflowId).describe()).status.name;
+}
+
+describe('the decision is answered while Kafka is away, and the event goes out when it is back', () => {
+  const cases = [
+    {
+      workflowType: workflowTypes.adjustStock,
+      workflowId: workflowIds.adjustStock('hour'),
+      command: adjustment('hour'),
+      outcome: adjusted,
+      topic: 'catalog-events',
+      minutesAway: 60,
+    },
+    {
+      workflowType: workflowTypes.registerProduct,
+      workflowId: workflowIds.registerProduct('product-1'),
+      command: { productId: 'product-1', name: 'Mug', price: 900, stock: 5 },
+      outcome: {
+        productId: 'product-1',
+        name: 'Mug',
+        price: 900,
+        stock: 5,
+        version: 1,
+        eventId: 'e',
+      },
+      topic: 'catalog-events',
+      minutesAway: 5,
+    },
+  ];
+
+  test.each(cases)('$workflowType: $minutesAway minutes', async (each) => {
+    const { workflowType, workflowId, command, outcome, topic } = each;
+    const awayMs = each.minutesAway * minuteMs;
+    const kafka = await outageOf(environment, awayMs);
+    const change = jest.fn(async () => outcome);
+    const published: unknown[] = [];
+    const activities = {
+      changeStock: change,
+      createProduct: change,
+      async publishOutbox(aggregates: unknown) {
+        await kafka.fail();
+        published.push(aggregates);
+      },
+    };
+    await environment.withWorker(taskQueues.commerce, activities, async () => {
+      const startedAt = await environment.currentTimeMs();
+      expect(await decide(workflowType, workflowId, command)).toEqual(outcome);
+      expect(published).toEqual([]);
+      expect(await statusOf(workflowId)).toBe('RUNNING');
+      // Whoever asks again while it is publishing gets the same answer, from the same run.
+      expect(await decide(workflowType, workflowId, command)).toEqual(outcome);
+
+      const handle = environment.client.workflow.getHandle(workflowId);
+      expect(await handle.result()).toEqual(outcome);
+      expect(await environment.currentTimeMs()).toBeGreaterThanOrEqual(startedAt + awayMs);
+    });
+    expect(published).toEqual([[{ topic, key: 'product-1' }]]);
+    expect(kafka.tries()).toBeGreaterThan(10);
+    expect(change).toHaveBeenCalledTimes(1);
+    expect(change).toHaveBeenCalledWith(command);
+  });
+});
+
+test.each([{ kind: 'stock-out-of-range', stock: 3 }, { kind: 'unknown-product' }])(
+  'an adjustment that is not possible publishes nothing: %j',
+  async (outcome) => {
+    const workflowId = workflowIds.adjustStock(outcome.kind);
+    const publishOutbox = jest.fn();
+    const activities = { changeStock: async () => outcome, publishOutbox };
+    await environment.withWorker(taskQueues.commerce, activities, async () => {
+      const decision = await decide(
+        workflowTypes.adjustStock,
+        workflowId,
+        adjustment(outcome.kind),
+      );
+      expect(decision).toEqual(outcome);
+      expect(await environment.client.workflow.getHandle(workflowId).result()).toEqual(outcome);
+    });
+    expect(publishOutbox).not.toHaveBeenCalled();
+  },
+);
+
+test('a database that is away for longer than the first tries is waited for, visibly', async () => {
+  const workflowId = workflowIds.adjustStock('patient');
+  const database = await outageOf(environment, 10 * minuteMs);
+  const publishOutbox = jest.fn(async () => undefined);
+  const activities = {
+    async changeStock() {
+      await database.fail();
+      return adjusted;
+    },
+    publishOutbox,
+  };
+  await environment.withWorker(taskQueues.commerce, activities, async () => {
+    const handle = await environment.client.workflow.start(workflowTypes.adjustStock, {
+      workflowId,
+      taskQueue: taskQueues.commerce,
+      args: [adjustment('patient')],
+    });
+    // The server's time must not be skipped while the first tries are made: they are made in ours.
+    await until('it is an ordinary activity', async () =>
+      (await environment.ordinaryActivitiesOf(workflowId)).includes('changeStock'),
+    );
+    expect(await handle.result()).toEqual(adjusted);
+  });
+  expect(await environment.ordinaryActivitiesOf(workflowId)).toEqual([
+    'changeStock',
+    'publishOutbox',
+  ]);
+  expect(publishOutbox).toHaveBeenCalledTimes(1);
+});
+
+test('while all goes well the change of state is no activity of its own in the history', async () => {
+  const workflowId = workflowIds.adjustStock('cheap');
+  const activities = { changeStock: async () => adjusted, publishOutbox: async () => undefined };
+  await environment.withWorker(taskQueues.commerce, activities, () =>
+    decide(workflowTypes.adjustStock, workflowId, adjustment('cheap')).then(() =>
+      environment.client.workflow.getHandle(workflowId).result(),
+    ),
+  );
+  expect(await environment.ordinaryActivitiesOf(workflowId)).toEqual(['publishOutbox']);
+});
+
+test('data that can never be stored end the command, and whoever waits is told', async () => {
+  const workflowId = workflowIds.adjustStock('refused');
+  const changeStock = jest.fn(async () => {
+    throw ApplicationFailure.nonRetryable('refused', 'DATA_REFUSED');
+  });
+  const publishOutbox = jest.fn();
+  await environment.withWorker(taskQueues.commerce, { changeStock, publishOutbox }, async () => {
+    await expect(
+      decide(workflowTypes.adjustStock, workflowId, adjustment('refused')),
+    ).rejects.toThrow();
+    expect(await statusOf(workflowId)).toBe('FAILED');
+  });
+  // Once cheaply and once visibly, and never again.
+  expect(changeStock).toHaveBeenCalledTimes(2);
+  expect(publishOutbox).not.toHaveBeenCalled();
+});
+
+test('a worker that is killed after the change leaves it to another, which changes nothing again', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'ledger-'));
+  const ledger = path.join(folder, 'adjustments');
+  await writeFile(ledger, '');
+  const command = adjustment('killed');
+  const workflowId = workflowIds.adjustStock('killed');
+  let worker: ChildProcess | undefined;
+  try {
+    worker = spawn(
+      process.execPath,
+      ['--require', 'tsx/cjs', path.join(__dirname, 'fixtures', 'worker-that-dies.ts'), ledger],
+      {
+        env: {
+          ...process.env,
+          TEMPORAL_ADDRESS: environment.address,
+          TEMPORAL_NAMESPACE: environment.namespace,
+        },
+        stdio: 'inherit',
+      },
+    );
+    const died = once(worker, 'exit');
+    await environment.client.workflow.start(workflowTypes.adjustStock, {
+      workflowId,
+      taskQueue: taskQueues.commerce,
+      args: [command],
+      // For so long the server waits for a worker before it gives the task to another.
+      workflowTaskTimeout: '2 seconds',
+    });
+    expect(await died).toEqual([null, 'SIGKILL']);
+    expect(await readFile(ledger, 'utf8')).toBe('killed\n');
+
+    const changeStock = jest.fn(async ({ adjustmentId }: typeof command) => {
+      const known = (await readFile(ledger, 'utf8')).split('\n').includes(adjustmentId);
+      if (!known) await appendFile(ledger, `${adjustmentId}\n`);
+      return adjusted;
+    });
+    const publishOutbox = jest.fn(async () => undefined);
+    await environment.withWorker(taskQueues.commerce, { changeStock, publishOutbox }, async () => {
+      expect(await decide(workflowTypes.adjustStock, workflowId, command)).toEqual(adjusted);
+      expect(await environment.client.workflow.getHandle(workflowId).result()).toEqual(adjusted);
+    });
+    expect(changeStock).toHaveBeenCalledTimes(1);
+    expect(publishOutbox).toHaveBeenCalledTimes(1);
+    expect(await readFile(ledger, 'utf8')).toBe('killed\n');
+  } finally {
+    worker?.kill('SIGKILL');
+    await rm(folder, { recursive: true });
+  }
+});

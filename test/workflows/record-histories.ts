@@ -1,0 +1,352 @@
+/**
+ * Records the histories that `replay.test.ts` replays, a run of each workflow with activities that are
+ * made up:
+ *
+ *   node launch.mjs run test/workflows/record-histories.ts [NAME …]
+ *
+ * What it writes to `histories/` stands for the runs that are under way when a new version of the
+ * workflows is deployed. So a history is recorded once, when its workflow is new or deliberately
+ * changed, and not to make a failing replay pass.
+ */
+import {
+  ApplicationFailure,
+  WithStartWorkflowOperation,
+  WorkflowFailedError,
+} from '@temporalio/client';
+import { cancelUpdate, decisionUpdate, taskQueues, workflowTypes } from '../../workflows/names';
+import { until } from '../integration/until';
+import { createEnvironment, type Environment } from './environment';
+import { writeHistory, type History } from './histories';
+
+type ActivityFake = (...input: never[]) => Promise<unknown>;
+
+interface Recording {
+  readonly name: string;
+  readonly workflowType: string;
+  readonly taskQueue?: string;
+  readonly args: unknown[];
+  readonly activities: Readonly<Record<string, ActivityFake>>;
+  /** Updates that are sent together with the start, one after the other. */
+  readonly updates?: readonly { readonly name: string; readonly args: unknown[] }[];
+  /** An activity that has to get from the workflow's own task to an ordinary one first. */
+  readonly untilOrdinary?: string;
+}
+
+const answering =
+  (result?: unknown): ActivityFake =>
+  async () =>
+    result;
+
+/** Fails a number of times, then answers. */
+function failing(times: number, result?: unknown): ActivityFake {
+  let left = times;
+  return async () => {
+    left -= 1;
+    if (left >= 0) throw new Error('away');
+    return result;
+  };
+}
+
+const refusing: ActivityFake = async () => {
+  throw ApplicationFailure.nonRetryable('refused', 'DATA_REFUSED');
+};
+
+/** More tries than are made within the workflow's own task. */
+const longOutage = 8;
+
+const event = {
+  topic: 'catalog-events',
+  partition: 0,
+  offset: 1,
+  eventId: '2f400afe-2b89-5ffc-b108-b6e098173a0c',
+  key: 'product-1',
+  value: '{"data":{"productId":"product-1"}}',
+  headers: [],
+  producedAt: 1767225600000,
+};
+const message = {
+  ...event,
+  key: { text: 'product-1' },
+  reason: 'NOT_JSON',
+  detail: 'The value is not JSON.',
+};
+const product = { productId: 'product-1', name: 'Mug', price: 900, stock: 5 };
+const adjustment = { adjustmentId: 'a', productId: 'product-1', delta: -1, reason: 'correction' };
+const adjusted = { kind: 'adjusted', stock: 4, version: 2, eventId: 'event-1' };
+const like = { requestId: 'r', productId: 'product-1', userId: 'user-1', liked: true };
+const order = {
+  orderId: 'o',
+  request: {
+    userId: 'user-1',
+    items: [{ productId: 'product-1', quantity: 1 }],
+    paymentToken: 'tok_approve',
+  },
+};
+const placed = {
+  kind: 'order',
+  status: 'PLACED',
+  totalAmount: 900,
+  productIds: ['product-1'],
+  reason: null,
+};
+const orderActivities = {
+  reserveStock: answering(placed),
+  chargeOrder: answering({ kind: 'captured', paymentId: 'payment-1' }),
+  confirmOrder: answering('CONFIRMED'),
+  voidPayment: answering(true),
+  cancelOrder: answering(),
+  publishOutbox: answering(),
+};
+const effects = {
+  writeAuditLog: answering(),
+  updateMetrics: answering(),
+  evictCache: answering(),
+  parkEvent: answering(17),
+  copyToDeadLetterTopic: answering(),
+};
+const redrive = { deadLetterId: 17, attempt: 1, by: 'operator', again: false };
+const redriveActivities = {
+  claimRedrive: answering({ kind: 'claimed' }),
+  sendRedriven: answering({ topic: 'catalog-events', partition: 0, offset: 2 }),
+  settleRedrive: answering(),
+  abandonRedrive: answering(),
+};
+const auditOptions = {
+  unpublishedAfterMs: 300_000,
+  unconfirmedAfterMs: 300_000,
+  unhandledAfterMs: 600_000,
+  undecidedAfterMs: 900_000,
+};
+
+const decision = { name: decisionUpdate, args: [] };
+const { collector } = taskQueues;
+
+const recordings: readonly Recording[] = [
+  {
+    name: 'register-product',
+    workflowType: workflowTypes.registerProduct,
+    args: [product],
+    activities: {
+      createProduct: answering({ ...product, version: 1, eventId: 'event-1' }),
+      publishOutbox: failing(3),
+    },
+    updates: [decision],
+  },
+  {
+    name: 'adjust-stock',
+    workflowType: workflowTypes.adjustStock,
+    args: [adjustment],
+    activities: { changeStock: answering(adjusted), publishOutbox: failing(3) },
+    updates: [decision, decision],
+  },
+  {
+    name: 'adjust-stock-out-of-range',
+    workflowType: workflowTypes.adjustStock,
+    args: [adjustment],
+    activities: { changeStock: answering({ kind: 'stock-out-of-range', stock: 0 }) },
+    updates: [decision],
+  },
+  {
+    name: 'adjust-stock-database-away',
+    workflowType: workflowTypes.adjustStock,
+    args: [adjustment],
+    activities: { changeStock: failing(longOutage, adjusted), publishOutbox: answering() },
+    updates: [decision],
+  },
+  {
+    name: 'change-like',
+    workflowType: workflowTypes.changeLike,
+    args: [like],
+    activities: {
+      setLike: answering({ kind: 'liked', likeCount: 1, changed: true }),
+      publishOutbox: answering(),
+    },
+    updates: [decision],
+  },
+  {
+    name: 'place-order',
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: { ...orderActivities, publishOutbox: failing(3) },
+    updates: [decision],
+  },
+  {
+    name: 'place-order-out-of-stock',
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: {
+      reserveStock: answering({ kind: 'out-of-stock', productId: 'product-1', stock: 0 }),
+    },
+    updates: [decision],
+  },
+  {
+    name: 'place-order-declined',
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: {
+      ...orderActivities,
+      chargeOrder: answering({ kind: 'declined', reason: 'card declined' }),
+      voidPayment: failing(2, false),
+    },
+    updates: [decision],
+  },
+  {
+    name: 'place-order-cancelled-while-publishing',
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: { ...orderActivities, publishOutbox: failing(6) },
+    updates: [decision, { name: cancelUpdate, args: [{ reason: 'changed my mind' }] }],
+  },
+  {
+    name: 'publish-events',
+    workflowType: workflowTypes.publishEvents,
+    args: [{ aggregates: [{ topic: 'catalog-events', key: 'product-1' }], events: [event] }],
+    activities: { publishOutbox: failing(2), publishDirectly: answering() },
+  },
+  {
+    name: 'handle-event',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [event],
+    activities: effects,
+  },
+  {
+    name: 'handle-event-redis-away',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [event],
+    activities: { ...effects, evictCache: failing(longOutage) },
+    untilOrdinary: 'evictCache',
+  },
+  {
+    name: 'handle-event-parked',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [event],
+    activities: { ...effects, writeAuditLog: refusing },
+  },
+  {
+    name: 'handle-event-batch',
+    workflowType: workflowTypes.handleEventBatch,
+    taskQueue: collector,
+    args: [[event, { ...event, eventId: 'event-2', offset: 2 }]],
+    activities: effects,
+  },
+  {
+    name: 'handle-event-batch-halved',
+    workflowType: workflowTypes.handleEventBatch,
+    taskQueue: collector,
+    args: [[event, { ...event, eventId: 'event-2', offset: 2 }]],
+    activities: { ...effects, writeAuditLog: refusing },
+  },
+  {
+    name: 'park-dead-letter',
+    workflowType: workflowTypes.parkDeadLetter,
+    taskQueue: collector,
+    args: [message, Buffer.from([0x00, 0xff])],
+    activities: { parkMessage: answering(17), copyToDeadLetterTopic: failing(2) },
+  },
+  {
+    name: 'redrive-dead-letter',
+    workflowType: workflowTypes.redriveDeadLetter,
+    taskQueue: collector,
+    args: [redrive],
+    activities: { ...redriveActivities, sendRedriven: failing(2, message) },
+  },
+  {
+    name: 'redrive-dead-letter-refused',
+    workflowType: workflowTypes.redriveDeadLetter,
+    taskQueue: collector,
+    args: [redrive],
+    activities: { ...redriveActivities, sendRedriven: refusing },
+  },
+  {
+    name: 'discard-dead-letter',
+    workflowType: workflowTypes.discardDeadLetter,
+    taskQueue: collector,
+    args: [{ deadLetterId: 17, by: 'operator', reason: 'a test' }],
+    activities: { markDiscarded: answering({ kind: 'discarded' }) },
+  },
+  {
+    name: 'audit-delivery',
+    workflowType: workflowTypes.auditDelivery,
+    taskQueue: collector,
+    args: [auditOptions],
+    activities: {
+      ...orderActivities,
+      ...effects,
+      findUnpublished: answering({
+        aggregates: [{ topic: 'catalog-events', key: 'product-1' }],
+        firstEventId: 'event-1',
+        events: 2,
+      }),
+      findUnconfirmed: answering({
+        publications: [
+          { eventId: 'event-3', topic: 'catalog-events', partition: 0, offset: 1 },
+          { eventId: 'event-4', topic: 'catalog-events', partition: 0, offset: 2 },
+        ],
+      }),
+      lookUpArrivals: answering({ arrived: ['event-3'], lost: ['event-4'] }),
+      markDelivered: answering(1),
+      sendAgain: answering(1),
+      findUndecided: answering({ orderIds: ['o-audited'] }),
+      findUnhandled: answering({ eventIds: [] }),
+      readLoggedEvent: answering(event),
+    },
+  },
+];
+
+async function main(names: readonly string[]): Promise<void> {
+  const environment = await createEnvironment();
+  try {
+    for (const recording of recordings) {
+      if (names.length > 0 && !names.includes(recording.name)) continue;
+      await writeHistory(recording.name, await record(environment, recording));
+      console.log(recording.name);
+    }
+  } finally {
+    await environment.stop();
+  }
+}
+
+async function record(environment: Environment, recording: Recording): Promise<History> {
+  const { name, activities, untilOrdinary } = recording;
+  return environment.withWorker(taskQueues.commerce, activities, () =>
+    environment.withWorker(collector, activities, async () => {
+      await start(environment, recording);
+      const handle = environment.client.workflow.getHandle(name);
+      // Asking for the result skips time; what is tried within the workflow's own task needs it.
+      if (untilOrdinary !== undefined) {
+        await until(`${untilOrdinary} is an ordinary activity`, async () =>
+          (await environment.ordinaryActivitiesOf(name)).includes(untilOrdinary),
+        );
+      }
+      await handle.result().catch((error: unknown) => {
+        if (!(error instanceof WorkflowFailedError)) throw error;
+      });
+      return handle.fetchHistory();
+    }),
+  );
+}
+
+type AnyWorkflow = (...args: unknown[]) => Promise<unknown>;
+
+async function start({ client }: Environment, recording: Recording): Promise<void> {
+  const { name, workflowType, taskQueue = taskQueues.commerce, args, updates = [] } = recording;
+  const options = { workflowId: name, taskQueue, args };
+  if (updates.length === 0) await client.workflow.start(workflowType, options);
+  for (const update of updates) {
+    await client.workflow.executeUpdateWithStart<AnyWorkflow, unknown, unknown[]>(update.name, {
+      args: update.args,
+      startWorkflowOperation: new WithStartWorkflowOperation<AnyWorkflow>(workflowType, {
+        ...options,
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      }),
+    });
+  }
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});

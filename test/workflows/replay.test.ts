@@ -1,0 +1,40 @@
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { DeterminismViolationError } from '@temporalio/workflow';
+import { findWorkflowBundle } from '../../workers/workflow-bundle';
+import { workflowTypes } from '../../workflows/names';
+import { historyNames, readHistory, workflowTypeOf } from './histories';
+
+const logger = new DefaultLogger('ERROR', () => undefined);
+const names = readdirSync(path.join(__dirname, 'histories')).map((file) => path.parse(file).name);
+let codePath: string;
+
+beforeAll(async () => {
+  Runtime.install({ logger, telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
+  codePath = await findWorkflowBundle();
+});
+
+test.each(names)('a run recorded as %s can go on with the workflows as they are', async (name) => {
+  const workflowBundle = { codePath };
+  await Worker.runReplayHistory({ workflowBundle }, await readHistory(name), name);
+});
+
+test('every workflow has a recorded run', async () => {
+  const histories = await Promise.all((await historyNames()).map(readHistory));
+  const recorded = new Set(histories.map(workflowTypeOf));
+  expect(Object.values(workflowTypes).filter((type) => !recorded.has(type))).toEqual([]);
+});
+
+test('a workflow that does something else than its recorded run is found out', async () => {
+  const workflowBundle = await bundleWorkflowCode({
+    workflowsPath: path.join(__dirname, 'fixtures', 'changed-workflows'),
+    logger,
+  });
+  const replayed = Worker.runReplayHistory(
+    { workflowBundle },
+    await readHistory('adjust-stock'),
+    'adjust-stock',
+  );
+  await expect(replayed).rejects.toBeInstanceOf(DeterminismViolationError);
+});
