@@ -27,6 +27,8 @@ WORKDIR /app
 COPY package.json LICENSE ./
 COPY --from=production-packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+# A volume for the payment simulator's charges takes over this folder's owner.
+RUN install --directory --owner=node --group=node /var/lib/payments
 USER node
 EXPOSE 3000
 # Suits the API. The others serve no HTTP, or another port: Compose replaces it for each of them.

@@ -14,11 +14,16 @@ export const payments: Server = {
   stopSignal: 'SIGTERM',
 };
 
-function prepare(program: string, { ports }: ServerContext): Promise<Launch> {
+function prepare(program: string, { ports, directory }: ServerContext): Promise<Launch> {
   return Promise.resolve({
     program: process.execPath,
     parameters: ['--require', require.resolve('tsx/cjs'), program],
-    environment: { PAYMENTS_HOST: HOST, PAYMENTS_PORT: String(ports.payments) },
+    environment: {
+      PAYMENTS_HOST: HOST,
+      PAYMENTS_PORT: String(ports.payments),
+      // What was charged must still be known after the simulator was killed.
+      PAYMENTS_DATA_FILE: join(directory, 'charges.jsonl'),
+    },
   });
 }
 
