@@ -318,26 +318,3 @@ describe('a dead letter', () => {
     expect(answers.map(({ status }) => status)).toEqual([404, 404, 404]);
   });
 });
-
-test('views that only wait in memory are handed over when the API stops', async () => {
-  const { body } = await register();
-  await stack.cluster.stop('kafka');
-  try {
-    const api = stack.running('api')[0]!;
-    for (let count = 0; count < 5; count += 1) await get(`/v1/products/${body.productId}`);
-    expect(await api.end('SIGTERM')).toBe(0);
-  } finally {
-    await stack.cluster.start('kafka');
-  }
-  await until(
-    'all of them are counted',
-    async () => {
-      const { rows } = await stack.pool.query<{ view_count: number }>(
-        'SELECT view_count FROM collector.product_metrics WHERE product_id = $1',
-        [body.productId],
-      );
-      return rows[0]?.view_count === 5;
-    },
-    { timeoutMs: 60_000 },
-  );
-}, 90_000);
