@@ -35,6 +35,8 @@ export interface CancelledPayment {
   /** Whether the payment is why the order is cancelled, or was given up with it. */
   readonly status: 'failed' | 'refunded';
   readonly reason: string;
+  /** The gateway's ID of the charge, where money was taken and given back. */
+  readonly paymentId: string | null;
 }
 
 /** The activities of orders. */
@@ -169,7 +171,7 @@ async function cancel(
   const { reason } = cancellation;
   const wasConfirmed = order.status === 'CONFIRMED';
   await decide(connection, orderId, 'CANCELLED', cancellation);
-  await recordPayment(connection, { orderId, paymentId: null, amount: totalAmount, ...payment });
+  await recordPayment(connection, { orderId, amount: totalAmount, ...payment });
   const products = await lockProducts(
     connection,
     items.map(({ productId }) => productId),
@@ -309,7 +311,8 @@ async function recordPayment(connection: PoolClient, payment: PaymentRecord): Pr
       INSERT INTO commerce.payments (order_id, payment_id, amount, status, reason)
       VALUES ($1, $2, $3, $4, $5)
       ON CONFLICT (order_id) DO UPDATE SET
-        status = excluded.status, reason = excluded.reason, updated_at = now()`,
+        status = excluded.status, reason = excluded.reason, updated_at = now(),
+        payment_id = coalesce(payments.payment_id, excluded.payment_id)`,
     values: [payment.orderId, payment.paymentId, payment.amount, payment.status, payment.reason],
   });
 }

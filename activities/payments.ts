@@ -52,12 +52,12 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
      * Makes sure that no money is held for an order, now and ever: what was captured is given back,
      * and a charge that is still on its way is declined when it arrives.
      *
-     * @returns whether money was given back
+     * @returns the gateway's ID of the charge whose money was given back; null when there was none
      * @throws PaymentGatewayUnavailableError a retry helps
      */
-    async voidPayment(orderId: string): Promise<boolean> {
+    async voidPayment(orderId: string): Promise<string | null> {
       const charge = await gateway.voidCharge({ idempotencyKey: chargeKey(orderId) });
-      return charge !== undefined;
+      return charge?.chargeId ?? null;
     },
   };
 }

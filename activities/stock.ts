@@ -103,9 +103,12 @@ export async function applyStockChanges(
   return events;
 }
 
-/** Whether a stock level can be: not below 0, and exact as a number. */
-export function isStockLevel(stock: number): boolean {
-  return stock >= 0 && Number.isSafeInteger(stock);
+// Half of what a number holds exactly: what orders give back always fits on top of it.
+const maxRestockedLevel = 2 ** 52;
+
+/** Whether an adjustment may lead to this stock level: not below 0, and not added to without bound. */
+function isAllowed(stock: number, delta: number): boolean {
+  return stock >= 0 && (delta <= 0 || stock <= maxRestockedLevel);
 }
 
 function toEvent({ eventId, product, delta, reason, orderId }: StockChange) {
@@ -132,7 +135,7 @@ async function adjustOnce(connection: PoolClient, command: AdjustStock): Promise
   // Looked for under the lock: an earlier try that is still committing has committed by now.
   const earlier = await findAdjustment(connection, adjustmentId);
   if (earlier !== undefined) return earlier;
-  if (!isStockLevel(product.stock + delta)) {
+  if (!isAllowed(product.stock + delta, delta)) {
     return { kind: 'stock-out-of-range', stock: product.stock };
   }
   const workflowId = workflowIdPrefixes.adjustStock + adjustmentId;

@@ -124,7 +124,7 @@ function takeBatch(planned: readonly Planned[], rest: Planned[]): EventPlanned[]
   let bytes = 0;
   for (const each of planned) {
     const { plan, received } = each;
-    const size = plan.type === 'handleEvent' ? plan.input[0].value.length : 0;
+    const size = plan.type === 'handleEvent' ? Buffer.byteLength(plan.input[0].value) : 0;
     const fits = batch.length === 0 || bytes + size <= maxBatchBytes;
     if (plan.type === 'handleEvent' && fits) {
       batch.push({ plan, received });

@@ -70,10 +70,15 @@ async function startPatiently(
   }
 }
 
-// gRPC's INVALID_ARGUMENT: the request itself is wrong, such as a payload over the limit.
+// gRPC's INVALID_ARGUMENT, for the size of the input. For anything else, such as a search attribute
+// that the namespace lacks, the event is not to blame: it waits until that is mended.
 function isRefusal(error: unknown): boolean {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  return isGrpcServiceError(cause) && Number(cause.code) === 3;
+  return (
+    isGrpcServiceError(cause) &&
+    Number(cause.code) === 3 &&
+    /exceeds|too large|larger than/i.test(cause.details)
+  );
 }
 
 function startOptions(plan: WorkflowPlan): WorkflowStartOptions {

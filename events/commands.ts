@@ -40,7 +40,7 @@ export type StockOutcome =
       readonly eventId: string;
     }
   | { readonly kind: 'unknown-product' }
-  /** The stock would have left the range from 0 to 2^53 - 1; `stock` is what it is. */
+  /** The stock would have fallen below 0 or been raised above 2^52; `stock` is what it is. */
   | { readonly kind: 'stock-out-of-range'; readonly stock: number };
 
 /** One line of an order as it is asked for. */

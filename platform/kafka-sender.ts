@@ -138,9 +138,7 @@ class SingleFlightSender implements KafkaSender {
       const size = messages.length;
       const submission: Submission = { deliveries: [], size, failed: false, resolve, reject };
       for (const message of messages) this.queue.push(toQueued(submission, message));
-      this.draining ??= this.drain().finally(() => {
-        this.draining = undefined;
-      });
+      this.draining ??= this.drain();
     });
   }
 
@@ -155,8 +153,14 @@ class SingleFlightSender implements KafkaSender {
   private async drain(): Promise<void> {
     // Let the callers of this moment come along in the first request.
     await Promise.resolve();
-    while (this.connection !== undefined && this.queue.length > 0) {
-      await this.sendOne(this.connection, this.takeRequest());
+    try {
+      while (this.connection !== undefined && this.queue.length > 0) {
+        await this.sendOne(this.connection, this.takeRequest());
+      }
+    } finally {
+      // In the same turn in which the queue was seen empty: a message that came between the two
+      // would be left in it.
+      this.draining = undefined;
     }
   }
 

@@ -22,7 +22,7 @@ void runProcess('worker:collector', async (process) => {
   });
   onStop('the database pool', () => pool.end());
   const redis = createRedis(config.REDIS_URL, logger);
-  onStop('the connection to Redis', () => redis.quit());
+  onStop('the connection to Redis', async () => redis.disconnect());
   const kafka = createKafka(config, logger, { clientId: 'worker-collector' });
   const sender = createKafkaSender(kafka, logger);
   onStop('the Kafka sender', () => sender.stop());

@@ -22,7 +22,7 @@ import type {
   createCollectorAuditActivities,
   createShopAuditActivities,
 } from '../activities/delivery-audit';
-import { taskQueues, workflowIds, workflowTypes } from './names';
+import { searchAttributes, taskQueues, workflowIds, workflowTypes } from './names';
 
 /** From which age on something counts as left behind, each in ms. */
 export interface DeliveryAuditOptions {
@@ -208,6 +208,7 @@ async function auditUndecided({ options, startedAt, cursor, summary }: Page) {
         workflowId: workflowIds.placeOrder(orderId),
         taskQueue: taskQueues.commerce,
         args: [{ orderId }],
+        typedSearchAttributes: [{ key: searchAttributes.aggregateId, value: orderId }],
       }),
     ),
   );
@@ -238,10 +239,12 @@ function handledUntilLastTime(): number | undefined {
 
 // One at a time: an event may weigh 256 KiB, and Temporal bounds what a single task may carry.
 async function handleAgain(eventId: string): Promise<void> {
+  const event = await collector.readLoggedEvent(eventId);
   await startUnlessRunning(workflowTypes.handleEvent, {
     workflowId: workflowIds.handleEvent(eventId),
     taskQueue: taskQueues.collector,
-    args: [await collector.readLoggedEvent(eventId)],
+    args: [event],
+    typedSearchAttributes: [{ key: searchAttributes.aggregateId, value: event.key }],
   });
 }
 

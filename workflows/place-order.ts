@@ -19,7 +19,7 @@ import {
   upsertSearchAttributes,
   type ActivityOptions,
 } from '@temporalio/workflow';
-import type { CancelledPayment, createOrderActivities, OrderState } from '../activities/orders';
+import type { createOrderActivities, OrderState } from '../activities/orders';
 import type { ChargeOutcome, createPaymentActivities } from '../activities/payments';
 import type { Aggregate, createPublishActivities } from '../activities/publish';
 import type {
@@ -39,7 +39,10 @@ import { cancelUpdate, decisionUpdate, orderStateQuery, searchAttributes } from 
  */
 const paymentTimeout = '7 seconds';
 
-/** How long an order may stay undecided, whatever is away; then it is cancelled. */
+/**
+ * How long an order may stay undecided; then its cancellation begins. It is decided when the gateway
+ * has made sure that no money is held: that is waited for as long as it takes.
+ */
 const orderTimeout = '5 minutes';
 
 /** One try gives the gateway a few seconds; then what became of it is looked up. */
@@ -172,7 +175,7 @@ async function pay(run: Run, order: OrderState, paymentToken?: string): Promise<
   const { callOff } = run;
   const reason = callOff?.reason ?? (charge.kind === 'declined' ? charge.reason : '');
   const cancellation = callOff ?? { cause: 'payment-failed', reason: `payment failed: ${reason}` };
-  await compensate(run, cancellation, { status: 'failed', reason });
+  await compensate(run, cancellation, reason);
 }
 
 /** The charge's outcome; one that is not known in time, or not wanted any more, is given up. */
@@ -224,14 +227,11 @@ async function followCancellation(run: Run): Promise<void> {
 }
 
 /** In reverse: the money first, then the stock and the order. Each is retried until it has worked. */
-async function compensate(
-  run: Run,
-  cancellation: Cancellation,
-  payment: CancelledPayment,
-): Promise<void> {
+async function compensate(run: Run, cancellation: Cancellation, reason: string): Promise<void> {
   run.progress = { ...run.progress, step: 'compensate' };
-  await compensation.voidPayment(run.orderId);
-  await orders.cancelOrder(run.orderId, cancellation, payment);
+  const paymentId = await compensation.voidPayment(run.orderId);
+  const status = paymentId === null ? 'failed' : 'refunded';
+  await orders.cancelOrder(run.orderId, cancellation, { status, reason, paymentId });
   decide(run, { kind: 'cancelled', ...cancellation }, 'CANCELLED');
 }
 
@@ -256,7 +256,7 @@ async function publishAndAwaitCancellation(run: Run, order: OrderState): Promise
     await condition(() => published || isCancellable(run));
     if (!isCancellable(run)) return marked;
     const { callOff } = run;
-    await compensate(run, callOff!, { status: 'refunded', reason: callOff!.reason });
+    await compensate(run, callOff!, callOff!.reason);
     await marked;
   }
 }

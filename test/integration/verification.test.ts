@@ -43,12 +43,12 @@ async function runAShop(): Promise<void> {
   await cancelOrder(
     'cancelled',
     { cause: 'payment-failed', reason: 'declined' },
-    { status: 'failed', reason: 'declined' },
+    { status: 'failed', reason: 'declined', paymentId: null },
   );
   await cancelOrder(
     'cancelled-later',
     { cause: 'requested', reason: 'sent back' },
-    { status: 'refunded', reason: 'sent back' },
+    { status: 'refunded', reason: 'sent back', paymentId: null },
   );
   for (const [index, liked] of [true, true, false].entries()) {
     const userId = index === 2 ? 'u0' : `u${index}`;

@@ -18,7 +18,13 @@ export async function writeHistory(name: string, history: History): Promise<void
     enums: String,
     bytes: String,
   });
-  await writeFile(path.join(folder, `${name}.json`), `${JSON.stringify(json, undefined, 1)}\n`);
+  const text = JSON.stringify(json, withoutMachine, 1);
+  await writeFile(path.join(folder, `${name}.json`), `${text}\n`);
+}
+
+/** A history tells of the machine that it was recorded on: paths in stack traces, and its name. */
+function withoutMachine(name: string, value: unknown): unknown {
+  return name === 'stackTrace' || name === 'identity' ? '' : value;
 }
 
 /** Reads the history of a name. */

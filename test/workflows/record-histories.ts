@@ -93,7 +93,7 @@ const orderActivities = {
   reserveStock: answering(placed),
   chargeOrder: answering({ kind: 'captured', paymentId: 'payment-1' }),
   confirmOrder: answering('CONFIRMED'),
-  voidPayment: answering(true),
+  voidPayment: answering('charge-1'),
   cancelOrder: answering(),
   publishOutbox: answering(),
 };
@@ -186,7 +186,7 @@ const recordings: readonly Recording[] = [
     activities: {
       ...orderActivities,
       chargeOrder: answering({ kind: 'declined', reason: 'card declined' }),
-      voidPayment: failing(2, false),
+      voidPayment: failing(2, null),
     },
     updates: [decision],
   },
