@@ -16,8 +16,3 @@ export const partitionsPerTopic = 6;
 export function deadLetterTopicOf(topic: string): string {
   return `${topic}.dlq`;
 }
-
-/** Whether a name is that of a topic that carries events. */
-export function isEventTopic(topic: string): topic is EventTopic {
-  return (eventTopics as readonly string[]).includes(topic);
-}
