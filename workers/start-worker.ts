@@ -12,6 +12,7 @@ import {
   workerDeploymentOf,
   type DeploymentVersion,
 } from './deployment';
+import { createHeartbeatInterceptor } from './heartbeat';
 import { findWorkflowBundle, workflowBuildId } from './workflow-bundle';
 
 /** What a worker works on. */
@@ -43,6 +44,7 @@ export async function startWorker(
     activities,
     ...dataConverterOf(config),
     ...workerDeploymentOf(version),
+    interceptors: { activity: [(context) => ({ inbound: createHeartbeatInterceptor(context) })] },
     shutdownGraceTime: '10 seconds',
     shutdownForceTime: '20 seconds',
   });

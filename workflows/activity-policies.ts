@@ -38,10 +38,11 @@ export const untilItSucceeds: ActivityOptions = {
 
 /**
  * For what the brokers must acknowledge: retried without end. One try outlasts the sender's own
- * retries, so that an answer on its way is not given up.
+ * retries, so that an answer on its way is not given up; a worker that was killed is noticed earlier.
  */
 export const untilAcknowledged: ActivityOptions = {
   startToCloseTimeout: '45 seconds',
+  heartbeatTimeout: '10 seconds',
   retry: {
     initialInterval: '200 milliseconds',
     backoffCoefficient: 2,
