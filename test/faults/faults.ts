@@ -8,6 +8,8 @@ import type { ServerName } from '../../cluster/local-cluster';
 import { eventTopics } from '../../events/topics';
 import { registerNamespace, type ProcessName, type Stack } from '../integration/stack';
 import { until } from '../integration/until';
+import type { Alteration } from './alteration';
+import { startCuttingProxy } from './cutting-proxy';
 import { sendPoison } from './poison';
 import type { Random } from './random';
 
@@ -29,14 +31,20 @@ export interface Fault {
 }
 
 const processNames = ['api', 'bridge', 'worker:commerce', 'worker:collector'] as const;
+const serverNames = ['kafka', 'postgres', 'redis', 'temporal', 'payments'] as const;
 
-const awayMs = 8_000;
+const awayMs = 60_000;
 
 /** Longer than the time-outs of whoever waits for it: sessions, requests, turns. */
 const frozenMs = 25_000;
 
 /** Every fault. */
 export const faults: readonly Fault[] = [
+  {
+    name: 'nothing',
+    strikes: 'nothing: what the same load does undisturbed',
+    inject: () => sleep(10_000),
+  },
   ...processNames.map((name) => kill(name)),
   ...(['bridge', 'worker:commerce', 'worker:collector'] as const).map((name) => freeze(name)),
   breakpoint('worker:commerce', 'commit:stock-change', 'stock changed, nobody told'),
@@ -45,11 +53,49 @@ export const faults: readonly Fault[] = [
   breakpoint('worker:commerce', 'commit:order-decide', 'order decided, nobody told'),
   breakpoint('worker:collector', 'after:event-log-insert', 'logged, not yet counted'),
   breakpoint('worker:collector', 'after:metrics-update', 'counted, Temporal not told'),
-  ...(['kafka', 'postgres', 'redis', 'temporal', 'payments'] as const).map((name) => restart(name)),
-  ...(['kafka', 'postgres', 'redis', 'temporal', 'payments'] as const).map((name) =>
-    killServer(name),
-  ),
-  ...(['kafka', 'postgres', 'redis', 'temporal'] as const).map((name) => freezeServer(name)),
+  ...serverNames.map((name) => restart(name)),
+  ...serverNames.map((name) => away(name)),
+  ...serverNames.map((name) => killServer(name)),
+  ...serverNames.map((name) => freezeServer(name)),
+  {
+    name: 'power-cut',
+    strikes: 'kill -9 of every process and every server at once, then all of it is started again',
+    async inject({ stack }) {
+      const servers = await Promise.all(serverNames.map((name) => pidOf(stack, name)));
+      for (const pid of servers) process.kill(pid, 'SIGKILL');
+      await Promise.all(processNames.map((name) => endAll(stack, name, 'SIGKILL')));
+      await Promise.all(serverNames.map((name) => stack.cluster.start(name)));
+      await Promise.all(processNames.map((name) => stack.start(name)));
+    },
+  },
+  {
+    name: 'answers-swallowed',
+    strikes:
+      'a proxy cuts connections to Kafka after it has taken a produce or a commit and before it has answered',
+    async inject(context) {
+      const proxy = await startCuttingProxy(context.stack.cluster.ports.kafka, 7);
+      const around = altered('through-proxy');
+      around['FAULT_PROXY'] = `${context.stack.cluster.ports.kafka}:${proxy.port}`;
+      try {
+        await replaceAll(context, around);
+        await until('answers have been swallowed', () => proxy.cuts() >= 6, { timeoutMs: 60_000 });
+        await replaceAll(context, {});
+      } finally {
+        await proxy.stop();
+      }
+    },
+  },
+  {
+    name: 'late-fills',
+    strikes: 'readers fill the cache 1.5 s after they have read the product',
+    async inject({ stack }) {
+      await endAll(stack, 'api');
+      await stack.start('api', altered('late-fills'));
+      await sleep(6_000);
+      await endAll(stack, 'api');
+      await stack.start('api');
+    },
+  },
   {
     name: 'cut-connections',
     strikes: 'every connection to PostgreSQL is cut, ten times within five seconds',
@@ -98,14 +144,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'history-lost',
     strikes: 'Temporal has forgotten everything: an empty namespace, and every event again',
-    async inject({ stack }) {
-      await Promise.all(processNames.map((name) => endAll(stack, name, 'SIGKILL')));
-      await resetOffsets(stack);
-      const namespace = `${stack.config.TEMPORAL_NAMESPACE}_${Date.now()}`;
-      await registerNamespace(stack.temporal, namespace);
-      stack.later['TEMPORAL_NAMESPACE'] = namespace;
-      await Promise.all(processNames.map((name) => stack.start(name)));
-    },
+    inject: forgetHistory,
   },
   {
     name: 'poison',
@@ -147,8 +186,6 @@ function freeze(name: ProcessName): Fault {
   };
 }
 
-const preload = path.join(__dirname, 'breakpoint.ts');
-
 function breakpoint(name: ProcessName, moment: string, what: string): Fault {
   return {
     name: `kill-at-${moment.replace(':', '-')}`,
@@ -156,7 +193,7 @@ function breakpoint(name: ProcessName, moment: string, what: string): Fault {
     async inject({ stack }) {
       await endAll(stack, name, 'SIGKILL');
       const doomed = await stack.start(name, {
-        NODE_OPTIONS: `--require tsx/cjs --require ${preload}`,
+        ...preloading('breakpoint'),
         FAULT_BREAKPOINT: moment,
       });
       const dead = () => !stack.running(name).includes(doomed);
@@ -166,13 +203,24 @@ function breakpoint(name: ProcessName, moment: string, what: string): Fault {
   };
 }
 
-function restart(name: ServerName): Fault {
+function away(name: ServerName): Fault {
   return {
     name: `away-${name}`,
     strikes: `${name} is stopped properly and is away for ${awayMs / 1_000} s`,
     async inject({ stack }) {
       await stack.cluster.stop(name);
       await sleep(awayMs);
+      await stack.cluster.start(name);
+    },
+  };
+}
+
+function restart(name: ServerName): Fault {
+  return {
+    name: `restart-${name}`,
+    strikes: `${name} is stopped properly and started again at once`,
+    async inject({ stack }) {
+      await stack.cluster.stop(name);
       await stack.cluster.start(name);
     },
   };
@@ -194,16 +242,50 @@ function freezeServer(name: ServerName): Fault {
   return {
     name: `freeze-${name}`,
     strikes: `${name} is frozen for ${frozenMs / 1_000} s`,
-    async inject({ stack }) {
-      const pid = await pidOf(stack, name);
-      process.kill(pid, 'SIGSTOP');
-      try {
-        await sleep(frozenMs);
-      } finally {
-        process.kill(pid, 'SIGCONT');
-      }
-    },
+    inject: (context) => freezeFor(context, name, frozenMs),
   };
+}
+
+/** Stops a server from doing anything for so long, and lets it go on. */
+export async function freezeFor(
+  { stack }: FaultContext,
+  name: ServerName,
+  durationMs: number,
+): Promise<void> {
+  const pid = await pidOf(stack, name);
+  process.kill(pid, 'SIGSTOP');
+  try {
+    await sleep(durationMs);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+}
+
+/** Ends every process, and goes on in an empty namespace with every event again. */
+export async function forgetHistory({ stack }: FaultContext): Promise<void> {
+  await Promise.all(processNames.map((name) => endAll(stack, name, 'SIGKILL')));
+  await resetOffsets(stack);
+  const namespace = `${stack.config.TEMPORAL_NAMESPACE}_${Date.now()}`;
+  await registerNamespace(stack.temporal, namespace);
+  stack.later['TEMPORAL_NAMESPACE'] = namespace;
+  await Promise.all(processNames.map((name) => stack.start(name)));
+}
+
+/** What a process is started with for something in it to be changed. */
+export function altered(alteration: Alteration): Record<string, string> {
+  return { ...preloading('alteration'), FAULT_ALTERATION: alteration };
+}
+
+function preloading(file: string): Record<string, string> {
+  return { NODE_OPTIONS: `--require tsx/cjs --require ${path.join(__dirname, `${file}.ts`)}` };
+}
+
+async function replaceAll(
+  { stack }: FaultContext,
+  environment: Readonly<Record<string, string>>,
+): Promise<void> {
+  await Promise.all(processNames.map((name) => endAll(stack, name)));
+  await Promise.all(processNames.map((name) => stack.start(name, environment)));
 }
 
 async function pidOf(stack: Stack, name: ServerName): Promise<number> {
@@ -212,7 +294,8 @@ async function pidOf(stack: Stack, name: ServerName): Promise<number> {
   return status.pid;
 }
 
-async function endAll(
+/** Ends every process of a name. */
+export async function endAll(
   stack: Stack,
   name: ProcessName,
   signal: NodeJS.Signals = 'SIGTERM',

@@ -2,10 +2,13 @@
 import { cpus, totalmem } from 'node:os';
 import type { Fault } from './faults';
 import { invariants } from './invariants';
+import type { Memory } from './memory';
+import type { Sabotage } from './sabotages';
 
 /** What became of one fault. */
 export interface FaultResult {
   readonly fault: Fault;
+  readonly startedAt: Date;
   /** Calls of the API while it struck. */
   readonly sent: number;
   /** Those that were answered as decided. */
@@ -17,31 +20,75 @@ export interface FaultResult {
   /** From the end of the load until nothing was left to do, in ms. */
   readonly recoveryMs: number;
   readonly durationMs: number;
+  /** What the processes used at the end. */
+  readonly memory: Memory;
   /** What did not hold; empty when everything did. */
   readonly problems: readonly string[];
 }
 
+/** What became of one sabotage. */
+export interface SabotageResult {
+  readonly sabotage: Sabotage;
+  /** What the invariant that it breaks has found. */
+  readonly found: readonly string[];
+  /** Why it proves nothing; empty when the invariant was seen to fail. */
+  readonly problems: readonly string[];
+}
+
 /** The page `docs/reliability.md`. */
-export function toMarkdown(seed: number, results: readonly FaultResult[]): string {
-  const seconds = (ms: number): string => (ms / 1_000).toFixed(1);
-  const rows = results.map(
-    ({ fault, ...result }) =>
-      `| \`${fault.name}\` | ${fault.strikes} | ${result.sent} | ${result.acknowledged} | ${result.events} | ` +
-      `${result.redeliveries} | ${seconds(result.recoveryMs)} | ${result.problems.length === 0 ? 'all hold' : result.problems.join('; ')} |`,
-  );
+export function toMarkdown(
+  seed: number,
+  results: readonly FaultResult[],
+  sabotaged: readonly SabotageResult[],
+): string {
   return `# What was broken, and what held
 
 Written by \`npm run test:faults -- --seed ${seed} --report docs/reliability.md\` on ${new Date().toISOString().slice(0, 10)},
 on ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node.js ${process.version}.
 
-Real processes on real servers, under a steady mixed load (orders, cancellations, stock, likes, views). Each fault strikes and is taken back; then the load ends, the pipeline comes to rest, and everything that was acknowledged since the run began is checked from outside: by SQL, by reading both topics from the start, and in the payment gateway's books.
+Real processes on real servers, under a steady mixed load (orders, cancellations, stock, likes, views). Each fault strikes and is taken back; then the load ends, the pipeline comes to rest, and everything that was acknowledged since the run began is checked from outside: by SQL, by reading both topics from the start, and in the payment gateway's books. A call without an answer is made again under its idempotency key, so there are more calls than decisions.
 
-| fault | what it does | calls | decided | events so far | copies so far | seconds to rest | invariants |
-|---|---|---|---|---|---|---|---|
-${rows.join('\n')}
+| started (UTC) | fault | what it does | calls | decided | events so far | copies so far | seconds to rest | MiB: api, bridge, commerce, collector | invariants |
+|---|---|---|---|---|---|---|---|---|---|
+${results.map(toRow).join('\n')}
 
 ## What is checked after each
 
 ${invariants.map(({ name }) => `- ${name}`).join('\n')}
+
+## That the suite can fail
+
+Each of these takes away one thing that correctness rests on, in a pipeline of its own and without the delivery audit, which would repair some of it.
+
+| sabotage | what it does | the invariant that fails | what it found |
+|---|---|---|---|
+${sabotaged.map(toSabotageRow).join('\n')}
 `;
+}
+
+function toRow({ fault, startedAt, memory, problems, ...result }: FaultResult): string {
+  return row([
+    startedAt.toISOString().slice(11, 19),
+    `\`${fault.name}\``,
+    fault.strikes,
+    result.sent,
+    result.acknowledged,
+    result.events,
+    result.redeliveries,
+    (result.recoveryMs / 1_000).toFixed(1),
+    [memory.api, memory.bridge, memory['worker:commerce'], memory['worker:collector']]
+      .map((mebibytes) => mebibytes ?? '?')
+      .join(', '),
+    problems.length === 0 ? 'all hold' : problems.join('; '),
+  ]);
+}
+
+function toSabotageRow({ sabotage, found, problems }: SabotageResult): string {
+  const more = found.length > 1 ? `, and ${found.length - 1} more` : '';
+  const seen = problems.length === 0 ? `${found[0]}${more}` : problems.join('; ');
+  return row([`\`${sabotage.name}\``, sabotage.strikes, sabotage.breaks, seen]);
+}
+
+function row(cells: readonly (string | number)[]): string {
+  return `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`;
 }

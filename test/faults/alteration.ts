@@ -1,0 +1,137 @@
+/**
+ * Preloaded into a process by the fault suite, never part of the product: changes one thing in that
+ * process, named by `FAULT_ALTERATION`. `late-fills` and `through-proxy` are bad luck that the product must bear; the
+ * others take away what its correctness rests on, and the suite must notice (see sabotages.ts).
+ */
+import Module from 'node:module';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { Kafka, type Consumer, type EachBatchPayload } from 'kafkajs';
+import { Client } from 'pg';
+import type * as KafkaSenderModule from '../../platform/kafka-sender';
+import type * as ProductCacheModule from '../../platform/product-cache';
+
+/** What can be changed. */
+export type Alteration =
+  /** A reader that fills the cache does so late: what it has loaded may be old by then. */
+  | 'late-fills'
+  /** Connections to the port before the colon in `FAULT_PROXY` go to the one behind it. */
+  | 'through-proxy'
+  /** Fills come late, and the cache takes them although their lease is void. */
+  | 'lease-ignored'
+  /** The sender has many requests under way at once. */
+  | 'concurrent-sends'
+  /** The bridge commits before it starts workflows, and is killed in between. */
+  | 'commit-before-start'
+  /** An event that is handled already is applied once more. */
+  | 'guard-ignored';
+
+const alterations: Readonly<Record<Alteration, () => void>> = {
+  'late-fills': () => {
+    alterCache((cache) => ({ ...cache, fill: late(cache.fill.bind(cache)) }));
+  },
+
+  'through-proxy': () => {
+    const [from, to] = process.env['FAULT_PROXY']!.split(':').map(Number);
+    const { connect } = net;
+    // kafkajs takes the broker's own address from its metadata: it has to be led around it.
+    net.connect = ((options: net.NetConnectOpts, ...rest: []) => {
+      const redirected = 'port' in options && options.port === from;
+      return connect(redirected ? { ...options, port: to! } : options, ...rest);
+    }) as typeof connect;
+  },
+
+  'lease-ignored': () => {
+    alterCache((cache, redis, { productCacheKey }) => ({
+      ...cache,
+      fill: late(async (productId, _lease, json) => {
+        await redis.set(productCacheKey(productId), json, 'EX', 300);
+        return true;
+      }),
+    }));
+  },
+
+  'concurrent-sends': () => {
+    alterModule<typeof KafkaSenderModule>('platform/kafka-sender.ts', (original) => ({
+      ...original,
+      createKafkaSender: (...input) => {
+        const sender = original.createKafkaSender(...input);
+        // A sender that never sees that it is sending already.
+        const unseen = { get: () => undefined, set: () => undefined };
+        return Object.defineProperty(sender, 'draining', unseen);
+      },
+    }));
+  },
+
+  'commit-before-start': () => {
+    const prototype = Kafka.prototype as Pick<Kafka, 'consumer'>;
+    const createConsumer = prototype.consumer;
+    prototype.consumer = function (...input) {
+      const consumer = createConsumer.apply(this as Kafka, input);
+      return { ...consumer, run: () => consumer.run({ eachBatch: commitAndDie(consumer) }) };
+    };
+  },
+
+  'guard-ignored': () => {
+    const prototype = Client.prototype as unknown as { query: (...input: unknown[]) => unknown };
+    const { query } = prototype;
+    prototype.query = function (statement, ...rest) {
+      const { name, text } = statement as { name?: string; text?: string };
+      if (name !== 'metrics-update') return query.call(this, statement, ...rest);
+      const careless = text!.replace('DO NOTHING', 'DO UPDATE SET handled_at = now()');
+      return query.call(this, { ...(statement as object), text: careless }, ...rest);
+    };
+  },
+};
+
+alterations[process.env['FAULT_ALTERATION'] as Alteration]();
+
+type Cache = ProductCacheModule.ProductCache;
+
+function alterCache(
+  alter: (cache: Cache, redis: Redis, original: typeof ProductCacheModule) => Cache,
+): void {
+  alterModule<typeof ProductCacheModule>('platform/product-cache.ts', (original) => ({
+    ...original,
+    createProductCache: (redis, options) =>
+      alter(original.createProductCache(redis, options), redis, original),
+  }));
+}
+
+const lateMs = 1_500;
+
+function late(fill: Cache['fill']): Cache['fill'] {
+  return async (...input) => {
+    await sleep(lateMs);
+    return fill(...input);
+  };
+}
+
+function commitAndDie(consumer: Consumer): (payload: EachBatchPayload) => Promise<void> {
+  return async ({ batch: { topic, partition, lastOffset } }) => {
+    await consumer.commitOffsets([
+      { topic, partition, offset: (BigInt(lastOffset()) + 1n).toString() },
+    ]);
+    process.kill(process.pid, 'SIGKILL');
+  };
+}
+
+/** Gives whoever requires the file of the project something else. */
+function alterModule<T>(file: string, alter: (original: T) => T): void {
+  const target = path.join(__dirname, '..', '..', file);
+  // Node's types leave out what its loader is built of.
+  const loader = Module as unknown as {
+    _load(request: string, parent: unknown, isMain: boolean): unknown;
+    _resolveFilename(request: string, parent: unknown): string;
+  };
+  const load = loader._load.bind(loader);
+  loader._load = (request, parent, isMain) => {
+    const loaded = load(request, parent, isMain);
+    // A part of the cheap check first: every module of the process comes by here.
+    if (!request.endsWith(path.basename(file, '.ts'))) return loaded;
+    const found = loader._resolveFilename(request, parent) === target;
+    return found ? alter(loaded as T) : loaded;
+  };
+}

@@ -1,0 +1,77 @@
+/**
+ * What shows that the suite can fail: each takes away one thing that correctness rests on, and names
+ * the invariant that must be seen to fail then.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ProcessName } from '../integration/stack';
+import { until } from '../integration/until';
+import { altered, endAll, forgetHistory, freezeFor, type FaultContext } from './faults';
+import type { Alteration } from './alteration';
+
+/** One thing that is taken away. */
+export interface Sabotage {
+  readonly name: Alteration;
+  /** What is taken away, and what then happens, for the report. */
+  readonly strikes: string;
+  /** The invariant that must fail. */
+  readonly breaks: string;
+  /** Takes it away and does what is harmless as long as it is there. */
+  inject(context: FaultContext): Promise<void>;
+}
+
+/** Every sabotage. They run without the delivery audit, which would repair what some of them lose. */
+export const sabotages: readonly Sabotage[] = [
+  {
+    name: 'concurrent-sends',
+    strikes:
+      'the sender’s single flight is off, and Kafka is frozen for longer than a request may take',
+    breaks: 'every committed change has its event in the log, exactly once, and no other',
+    async inject(context) {
+      await replace(context, 'worker:commerce', 'concurrent-sends');
+      await sleep(2_000);
+      await freezeFor(context, 'kafka', 14_000);
+    },
+  },
+  {
+    name: 'commit-before-start',
+    strikes: 'the bridge commits first and is killed before it starts the workflows',
+    breaks: 'what is in the topics is what is in the log',
+    async inject(context) {
+      const { stack } = context;
+      await endAll(stack, 'bridge');
+      await sleep(1_000);
+      const doomed = await stack.start('bridge', altered('commit-before-start'));
+      await until('it is dead', () => !stack.running('bridge').includes(doomed));
+      await stack.start('bridge');
+    },
+  },
+  {
+    name: 'guard-ignored',
+    strikes:
+      '`event_handled` is ignored, Temporal has forgotten everything, and every event comes again',
+    breaks: 'the metrics are what the events in the topics add up to',
+    async inject(context) {
+      Object.assign(context.stack.later, altered('guard-ignored'));
+      await forgetHistory(context);
+    },
+  },
+  {
+    name: 'lease-ignored',
+    strikes:
+      'readers fill the cache late, and it takes what they bring without asking for their lease',
+    breaks: 'the cache shows nothing that is older than its last eviction',
+    async inject(context) {
+      await replace(context, 'api', 'lease-ignored');
+      await sleep(6_000);
+    },
+  },
+];
+
+async function replace(
+  { stack }: FaultContext,
+  name: ProcessName,
+  alteration: Alteration,
+): Promise<void> {
+  await endAll(stack, name);
+  await stack.start(name, altered(alteration));
+}
