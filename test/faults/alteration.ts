@@ -110,10 +110,10 @@ function late(fill: Cache['fill']): Cache['fill'] {
 }
 
 function commitAndDie(consumer: Consumer): (payload: EachBatchPayload) => Promise<void> {
-  return async ({ batch: { topic, partition, lastOffset } }) => {
-    await consumer.commitOffsets([
-      { topic, partition, offset: (BigInt(lastOffset()) + 1n).toString() },
-    ]);
+  return async ({ batch }) => {
+    const { topic, partition } = batch;
+    const offset = (BigInt(batch.lastOffset()) + 1n).toString();
+    await consumer.commitOffsets([{ topic, partition, offset }]);
     process.kill(process.pid, 'SIGKILL');
   };
 }
