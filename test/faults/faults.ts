@@ -10,12 +10,14 @@ import { registerNamespace, type ProcessName, type Stack } from '../integration/
 import { until } from '../integration/until';
 import type { Alteration } from './alteration';
 import { startCuttingProxy } from './cutting-proxy';
+import type { Ledger } from './ledger';
 import { sendPoison } from './poison';
 import type { Random } from './random';
 
 /** What a fault works on. */
 export interface FaultContext {
   readonly stack: Stack;
+  readonly ledger: Ledger;
   readonly random: Random;
   /** Keys of poison messages that were sent. */
   readonly poison: Set<string>;
@@ -87,11 +89,13 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'late-fills',
-    strikes: 'readers fill the cache 1.5 s after they have read the product',
-    async inject({ stack }) {
+    strikes:
+      'readers fill the cache 1.5 s after they have read the product, which changes meanwhile',
+    async inject(context) {
+      const { stack } = context;
       await endAll(stack, 'api');
       await stack.start('api', altered('late-fills'));
-      await sleep(6_000);
+      await changeBehindReader(context);
       await endAll(stack, 'api');
       await stack.start('api');
     },
@@ -269,6 +273,22 @@ export async function forgetHistory({ stack }: FaultContext): Promise<void> {
   await registerNamespace(stack.temporal, namespace);
   stack.later['TEMPORAL_NAMESPACE'] = namespace;
   await Promise.all(processNames.map((name) => stack.start(name)));
+}
+
+/** Lets a product change between a reader's look at it and the late fill that follows. */
+export async function changeBehindReader({ stack, ledger }: FaultContext): Promise<void> {
+  const body = { name: 'read late', price: 100, stock: 5 };
+  const { body: product } = await stack.call('POST', '/v1/products', { body });
+  const { productId } = product as { productId: string };
+  ledger.products.set(productId, body.stock);
+  ledger.leftAlone.add(productId);
+  const route = `/v1/products/${productId}`;
+  const asReader = { as: 'shopper', userId: 'reader' } as const;
+  await stack.call('GET', route, asReader);
+  await stack.call('PUT', `${route}/like`, asReader);
+  ledger.likes.set(`${productId} reader`, true);
+  // The fill of that look comes within this time, the eviction long before.
+  await sleep(3_000);
 }
 
 /** What a process is started with for something in it to be changed. */

@@ -18,6 +18,8 @@ export interface KnownOrder {
 export interface Ledger {
   /** Units that each product was registered with. */
   readonly products: Map<string, number>;
+  /** Products that the load does not touch. */
+  readonly leftAlone: Set<string>;
   /** Units that acknowledged adjustments have added to each product. */
   readonly adjusted: Map<string, number>;
   /** IDs of the events of acknowledged adjustments. */
@@ -39,6 +41,7 @@ export interface Ledger {
 export function createLedger(): Ledger {
   return {
     products: new Map(),
+    leftAlone: new Set(),
     adjusted: new Map(),
     adjustmentEvents: new Set(),
     orders: new Map(),

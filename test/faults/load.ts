@@ -49,7 +49,8 @@ async function doSomething(
   random: Random,
   userId: string,
 ): Promise<void> {
-  const productId = random.pick([...ledger.products.keys()]);
+  const products = [...ledger.products.keys()].filter((id) => !ledger.leftAlone.has(id));
+  const productId = random.pick(products);
   const dice = random.below(100);
   if (dice < 35) await placeOrder(stack, ledger, random, userId, productId);
   else if (dice < 45) await cancelOrder(stack, ledger, random);

@@ -2,6 +2,7 @@
 import { cpus, totalmem } from 'node:os';
 import type { Fault } from './faults';
 import { invariants } from './invariants';
+import type { LongLived } from './long-lived';
 import type { Memory } from './memory';
 import type { Sabotage } from './sabotages';
 
@@ -35,22 +36,34 @@ export interface SabotageResult {
   readonly problems: readonly string[];
 }
 
+/** What became of something that takes a day. */
+export interface DayResult {
+  readonly day: LongLived;
+  readonly seen: string;
+  readonly problems: readonly string[];
+}
+
+/** A whole run. */
+export interface RunResult {
+  /** The command that repeats it, but for the seed if it was drawn. */
+  readonly command: string;
+  readonly seed: number;
+  readonly struck: readonly FaultResult[];
+  readonly sabotaged: readonly SabotageResult[];
+  readonly days: readonly DayResult[];
+}
+
 /** The page `docs/reliability.md`. */
-export function toMarkdown(
-  seed: number,
-  results: readonly FaultResult[],
-  sabotaged: readonly SabotageResult[],
-): string {
+export function toMarkdown({ command, seed, struck, sabotaged, days }: RunResult): string {
   return `# What was broken, and what held
 
-Written by \`npm run test:faults -- --seed ${seed} --report docs/reliability.md\` on ${new Date().toISOString().slice(0, 10)},
-on ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node.js ${process.version}.
+Written by \`${command}\` (seed ${seed}) on ${new Date().toISOString().slice(0, 10)}, on ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node.js ${process.version}.
 
 Real processes on real servers, under a steady mixed load (orders, cancellations, stock, likes, views). Each fault strikes and is taken back; then the load ends, the pipeline comes to rest, and everything that was acknowledged since the run began is checked from outside: by SQL, by reading both topics from the start, and in the payment gateway's books. A call without an answer is made again under its idempotency key, so there are more calls than decisions.
 
 | started (UTC) | fault | what it does | calls | decided | events so far | copies so far | seconds to rest | MiB: api, bridge, commerce, collector | invariants |
 |---|---|---|---|---|---|---|---|---|---|
-${results.map(toRow).join('\n')}
+${struck.map(toRow).join('\n')}
 
 ## What is checked after each
 
@@ -63,6 +76,12 @@ Each of these takes away one thing that correctness rests on, in a pipeline of i
 | sabotage | what it does | the invariant that fails | what it found |
 |---|---|---|---|
 ${sabotaged.map(toSabotageRow).join('\n')}
+
+## What takes a day
+
+| what happens | what was seen |
+|---|---|
+${days.map(({ day, seen, problems }) => row([day.strikes, [seen, ...problems].join('; ')])).join('\n')}
 `;
 }
 

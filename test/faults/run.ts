@@ -1,16 +1,16 @@
 /**
  * `npm run test:faults`: real processes on real servers under a steady load; one fault after the
- * other strikes and heals, and after each everything that was ever acknowledged is checked. At the
- * end the suite shows that it can fail: what correctness rests on is taken away, one at a time.
+ * other strikes and heals, and after each everything that was ever acknowledged is checked. Then
+ * the suite shows that it can fail: what correctness rests on is taken away, one at a time. Last, a
+ * day passes in skipped time.
  *
  *   --seed N       repeats the choices of an earlier run
- *   --only NAME    one fault or sabotage; several by comma
- *   --count N      so many faults, chosen by the seed, and every sabotage
+ *   --only NAME    one of them; several by comma
+ *   --count N      so many faults, chosen by the seed, and all the rest
  *   --minutes N    goes on with the faults for so long
  *   --report FILE  writes what happened, as Markdown
  *
- * Its last line is `N passed, N failed`: one for each fault and sabotage. The exit code is 1 if any
- * failed.
+ * Its last line is `N passed, N failed`: one for each of them. The exit code is 1 if any failed.
  */
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,9 +22,10 @@ import { faults, type Fault, type FaultContext } from './faults';
 import { gatherEvidence, invariants } from './invariants';
 import { createLedger, type Ledger } from './ledger';
 import { registerProducts, startLoad } from './load';
+import { longLived, type LongLived } from './long-lived';
 import { readMemory } from './memory';
 import { createRandom, type Random } from './random';
-import { toMarkdown, type FaultResult, type SabotageResult } from './report';
+import { toMarkdown, type DayResult, type FaultResult, type SabotageResult } from './report';
 import { sabotages, type Sabotage } from './sabotages';
 
 const { values: options } = parseArgs({
@@ -53,7 +54,7 @@ async function main({ signal, environment }: TestCluster): Promise<number> {
   const seed = chooseSeed();
   const random = createRandom(seed);
   const chosen = schedule(random);
-  const names = [...chosen.faults, ...chosen.sabotages].map(({ name }) => name);
+  const names = Object.values(chosen).flatMap((each: Named[]) => each.map(({ name }) => name));
   console.log(`seed ${seed}: ${names.join(', ')}`);
   const struck = await strikeAll(chosen.faults, random, signal);
   const sabotaged: SabotageResult[] = [];
@@ -61,10 +62,16 @@ async function main({ signal, environment }: TestCluster): Promise<number> {
     signal.throwIfAborted();
     sabotaged.push(await prove(sabotage, random));
   }
-  if (options.report !== undefined) {
-    await writeFile(options.report, toMarkdown(seed, struck, sabotaged));
+  const days: DayResult[] = [];
+  for (const day of chosen.days) {
+    signal.throwIfAborted();
+    days.push(await letPass(day));
   }
-  const results = [...struck, ...sabotaged];
+  const results = [...struck, ...sabotaged, ...days];
+  if (options.report !== undefined) {
+    const command = ['npm run test:faults --', ...process.argv.slice(2)].join(' ');
+    await writeFile(options.report, toMarkdown({ command, seed, struck, sabotaged, days }));
+  }
   const failed = results.filter(({ problems }) => problems.length > 0).length;
   console.log(`${results.length - failed} passed, ${failed} failed`);
   return failed === 0 && results.length > 0 ? 0 : 1;
@@ -77,24 +84,32 @@ function chooseSeed(): number {
 }
 
 interface Schedule {
-  readonly faults: readonly Fault[];
-  readonly sabotages: readonly Sabotage[];
+  readonly faults: Fault[];
+  readonly sabotages: Sabotage[];
+  readonly days: LongLived[];
+}
+
+interface Named {
+  readonly name: string;
 }
 
 function schedule(random: Random): Schedule {
   const shuffled = random.shuffle(faults);
   const only = options.only?.split(',');
   if (only === undefined) {
-    return { faults: shuffled.slice(0, Number(options.count ?? faults.length)), sabotages };
+    const count = Number(options.count ?? faults.length);
+    return { faults: shuffled.slice(0, count), sabotages: [...sabotages], days: [...longLived] };
   }
-  const every = [...faults, ...sabotages].map(({ name }) => name);
+  const every = [...faults, ...sabotages, ...longLived].map(({ name }) => name);
   const unknown = only.filter((name) => !every.includes(name));
   if (unknown.length > 0) {
     throw new Error(`Nothing is named ${unknown.join(', ')}. There are: ${every.join(', ')}`);
   }
+  const wanted = ({ name }: Named): boolean => only.includes(name);
   return {
-    faults: shuffled.filter(({ name }) => only.includes(name)),
-    sabotages: sabotages.filter(({ name }) => only.includes(name)),
+    faults: shuffled.filter(wanted),
+    sabotages: sabotages.filter(wanted),
+    days: longLived.filter(wanted),
   };
 }
 
@@ -208,10 +223,19 @@ async function prove(sabotage: Sabotage, random: Random): Promise<SabotageResult
   return { sabotage, found, problems };
 }
 
-async function underLoad(
-  run: Run,
-  { inject }: { inject(context: FaultContext): Promise<void> },
-): Promise<void> {
+async function letPass(day: LongLived): Promise<DayResult> {
+  const from = Date.now();
+  const { seen, problems } = await day.pass().catch((error: unknown) => ({
+    seen: '',
+    problems: [describe(error)],
+  }));
+  const verdict = problems.length === 0 ? 'ok  ' : 'FAIL';
+  console.log(`${verdict} ${day.name.padEnd(38)} ${seconds(Date.now() - from)}  ${seen}`);
+  for (const problem of problems) console.log(`     ${problem}`);
+  return { day, seen, problems };
+}
+
+async function underLoad(run: Run, { inject }: Pick<Fault, 'inject'>): Promise<void> {
   const load = startLoad(run.stack, run.ledger, run.random);
   try {
     await sleep(1_000);

@@ -5,7 +5,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessName } from '../integration/stack';
 import { until } from '../integration/until';
-import { altered, endAll, forgetHistory, freezeFor, type FaultContext } from './faults';
+import {
+  altered,
+  changeBehindReader,
+  endAll,
+  forgetHistory,
+  freezeFor,
+  type FaultContext,
+} from './faults';
 import type { Alteration } from './alteration';
 
 /** One thing that is taken away. */
@@ -62,7 +69,7 @@ export const sabotages: readonly Sabotage[] = [
     breaks: 'the cache shows nothing that is older than its last eviction',
     async inject(context) {
       await replace(context, 'api', 'lease-ignored');
-      await sleep(6_000);
+      await changeBehindReader(context);
     },
   },
 ];
