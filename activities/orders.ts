@@ -8,7 +8,8 @@ import { createEvent, type Event } from '../events/envelope';
 import { deriveEventId } from '../events/identifiers';
 import type { OrderItem } from '../events/schemas';
 import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
-import { inTransaction } from '../platform/postgres';
+import { afterCommit, inTransaction } from '../platform/postgres';
+import { ordersDecided } from '../platform/telemetry';
 import { refusingBadData } from './failures';
 import { appendToOutbox } from './outbox';
 import { applyStockChanges, lockProducts, type LockedProduct, type StockChange } from './stock';
@@ -55,7 +56,10 @@ export function createOrderActivities({ pool }: { readonly pool: Pool }) {
         try {
           return await inTransaction(pool, (connection) => place(connection, orderId, request));
         } catch (error) {
-          if (error instanceof Rejection) return error.outcome;
+          if (error instanceof Rejection) {
+            ordersDecided.inc({ outcome: error.outcome.kind.replace('-', '_') });
+            return error.outcome;
+          }
           throw error;
         }
       });
@@ -77,13 +81,15 @@ export function createOrderActivities({ pool }: { readonly pool: Pool }) {
      * Cancels an order, gives its stock back, and writes `OrderCancelled`, a `StockAdjusted` for
      * each product and, if the order was never paid, `PaymentFailed` to the outbox. To be called
      * when no money is held for it any more. Changes nothing when it is cancelled already.
+     *
+     * @returns why it is cancelled: `cancellation`, unless it was cancelled for another reason before
      */
     async cancelOrder(
       orderId: string,
       cancellation: Cancellation,
       payment: CancelledPayment,
-    ): Promise<void> {
-      await refusingBadData(() =>
+    ): Promise<Cancellation> {
+      return refusingBadData(() =>
         inTransaction(pool, (connection) => cancel(connection, orderId, cancellation, payment)),
       );
     },
@@ -145,6 +151,7 @@ async function confirm(
   if (order?.status !== 'PLACED') return order?.status ?? 'CANCELLED';
   const { userId, items, totalAmount } = order;
   await decide(connection, orderId, 'CONFIRMED', null);
+  afterCommit(connection, () => ordersDecided.inc({ outcome: 'confirmed' }));
   await recordPayment(connection, {
     orderId,
     paymentId,
@@ -164,13 +171,17 @@ async function cancel(
   orderId: string,
   cancellation: Cancellation,
   payment: CancelledPayment,
-): Promise<void> {
+): Promise<Cancellation> {
   const order = await lockOrder(connection, orderId);
-  if (order === undefined || order.status === 'CANCELLED') return;
+  if (order === undefined || order.status === 'CANCELLED') {
+    return order?.cancellation ?? cancellation;
+  }
   const { userId, items, totalAmount } = order;
   const { reason } = cancellation;
   const wasConfirmed = order.status === 'CONFIRMED';
   await decide(connection, orderId, 'CANCELLED', cancellation);
+  const outcome = `cancelled_${cancellation.cause.replace('-', '_')}`;
+  afterCommit(connection, () => ordersDecided.inc({ outcome }));
   await recordPayment(connection, { orderId, amount: totalAmount, ...payment });
   const products = await lockProducts(
     connection,
@@ -185,6 +196,7 @@ async function cancel(
     orderEvent(orderId, 'OrderCancelled', { orderId, userId, items, reason, wasConfirmed }),
     ...(await applyStockChanges(connection, changes)),
   ]);
+  return cancellation;
 }
 
 /** Taking stock for an order, or giving it back. */

@@ -3,6 +3,7 @@
  * attributes and messages. Importing this file brings no workflow code along.
  */
 import { defineSearchAttributeKey } from '@temporalio/common';
+import { searchAttributeNames } from '../events/search-attributes';
 import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
 import type { Coordinates } from '../events/received';
 
@@ -49,11 +50,11 @@ export const workflowIds = {
 /** The schedule that runs the delivery audit; the IDs of its workflows begin so, too. */
 export const deliveryAuditScheduleId = workflowIdPrefixes.auditDelivery;
 
-/** Search attributes, to be registered with the namespace as keywords. */
+/** Search attributes; `npm run migrate` registers them with the namespace. */
 export const searchAttributes = {
-  eventType: defineSearchAttributeKey('EventType', 'KEYWORD'),
-  aggregateId: defineSearchAttributeKey('AggregateId', 'KEYWORD'),
-  orderStatus: defineSearchAttributeKey('OrderStatus', 'KEYWORD'),
+  eventType: defineSearchAttributeKey(searchAttributeNames.eventType, 'KEYWORD'),
+  aggregateId: defineSearchAttributeKey(searchAttributeNames.aggregateId, 'KEYWORD'),
+  orderStatus: defineSearchAttributeKey(searchAttributeNames.orderStatus, 'KEYWORD'),
 } as const;
 
 /**

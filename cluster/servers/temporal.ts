@@ -64,9 +64,6 @@ const RECIPE: Recipe = {
   advice: `install the Temporal CLI ${VERSION} or later, or Go 1.25 or later`,
 };
 
-/** The search attributes that the project's workflows set. */
-const SEARCH_ATTRIBUTES = ['EventType', 'AggregateId', 'OrderStatus'];
-
 /** With these a file is nearly as fast as memory, and still whole after `kill -9`. */
 const SQLITE_PRAGMAS = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
@@ -98,7 +95,6 @@ function prepare(program: string, { directory, ports }: ServerContext): Promise<
       ...['--ui-ip', HOST, '--ui-port', String(ports.temporalUi)],
       ...['--db-filename', join(directory, 'temporal.sqlite')],
       ...SQLITE_PRAGMAS.flatMap((pragma) => ['--sqlite-pragma', pragma]),
-      ...SEARCH_ATTRIBUTES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
       ...Object.entries(DYNAMIC_CONFIGURATION).flatMap(([key, value]) => [
         '--dynamic-config-value',
         `${key}=${JSON.stringify(value)}`,

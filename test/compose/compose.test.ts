@@ -105,6 +105,16 @@ describe('as a Compose file', () => {
     }
   });
 
+  it('migrates once every server that the migration writes to is healthy', () => {
+    const healthy = { condition: 'service_healthy' };
+
+    expect(service('migrate').depends_on).toEqual({
+      postgres: healthy,
+      kafka: healthy,
+      temporal: healthy,
+    });
+  });
+
   it('declares every volume that it mounts, and mounts every one that it declares', () => {
     const mounted = everyService.flatMap(([, { volumes = [] }]) =>
       volumes.map((volume) => volume.split(':')[0]),

@@ -22,18 +22,9 @@ export interface Environment extends Pick<TestWorkflowEnvironment, 'client' | 'c
 
 /** Starts a server of its own on a free port. */
 export async function createEnvironment(): Promise<Environment> {
-  // Failing tries are what these tests are about; their log lines would bury everything else.
-  Runtime.install({
-    logger: new DefaultLogger('ERROR', () => undefined),
-    telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } },
-  });
+  installRuntime();
   const path = process.env['TEMPORAL_TEST_SERVER_PATH'] ?? (await findTestServer(() => undefined));
-  const [environment, codePath] = await Promise.all([
-    TestWorkflowEnvironment.createTimeSkipping({
-      server: { executable: { type: 'existing-path', path } },
-    }),
-    findWorkflowBundle(),
-  ]);
+  const [environment, codePath] = await Promise.all([startServer(path), findWorkflowBundle()]);
   const namespace = environment.namespace ?? 'default';
   const keyword = 2;
   await environment.connection.operatorService.addSearchAttributes({
@@ -66,6 +57,34 @@ export async function createEnvironment(): Promise<Environment> {
     },
     stop: () => environment.teardown(),
   };
+}
+
+let runtimeIsInstalled = false;
+
+/** There is one for the whole process, however many environments a test file has. */
+function installRuntime(): void {
+  if (runtimeIsInstalled) return;
+  runtimeIsInstalled = true;
+  // Failing tries are what these tests are about; their log lines would bury everything else.
+  Runtime.install({
+    logger: new DefaultLogger('ERROR', () => undefined),
+    telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } },
+  });
+}
+
+const startTries = 4;
+
+/** On a busy machine Java may need longer to start than the SDK waits for it. */
+async function startServer(path: string, tries = 1): Promise<TestWorkflowEnvironment> {
+  try {
+    return await TestWorkflowEnvironment.createTimeSkipping({
+      server: { executable: { type: 'existing-path', path } },
+    });
+  } catch (error) {
+    const isSlow = error instanceof Error && error.message.includes('did not start within');
+    if (!isSlow || tries === startTries) throw error;
+    return startServer(path, tries + 1);
+  }
 }
 
 /** An outage that ends `durationMs` after now, in the server's time. */

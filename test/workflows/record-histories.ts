@@ -170,6 +170,24 @@ const recordings: readonly Recording[] = [
     activities: { ...orderActivities, publishOutbox: failing(3) },
     updates: [decision],
   },
+  // Those of orders without 'at-once' and 'patiently' are of the version before charging within the task.
+  {
+    name: 'place-order-charged-at-once',
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: orderActivities,
+    updates: [decision],
+  },
+  {
+    name: 'place-order-charged-patiently',
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: {
+      ...orderActivities,
+      chargeOrder: failing(2, { kind: 'captured', paymentId: 'payment-1' }),
+    },
+    updates: [decision],
+  },
   {
     name: 'place-order-out-of-stock',
     workflowType: workflowTypes.placeOrder,

@@ -8,16 +8,22 @@ import { historyNames, readHistory, workflowTypeOf } from './histories';
 
 const logger = new DefaultLogger('ERROR', () => undefined);
 const names = readdirSync(path.join(__dirname, 'histories')).map((file) => path.parse(file).name);
-let codePath: string;
+const codePaths: Record<'passed on' | 'recorded', string> = { 'passed on': '', recorded: '' };
 
 beforeAll(async () => {
   Runtime.install({ logger, telemetryOptions: { logging: { forward: {}, filter: 'ERROR' } } });
-  codePath = await findWorkflowBundle();
+  codePaths['passed on'] = await findWorkflowBundle();
+  codePaths.recorded = await findWorkflowBundle({ traced: true });
 });
 
-test.each(names)('a run recorded as %s can go on with the workflows as they are', async (name) => {
-  const workflowBundle = { codePath };
-  await Worker.runReplayHistory({ workflowBundle }, await readHistory(name), name);
+describe.each(['passed on', 'recorded'] as const)('while traces are %s', (traces) => {
+  test.each(names)(
+    'a run recorded as %s can go on with the workflows as they are',
+    async (name) => {
+      const workflowBundle = { codePath: codePaths[traces] };
+      await Worker.runReplayHistory({ workflowBundle }, await readHistory(name), name);
+    },
+  );
 });
 
 test('every workflow has a recorded run', async () => {

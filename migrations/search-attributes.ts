@@ -1,0 +1,121 @@
+/** Registers the search attributes that the workflows set with their Temporal namespace. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isGrpcServiceError, type Connection } from '@temporalio/client';
+import { searchAttributeNames } from '../events/search-attributes';
+import type { Logger } from '../platform/logger';
+
+/** Nobody answers at Temporal's address. A retry helps once somebody does. */
+export class TemporalUnreachableError extends Error {
+  override readonly name = 'TemporalUnreachableError';
+  readonly code = 'TEMPORAL_UNREACHABLE';
+
+  constructor(address: string, cause: unknown) {
+    super(`Temporal does not answer at ${address}: start it, or set TEMPORAL_ADDRESS.`, { cause });
+  }
+}
+
+/** Temporal answers, but the search attributes cannot be had; the message says what to do. */
+export class SearchAttributesRefusedError extends Error {
+  override readonly name = 'SearchAttributesRefusedError';
+  readonly code = 'SEARCH_ATTRIBUTES_REFUSED';
+
+  constructor(namespace: string, why: string, cause?: unknown) {
+    super(
+      `Temporal's namespace ${namespace} has no search attributes for the workflows: ${why}. ` +
+        `It needs ${names.join(', ')}, all of type Keyword: add them with Temporal's own tools and ` +
+        'migrate again, or set TEMPORAL_NAMESPACE to another one.',
+      { cause },
+    );
+  }
+}
+
+/**
+ * Registers those of the search attributes that the namespace does not have, and returns when all
+ * can be used. A namespace that has just been made itself may take a moment to be known.
+ *
+ * @throws TemporalUnreachableError
+ * @throws SearchAttributesRefusedError when Temporal refuses, or has one of them with another type
+ */
+export async function migrateSearchAttributes(
+  connection: Connection,
+  namespace: string,
+  logger: Logger,
+): Promise<void> {
+  await untilUsable(connection, namespace);
+  logger.info({ namespace, searchAttributes: names }, 'search attributes are there');
+}
+
+const names = Object.values(searchAttributeNames);
+
+// As the enumerations of Temporal's API have them.
+const keyword = 2;
+const alreadyExists = 6;
+const notFound = 5;
+const deadlineExceeded = 4;
+const unavailable = 14;
+
+const answerWithinMs = 5_000;
+const usableWithinMs = 30_000;
+const pollMs = 100;
+
+async function untilUsable(connection: Connection, namespace: string): Promise<void> {
+  const deadline = Date.now() + usableWithinMs;
+  let problem: Error | undefined;
+  let added = false;
+  do {
+    try {
+      const missing = await findMissing(connection, namespace);
+      if (missing.length === 0) return;
+      if (!added) await add(connection, namespace, missing);
+      added = true;
+    } catch (error) {
+      problem = toProblem(error, connection, namespace);
+      if (!hasCode(error, notFound)) throw problem;
+    }
+    await sleep(pollMs);
+  } while (Date.now() < deadline);
+  throw problem ?? new SearchAttributesRefusedError(namespace, 'they do not appear in it');
+}
+
+async function findMissing(connection: Connection, namespace: string): Promise<string[]> {
+  const { customAttributes } = await within(connection, () =>
+    connection.operatorService.listSearchAttributes({ namespace }),
+  );
+  const wrong = names.filter((name) => (customAttributes[name] ?? keyword) !== keyword);
+  if (wrong.length > 0) {
+    throw new SearchAttributesRefusedError(namespace, `${wrong.join(', ')} is of another type`);
+  }
+  return names.filter((name) => customAttributes[name] === undefined);
+}
+
+async function add(
+  connection: Connection,
+  namespace: string,
+  missing: readonly string[],
+): Promise<void> {
+  const searchAttributes = Object.fromEntries(missing.map((name) => [name, keyword]));
+  try {
+    await within(connection, () =>
+      connection.operatorService.addSearchAttributes({ namespace, searchAttributes }),
+    );
+  } catch (error) {
+    // Somebody else migrates at the same time.
+    if (!hasCode(error, alreadyExists)) throw error;
+  }
+}
+
+function within<T>(connection: Connection, ask: () => Promise<T>): Promise<T> {
+  return connection.withDeadline(Date.now() + answerWithinMs, ask);
+}
+
+function hasCode(error: unknown, ...codes: readonly number[]): boolean {
+  return isGrpcServiceError(error) && codes.includes(error.code);
+}
+
+function toProblem(error: unknown, connection: Connection, namespace: string): Error {
+  if (!isGrpcServiceError(error)) return error instanceof Error ? error : new Error(String(error));
+  if (hasCode(error, deadlineExceeded, unavailable)) {
+    return new TemporalUnreachableError(connection.options.address, error);
+  }
+  return new SearchAttributesRefusedError(namespace, error.details, error);
+}
