@@ -4,7 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../platform/logger';
+import { bridgeInFlight, bridgeSlots } from '../platform/telemetry';
 import type { FinishedWork } from './finished-work';
+import { createPause } from './pause';
 
 /** Options of the bound. */
 export interface InFlightOptions {
@@ -40,8 +42,12 @@ export function createInFlight(
   { limit, pollMs = 50, abandonAfterMs = 600_000 }: InFlightOptions,
 ): InFlight {
   const takenAt = new Map<string, number>();
+  const pause = createPause('no-slot');
   let refreshing: Promise<void> | undefined;
   let refreshedAt = 0;
+
+  bridgeSlots.set(limit);
+  const showCount = (): void => bridgeInFlight.set(takenAt.size);
 
   const refresh = async (): Promise<void> => {
     await sleep(Math.max(refreshedAt + pollMs - Date.now(), 0));
@@ -52,6 +58,7 @@ export function createInFlight(
     }
     refreshedAt = Date.now();
     abandonOldest();
+    showCount();
   };
 
   const abandonOldest = (): void => {
@@ -73,6 +80,7 @@ export function createInFlight(
   const tryTake = (doneBy: string): boolean => {
     if (takenAt.size >= limit && !takenAt.has(doneBy)) return false;
     takenAt.set(doneBy, Date.now());
+    showCount();
     return true;
   };
 
@@ -80,13 +88,17 @@ export function createInFlight(
     tryTake,
     refresh: startRefreshing,
     async take(doneBy, signal) {
-      while (!tryTake(doneBy)) {
-        signal.throwIfAborted();
-        await startRefreshing();
-      }
+      if (tryTake(doneBy)) return;
+      await pause.during(async () => {
+        do {
+          signal.throwIfAborted();
+          await startRefreshing();
+        } while (!tryTake(doneBy));
+      });
     },
     release(doneBy) {
       takenAt.delete(doneBy);
+      showCount();
     },
     count: () => takenAt.size,
   };

@@ -1,18 +1,25 @@
 /** The bridge: `npm run bridge`. Wiring, nothing else. */
+import { eventTopics } from '../events/topics';
+import { readConsumerLag } from '../platform/consumer-lag';
+import { postgresCheck, temporalCheck } from '../platform/dependency-checks';
 import { createKafka } from '../platform/kafka';
 import { runProcess } from '../platform/lifecycle';
+import { serveMetrics } from '../platform/metrics-server';
 import { createPool } from '../platform/postgres';
 import { createTemporalClient } from '../platform/temporal';
 import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
 import { startEventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
 import { createInFlight } from './in-flight';
+import { watchLag } from './lag-watch';
+import { kafkaCheck, readBridgeState } from './readiness';
 import { createWorkflowStarter } from './workflow-starter';
 
 // A slot is a workflow of one event, or of up to 500: fewer of these keep the worker as busy.
 const defaultMaxInFlight = { 'per-event': 200, coalesce: 16 } as const;
 
-void runProcess('bridge', async ({ config, logger, onStop }) => {
+void runProcess('bridge', async (process) => {
+  const { config, logger, onStop } = process;
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'bridge',
     maxConnections: 2,
@@ -23,14 +30,23 @@ void runProcess('bridge', async ({ config, logger, onStop }) => {
   const finishedWork = createFinishedWork(pool);
   const limit = config.BRIDGE_MAX_IN_FLIGHT ?? defaultMaxInFlight[config.BRIDGE_MODE];
   const inFlight = createInFlight(finishedWork, logger, { limit });
+  await serveMetrics(process, {
+    kind: 'bridge',
+    checks: [
+      postgresCheck(pool, { required: true }),
+      temporalCheck(client, { required: true }),
+      kafkaCheck,
+    ],
+    details: readBridgeState,
+  });
   const starter = createWorkflowStarter({ client, logger });
   const createDispatcher =
     config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
   const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
   const kafka = createKafka(config, logger, { clientId: 'bridge' });
-  const consumer = startEventConsumer(
-    { kafka, dispatcher, logger },
-    { groupId: config.BRIDGE_GROUP_ID },
-  );
+  const groupId = config.BRIDGE_GROUP_ID;
+  const lag = watchLag(() => readConsumerLag(kafka, groupId, eventTopics), logger);
+  onStop('the watch over the lag', () => lag.stop());
+  const consumer = startEventConsumer({ kafka, dispatcher, logger }, { groupId });
   onStop('the consumer', () => consumer.stop());
 });

@@ -11,7 +11,10 @@ import {
 } from '@temporalio/client';
 import { TypedSearchAttributes } from '@temporalio/common';
 import type { Logger } from '../platform/logger';
+import { duplicatesRefused } from '../platform/telemetry';
 import { searchAttributes, taskQueues, workflowTypes } from '../workflows/names';
+import { inTraceOf } from './message-trace';
+import { createPause, type Pause } from './pause';
 import type { WorkflowPlan } from './workflow-plan';
 
 /** What the starter needs. */
@@ -40,33 +43,55 @@ export class StartRefusedError extends Error {
 
 /** A starter on a Temporal client. */
 export function createWorkflowStarter(dependencies: WorkflowStarterDependencies): WorkflowStarter {
-  return { start: (plan, signal) => startPatiently(dependencies, plan, signal) };
+  const pause = createPause('temporal-away');
+  return { start: (plan, signal) => startPatiently(dependencies, pause, plan, signal) };
 }
 
 const firstDelayMs = 100;
 const longestDelayMs = 5_000;
 
 async function startPatiently(
-  { client, logger }: WorkflowStarterDependencies,
+  dependencies: WorkflowStarterDependencies,
+  pause: Pause,
+  plan: WorkflowPlan,
+  signal: AbortSignal,
+): Promise<boolean> {
+  signal.throwIfAborted();
+  const answer = await tryToStart(dependencies, plan);
+  if (answer !== 'not-taken') return answer === 'started';
+  return pause.during(() => startAgain(dependencies, plan, signal));
+}
+
+async function startAgain(
+  dependencies: WorkflowStarterDependencies,
   plan: WorkflowPlan,
   signal: AbortSignal,
 ): Promise<boolean> {
   for (let delayMs = firstDelayMs; ; delayMs = Math.min(delayMs * 2, longestDelayMs)) {
-    signal.throwIfAborted();
-    try {
-      await client.workflow.start(plan.type, startOptions(plan));
-      return true;
-    } catch (error) {
-      if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
-      if (isRefusal(error)) {
-        throw new StartRefusedError(`Temporal refuses to start the workflow.`, { cause: error });
-      }
-      logger.warn(
-        { err: error, workflowId: plan.workflowId, delayMs },
-        'Temporal did not take a start; trying again',
-      );
-      await sleep(delayMs, undefined, { signal });
+    await sleep(delayMs, undefined, { signal });
+    const answer = await tryToStart(dependencies, plan);
+    if (answer !== 'not-taken') return answer === 'started';
+  }
+}
+
+async function tryToStart(
+  { client, logger }: WorkflowStarterDependencies,
+  plan: WorkflowPlan,
+): Promise<'started' | 'finished-before' | 'not-taken'> {
+  try {
+    await inTraceOf(plan, () => client.workflow.start(plan.type, startOptions(plan)));
+    return 'started';
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) {
+      duplicatesRefused.inc({ guard: 'workflow_id' });
+      return 'finished-before';
     }
+    if (isRefusal(error)) {
+      throw new StartRefusedError(`Temporal refuses to start the workflow.`, { cause: error });
+    }
+    const { workflowId } = plan;
+    logger.warn({ err: error, workflowId }, 'Temporal did not take a start; trying again');
+    return 'not-taken';
   }
 }
 

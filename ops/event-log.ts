@@ -1,10 +1,11 @@
-/** The audit log as an operator reads it, page by page, the newest event first. */
+/** The audit log as `events list` prints it: the newest event first, with what came of each. */
 import type { Event } from '../events/envelope';
-import { eventDefinitions } from '../events/schemas';
+import { eventDefinitions, type EventType } from '../events/schemas';
+import { findPosition, listEvents, type LoggedEvent } from '../operations/event-log';
 import type { Queryable } from '../platform/postgres';
 
 /** A logged event. Times are RFC 3339. */
-export interface LoggedEvent {
+export interface ListedEvent {
   readonly eventId: string;
   readonly type: string;
   readonly aggregateId: string;
@@ -24,13 +25,13 @@ export interface LoggedEvent {
 
 /** Which events to list; every condition that is given must hold. */
 export interface EventFilter {
-  readonly type?: string | undefined;
+  readonly type?: EventType | undefined;
   readonly aggregateId?: string | undefined;
 }
 
 /** One page of events. */
 export interface EventPage {
-  readonly events: readonly LoggedEvent[];
+  readonly events: readonly ListedEvent[];
   /** The cursor of the next page: the ID of this page's last event. Absent when this is the last. */
   readonly next?: string;
 }
@@ -47,88 +48,63 @@ export class UnknownCursorError extends Error {
  * @param page `after` is the `next` of the page before
  * @throws UnknownCursorError
  */
-export async function listEvents(
+export async function readEventPage(
   database: Queryable,
-  filter: EventFilter = {},
-  {
-    limit = 50,
-    after,
-  }: { readonly limit?: number | undefined; readonly after?: string | undefined } = {},
+  { type, aggregateId }: EventFilter,
+  { limit, after }: { readonly limit: number; readonly after?: string | undefined },
 ): Promise<EventPage> {
-  if (after !== undefined) await refuseUnknownCursor(database, after);
-  const { rows } = await database.query<EventRow>({
-    text: pageStatement(filter, after),
-    values: [
-      filter.type === undefined ? Object.keys(eventDefinitions) : [filter.type],
-      filter.aggregateId ?? null,
-      limit + 1,
-      ...(after === undefined ? [] : [after]),
-    ],
-  });
-  const events = rows.slice(0, limit).map(toLoggedEvent);
+  const found = await listEvents(
+    database,
+    { types: type === undefined ? everyType : [type], aggregateId },
+    {
+      order: 'newest-first',
+      limit: limit + 1,
+      after: after === undefined ? undefined : await positionOf(database, after),
+    },
+  );
+  const events = await withHandling(database, found.slice(0, limit));
   const last = events.at(-1);
-  return rows.length > limit && last !== undefined ? { events, next: last.eventId } : { events };
+  return found.length > limit && last !== undefined ? { events, next: last.eventId } : { events };
 }
 
-// The log is read in the order in which it grows, backwards: a short scan of the index for each type,
-// or the few events of one aggregate. Only without an optional condition can a scan begin at the cursor.
-function pageStatement({ aggregateId }: EventFilter, after: string | undefined): string {
-  const start = `
-    AND (recorded_in, event_id) < (
-      SELECT recorded_in, event_id FROM collector.event_log WHERE event_id = $4)`;
-  const page = (types: string): string => `
-    SELECT * FROM collector.event_log
-    WHERE type ${types} AND ($2::text IS NULL OR aggregate_id = $2) ${after === undefined ? '' : start}
-    ORDER BY recorded_in DESC, event_id DESC LIMIT $3`;
-  const source =
-    aggregateId === undefined
-      ? `unnest($1::text[]) AS wanted (wanted_type) CROSS JOIN LATERAL (${page('= wanted_type')}) AS event`
-      : `(${page('= ANY ($1::text[])')}) AS event`;
-  return `
-    SELECT event_id, type, aggregate_id, topic, partition, "offset", occurred_at, recorded_at,
-      handled_at, workflow_id, payload
-    FROM ${source} LEFT JOIN collector.event_handled USING (event_id)
-    ORDER BY recorded_in DESC, event_id DESC LIMIT $3`;
+const everyType = Object.keys(eventDefinitions) as EventType[];
+
+async function positionOf(database: Queryable, eventId: string) {
+  const position = await findPosition(database, eventId);
+  if (position !== undefined) return position;
+  throw new UnknownCursorError(`No event ${eventId} is in the log: begin again without a cursor.`);
 }
 
-async function refuseUnknownCursor(database: Queryable, eventId: string): Promise<void> {
-  const { rowCount } = await database.query({
-    text: 'SELECT FROM collector.event_log WHERE event_id = $1',
-    values: [eventId],
+async function withHandling(
+  database: Queryable,
+  events: readonly LoggedEvent[],
+): Promise<ListedEvent[]> {
+  const { rows } = await database.query<HandlingRow>({
+    text: `
+      SELECT event_id, workflow_id, handled_at FROM collector.event_handled
+      WHERE event_id = ANY($1)`,
+    values: [events.map(({ eventId }) => eventId)],
   });
-  if (rowCount === 0) {
-    throw new UnknownCursorError(
-      `No event ${eventId} is in the log: begin again without a cursor.`,
-    );
-  }
+  const handlings = new Map(rows.map((row) => [row.event_id, row]));
+  return events.map((event) => toListedEvent(event, handlings.get(event.eventId)));
 }
 
-interface EventRow {
+interface HandlingRow {
   readonly event_id: string;
-  readonly type: string;
-  readonly aggregate_id: string;
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly occurred_at: Date;
-  readonly recorded_at: Date;
-  readonly handled_at: Date | null;
-  readonly workflow_id: string | null;
-  readonly payload: Event;
+  readonly workflow_id: string;
+  readonly handled_at: Date;
 }
 
-function toLoggedEvent(row: EventRow): LoggedEvent {
+function toListedEvent(
+  { position: _, occurredAt, recordedAt, event, ...rest }: LoggedEvent,
+  handling: HandlingRow | undefined,
+): ListedEvent {
   return {
-    eventId: row.event_id,
-    type: row.type,
-    aggregateId: row.aggregate_id,
-    topic: row.topic,
-    partition: row.partition,
-    offset: row.offset,
-    occurredAt: row.occurred_at.toISOString(),
-    recordedAt: row.recorded_at.toISOString(),
-    handledAt: row.handled_at?.toISOString() ?? null,
-    workflowId: row.workflow_id,
-    payload: row.payload,
+    ...rest,
+    occurredAt: occurredAt.toISOString(),
+    recordedAt: recordedAt.toISOString(),
+    handledAt: handling?.handled_at.toISOString() ?? null,
+    workflowId: handling?.workflow_id ?? null,
+    payload: event,
   };
 }

@@ -247,10 +247,7 @@ export const checks: readonly Check[] = [
   {
     name: 'product-metrics',
     rule: 'Views, sales, likes and stock of each product are those of its handled events.',
-    figures: `
-      SELECT count(*) AS products, coalesce(sum(view_count), 0) AS views,
-        coalesce(sum(sales_count), 0) AS sales
-      FROM collector.product_metrics`,
+    figures: totalsOf('product_metrics', 'products', { sales: 'sales_count' }),
     // Of two snapshots with one version, which only a faulty producer sends, either is right.
     differences: `
       WITH ${handledEffects}, ranked AS (
@@ -279,10 +276,7 @@ export const checks: readonly Check[] = [
   {
     name: 'product-metrics-daily',
     rule: 'Views, likes and sales of each product and day are those of its handled events.',
-    figures: `
-      SELECT count(*) AS rows, coalesce(sum(view_count), 0) AS views,
-        coalesce(sum(sales_count), 0) AS sales
-      FROM collector.product_metrics_daily`,
+    figures: totalsOf('product_metrics_daily', 'rows', { sales: 'sales_count' }),
     differences: `
       WITH ${handledEffects}, expected AS (
         SELECT product_id, day, sum(views) AS view_count, sum(likes) AS like_delta,
@@ -298,10 +292,7 @@ export const checks: readonly Check[] = [
   {
     name: 'product-user-metrics',
     rule: 'Views, purchases and likes of each product and user are those of its handled events.',
-    figures: `
-      SELECT count(*) AS rows, coalesce(sum(view_count), 0) AS views,
-        coalesce(sum(purchase_count), 0) AS purchases
-      FROM collector.product_user_metrics`,
+    figures: totalsOf('product_user_metrics', 'rows', { purchases: 'purchase_count' }),
     differences: `
       WITH ${handledEffects}, ranked AS (
         SELECT *, max(like_version) OVER (PARTITION BY product_id, user_id) AS newest
@@ -321,35 +312,35 @@ export const checks: readonly Check[] = [
         OR (stored.liked = ANY (expected.liked)) IS NOT TRUE`,
     values: none,
   },
-  {
-    name: 'stock-agreement',
-    rule: 'Shop and collector agree on the stock of a product wherever both know the same version.',
-    figures: `
-      SELECT count(*) AS products,
-        count(*) FILTER (WHERE products.stock_version = metric.stock_version) AS compared,
-        count(*) FILTER (WHERE products.stock_version > coalesce(metric.stock_version, 0))
-          AS "inFlight"
-      FROM commerce.products LEFT JOIN collector.product_metrics AS metric USING (product_id)`,
-    differences: `
-      SELECT product_id, stock_version AS version, products.stock AS shop, metric.stock AS collector
-      FROM commerce.products JOIN collector.product_metrics AS metric USING (product_id, stock_version)
-      WHERE products.stock IS DISTINCT FROM metric.stock`,
-    values: none,
-  },
-  {
-    name: 'like-agreement',
-    rule: 'Shop and collector agree on the likes of a product wherever both know the same version.',
-    figures: `
-      SELECT count(*) AS products,
-        count(*) FILTER (WHERE products.like_version = metric.like_version) AS compared,
-        count(*) FILTER (WHERE products.like_version > coalesce(metric.like_version, 0))
-          AS "inFlight"
-      FROM commerce.products LEFT JOIN collector.product_metrics AS metric USING (product_id)`,
-    differences: `
-      SELECT product_id, like_version AS version, products.like_count AS shop,
-        metric.like_count AS collector
-      FROM commerce.products JOIN collector.product_metrics AS metric USING (product_id, like_version)
-      WHERE products.like_count <> metric.like_count`,
-    values: none,
-  },
+  agreementOn('stock', 'stock'),
+  agreementOn('like', 'like_count'),
 ];
+
+/** How many rows a table of metrics has, and what their views and sold items come to. */
+function totalsOf(table: string, rows: string, sold: Readonly<Record<string, string>>): string {
+  const sums = Object.entries({ views: 'view_count', ...sold }).map(
+    ([name, column]) => `coalesce(sum(${column}), 0) AS ${name}`,
+  );
+  return `SELECT count(*) AS ${rows}, ${sums.join(', ')} FROM collector.${table}`;
+}
+
+/** Both sides keep a snapshot with its version: of one version there is one snapshot. */
+function agreementOn(subject: 'stock' | 'like', snapshot: 'stock' | 'like_count'): Check {
+  const version = `${subject}_version`;
+  return {
+    name: `${subject}-agreement`,
+    rule: `Shop and collector agree on the ${subject === 'like' ? 'likes' : subject} of a product wherever both know the same version.`,
+    figures: `
+      SELECT count(*) AS products,
+        count(*) FILTER (WHERE products.${version} = metric.${version}) AS compared,
+        count(*) FILTER (WHERE products.${version} > coalesce(metric.${version}, 0)) AS "inFlight"
+      FROM commerce.products LEFT JOIN collector.product_metrics AS metric USING (product_id)`,
+    differences: `
+      SELECT product_id, ${version} AS version, products.${snapshot} AS shop,
+        metric.${snapshot} AS collector
+      FROM commerce.products
+      JOIN collector.product_metrics AS metric USING (product_id, ${version})
+      WHERE products.${snapshot} IS DISTINCT FROM metric.${snapshot}`,
+    values: none,
+  };
+}

@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
 import { eventDefinitions, type EventType } from '../../events/schemas';
-import type { LoggedEvent } from '../collector-reads';
+import type { LoggedEvent } from '../../operations/event-log';
 import { readCursor, writeCursor } from '../cursor';
 import type { Services } from '../dependencies';
 import { pageLimitSchema } from '../input';
@@ -33,7 +33,7 @@ export function eventRoutes({ collectorReads }: Services): FastifyPluginAsyncZod
         const last = events.at(-1);
         const lastCursor = last === undefined ? (cursor ?? null) : writeCursor(last.position);
         const nextCursor = found.length > limit ? lastCursor : null;
-        return { items: events.map(toAnswer), nextCursor, lastCursor };
+        return { items: events.map(toLoggedEventAnswer), nextCursor, lastCursor };
       },
     );
   };
@@ -50,20 +50,21 @@ const logQuery = z.strictObject({
 
 const logPosition = [z.string().regex(/^\d{1,19}$/), eventIdSchema] as const;
 
+/** An event of the audit log, in an answer. */
+export const loggedEventSchema = z.object({
+  eventId: z.string(),
+  type: z.string(),
+  topic: z.string(),
+  partition: z.int(),
+  offset: z.int(),
+  aggregateId: z.string(),
+  occurredAt: z.iso.datetime(),
+  recordedAt: z.iso.datetime(),
+  event: z.looseObject({}).describe('the whole event, its envelope included'),
+});
+
 const log = z.object({
-  items: z.array(
-    z.object({
-      eventId: z.string(),
-      type: z.string(),
-      topic: z.string(),
-      partition: z.int(),
-      offset: z.int(),
-      aggregateId: z.string(),
-      occurredAt: z.iso.datetime(),
-      recordedAt: z.iso.datetime(),
-      event: z.looseObject({}).describe('the whole event, its envelope included'),
-    }),
-  ),
+  items: z.array(loggedEventSchema),
   nextCursor: z.string().nullable().describe('null when there is nothing more now'),
   lastCursor: z
     .string()
@@ -71,11 +72,12 @@ const log = z.object({
     .describe('where to go on later; null when nothing has been logged yet'),
 });
 
-function toAnswer({ occurredAt, recordedAt, event, ...rest }: LoggedEvent) {
+/** An event of the audit log as it is answered. */
+export function toLoggedEventAnswer({ occurredAt, recordedAt, event, ...rest }: LoggedEvent) {
   return {
     ...rest,
     occurredAt: occurredAt.toISOString(),
     recordedAt: recordedAt.toISOString(),
-    event: event as Record<string, unknown>,
+    event: event as unknown as Record<string, unknown>,
   };
 }

@@ -1,13 +1,13 @@
 /** `events list`: pages of the audit log. */
-import type { Command } from 'commander';
-import { eventDefinitions } from '../../events/schemas';
+import { Option, type Command } from 'commander';
+import { eventDefinitions, type EventType } from '../../events/schemas';
 import { positiveInteger } from '../arguments';
 import type { RunCommand } from '../command';
-import { listEvents, type LoggedEvent } from '../event-log';
+import { readEventPage, type ListedEvent } from '../event-log';
 import { table, type Column } from '../output';
 
 interface ListOptions {
-  readonly type?: string;
+  readonly type?: EventType;
   readonly aggregateId?: string;
   readonly after?: string;
   readonly limit: number;
@@ -19,7 +19,9 @@ export function addEventCommands(program: Command, run: RunCommand): void {
   events
     .command('list')
     .description('list events, the newest first')
-    .option('--type <type>', `only of this type: ${Object.keys(eventDefinitions).join(', ')}`)
+    .addOption(
+      new Option('--type <type>', 'only of this type').choices(Object.keys(eventDefinitions)),
+    )
     .option('--aggregate-id <id>', 'only about this product or order')
     .option('--after <event ID>', 'go on behind this event, the last of the page before')
     .option('--limit <number>', 'most events to list', positiveInteger, 50)
@@ -32,7 +34,7 @@ Examples:
     )
     .action(({ type, aggregateId, after, limit }: ListOptions, command: Command) =>
       run(command, async ({ pool, output }) => {
-        const page = await listEvents(pool(), { type, aggregateId }, { after, limit });
+        const page = await readEventPage(pool(), { type, aggregateId }, { after, limit });
         output.result(page, () => {
           if (page.events.length === 0) return 'No events.';
           const more = page.next === undefined ? '' : `\n\nMore: --after ${page.next}`;
@@ -42,7 +44,7 @@ Examples:
     );
 }
 
-const columns: readonly Column<LoggedEvent>[] = [
+const columns: readonly Column<ListedEvent>[] = [
   { title: 'recorded', of: ({ recordedAt }) => recordedAt },
   { title: 'type', of: ({ type }) => type },
   { title: 'aggregate', of: ({ aggregateId }) => aggregateId },

@@ -1,6 +1,7 @@
 import type { FinishedWork } from '../../bridge/finished-work';
 import { createInFlight } from '../../bridge/in-flight';
 import { createLogger } from '../../platform/logger';
+import { bridgeInFlight, bridgePaused, bridgeSlots } from '../../platform/telemetry';
 import { until } from '../integration/until';
 
 const logger = createLogger('test', 'silent');
@@ -140,4 +141,26 @@ test('a slot whose workflow never finishes is given up in the end', async () => 
   await inFlight.take('terminated', never);
   await inFlight.take('next', never);
   expect(inFlight.count()).toBe(1);
+});
+
+test('the metrics have the slots, those that are taken, and whether anybody waits for one', async () => {
+  const valueOf = async (metric: typeof bridgeSlots): Promise<number | undefined> =>
+    (await metric.get()).values[0]?.value;
+  const isPaused = async (): Promise<boolean> =>
+    (await bridgePaused.get()).values.some(
+      ({ labels, value }) => labels.reason === 'no-slot' && value === 1,
+    );
+  const { finishedWork, finish } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 2, pollMs: 1 });
+  expect([await valueOf(bridgeSlots), await isPaused()]).toEqual([2, false]);
+  await inFlight.take('a', never);
+  await inFlight.take('b', never);
+  expect([await valueOf(bridgeInFlight), await isPaused()]).toEqual([2, false]);
+  const waiting = inFlight.take('c', never);
+  expect(await isPaused()).toBe(true);
+  finish('a', 'b');
+  await waiting;
+  expect([await valueOf(bridgeInFlight), await isPaused()]).toEqual([1, false]);
+  inFlight.release('c');
+  expect(await valueOf(bridgeInFlight)).toBe(0);
 });

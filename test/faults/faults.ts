@@ -11,7 +11,7 @@ import { until } from '../integration/until';
 import type { Alteration } from './alteration';
 import { startCuttingProxy } from './cutting-proxy';
 import type { Ledger } from './ledger';
-import { sendPoison } from './poison';
+import { sendPoison, type PoisonCounts } from './poison';
 import type { Random } from './random';
 
 /** What a fault works on. */
@@ -19,8 +19,8 @@ export interface FaultContext {
   readonly stack: Stack;
   readonly ledger: Ledger;
   readonly random: Random;
-  /** Keys of poison messages that were sent. */
-  readonly poison: Set<string>;
+  /** Poison messages that were sent. */
+  readonly poison: PoisonCounts;
 }
 
 /** One fault. */

@@ -8,6 +8,7 @@ import { addUp, readAggregates, type Aggregates } from '../integration/aggregate
 import type { Stack } from '../integration/stack';
 import { readTopic, type TopicMessage } from '../integration/topic-reader';
 import type { Ledger } from './ledger';
+import type { PoisonCounts } from './poison';
 
 /** Everything that the invariants are about, read once. */
 export interface Evidence {
@@ -15,8 +16,8 @@ export interface Evidence {
   readonly stack: Stack;
   /** Messages of both topics that are events, in the order of each partition, repeats included. */
   readonly published: readonly Event[];
-  /** Keys of the messages that were sent as poison. */
-  readonly poison: ReadonlySet<string>;
+  /** What was sent as poison. */
+  readonly poison: Readonly<PoisonCounts>;
 }
 
 /** One thing that must hold. */
@@ -30,7 +31,7 @@ export interface Invariant {
 export async function gatherEvidence(
   stack: Stack,
   ledger: Ledger,
-  poison: ReadonlySet<string>,
+  poison: Readonly<PoisonCounts>,
 ): Promise<Evidence> {
   const messages = [
     ...(await readTopic(stack.kafka, 'catalog-events')),
@@ -235,16 +236,15 @@ export const invariants: readonly Invariant[] = [
   {
     name: 'every poison message is parked, each once, and nothing else is',
     check: async ({ stack, poison }) => {
-      const { rows } = await stack.pool.query<{ key: Buffer | null }>(
-        'SELECT key FROM collector.dead_letters',
+      const { rows } = await stack.pool.query<{ key: string; count: number }>(
+        `SELECT coalesce(convert_from(key, 'UTF8'), '') AS key, count(*)::int AS count
+          FROM collector.dead_letters GROUP BY 1`,
       );
-      const parked = rows.map(({ key }) => key?.toString() ?? '');
-      return [
-        ...parked.filter((key) => !poison.has(key)).map((key) => `${key}: parked for no reason`),
-        ...[...poison]
-          .filter((key) => parked.filter((each) => each === key).length !== 1)
-          .map((key) => `${key}: parked ${parked.filter((each) => each === key).length} times`),
-      ];
+      const parked = new Map(rows.map(({ key, count }) => [key, count]));
+      return [...new Set([...parked.keys(), ...poison.keys()])].flatMap((key) => {
+        const [times, expected] = [parked.get(key) ?? 0, poison.get(key) ?? 0];
+        return times === expected ? [] : [`'${key}': parked ${times} times instead of ${expected}`];
+      });
     },
   },
 ];

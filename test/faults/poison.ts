@@ -1,52 +1,16 @@
-/** Messages of every kind that cannot be events. */
-import { randomUUID } from 'node:crypto';
-import type { Message } from 'kafkajs';
-import { foreignEvent, produce, stockAdjusted, viewed } from '../integration/foreign-producer';
+/** Messages of every kind that cannot be events, and the books of what was sent. */
+import { produce } from '../integration/foreign-producer';
+import { createPoison } from '../integration/foreign-messages';
 import type { Stack } from '../integration/stack';
 
-/** A kind of poison, for a product or order of the ID given. */
-type Poison = (id: string) => Message;
+/** How many poison messages were sent with each key; a missing key counts as an empty one. */
+export type PoisonCounts = Map<string, number>;
 
-const json = (id: string, value: unknown): Message => ({ key: id, value: JSON.stringify(value) });
-
-const kinds: Readonly<Record<string, Poison>> = {
-  'bad JSON': (id) => ({ key: id, value: '{"specversion":"1.0",' }),
-  'not text': (id) => ({ key: id, value: Buffer.from([0xff, 0xfe, 0x00, 0x80]) }),
-  'unknown type': (id) => json(id, foreignEvent('ProductExploded', id, { productId: id })),
-  'unknown schema version': (id) =>
-    json(id, { ...viewed(id), dataschema: '/schemas/ProductViewed/99' }),
-  'negative quantity': (id) => json(id, stockAdjusted(id, 1, -5, 0)),
-  'close to 1 MiB': (id) => ({ key: id, value: Buffer.alloc(1_000_000, 'x') }),
-  'null value': (id) => ({ key: id, value: null }),
-  'reserved ID': (id) => json(id, { ...viewed(id), id: `order-${id}` }),
-  'headers of garbage': (id) => ({
-    key: id,
-    value: 'garbage',
-    headers: { ce_id: Buffer.from([0x80, 0x00]), traceparent: 'nonsense', 'a\0b': 'c' },
-  }),
-  'numbers past 2^53': (id) => ({
-    key: id,
-    value: JSON.stringify(stockAdjusted(id, 1, 7)).replace('"stock":7', '"stock":9007199254740993'),
-  }),
-  'text with NUL bytes': (id) => json(id, { ...viewed(id), source: 'a\0b' }),
-  'another key': (id) => ({ key: id, value: JSON.stringify(viewed(`${id}-other`)) }),
-};
-
-/** Sends each kind to its topic, and a healthy event behind it; notes the keys of the poison. */
-export async function sendPoison(stack: Stack, sent: Set<string>): Promise<void> {
-  const messages = Object.values(kinds).map((make) => {
-    const id = `poison-${randomUUID()}`;
-    sent.add(id);
-    return make(id);
-  });
-  await produce(stack.kafka, 'catalog-events', messages);
-  const misplaced = `poison-${randomUUID()}`;
-  sent.add(misplaced);
-  await produce(stack.kafka, 'order-events', [json(misplaced, viewed(misplaced))]);
-  if (!sent.has('')) {
-    sent.add('');
-    await produce(stack.kafka, 'catalog-events', [
-      { key: null, value: JSON.stringify(viewed('without-a-key')) },
-    ]);
+/** Sends one of each kind, and notes it. */
+export async function sendPoison({ kafka }: Stack, sent: PoisonCounts): Promise<void> {
+  for (const { topic, key, value, headers = [] } of createPoison()) {
+    const named = Object.fromEntries(headers.map(([name, text]) => [name.toString(), text]));
+    await produce(kafka, topic, [{ key, value, headers: named }]);
+    sent.set(key ?? '', (sent.get(key ?? '') ?? 0) + 1);
   }
 }

@@ -123,7 +123,7 @@ async function begin(random: Random, environment: Readonly<Record<string, string
   try {
     const ledger = createLedger();
     await registerProducts(stack, ledger);
-    return { stack, random, ledger, poison: new Set() };
+    return { stack, random, ledger, poison: new Map() };
   } catch (error) {
     await stack.stop();
     throw error;

@@ -1,0 +1,59 @@
+/** Shows how far the consumer group is behind, also while this bridge gets nothing to read. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { PartitionLag } from '../platform/consumer-lag';
+import type { Logger } from '../platform/logger';
+import { consumerLag } from '../platform/telemetry';
+
+/** Options of the watch. */
+export interface LagWatchOptions {
+  /** How long to wait between two looks, in ms. */
+  readonly intervalMs?: number;
+}
+
+/** A running watch. */
+export interface LagWatch {
+  /** Ends it; a look under way is finished first. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Keeps the lag of each partition in the metrics from now on. While it cannot be read, no partition
+ * has one: an old figure would look like a true one.
+ *
+ * @param read where the group stands; it may throw
+ */
+export function watchLag(
+  read: () => Promise<readonly PartitionLag[]>,
+  logger: Logger,
+  { intervalMs = 10_000 }: LagWatchOptions = {},
+): LagWatch {
+  const stopping = new AbortController();
+  const running = lookUntil(stopping.signal, () => look(read, logger), intervalMs);
+  return {
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+async function lookUntil(
+  stop: AbortSignal,
+  lookOnce: () => Promise<void>,
+  intervalMs: number,
+): Promise<void> {
+  while (!stop.aborted) {
+    await lookOnce();
+    await sleep(intervalMs, undefined, { signal: stop }).catch(() => undefined);
+  }
+}
+
+async function look(read: () => Promise<readonly PartitionLag[]>, logger: Logger): Promise<void> {
+  try {
+    const lags = await read();
+    for (const { topic, partition, lag } of lags) consumerLag.set({ topic, partition }, lag);
+  } catch (error) {
+    consumerLag.reset();
+    logger.warn({ err: error }, 'cannot see how far the group is behind; looking again later');
+  }
+}

@@ -1,0 +1,34 @@
+/** The start of a workflow as a part of the traces of the messages that it is for. */
+import { decodeBytes, type ReceivedEvent, type RefusedMessage } from '../events/received';
+import { withLogFields } from '../platform/logger';
+import { continueTrace, traceparentHeader } from '../platform/tracing';
+import type { WorkflowPlan } from './workflow-plan';
+
+/** Runs the start of a planned workflow within the trace of its message; of several, linked to each. */
+export function inTraceOf<T>(plan: WorkflowPlan, start: () => Promise<T>): Promise<T> {
+  const messages = messagesOf(plan);
+  const { topic, partition } = messages[0]!;
+  const work = {
+    name: `consume ${plan.type === 'handleEvent' ? plan.event.type : topic}`,
+    kind: 'consumer',
+    attributes: {
+      'messaging.system': 'kafka',
+      'messaging.destination.name': topic,
+      'messaging.destination.partition.id': String(partition),
+      'messaging.batch.message_count': messages.length,
+    },
+  } as const;
+  const { workflowId } = plan;
+  const fields =
+    plan.type === 'handleEvent' ? { eventId: plan.event.id, workflowId } : { workflowId };
+  return continueTrace(messages.map(traceparentOf), work, () => withLogFields(fields, start));
+}
+
+function messagesOf({ type, input }: WorkflowPlan): readonly (ReceivedEvent | RefusedMessage)[] {
+  return type === 'handleEventBatch' ? input[0] : [input[0]];
+}
+
+function traceparentOf({ headers }: ReceivedEvent | RefusedMessage): string | undefined {
+  const header = headers.find(({ name }) => name === traceparentHeader);
+  return header === undefined ? undefined : decodeBytes(header).toString('latin1');
+}

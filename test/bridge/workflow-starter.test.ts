@@ -1,0 +1,61 @@
+import type { Client } from '@temporalio/client';
+import type { KafkaMessage } from 'kafkajs';
+import { planWorkflow } from '../../bridge/workflow-plan';
+import { createWorkflowStarter } from '../../bridge/workflow-starter';
+import { createLogger } from '../../platform/logger';
+import { bridgePaused } from '../../platform/telemetry';
+import { messageOf, viewed } from '../integration/foreign-producer';
+import { until } from '../integration/until';
+
+const logger = createLogger('test', 'silent');
+
+async function isPaused(): Promise<boolean> {
+  const { values } = await bridgePaused.get();
+  return values.some(({ labels, value }) => labels.reason === 'temporal-away' && value === 1);
+}
+
+function plan() {
+  const { key, value } = messageOf(viewed('product-1'));
+  const message = {
+    key: Buffer.from(String(key)),
+    value: Buffer.from(String(value)),
+    offset: '0',
+    timestamp: '0',
+    attributes: 0,
+    headers: {},
+  } as KafkaMessage;
+  return planWorkflow({ topic: 'catalog-events', partition: 0, message });
+}
+
+/** A client of a Temporal that can be away. */
+function fakeClient() {
+  const temporal = { away: true, starts: 0 };
+  const start = async (): Promise<void> => {
+    temporal.starts += 1;
+    if (temporal.away) throw new Error('connection refused');
+  };
+  return { temporal, client: { workflow: { start } } as unknown as Client };
+}
+
+test('while Temporal is away a start is tried again and the bridge is paused', async () => {
+  const { temporal, client } = fakeClient();
+  const starter = createWorkflowStarter({ client, logger });
+  expect(await isPaused()).toBe(false);
+  const started = starter.start(plan(), new AbortController().signal);
+  await until('it is paused', isPaused);
+  await until('it is tried again', () => temporal.starts > 1);
+  expect(await isPaused()).toBe(true);
+  temporal.away = false;
+  expect(await started).toBe(true);
+  expect(await isPaused()).toBe(false);
+});
+
+test('who is told to stop while Temporal is away stops, and is paused no more', async () => {
+  const { client } = fakeClient();
+  const stop = new AbortController();
+  const started = createWorkflowStarter({ client, logger }).start(plan(), stop.signal);
+  await until('it is paused', isPaused);
+  stop.abort();
+  await expect(started).rejects.toThrow('abort');
+  expect(await isPaused()).toBe(false);
+});

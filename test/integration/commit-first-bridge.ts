@@ -1,0 +1,46 @@
+/**
+ * A bridge as it must not be: it commits what it has read, and starts the workflows afterwards. For
+ * a test of what that loses.
+ */
+import { createPerEventDispatcher } from '../../bridge/dispatcher';
+import { createFinishedWork } from '../../bridge/finished-work';
+import { createInFlight } from '../../bridge/in-flight';
+import { createWorkflowStarter } from '../../bridge/workflow-starter';
+import { eventTopics } from '../../events/topics';
+import { createKafka } from '../../platform/kafka';
+import { runProcess } from '../../platform/lifecycle';
+import { createPool } from '../../platform/postgres';
+import { createTemporalClient } from '../../platform/temporal';
+
+void runProcess('commit-first-bridge', async ({ config, logger }) => {
+  const finishedWork = createFinishedWork(
+    createPool(config.DATABASE_URL, logger, { applicationName: 'commit-first-bridge' }),
+  );
+  const dispatcher = createPerEventDispatcher({
+    starter: createWorkflowStarter({ client: createTemporalClient(config), logger }),
+    inFlight: createInFlight(finishedWork, logger, { limit: 200 }),
+    finishedWork,
+    logger,
+  });
+  const consumer = createKafka(config, logger, { clientId: 'commit-first-bridge' }).consumer({
+    groupId: config.BRIDGE_GROUP_ID,
+    // Its successor waits for so long for the one that was killed.
+    sessionTimeout: 6_000,
+    heartbeatInterval: 1_000,
+  });
+  await consumer.connect();
+  await consumer.subscribe({ topics: [...eventTopics], fromBeginning: true });
+  await consumer.run({
+    autoCommit: false,
+    partitionsConsumedConcurrently: 12,
+    async eachBatch({ batch, commitOffsetsIfNecessary }) {
+      const { topic, partition, messages } = batch;
+      const offset = String(Number(batch.lastOffset()) + 1);
+      await commitOffsetsIfNecessary({
+        topics: [{ topic, partitions: [{ partition, offset }] }],
+      });
+      const slice = messages.map((message) => ({ topic, partition, message }));
+      await dispatcher.dispatch(slice, new AbortController().signal);
+    },
+  });
+});

@@ -1,0 +1,196 @@
+/** Bridges that come and go: who shares the partitions changes, and what is handled does not. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createPerEventDispatcher, type Dispatcher } from '../../bridge/dispatcher';
+import { startEventConsumer, type EventConsumer } from '../../bridge/event-consumer';
+import { createFinishedWork } from '../../bridge/finished-work';
+import { createInFlight } from '../../bridge/in-flight';
+import { createWorkflowStarter } from '../../bridge/workflow-starter';
+import { eventTopics, partitionsPerTopic } from '../../events/topics';
+import { readConsumerLag } from '../../platform/consumer-lag';
+import { createKafka } from '../../platform/kafka';
+import { createLogger } from '../../platform/logger';
+import { messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
+import { createStack, type Stack } from './stack';
+import { until } from './until';
+
+const topic = 'catalog-events';
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await createStack(['worker:collector']);
+});
+
+afterAll(() => stack?.stop());
+
+async function uncommitted(groupId: string): Promise<number> {
+  const lags = await readConsumerLag(stack.kafka, groupId, eventTopics);
+  return lags.reduce((sum, { lag }) => sum + lag, 0);
+}
+
+describe('a partition that is given up', () => {
+  const groupId = 'hand-over';
+  const consumers: EventConsumer[] = [];
+  const calls: { member: string; step: 'begin' | 'aborted' | 'end'; partition: number }[] = [];
+  let startsAnswer = (): void => undefined;
+  const answered = new Promise<void>((resolve) => {
+    startsAnswer = resolve;
+  });
+
+  afterAll(async () => {
+    startsAnswer();
+    await Promise.all(consumers.map((consumer) => consumer.stop()));
+  });
+
+  /** A dispatcher whose starts are under way until the test lets Temporal answer. */
+  function join(member: string, starts: Promise<void>): void {
+    const dispatcher: Dispatcher = {
+      sliceSize: 100,
+      async dispatch([first], signal) {
+        const { partition } = first!;
+        calls.push({ member, step: 'begin', partition });
+        signal.addEventListener('abort', () => calls.push({ member, step: 'aborted', partition }));
+        await starts;
+        calls.push({ member, step: 'end', partition });
+      },
+    };
+    const logger = createLogger('test', 'silent');
+    consumers.push(startEventConsumer({ kafka: stack.kafka, dispatcher, logger }, { groupId }));
+  }
+
+  test('is read by another only when the starts under way have ended', async () => {
+    const everywhere = Array.from({ length: partitionsPerTopic }, (_, partition) => ({
+      ...messageOf(viewed('handed-over')),
+      partition,
+    }));
+    await produce(stack.kafka, topic, everywhere);
+    join('old', answered);
+    const count = (member: string, step: string): number =>
+      calls.filter((call) => call.member === member && call.step === step).length;
+    await until('each partition is under way', () => count('old', 'begin') === partitionsPerTopic);
+
+    join('new', Promise.resolve());
+    await until('all are to be given up', () => count('old', 'aborted') === partitionsPerTopic);
+    expect(count('new', 'begin')).toBe(0);
+    startsAnswer();
+    await until('all is committed', async () => (await uncommitted(groupId)) === 0);
+    // What the old one could not commit any more comes again, to whoever has the partition now.
+    expect(count('new', 'begin')).toBeGreaterThan(0);
+    expect(takenTooEarly()).toEqual([]);
+  });
+
+  /** The partitions that the new member began while the old one had starts of them under way. */
+  function takenTooEarly(): number[] {
+    const underWay = new Set<number>();
+    return calls.flatMap(({ member, step, partition }) => {
+      if (member === 'old' && step === 'begin') underWay.add(partition);
+      if (member === 'old' && step === 'end') underWay.delete(partition);
+      return member === 'new' && step === 'begin' && underWay.has(partition) ? [partition] : [];
+    });
+  }
+});
+
+test('four bridges join and leave ten times under load: every event is handled, each once', async () => {
+  const bridges = Array.from({ length: 4 }, joinAsBridge);
+  const load = startLoad();
+  try {
+    await untilShared();
+    for (let turn = 0; turn < 10; turn += 1) {
+      const leaving = bridges.shift()!;
+      bridges.push(joinAsBridge());
+      await leaving.stop();
+      await untilShared();
+    }
+    const sent = await load.stop();
+    await until(
+      'all are handled and committed',
+      async () => (await countHandled(sent)) === sent.length && (await uncommitted(groupId)) === 0,
+      { timeoutMs: 60_000, pollMs: 250 },
+    );
+    const { rows } = await stack.pool.query<{ product_id: string; view_count: number }>(
+      "SELECT product_id, view_count FROM collector.product_metrics WHERE product_id LIKE 'load-%'",
+    );
+    const viewsOf = new Map(rows.map((row) => [row.product_id, row.view_count]));
+    expect(viewsOf).toEqual(countBySubject(sent));
+    const { rowCount: parked } = await stack.pool.query('SELECT FROM collector.dead_letters');
+    expect(parked).toBe(0);
+  } finally {
+    await load.stop();
+    await Promise.all(bridges.map((bridge) => bridge.stop()));
+  }
+}, 180_000);
+
+const groupId = 'commerce-collector';
+
+/** A bridge of the project's parts, within this process: ten of them as processes would take minutes. */
+function joinAsBridge(): EventConsumer {
+  const { pool, config, temporal } = stack;
+  const logger = createLogger('test', 'silent');
+  const finishedWork = createFinishedWork(pool);
+  const dispatcher = createPerEventDispatcher({
+    starter: createWorkflowStarter({ client: temporal, logger }),
+    inFlight: createInFlight(finishedWork, logger, { limit: 50 }),
+    finishedWork,
+    logger,
+  });
+  const kafka = createKafka(config, logger, { clientId: 'bridge' });
+  return startEventConsumer({ kafka, dispatcher, logger }, { groupId });
+}
+
+/** Resolves when four members share the partitions. */
+async function untilShared(): Promise<void> {
+  const admin = stack.kafka.admin();
+  await admin.connect();
+  try {
+    await until('four members share the partitions', async () => {
+      const { groups } = await admin.describeGroups([groupId]);
+      const [group] = groups;
+      return group?.state === 'Stable' && group.members.length === 4;
+    });
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+interface Load {
+  /** Ends it. @returns what was acknowledged */
+  stop(): Promise<ForeignEvent[]>;
+}
+
+/** Views of some products, a few at a time, until stopped. */
+function startLoad(): Load {
+  const sent: ForeignEvent[] = [];
+  let stopping = false;
+  const produceOn = async (): Promise<void> => {
+    const producer = stack.kafka.producer();
+    await producer.connect();
+    while (!stopping) {
+      const events = Array.from({ length: 10 }, (_, index) => viewed(`load-${index}`));
+      await producer.send({ topic, messages: events.map(messageOf), acks: -1 });
+      sent.push(...events);
+      await sleep(250);
+    }
+    await producer.disconnect();
+  };
+  const running = produceOn();
+  return {
+    async stop() {
+      stopping = true;
+      await running;
+      return sent;
+    },
+  };
+}
+
+async function countHandled(events: readonly ForeignEvent[]): Promise<number> {
+  const { rowCount } = await stack.pool.query(
+    'SELECT FROM collector.event_handled WHERE event_id = ANY($1)',
+    [events.map(({ id }) => id)],
+  );
+  return rowCount ?? 0;
+}
+
+function countBySubject(events: readonly ForeignEvent[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { subject } of events) counts.set(subject, (counts.get(subject) ?? 0) + 1);
+  return counts;
+}
