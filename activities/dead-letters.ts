@@ -13,6 +13,7 @@ import {
 import { redrivenFrom } from '../events/redrive';
 import { deadLetterTopicOf } from '../events/topics';
 import type { KafkaSender, OutgoingMessage } from '../platform/kafka-sender';
+import { deadLettersParked } from '../platform/telemetry';
 
 /** What dead letters need. */
 export interface DeadLetterDependencies {
@@ -95,7 +96,7 @@ const parkStatement = `
   LEFT JOIN collector.dead_letters AS earlier
     ON earlier.id = $13::bigint AND earlier.topic = message.topic AND earlier.value_hash = message.value_hash
   ON CONFLICT (topic, partition, "offset", value_hash) DO UPDATE SET topic = excluded.topic
-  RETURNING id`;
+  RETURNING id, xmax = 0 AS "isNew"`;
 
 async function park(
   pool: Pool,
@@ -103,7 +104,7 @@ async function park(
   value: Uint8Array | null,
   workflowId: string,
 ): Promise<number> {
-  const { rows } = await pool.query<{ id: number }>({
+  const { rows } = await pool.query<{ id: number; isNew: boolean }>({
     name: 'dead-letter-park',
     text: parkStatement,
     values: [
@@ -124,7 +125,9 @@ async function park(
       redrivenFrom(message.headers) ?? null,
     ],
   });
-  return rows[0]!.id;
+  const { id, isNew } = rows[0]!;
+  if (isNew) deadLettersParked.inc({ reason: message.reason });
+  return id;
 }
 
 function toCopy(deadLetterId: number, row: DeadLetterRow): OutgoingMessage {

@@ -97,23 +97,21 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
       const { rows } = await pool.query<UnpublishedRow>({
         name: 'audit-unpublished',
         text: `
-          SELECT topic, key, min(sequence) AS first, count(*) AS events,
-            (array_agg(event_id ORDER BY sequence))[1] AS event_id
+          SELECT topic, key, min(sequence) AS first,
+            array_agg(event_id ORDER BY sequence) AS "eventIds"
           FROM commerce.outbox
           WHERE published_at IS NULL AND created_at < to_timestamp($1 / 1000.0)
           GROUP BY topic, key HAVING min(sequence) > $2
           ORDER BY min(sequence) LIMIT $3`,
         values: [page.before, page.after, page.limit],
       });
-      for (const { topic, key, event_id: eventId, events } of rows) {
-        log.warn('events were left unpublished; publishing them', { eventId, topic, key, events });
-      }
-      const events = rows.reduce((sum, row) => sum + row.events, 0);
+      rows.forEach(logUnpublished);
+      const events = rows.reduce((sum, { eventIds }) => sum + eventIds.length, 0);
       auditFindings.inc({ finding: 'unpublished' }, events);
       return {
         aggregates: rows.map(({ topic, key }) => ({ topic, key })),
         events,
-        ...(rows[0] === undefined ? {} : { firstEventId: rows[0].event_id }),
+        ...(rows[0] === undefined ? {} : { firstEventId: rows[0].eventIds[0]! }),
         ...nextOf(rows, page.limit, ({ first }) => first),
       };
     },
@@ -161,7 +159,7 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
       const { rows } = await pool.query<OutboxRow>({
         name: 'audit-send-again',
         text: `
-          SELECT event_id, topic, key, type, payload FROM commerce.outbox
+          SELECT event_id, topic, key, type, payload, traceparent FROM commerce.outbox
           WHERE event_id = ANY($1) AND delivered_at IS NULL ORDER BY sequence`,
         values: [eventIds],
       });
@@ -261,8 +259,14 @@ export function createCollectorAuditActivities(dependencies: CollectorAuditDepen
 
 interface UnpublishedRow extends Aggregate {
   readonly first: number;
-  readonly events: number;
-  readonly event_id: string;
+  /** In their order. */
+  readonly eventIds: readonly string[];
+}
+
+function logUnpublished({ topic, key, eventIds }: UnpublishedRow): void {
+  for (const eventId of eventIds) {
+    log.warn('an event was left unpublished; publishing it', { eventId, topic, key });
+  }
 }
 
 function nextOf<Row, Position>(

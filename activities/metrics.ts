@@ -3,6 +3,7 @@
  * however often an event comes.
  */
 import type { Pool } from 'pg';
+import { duplicatesRefused, eventLatency, eventsHandled } from '../platform/telemetry';
 import { refusingBadData } from './failures';
 
 /** Which events are to be applied, and by whom. */
@@ -23,13 +24,14 @@ export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
      * from the audit log, so log and metrics cannot disagree about it.
      */
     async updateMetrics({ eventIds, workflowId }: MetricsUpdate): Promise<void> {
-      await refusingBadData(() =>
-        pool.query({
+      const { rows } = await refusingBadData(() =>
+        pool.query<HandledEvent>({
           name: 'metrics-update',
           text: updateStatement,
           values: [eventIds, workflowId],
         }),
       );
+      count(rows, eventIds.length);
     },
   };
 }
@@ -129,6 +131,20 @@ export function addUpEffects(schema: 'collector' | 'pg_temp'): string {
   )`;
 }
 
+interface HandledEvent {
+  readonly type: string;
+  /** From the event's own time until now; negative when its producer's clock is ahead. */
+  readonly seconds: number;
+}
+
+function count(handled: readonly HandledEvent[], given: number): void {
+  for (const { type, seconds } of handled) {
+    eventsHandled.inc({ type });
+    eventLatency.observe({ type }, Math.max(seconds, 0));
+  }
+  duplicatesRefused.inc({ guard: 'event_handled' }, given - handled.length);
+}
+
 const updateStatement = `
   WITH handled AS (
     INSERT INTO collector.event_handled (event_id, workflow_id)
@@ -139,4 +155,5 @@ const updateStatement = `
   effect AS MATERIALIZED (
     SELECT event_effects.* FROM handled JOIN collector.event_effects USING (event_id)
   ),${addUpEffects('collector')}
-  SELECT count(*) FROM handled`;
+  SELECT type, extract(epoch FROM clock_timestamp() - occurred_at)::float8 AS seconds
+  FROM handled JOIN collector.event_log USING (event_id)`;

@@ -4,11 +4,12 @@
  */
 import { toMessage, type Event } from '../events/envelope';
 import type { Queryable } from '../platform/postgres';
+import { currentTraceparent } from '../platform/tracing';
 
 /**
  * Adds events to the outbox. To be called in the transaction of the change that they tell of, after
  * the row of their aggregate is locked: that makes the outbox's sequence the order of the commits.
- * An event that is there already is left as it is.
+ * An event that is there already is left as it is. The events keep the trace that they are written in.
  */
 export async function appendToOutbox(
   connection: Queryable,
@@ -18,8 +19,9 @@ export async function appendToOutbox(
   await connection.query({
     name: 'outbox-append',
     text: `
-      INSERT INTO commerce.outbox (event_id, topic, key, type, payload)
-      SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[])
+      INSERT INTO commerce.outbox (event_id, topic, key, type, payload, traceparent)
+      SELECT event.*, $6
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[]) AS event
       ON CONFLICT (event_id) DO NOTHING`,
     values: [
       events.map(({ id }) => id),
@@ -27,6 +29,7 @@ export async function appendToOutbox(
       messages.map(({ key }) => key),
       events.map(({ type }) => type),
       messages.map(({ value }) => value),
+      currentTraceparent() ?? null,
     ],
   });
 }

@@ -9,6 +9,7 @@ import {
   PaymentGatewayUnavailableError,
   type PaymentGateway,
 } from '../platform/payment-gateway';
+import { payments } from '../platform/telemetry';
 
 /** The charge of an order. */
 export interface OrderCharge {
@@ -38,7 +39,7 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
      * @throws ApplicationFailure non-retryable, of type `PAYMENT_IMPOSSIBLE`
      */
     async chargeOrder(charge: OrderCharge): Promise<ChargeOutcome> {
-      return endingRetriesOfTheImpossible(async () => {
+      return counted(async () => {
         const found = await findCaptured(gateway, charge.orderId);
         if (found !== undefined) return { kind: 'captured', paymentId: found };
         if (charge.paymentToken === undefined) {
@@ -57,7 +58,9 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
      */
     async voidPayment(orderId: string): Promise<string | null> {
       const charge = await gateway.voidCharge({ idempotencyKey: chargeKey(orderId) });
-      return charge?.chargeId ?? null;
+      const chargeId = charge?.chargeId ?? null;
+      if (chargeId !== null) payments.inc({ outcome: 'refunded' });
+      return chargeId;
     },
   };
 }
@@ -88,6 +91,18 @@ async function chargeOrFind(
 async function findCaptured(gateway: PaymentGateway, orderId: string): Promise<string | undefined> {
   const charge = await gateway.findCharge({ idempotencyKey: chargeKey(orderId) });
   return charge?.refundedAmount === 0 ? charge.chargeId : undefined;
+}
+
+async function counted(charge: () => Promise<ChargeOutcome>): Promise<ChargeOutcome> {
+  try {
+    const outcome = await endingRetriesOfTheImpossible(charge);
+    payments.inc({ outcome: outcome.kind });
+    return outcome;
+  } catch (error) {
+    const isFinal = error instanceof ApplicationFailure;
+    payments.inc({ outcome: isFinal ? 'impossible' : 'unavailable' });
+    throw error;
+  }
 }
 
 async function endingRetriesOfTheImpossible<T>(work: () => Promise<T>): Promise<T> {

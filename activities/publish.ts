@@ -13,7 +13,10 @@ import {
   type KafkaSender,
   type OutgoingMessage,
 } from '../platform/kafka-sender';
-import { inTransaction } from '../platform/postgres';
+import { afterCommit, inTransaction } from '../platform/postgres';
+import { eventsPublished, publicationDelay } from '../platform/telemetry';
+import { currentTraceHeaders, publicationHeaders } from '../platform/tracing';
+import { createOutagePacing, type OutagePacing } from './outage-pacing';
 
 /** What publishing needs. */
 export interface PublishDependencies {
@@ -31,36 +34,60 @@ export interface Aggregate {
 
 /** The activities of publishing. */
 export function createPublishActivities({ relayPool, sender }: PublishDependencies) {
+  const pacing = createOutagePacing();
   return {
     /**
      * Sends all events of the aggregates that are not marked as published, each aggregate's in
      * order, and marks them with where they went. Returns when the brokers have acknowledged them,
      * or at once when another relay has sent them. Trying again sends only what is not marked.
      *
-     * @throws KafkaUnavailableError, or a failure of type `AGGREGATE_BUSY` while another relay
-     * sends the events of one of the aggregates; a retry helps in both cases
+     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE`, or `AGGREGATE_BUSY` while another
+     * relay sends the events of one of the aggregates; a retry helps in both cases
      */
     async publishOutbox(aggregates: readonly Aggregate[]): Promise<void> {
-      let left = await withUnpublished(relayPool, aggregates);
-      for (let tries = 1; left.length > 0 && tries <= turnTries; tries += 1) {
-        if (tries > 1) await sleep(turnRetryMs);
-        if (!sender.isConnected()) throw new KafkaUnavailableError('Not connected to Kafka.');
-        if (await publishThoseFree(relayPool, sender, left)) return;
-        left = await withUnpublished(relayPool, left);
-      }
-      if (left.length > 0) throw busy(left);
+      await paced(pacing, async () => {
+        let left = await withUnpublished(relayPool, aggregates);
+        for (let tries = 1; left.length > 0 && tries <= turnTries; tries += 1) {
+          if (tries > 1) await sleep(turnRetryMs);
+          if (!sender.isConnected()) throw new KafkaUnavailableError('Not connected to Kafka.');
+          if (await publishThoseFree(relayPool, sender, left)) return;
+          left = await withUnpublished(relayPool, left);
+        }
+        if (left.length > 0) throw busy(left);
+      });
     },
 
     /**
      * Sends events that are in no outbox. Trying again sends them again; whoever handles them
      * refuses the repeats.
      *
-     * @throws KafkaUnavailableError a retry helps
+     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE`; a retry helps
      */
     async publishDirectly(events: readonly Event[]): Promise<void> {
-      await sender.send(events.map(toMessage));
+      const trace = currentTraceHeaders();
+      const messages = events
+        .map(toMessage)
+        .map((each) => ({ ...each, headers: { ...each.headers, ...trace } }));
+      await paced(pacing, () => sender.send(messages));
+      for (const { type } of events) eventsPublished.inc({ type });
     },
   };
+}
+
+/** While Kafka is away, the more workflows wait for it, the less often each of them tries. */
+async function paced(pacing: OutagePacing, publish: () => Promise<unknown>): Promise<void> {
+  try {
+    await publish();
+    pacing.ended();
+  } catch (error) {
+    if (!(error instanceof KafkaUnavailableError)) throw error;
+    throw ApplicationFailure.create({
+      type: error.code,
+      message: error.message,
+      cause: error,
+      nextRetryDelay: pacing.refused(),
+    });
+  }
 }
 
 const turnRetryMs = 50;
@@ -122,15 +149,31 @@ export interface OutboxRow {
   readonly key: string;
   readonly type: string;
   readonly payload: object;
+  /** The trace that it was written in. */
+  readonly traceparent: string | null;
 }
 
 /** The message that carries an event of the outbox. */
-export function toOutgoing({ event_id, topic, key, type, payload }: OutboxRow): OutgoingMessage {
+export function toOutgoing(row: OutboxRow): OutgoingMessage {
+  const { event_id, topic, key, type, payload, traceparent } = row;
   return {
     topic,
     key,
     value: JSON.stringify(payload),
-    headers: { 'content-type': 'application/cloudevents+json', ce_id: event_id, ce_type: type },
+    headers: {
+      'content-type': 'application/cloudevents+json',
+      ce_id: event_id,
+      ce_type: type,
+      ...publicationHeaders(traceparent ?? undefined, {
+        name: `publish ${type}`,
+        attributes: {
+          'messaging.system': 'kafka',
+          'messaging.destination.name': topic,
+          'messaging.kafka.message.key': key,
+          'messaging.message.id': event_id,
+        },
+      }),
+    },
   };
 }
 
@@ -158,7 +201,7 @@ async function selectUnpublished(
   const { rows } = await connection.query<OutboxRow>({
     name: 'outbox-unpublished',
     text: `
-      SELECT event_id, topic, key, type, payload
+      SELECT event_id, topic, key, type, payload, traceparent
       FROM unnest($1::text[], $2::text[]) AS aggregate (topic, key)
       JOIN commerce.outbox USING (topic, key)
       WHERE published_at IS NULL
@@ -177,17 +220,24 @@ async function markPublished(
   events: readonly OutboxRow[],
   deliveries: readonly Delivery[],
 ): Promise<void> {
-  await connection.query({
+  const { rows } = await connection.query<{ type: string; seconds: number }>({
     name: 'outbox-mark',
     text: `
       UPDATE commerce.outbox
       SET published_at = now(), partition = sent.partition, "offset" = sent."offset"
       FROM unnest($1::text[], $2::int[], $3::bigint[]) AS sent (event_id, partition, "offset")
-      WHERE outbox.event_id = sent.event_id AND outbox.published_at IS NULL`,
+      WHERE outbox.event_id = sent.event_id AND outbox.published_at IS NULL
+      RETURNING type, extract(epoch FROM clock_timestamp() - created_at)::float8 AS seconds`,
     values: [
       events.map(({ event_id }) => event_id),
       deliveries.map(({ partition }) => partition),
       deliveries.map(({ offset }) => offset),
     ],
+  });
+  afterCommit(connection, () => {
+    for (const { type, seconds } of rows) {
+      eventsPublished.inc({ type });
+      publicationDelay.observe(seconds);
+    }
   });
 }

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { aggregateIdSchema } from '../events/identifiers';
 import type { Logger } from '../platform/logger';
+import { cacheLookups } from '../platform/telemetry';
 import { shownLikeCount, type CacheLookup, type ProductCache } from '../platform/product-cache';
 import type { Database } from './database';
 
@@ -32,6 +33,8 @@ export interface ProductDetails {
   find(productId: string): Promise<FoundDetail | undefined>;
   /** Products in the order of their IDs: at most `limit`, those after the ID `after`. */
   list(limit: number, after?: string): Promise<ProductDetail[]>;
+  /** The names of the products, of those that exist, by ID. */
+  findNames(productIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** The price of one unit of each of the products, of those that exist, by ID. */
   findPrices(productIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
 }
@@ -59,6 +62,15 @@ export function createProductDetails(dependencies: ProductDetailsDependencies): 
     },
     async list(limit, after) {
       return (await selectPage(database, limit, after)).map(toDetail);
+    },
+    async findNames(productIds) {
+      const rows = await database.query<{ product_id: string; name: string }>({
+        name: 'product-names',
+        text: `
+          SELECT product_id, name FROM commerce.products WHERE product_id = ANY($1::text[])`,
+        values: [productIds],
+      });
+      return new Map(rows.map(({ product_id, name }) => [product_id, name]));
     },
     async findPrices(productIds) {
       const rows = await database.query<{ product_id: string; price: number }>({
@@ -130,8 +142,10 @@ function tolerant(cache: ProductCache, logger: Logger): TolerantCache {
   };
   return {
     async lookUp(productId) {
-      if (Date.now() < pausedUntil) return undefined;
-      return cache.lookUp(productId).catch(pause);
+      const found =
+        Date.now() < pausedUntil ? undefined : await cache.lookUp(productId).catch(pause);
+      if (found === undefined) cacheLookups.inc({ result: 'failed' });
+      return found;
     },
     fill(productId, lease, json) {
       cache.fill(productId, lease, json).catch(pause);

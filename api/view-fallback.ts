@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../platform/logger';
+import { views as countedViews } from '../platform/telemetry';
 import { searchAttributes, taskQueues, workflowIds, workflowTypes } from '../workflows/names';
 import type { ViewEvent } from './view-publisher';
 
@@ -135,6 +136,7 @@ class BufferedFallback implements ViewFallback {
       try {
         const { finished } = await this.startPublication(views);
         this.unfinished.add(finished);
+        countedViews.inc({ way: 'workflow' }, views.length);
         void finished.then(() => this.unfinished.delete(finished));
         return;
       } catch (error) {
@@ -161,6 +163,7 @@ function createDropCounter(logger: Logger): (count: number) => void {
   let logAt = 0;
   return (count) => {
     dropped += count;
+    countedViews.inc({ way: 'dropped' }, count);
     if (Date.now() < logAt) return;
     logAt = Date.now() + logIntervalMs;
     logger.warn({ dropped }, 'views could not be published and were dropped');

@@ -5,6 +5,8 @@
 import { randomUUID } from 'node:crypto';
 import { createEvent, toMessage, type EventOf } from '../events/envelope';
 import type { KafkaSender } from '../platform/kafka-sender';
+import { eventsPublished, views } from '../platform/telemetry';
+import { currentTraceHeaders } from '../platform/tracing';
 import type { ViewFallback } from './view-fallback';
 
 /** A view as an event. */
@@ -35,7 +37,11 @@ export function createViewPublisher(dependencies: ViewPublisherDependencies): Vi
   const unacknowledged = new Map<ViewEvent, Promise<void>>();
   const send = async (view: ViewEvent): Promise<void> => {
     try {
-      await sender.send([toMessage(view)]);
+      const message = toMessage(view);
+      const headers = { ...message.headers, ...currentTraceHeaders() };
+      await sender.send([{ ...message, headers }]);
+      views.inc({ way: 'direct' });
+      eventsPublished.inc({ type: view.type });
     } catch {
       // The sender has logged why. Whether it arrived or not, the same view again does no harm.
       if (unacknowledged.has(view)) fallback.take(view);

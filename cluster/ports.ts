@@ -99,7 +99,8 @@ export async function assertPortFree(server: string, name: PortName, port: numbe
 const LOWEST_FREE_PORT = 20_000;
 const EPHEMERAL_RANGE_START = 32_000;
 
-async function findDistinctFreePorts(count: number): Promise<number[]> {
+/** Finds free ports, like {@link findFreePorts}. */
+export async function findDistinctFreePorts(count: number): Promise<number[]> {
   const found = new Set<number>();
   while (found.size < count) {
     const candidate = randomInt(LOWEST_FREE_PORT, EPHEMERAL_RANGE_START);

@@ -10,6 +10,7 @@ import { runCommand } from './command';
 import { ClusterError, messageOf, PortInUseError } from './errors';
 import { listenForInterruption } from './interruption';
 import { createCluster, printProgress, type Cluster } from './local-cluster';
+import { chooseMetricsPorts, type MetricsPorts } from './metrics-ports';
 import { becomeOnlyStart } from './only-start';
 import { paintFor } from './paint';
 import { tryToBind } from './ports';
@@ -39,6 +40,11 @@ interface Plan {
   readonly config: Config;
 }
 
+/** A plan for processes whose ports are free. */
+interface RunnablePlan extends Plan {
+  readonly metricsPorts: MetricsPorts;
+}
+
 const root = join(__dirname, '..');
 const paint = paintFor(process.stdout);
 const KILLED_BY_SECOND_CTRL_C = 130;
@@ -59,7 +65,9 @@ async function main(): Promise<void> {
   try {
     await stopAbandonedProcesses(plan.cluster.directory, plan.report);
     await assertApiPortFree(plan.config);
-    await runAll(plan, options, interrupted);
+    const { METRICS_HOST: host, METRICS_PORT: first } = plan.config;
+    const metricsPorts = await chooseMetricsPorts({ host, first });
+    await runAll({ ...plan, metricsPorts }, options, interrupted);
   } catch (error) {
     if (!interrupted.aborted) throw error;
   } finally {
@@ -96,7 +104,11 @@ async function assertApiPortFree({ API_HOST, API_PORT }: Config): Promise<void> 
 }
 
 /** Runs everything until the story is over or a signal comes, and stops it, whatever happened. */
-async function runAll(plan: Plan, options: StartOptions, interrupted: AbortSignal): Promise<void> {
+async function runAll(
+  plan: RunnablePlan,
+  options: StartOptions,
+  interrupted: AbortSignal,
+): Promise<void> {
   const { cluster, report } = plan;
   const stopWatching = new AbortController();
   let watching: Promise<void> = Promise.resolve();
@@ -120,7 +132,7 @@ async function runAll(plan: Plan, options: StartOptions, interrupted: AbortSigna
   }
 }
 
-/** Resolves when every server answers, the workflows are bundled and the schemas and topics are there. */
+/** Resolves when every server answers, the workflows are bundled and the schemas, topics and search attributes are there. */
 async function bringUp({ cluster, report, environment }: Plan, given: AbortSignal): Promise<void> {
   const failed = new AbortController();
   const signal = AbortSignal.any([given, failed.signal]);
@@ -141,10 +153,11 @@ async function bringUp({ cluster, report, environment }: Plan, given: AbortSigna
   signal.throwIfAborted();
   report('workflows', 'are bundled');
   await run('migrations/main.ts');
-  report('migrations', 'the schemas and topics are up to date');
+  report('migrations', 'schemas, topics and search attributes are up to date');
 }
 
-function whereToGo({ cluster, config }: Plan, apiUrl: string, productId: string): string {
+function whereToGo(plan: RunnablePlan, apiUrl: string, productId: string): string {
+  const { cluster, config } = plan;
   const ownKeys = Boolean(process.env['API_KEYS']);
   const operator = config.API_KEYS.find(({ role }) => role === 'operator');
   const secret = ownKeys ? '<a secret of your API_KEYS>' : operator?.secret;
@@ -152,8 +165,12 @@ function whereToGo({ cluster, config }: Plan, apiUrl: string, productId: string)
   return [
     '',
     paint('bold', 'Now it is yours'),
-    `  API              ${paint('cyan', apiUrl)}`,
+    `  Dashboard, API   ${paint('cyan', apiUrl)}`,
     `  Temporal Web UI  ${paint('cyan', cluster.temporalUiUrl)}`,
+    ...metricsUrls(plan, apiUrl).map(
+      ([name, url], index) =>
+        `  ${(index === 0 ? 'Metrics' : '').padEnd(15)}  ${paint('cyan', url)}  ${name}`,
+    ),
     ...(ownKeys ? [] : [`  Development keys ${keys}`]),
     `  Try              curl -i -H 'Authorization: Bearer ${secret}' ${apiUrl}/v1/products/${productId}`,
     '',
@@ -163,6 +180,18 @@ function whereToGo({ cluster, config }: Plan, apiUrl: string, productId: string)
 async function untilAborted(signal: AbortSignal, message: string): Promise<void> {
   say(message);
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+}
+
+/** Where each process serves its metrics. */
+function metricsUrls(
+  { config, metricsPorts }: RunnablePlan,
+  apiUrl: string,
+): [name: string, url: string][] {
+  const others = Object.entries(metricsPorts).map(([name, port]): [string, string] => [
+    name,
+    `http://${config.METRICS_HOST}:${port}/metrics`,
+  ]);
+  return [['api', `${apiUrl}/metrics`], ...others];
 }
 
 function endAtOnce(): void {

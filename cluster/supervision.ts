@@ -7,6 +7,7 @@ import { stopDaemon, writeDaemonFile } from './daemon';
 import { messageOf } from './errors';
 import type { Cluster, ServerName } from './local-cluster';
 import type { LogLine } from './process-output';
+import type { MetricsPorts } from './metrics-ports';
 import { PROCESS_NAMES, STOP_ORDER, type ProcessName } from './processes';
 import type { Report } from './progress';
 import { superviseProcess, type SupervisedProcess } from './supervised-process';
@@ -15,8 +16,10 @@ import { superviseProcess, type SupervisedProcess } from './supervised-process';
 export interface ProcessesOptions {
   /** The cluster's folder. */
   readonly directory: string;
-  /** The whole environment of each process. */
+  /** The environment of each process. */
   readonly environment: NodeJS.ProcessEnv;
+  /** The port on which each process serves its metrics; the API serves them on its own. */
+  readonly metricsPorts: MetricsPorts;
   readonly report: Report;
 }
 
@@ -41,11 +44,11 @@ export function logFolder(directory: string): string {
  * there until it has its new one.
  */
 export function superviseProcesses(options: ProcessesOptions): SupervisedProcesses {
-  const { directory, environment, report } = options;
+  const { directory, environment, metricsPorts, report } = options;
   const table = openProcessTable(directory);
   const supervise = (name: ProcessName): SupervisedProcess =>
     superviseProcess(name, {
-      environment,
+      environment: { ...environment, METRICS_PORT: String(metricsPorts[name] ?? '') },
       report,
       logFile: join(logFolder(directory), `${fileNameOf(name)}.log`),
       onStarted: (pid) => {

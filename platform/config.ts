@@ -97,6 +97,11 @@ const schema = z.object({
   API_KEYS: apiKeys.prefault(developmentKeys),
   /** Lets the API listen beyond loopback with the development keys: for a network that is closed by other means. */
   ALLOW_DEVELOPMENT_KEYS: flag.default(false),
+  /**
+   * Whether operators may play with the pipeline over HTTP: place orders as somebody, send events
+   * again, send what is no event. Unset, only with the development keys.
+   */
+  DEMONSTRATION: flag.optional(),
   /** One workflow an event always, or batches whenever no slot is free. */
   BRIDGE_MODE: z.enum(['per-event', 'coalesce']).default('per-event'),
   /** Bound on workflows that the bridge has started and that are not finished; the default depends on the mode. */
@@ -125,11 +130,27 @@ const schema = z.object({
     .string()
     .regex(/^[\w-]+$/, 'must consist of letters, digits, _ and -')
     .optional(),
+  /** Where workers and the bridge serve their metrics; the API serves them on its own port. */
+  METRICS_HOST: z.string().min(1).default('127.0.0.1'),
+  /** Port of the metrics; 0 for any free one, unset for none. */
+  METRICS_PORT: port.optional(),
+  /** Turns traces off, whatever the other variables say. */
+  OTEL_SDK_DISABLED: flag.default(false),
+  /** Where traces go: `otlp`, `console`, or `none`. Unset, an endpoint turns `otlp` on. */
+  OTEL_TRACES_EXPORTER: z.enum(['otlp', 'console', 'none']).optional(),
+  /** Base address of an OTLP receiver over HTTP. OpenTelemetry reads its other variables itself. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
+  /** Where traces go instead, if not to the path `/v1/traces` of that address. */
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.url().optional(),
+  /** How traces are sent. */
+  OTEL_EXPORTER_OTLP_PROTOCOL: z.enum(['http/protobuf', 'http/json']).default('http/protobuf'),
+  /** What traces name the process; `commerce-` and its name unless set. */
+  OTEL_SERVICE_NAME: z.string().min(1).optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
 /** The configuration of a process, checked; named after its variables. */
-export type Config = Readonly<z.output<typeof schema>>;
+export type Config = Readonly<z.output<typeof schema> & { readonly DEMONSTRATION: boolean }>;
 
 /** Every variable that the project reads. */
 export const environmentVariables: readonly string[] = Object.keys(schema.shape);
@@ -143,22 +164,33 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   const set = Object.entries(environment).filter(([, value]) => value !== '');
   const result = schema.safeParse(Object.fromEntries(set));
   const problems = result.success ? contradictions(result.data) : describe(result.error);
-  if (result.success && problems.length === 0) return result.data;
+  if (result.success && problems.length === 0) return withDerivedDefaults(result.data);
   throw new ConfigurationError(`Wrong configuration:\n${problems.join('\n')}`);
+}
+
+function withDerivedDefaults(data: z.output<typeof schema>): Config {
+  return { ...data, DEMONSTRATION: data.DEMONSTRATION ?? hasDevelopmentKeys(data) };
+}
+
+function hasDevelopmentKeys({ API_KEYS }: Pick<z.output<typeof schema>, 'API_KEYS'>): boolean {
+  return API_KEYS.some(({ secret }) => developmentSecrets.has(secret));
 }
 
 function describe(error: z.ZodError): string[] {
   return error.issues.map((issue) => `  ${String(issue.path[0])}: ${issue.message}`);
 }
 
-function contradictions(config: Config): string[] {
+function contradictions(config: z.output<typeof schema>): string[] {
   const problems: string[] = [];
   const names = new Set(config.API_KEYS.map((key) => key.secret));
   if (names.size !== config.API_KEYS.length) {
     problems.push('  API_KEYS: two keys have the same secret');
   }
-  const usesDevelopmentKeys = config.API_KEYS.some(({ secret }) => developmentSecrets.has(secret));
-  if (usesDevelopmentKeys && !isLoopback(config.API_HOST) && !config.ALLOW_DEVELOPMENT_KEYS) {
+  if (
+    hasDevelopmentKeys(config) &&
+    !isLoopback(config.API_HOST) &&
+    !config.ALLOW_DEVELOPMENT_KEYS
+  ) {
     problems.push(
       `  API_KEYS: must be set to listen on ${config.API_HOST}; the development keys are for loopback only`,
     );

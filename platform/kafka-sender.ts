@@ -18,6 +18,7 @@ import {
   type RecordMetadata,
 } from 'kafkajs';
 import type { Logger } from './logger';
+import { kafkaSendDuration, kafkaSendMessages, kafkaSends } from './telemetry';
 
 /** A message to be sent. */
 export interface OutgoingMessage {
@@ -179,10 +180,14 @@ class SingleFlightSender implements KafkaSender {
     const request = batch.filter(({ submission }) => !submission.failed);
     if (request.length === 0) return;
     try {
+      const stopTimer = kafkaSendDuration.startTimer();
       const records = await connection.producer.sendBatch({
         acks: -1,
         topicMessages: byTopic(request),
       });
+      stopTimer();
+      kafkaSends.inc({ outcome: 'acknowledged' });
+      kafkaSendMessages.observe(request.length);
       settle(request, locate(request, records, connection.partitions));
     } catch (error) {
       await this.handleFailure(connection, request, error);
@@ -194,6 +199,7 @@ class SingleFlightSender implements KafkaSender {
     request: QueuedMessage[],
     error: unknown,
   ): Promise<void> {
+    kafkaSends.inc({ outcome: isTooLarge(error) ? 'too_large' : 'failed' });
     if (!isTooLarge(error)) {
       this.loseConnection(connection, request, error);
     } else if (request.length > 1) {

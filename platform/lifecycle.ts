@@ -4,11 +4,14 @@
  */
 import { ConfigurationError, readConfig, type Config } from './config';
 import { createLogger, type Logger } from './logger';
+import { startTracing, type RecordedTraces } from './trace-recording';
 
 /** What a process gets to start with. */
 export interface Process {
   readonly config: Config;
   readonly logger: Logger;
+  /** The traces that are recorded; undefined when none are. */
+  readonly traces: RecordedTraces | undefined;
   /** Registers what to do when the process stops. The last one registered runs first. */
   onStop(what: string, stop: () => Promise<unknown>): void;
   /** Stops the process because it cannot go on; it ends with exit code 1. */
@@ -62,9 +65,15 @@ export async function runProcess(
   };
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
-  await start({ config, logger, onStop: (what, stop) => stops.push({ what, stop }), fail }).catch(
-    fail,
-  );
+  const onStop: Process['onStop'] = (what, stop) => stops.push({ what, stop });
+  try {
+    const traces = startTracing(name, config, logger);
+    // Registered first, so that it runs last and sends the spans of stopping too.
+    if (traces !== undefined) onStop('the traces', () => traces.stop());
+    await start({ config, logger, traces, onStop, fail });
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function readConfigOrExit(): Config {

@@ -1,8 +1,11 @@
 /**
  * Logging: JSON lines for machines, colours and short times on a terminal. Secrets never get out.
+ * Each line tells which work it belongs to: its trace, workflow and event, as far as there is one.
  */
-import { pino, type Logger as PinoLogger } from 'pino';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { pino, type DestinationStream, type Logger as PinoLogger } from 'pino';
 import pretty from 'pino-pretty';
+import { traceLogFields } from './tracing';
 
 /** A structured logger: `logger.info({ eventId }, 'what happened')`. */
 export type Logger = PinoLogger;
@@ -12,11 +15,33 @@ export type Logger = PinoLogger;
  *
  * @param name the process, such as `bridge`
  * @param level least level that is written
+ * @param destination where the lines go; standard output unless given
  */
-export function createLogger(name: string, level: string): Logger {
-  const options = { name, level, redact: { paths: secretPaths, censor: '[secret]' } };
+export function createLogger(name: string, level: string, destination?: DestinationStream): Logger {
+  const redact = { paths: secretPaths, censor: '[secret]' };
+  const options = { name, level, redact, mixin: fieldsOfActiveWork };
+  if (destination !== undefined) return pino(options, destination);
   if (!process.stdout.isTTY) return pino(options);
   return pino(options, pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true }));
+}
+
+/** What work is about, as its log lines tell. */
+export interface WorkLogFields {
+  readonly eventId?: string;
+  readonly workflowId?: string;
+  readonly runId?: string;
+}
+
+const workLogFields = new AsyncLocalStorage<WorkLogFields>();
+
+/** Does work whose log lines tell what it is about, whoever writes them. */
+export function withLogFields<T>(fields: WorkLogFields, work: () => T): T {
+  return workLogFields.run(fields, work);
+}
+
+// A new object each time: pino writes the line's own fields into it, which win.
+function fieldsOfActiveWork(): object {
+  return { ...workLogFields.getStore(), ...traceLogFields() };
 }
 
 const secretNames = ['authorization', 'password', 'secret', 'apiKey', 'paymentToken'];

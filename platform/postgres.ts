@@ -1,6 +1,7 @@
 /** PostgreSQL: pools, transactions, and which of its errors a retry can help. */
 import { DatabaseError, Pool, types, type PoolClient } from 'pg';
 import type { Logger } from './logger';
+import { watchPool } from './telemetry';
 
 /** Whatever runs a statement: a pool or one connection of it. */
 export type Queryable = Pick<PoolClient, 'query'>;
@@ -41,6 +42,7 @@ export function createPool(connectionString: string, logger: Logger, options: Po
   pool.on('error', (error) => {
     logger.warn({ err: error }, 'an idle PostgreSQL connection broke; it will be replaced');
   });
+  watchPool(options.applicationName, pool);
   return pool;
 }
 
@@ -64,6 +66,7 @@ export async function inTransaction<T>(
     await connection.query('BEGIN');
     const result = await work(connection);
     await connection.query('COMMIT');
+    for (const note of commitNotes.get(connection) ?? []) note();
     return result;
   } catch (error) {
     await connection.query('ROLLBACK').catch((rollbackError: unknown) => {
@@ -71,9 +74,20 @@ export async function inTransaction<T>(
     });
     throw error;
   } finally {
+    commitNotes.delete(connection);
     connection.off('error', onError);
     connection.release(broken);
   }
+}
+
+const commitNotes = new WeakMap<PoolClient, (() => void)[]>();
+
+/**
+ * Runs `note` once the transaction that {@link inTransaction} has begun on the connection is committed,
+ * and never if it is not: what is counted has happened.
+ */
+export function afterCommit(connection: PoolClient, note: () => void): void {
+  commitNotes.set(connection, [...(commitNotes.get(connection) ?? []), note]);
 }
 
 /**

@@ -7,6 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { cacheEvictions, cacheFills, cacheLookups } from './telemetry';
 
 /** What looking a product up in the cache gives: its detail as JSON, or a lease to fill it with. */
 export type CacheLookup =
@@ -55,6 +56,7 @@ export function createProductCache(redis: Redis, options: ProductCacheOptions = 
         randomUUID(),
         leaseMs,
       )) as [string | null, string | null];
+      cacheLookups.inc({ result: json === null ? 'miss' : 'hit' });
       return json === null ? { hit: false, lease: lease ?? '' } : { hit: true, json };
     },
 
@@ -67,11 +69,14 @@ export function createProductCache(redis: Redis, options: ProductCacheOptions = 
         json,
         timeToLiveMs,
       );
+      cacheFills.inc({ result: filled === 1 ? 'stored' : 'refused' });
       return filled === 1;
     },
 
     async evict(productIds) {
-      if (productIds.length > 0) await redis.unlink(productIds.flatMap(keysOf));
+      if (productIds.length === 0) return;
+      await redis.unlink(productIds.flatMap(keysOf));
+      cacheEvictions.inc(productIds.length);
     },
   };
 }

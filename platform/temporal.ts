@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Client, Connection, type TLSConfig } from '@temporalio/client';
 import type { Config } from './config';
 import { dataConverterOf } from './payload-encryption';
+import { TraceClientInterceptor } from './tracing';
 
 /** A client that connects on its first call and again after each loss. */
 export function createTemporalClient(config: Config): Client {
@@ -11,7 +12,8 @@ export function createTemporalClient(config: Config): Client {
     channelArgs: reconnectSoon,
   });
   const { TEMPORAL_NAMESPACE: namespace } = config;
-  return new Client({ connection, namespace, ...dataConverterOf(config) });
+  const interceptors = { workflow: [new TraceClientInterceptor()] };
+  return new Client({ connection, namespace, interceptors, ...dataConverterOf(config) });
 }
 
 // By default gRPC waits up to two minutes between two attempts: for so long a server that is back

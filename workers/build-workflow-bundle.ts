@@ -3,7 +3,9 @@ import { findWorkflowBundle } from './workflow-bundle';
 
 async function main(): Promise<void> {
   for (const encrypted of [false, true]) {
-    console.log(`workflow bundle: ${await findWorkflowBundle({ encrypted })}`);
+    for (const traced of [false, true]) {
+      console.log(`workflow bundle: ${await findWorkflowBundle({ encrypted, traced })}`);
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import { createDeadLetterResolutionActivities } from '../activities/dead-letter-
 import { createDeadLetterActivities } from '../activities/dead-letters';
 import { createCollectorAuditActivities } from '../activities/delivery-audit';
 import { createMetricsActivities } from '../activities/metrics';
+import { kafkaSenderCheck, postgresCheck, redisCheck } from '../platform/dependency-checks';
 import { createKafka } from '../platform/kafka';
 import { createKafkaSender } from '../platform/kafka-sender';
 import { runProcess } from '../platform/lifecycle';
@@ -12,6 +13,7 @@ import { createPool } from '../platform/postgres';
 import { createProductCache } from '../platform/product-cache';
 import { createRedis } from '../platform/redis';
 import { taskQueues } from '../workflows/names';
+import { watchDeadLetters } from './backlog';
 import { startWorker } from './start-worker';
 
 void runProcess('worker:collector', async (process) => {
@@ -26,7 +28,13 @@ void runProcess('worker:collector', async (process) => {
   const kafka = createKafka(config, logger, { clientId: 'worker-collector' });
   const sender = createKafkaSender(kafka, logger);
   onStop('the Kafka sender', () => sender.stop());
-  await startWorker(process, {
+  const servesMetrics = await startWorker(process, {
+    kind: 'worker:collector',
+    checks: [
+      postgresCheck(pool, { required: true }),
+      redisCheck(redis, { required: false }),
+      kafkaSenderCheck(sender, { required: false }),
+    ],
     taskQueue: taskQueues.collector,
     activities: {
       ...createAuditLogActivities({ pool }),
@@ -37,4 +45,5 @@ void runProcess('worker:collector', async (process) => {
       ...createDeadLetterResolutionActivities({ pool, sender }),
     },
   });
+  if (servesMetrics) watchDeadLetters(process, pool);
 });

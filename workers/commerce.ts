@@ -6,6 +6,7 @@ import { createPaymentActivities } from '../activities/payments';
 import { createProductActivities } from '../activities/products';
 import { createPublishActivities } from '../activities/publish';
 import { createStockActivities } from '../activities/stock';
+import { kafkaSenderCheck, postgresCheck } from '../platform/dependency-checks';
 import { createKafka } from '../platform/kafka';
 import { createKafkaSender } from '../platform/kafka-sender';
 import { runProcess } from '../platform/lifecycle';
@@ -13,6 +14,7 @@ import { createHttpPaymentGateway } from '../platform/payment-gateway';
 import { createPool } from '../platform/postgres';
 import { createTemporalClient } from '../platform/temporal';
 import { taskQueues } from '../workflows/names';
+import { watchOutbox } from './backlog';
 import { scheduleDeliveryAudit } from './delivery-audit-schedule';
 import { startWorker } from './start-worker';
 
@@ -40,7 +42,12 @@ void runProcess('worker:commerce', async (process) => {
     url: config.PAYMENT_GATEWAY_URL,
     requestTimeoutMs: 4_000,
   });
-  await startWorker(process, {
+  const servesMetrics = await startWorker(process, {
+    kind: 'worker:commerce',
+    checks: [
+      postgresCheck(pool, { required: true }),
+      kafkaSenderCheck(sender, { required: false }),
+    ],
     taskQueue: taskQueues.commerce,
     activities: {
       ...createProductActivities({ pool }),
@@ -52,6 +59,7 @@ void runProcess('worker:commerce', async (process) => {
       ...createShopAuditActivities({ pool, sender }),
     },
   });
+  if (servesMetrics) watchOutbox(process, pool);
   const client = createTemporalClient(config);
   onStop('the connection of the schedules', () => client.connection.close());
   const stopping = new AbortController();

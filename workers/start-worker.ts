@@ -1,10 +1,16 @@
 /** Starting a Temporal worker within a process's life. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Worker, type NativeConnection } from '@temporalio/worker';
+import { makeWorkflowExporter } from '@temporalio/interceptors-opentelemetry/lib/worker';
+import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
+import type { Check } from '../platform/health';
 import type { Process } from '../platform/lifecycle';
+import { serveMetrics } from '../platform/metrics-server';
 import { dataConverterOf } from '../platform/payload-encryption';
 import { connectWorker, installTemporalRuntime } from '../platform/temporal-worker';
+import type { ProcessKind } from '../platform/telemetry';
 import { createTemporalClient } from '../platform/temporal';
+import type { RecordedTraces } from '../platform/trace-recording';
+import { activityInterceptors } from './activity-interceptors';
 import {
   isTooEarly,
   promoteIfFirst,
@@ -17,34 +23,49 @@ import { findWorkflowBundle, workflowBuildId } from './workflow-bundle';
 
 /** What a worker works on. */
 export interface WorkerWork {
+  readonly kind: ProcessKind;
   readonly taskQueue: string;
   /** Activities by name. */
   readonly activities: object;
+  /** What the activities depend on. */
+  readonly checks: readonly Check[];
 }
 
 /**
  * Starts a worker and lets it run until the process stops; then it takes no new tasks, and what is
  * under way has ten seconds to finish before it is cancelled and left to another worker.
+ *
+ * @returns whether the process serves metrics
  */
 export async function startWorker(
   process: Process,
-  { taskQueue, activities }: WorkerWork,
-): Promise<void> {
-  const { config, logger, onStop, fail } = process;
-  installTemporalRuntime(logger);
+  { kind, taskQueue, activities, checks }: WorkerWork,
+): Promise<boolean> {
+  const { config, logger, traces, onStop, fail } = process;
+  const state: { connection?: NativeConnection } = {};
+  const metrics = await serveMetrics(process, { kind, checks: [...checks, workerCheck(state)] });
+  await installTemporalRuntime(logger, { metrics });
   const connection = await connectPatiently({ config, logger });
+  state.connection = connection;
   onStop('the connection to Temporal', () => connection.close());
   const version = versionOf(config, taskQueue, await workflowBuildId());
   const encrypted = config.PAYLOAD_ENCRYPTION_KEY !== undefined;
+  const traced = traces !== undefined;
   const worker = await Worker.create({
     connection,
     namespace: config.TEMPORAL_NAMESPACE,
     taskQueue,
-    workflowBundle: { codePath: await findWorkflowBundle({ encrypted }) },
+    workflowBundle: { codePath: await findWorkflowBundle({ encrypted, traced }) },
     activities,
+    interceptors: {
+      activity: [
+        ...activityInterceptors,
+        (context) => ({ inbound: createHeartbeatInterceptor(context) }),
+      ],
+    },
+    ...sinksOf(traces),
     ...dataConverterOf(config),
     ...workerDeploymentOf(version),
-    interceptors: { activity: [(context) => ({ inbound: createHeartbeatInterceptor(context) })] },
     shutdownGraceTime: '10 seconds',
     shutdownForceTime: '20 seconds',
   });
@@ -57,6 +78,22 @@ export async function startWorker(
   if (version !== undefined) await beCurrentIfFirst(process, version);
   const { TEMPORAL_NAMESPACE: namespace } = config;
   logger.info({ taskQueue, namespace, ...version }, 'worker is running');
+  return metrics;
+}
+
+/** Temporal answers on the connection that the worker works over. */
+function workerCheck(state: { readonly connection?: NativeConnection }): Check {
+  const probe = async (): Promise<void> => {
+    if (state.connection === undefined) throw new Error('not connected');
+    await state.connection.workflowService.getSystemInfo({});
+  };
+  return { name: 'temporal', required: true, probe };
+}
+
+/** Takes the spans out of the workflows' sandbox. */
+function sinksOf(traces: RecordedTraces | undefined): Pick<WorkerOptions, 'sinks'> {
+  if (traces === undefined) return {};
+  return { sinks: { exporter: { ...makeWorkflowExporter(traces.processor, traces.resource) } } };
 }
 
 async function beCurrentIfFirst(

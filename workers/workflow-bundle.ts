@@ -7,27 +7,39 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
+import { version as openTelemetryVersion } from '@opentelemetry/sdk-trace-base/package.json';
 import { version } from '@temporalio/worker/package.json';
 import { failureConverterPath } from '../platform/payload-encryption';
 
 const root = path.join(__dirname, '..');
 
+const passingInterceptors = path.join(root, 'workflows', 'trace-context');
+
+function recordingInterceptors(): string {
+  return require.resolve('@temporalio/interceptors-opentelemetry/lib/workflow-interceptors');
+}
+
 /** What a bundle is for. */
 export interface WorkflowBundleOptions {
   /** Whether payloads are encrypted: then failures must become payloads, which the bundle does. */
   readonly encrypted?: boolean;
+  /** Whether workflows record traces; otherwise they pass on those that they are started with. */
+  readonly traced?: boolean;
 }
 
 /** The path of the bundle of the workflows as they are now, made if it is not there. */
 export async function findWorkflowBundle({
   encrypted = false,
+  traced = false,
 }: WorkflowBundleOptions = {}): Promise<string> {
   const folder = path.join(root, '.workflow-bundle');
-  const file = path.join(folder, `${await hashSources()}${encrypted ? '-encrypted' : ''}.js`);
+  const kind = `${encrypted ? '-encrypted' : ''}${traced ? '-traced' : ''}`;
+  const file = path.join(folder, `${await hashSources()}${kind}.js`);
   if (existsSync(file)) return file;
   const { code } = await bundleWorkflowCode({
     workflowsPath: path.join(root, 'workflows'),
     ...(encrypted ? { failureConverterPath } : {}),
+    workflowInterceptorModules: [traced ? recordingInterceptors() : passingInterceptors],
     logger: new DefaultLogger('WARN'),
   });
   await mkdir(folder, { recursive: true });
@@ -46,9 +58,13 @@ export function workflowBuildId(): Promise<string> {
 // What can end up in the bundle, and the version of what bundles and runs it.
 async function hashSources(): Promise<string> {
   const hash = createHash('sha256').update(process.version);
-  hash.update(version).update(await readFile(failureConverterPath));
+  hash
+    .update(version)
+    .update(openTelemetryVersion)
+    .update(await readFile(failureConverterPath));
   for (const folder of ['events', 'workflows']) {
-    for (const name of (await readdir(path.join(root, folder))).sort()) {
+    const names = await readdir(path.join(root, folder));
+    for (const name of names.filter((each) => path.extname(each) !== '').sort()) {
       hash.update(`${folder}/${name}\n`).update(await readFile(path.join(root, folder, name)));
     }
   }

@@ -9,6 +9,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { v5 as uuidV5 } from 'uuid';
+import { idempotencyKeys } from '../../platform/telemetry';
 import { canonicalJson } from '../canonical-json';
 import type { Claim, IdempotencyStore, RecordedAnswer } from '../idempotency-store';
 import { invalidField, Problem } from '../problem';
@@ -70,6 +71,7 @@ async function claim(
   reply: FastifyReply,
 ): Promise<unknown> {
   const outcome = await store.claim(scopeOf(request, key), sha256(canonicalJson(request.body)));
+  idempotencyKeys.inc({ outcome: countedOutcomes[outcome.kind] });
   switch (outcome.kind) {
     case 'claimed':
       request.idempotencyClaim = outcome.claim;
@@ -86,6 +88,13 @@ async function claim(
       );
   }
 }
+
+const countedOutcomes = {
+  claimed: 'claimed',
+  answered: 'replayed',
+  'under-way': 'under_way',
+  'other-request': 'other_request',
+} as const;
 
 // By the route's pattern and parameters: two spellings of one URL are one route.
 function scopeOf({ caller, userId, method, routeOptions, params }: FastifyRequest, key: string) {

@@ -24,6 +24,7 @@ beforeAll(async () => {
     ...process.env,
     CLUSTER_DIRECTORY: directory,
     API_PORT: String((await findFreePorts()).payments),
+    METRICS_PORT: '0',
     ...Object.fromEntries(ports.map(([name, variable]) => [variable, String(cluster.ports[name])])),
   };
 });
@@ -52,6 +53,12 @@ describe('npm start', () => {
     expect(output).toMatch(/x-cache: miss .*"soldOut":true/);
     expect(output).toMatch(/before +5 +5 +3 +0 +2\n +after +5 +5 +3 +0 +2\n/);
     expect(output).toContain(`http://127.0.0.1:${environment['API_PORT']}`);
+    for (const [, url] of output.matchAll(/(http:\/\/127\.0\.0\.1:\d+\/metrics)/g)) {
+      expect(await (await fetch(url!)).text()).toContain('process_cpu_seconds_total');
+    }
+    expect(
+      output.match(/\/metrics {2}(api|worker:commerce|worker:collector|bridge)\n/g),
+    ).toHaveLength(4);
     expect(start.hasEnded()).toBe(false);
   });
 

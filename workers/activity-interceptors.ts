@@ -1,0 +1,48 @@
+/** What happens around every try of an activity: its trace, its log lines' fields, and its duration. */
+import { OpenTelemetryActivityInboundInterceptor } from '@temporalio/interceptors-opentelemetry/lib/worker';
+import { CancelledFailure, type Context } from '@temporalio/activity';
+import type { ActivityInterceptorsFactory } from '@temporalio/worker';
+import { withLogFields, type WorkLogFields } from '../platform/logger';
+import { activityDuration } from '../platform/telemetry';
+import { traceLogFields } from '../platform/tracing';
+import { workflowTypes } from '../workflows/names';
+
+/** The interceptors of a worker's activities, the outermost first. */
+export const activityInterceptors: readonly ActivityInterceptorsFactory[] = [
+  (activity) => ({
+    inbound: new OpenTelemetryActivityInboundInterceptor(activity),
+    outbound: {
+      // For lines that an activity writes through Temporal, which come to our log later.
+      getLogAttributes: (input, next) =>
+        next({ ...input, ...traceLogFields(), ...workOf(activity) }),
+    },
+  }),
+  (activity) => ({
+    inbound: {
+      execute: (input, next) =>
+        withLogFields(workOf(activity), () =>
+          observed(activity.info.activityType, () => next(input)),
+        ),
+    },
+  }),
+];
+
+/** Which work an activity is a part of. An event's workflow bears the event's ID. */
+function workOf({ info: { workflowExecution, workflowType } }: Context): WorkLogFields {
+  if (workflowExecution === undefined) return {};
+  const { workflowId, runId } = workflowExecution;
+  const event = workflowType === workflowTypes.handleEvent ? { eventId: workflowId } : {};
+  return { ...event, workflowId, runId };
+}
+
+async function observed(activity: string, work: () => Promise<unknown>): Promise<unknown> {
+  const stopTimer = activityDuration.startTimer({ activity });
+  try {
+    const result = await work();
+    stopTimer({ outcome: 'completed' });
+    return result;
+  } catch (error) {
+    stopTimer({ outcome: error instanceof CancelledFailure ? 'cancelled' : 'failed' });
+    throw error;
+  }
+}
