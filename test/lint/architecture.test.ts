@@ -32,7 +32,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   cluster: ['events', 'platform'],
   migrations: ['events', 'platform'],
   test: everyRoom(),
-  bench: everyRoom(),
+  bench: [...everyRoom(), 'test'],
 };
 const rooms = Object.keys(allowed);
 

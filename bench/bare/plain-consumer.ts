@@ -1,0 +1,106 @@
+/**
+ * What the pipeline's collector is measured against: a plain kafkajs consumer that gives events the
+ * same effects with the same statements, without Temporal. `PLAIN_CONSUMER` chooses:
+ *
+ *   event   one transaction for each event, as most consumers are written
+ *   batch   one transaction for up to 500 events: the limit of this shape of work
+ */
+import type { Consumer, EachBatchPayload, KafkaMessage } from 'kafkajs';
+import type { Pool, PoolClient } from 'pg';
+import { createAuditLogActivities } from '../../activities/audit-log';
+import { createCacheActivities } from '../../activities/cache';
+import { createMetricsActivities } from '../../activities/metrics';
+import { parseMessage } from '../../events/parse';
+import type { ReceivedEvent } from '../../events/received';
+import { eventTopics, partitionsPerTopic } from '../../events/topics';
+import { createKafka } from '../../platform/kafka';
+import { runProcess } from '../../platform/lifecycle';
+import { createPool } from '../../platform/postgres';
+import { createProductCache } from '../../platform/product-cache';
+import { createRedis } from '../../platform/redis';
+
+const sizes: Readonly<Record<string, number>> = { event: 1, batch: 500 };
+
+type Apply = (events: readonly ReceivedEvent[]) => Promise<void>;
+
+void runProcess('bridge', async ({ config, logger, onStop }) => {
+  const size = sizes[process.env['PLAIN_CONSUMER'] ?? ''];
+  if (size === undefined) throw new Error('PLAIN_CONSUMER must be event or batch.');
+  const pool = createPool(config.DATABASE_URL, logger, {
+    applicationName: 'plain-consumer',
+    maxConnections: 16,
+  });
+  onStop('the database pool', () => pool.end());
+  const redis = createRedis(config.REDIS_URL, logger);
+  onStop('the connection to Redis', async () => redis.disconnect());
+  const { evictCache } = createCacheActivities({ cache: createProductCache(redis) });
+  const apply: Apply = async (events) => {
+    await inTransaction(pool, (client) => write(client as unknown as Pool, events));
+    await evictCache(events);
+  };
+  const kafka = createKafka(config, logger, { clientId: 'plain-consumer' });
+  const consumer = kafka.consumer({ groupId: config.BRIDGE_GROUP_ID, maxWaitTimeInMs: 500 });
+  onStop('the consumer', () => consumer.disconnect());
+  await consume(consumer, size, apply);
+  logger.info('consuming');
+});
+
+// The activities ask nothing of the pool but to run a statement, which a connection does too.
+async function write(pool: Pool, events: readonly ReceivedEvent[]): Promise<void> {
+  await createAuditLogActivities({ pool }).writeAuditLog(events);
+  const eventIds = events.map(({ eventId }) => eventId);
+  await createMetricsActivities({ pool }).updateMetrics({ eventIds, workflowId: 'none' });
+}
+
+async function inTransaction(
+  pool: Pool,
+  work: (client: PoolClient) => Promise<void>,
+): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query('BEGIN');
+    await work(client);
+    await client.query('COMMIT');
+  } finally {
+    client.release();
+  }
+}
+
+async function consume(consumer: Consumer, size: number, apply: Apply): Promise<void> {
+  await consumer.connect();
+  await consumer.subscribe({ topics: [...eventTopics] });
+  await consumer.run({
+    autoCommit: false,
+    eachBatchAutoResolve: false,
+    partitionsConsumedConcurrently: eventTopics.length * partitionsPerTopic,
+    eachBatch: (payload) => handleBatch(payload, size, apply),
+  });
+}
+
+async function handleBatch(payload: EachBatchPayload, size: number, apply: Apply): Promise<void> {
+  const { batch, resolveOffset, heartbeat, commitOffsetsIfNecessary } = payload;
+  const { topic, partition, messages } = batch;
+  for (let from = 0; from < messages.length; from += size) {
+    const slice = messages.slice(from, from + size);
+    await apply(slice.map((message) => receive(topic, partition, message)));
+    resolveOffset(slice.at(-1)!.offset);
+    await heartbeat();
+  }
+  const offset = (BigInt(batch.lastOffset()) + 1n).toString();
+  await commitOffsetsIfNecessary({ topics: [{ topic, partitions: [{ partition, offset }] }] });
+}
+
+function receive(topic: string, partition: number, message: KafkaMessage): ReceivedEvent {
+  const { key, value } = message;
+  const event = parseMessage({ topic, key, value });
+  return {
+    topic,
+    partition,
+    offset: Number(message.offset),
+    eventId: event.id,
+    key: event.subject,
+    value: value!.toString(),
+    headers: [],
+    producedAt: Number(message.timestamp),
+  };
+}

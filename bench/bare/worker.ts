@@ -1,0 +1,44 @@
+/** The worker of the bare workflows. It tells its parent how many have finished, over and over. */
+import path from 'node:path';
+import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { createLogger } from '../../platform/logger';
+import { readConfig } from '../../platform/config';
+import { connectWorker } from '../../platform/temporal-worker';
+import type { BareActivities } from './workflows';
+
+/** Where the bare workflows run. */
+export const bareTaskQueue = 'bare';
+
+const tellEveryMs = 20;
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env);
+  Runtime.install({ logger: new DefaultLogger('WARN') });
+  let done = 0;
+  const activities: BareActivities = {
+    nothing: () => Promise.resolve(),
+    done: () => Promise.resolve(void (done += 1)),
+  };
+  const workflowBundle = await bundleWorkflowCode({
+    workflowsPath: path.join(__dirname, 'workflows.ts'),
+    logger: new DefaultLogger('WARN'),
+  });
+  const worker = await Worker.create({
+    connection: await connectWorker(config),
+    namespace: config.TEMPORAL_NAMESPACE,
+    taskQueue: bareTaskQueue,
+    workflowBundle,
+    activities,
+  });
+  const telling = setInterval(() => process.send?.({ done }), tellEveryMs);
+  process.once('SIGTERM', () => {
+    clearInterval(telling);
+    worker.shutdown();
+  });
+  const running = worker.run();
+  createLogger('bare', 'info').info('worker is running');
+  await running;
+  process.exit(0);
+}
+
+void main();

@@ -1,0 +1,75 @@
+/**
+ * `npm run bench -- SUITE [--json]`: measures one suite on a cluster of its own.
+ *
+ *   --json        prints one object on standard output, and nothing else there
+ *   --rounds N    rounds of each side, 3 by default
+ *   --scale X     multiplies the work of a round, to try a suite out: 0.1 is a tenth
+ *
+ * Benchmarks are no tests: they fail when what they ran was done wrong, never for a time.
+ */
+import { parseArgs } from 'node:util';
+import { withTestCluster, type TestCluster } from '../test/test-cluster';
+import { describeRun, toJson, toText } from './report';
+import { suites } from './suites';
+
+class UsageError extends Error {
+  override readonly name = 'UsageError';
+  readonly code = 'BENCH_USAGE';
+}
+
+interface Options {
+  readonly suiteName: string;
+  readonly json: boolean;
+  readonly rounds: number;
+  readonly scale: number;
+}
+
+function readOptions(): Options {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean', default: false },
+      rounds: { type: 'string', default: '3' },
+      scale: { type: 'string', default: '1' },
+    },
+  });
+  const names = suites.map(({ name }) => name);
+  const [suiteName, ...more] = positionals;
+  if (suiteName === undefined || more.length > 0 || !names.includes(suiteName)) {
+    throw new UsageError(`Name one suite: ${names.join(', ')}.`);
+  }
+  const rounds = Number(values.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    throw new UsageError(`--rounds ${values.rounds} is not a whole number from 1 up.`);
+  }
+  const scale = Number(values.scale);
+  if (!(scale > 0)) throw new UsageError(`--scale ${values.scale} is not a number above 0.`);
+  return { suiteName, json: values.json, rounds, scale };
+}
+
+async function runSuite(
+  { suiteName, json, rounds, scale }: Options,
+  { signal, environment }: TestCluster,
+): Promise<number> {
+  Object.assign(process.env, environment);
+  const suite = suites.find(({ name }) => name === suiteName)!;
+  const note = (text: string): void => void process.stderr.write(`${text}\n`);
+  const result = await suite.run({ rounds, scale, note, signal });
+  const run = await describeRun(suite, { rounds, scale });
+  process.stdout.write(json ? toJson(run, result) : toText(run, result));
+  return 0;
+}
+
+function main(): Promise<number> {
+  const options = readOptions();
+  return withTestCluster((cluster) => runSuite(options, cluster));
+}
+
+// Not by returning: a suite may leave a connection behind that would keep the process.
+void Promise.resolve()
+  .then(main)
+  .catch((error: unknown) => {
+    console.error(error instanceof UsageError ? error.message : error);
+    return error instanceof UsageError ? 2 : 1;
+  })
+  .then((exitCode) => process.exit(exitCode));

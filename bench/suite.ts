@@ -1,0 +1,150 @@
+/** What a benchmark is: sides that are measured in turn, in one run, on the same servers. */
+import type { Stack } from '../test/integration/stack';
+
+/** One figure of a side, such as `events/s`, with its value in each round. */
+export type Figures = Readonly<Record<string, readonly number[]>>;
+
+/** One of the things that are compared. */
+export interface Side {
+  readonly name: string;
+  /** What it is, for a reader who knows the field and not this project. */
+  readonly what: string;
+  readonly figures: Figures;
+}
+
+/** How a side stands to another in one figure: the median of the rounds' ratios. */
+export interface Ratio {
+  readonly side: string;
+  readonly to: string;
+  readonly figure: string;
+  readonly ratio: number;
+  /** What is aimed at, such as `≥ 0.9`; absent where nothing is. */
+  readonly goal?: Goal;
+  /** Whether `to` is the limit of this shape of work, or another product. */
+  readonly kind: 'limit' | 'alternative' | 'peer';
+}
+
+/** A bound that a figure or ratio should keep. */
+export interface Goal {
+  readonly atLeast?: number;
+  readonly below?: number;
+}
+
+/** A figure that has a goal of its own, whatever the other sides do. */
+export interface Target {
+  readonly side: string;
+  readonly figure: string;
+  readonly goal: Goal;
+}
+
+/** What a suite has measured. */
+export interface SuiteResult {
+  readonly sides: readonly Side[];
+  readonly ratios: readonly Ratio[];
+  readonly targets: readonly Target[];
+  /** What else was seen, such as the memory of the processes. */
+  readonly remarks: readonly string[];
+}
+
+/** What a suite works with. */
+export interface SuiteContext {
+  /** Rounds of each side. */
+  readonly rounds: number;
+  /** Multiplies the work of a round: 1 for the real size, less to try a suite out. */
+  readonly scale: number;
+  /** Tells what is going on. */
+  note(text: string): void;
+  /** Aborted when the run is to end. */
+  readonly signal: AbortSignal;
+}
+
+/** A benchmark. */
+export interface Suite {
+  readonly name: string;
+  /** What it compares, in a sentence. */
+  readonly about: string;
+  run(context: SuiteContext): Promise<SuiteResult>;
+}
+
+/** A side that can be measured. */
+export interface Contestant {
+  readonly name: string;
+  readonly what: string;
+  /** Measures one round. @returns each figure's value @throws when what was done is not right */
+  measure(round: number): Promise<Readonly<Record<string, number>>>;
+}
+
+/**
+ * Measures every side once a round, in an order that turns with the rounds, so that a machine that
+ * gets slower or faster meanwhile does so for all of them.
+ */
+export async function inTurn(
+  contestants: readonly Contestant[],
+  { rounds, note, signal }: SuiteContext,
+): Promise<Side[]> {
+  const values = new Map(contestants.map(({ name }) => [name, new Map<string, number[]>()]));
+  for (let round = 0; round < rounds; round += 1) {
+    for (let turn = 0; turn < contestants.length; turn += 1) {
+      signal.throwIfAborted();
+      const { name, measure } = contestants[(round + turn) % contestants.length]!;
+      const figures = await measure(round);
+      for (const [figure, value] of Object.entries(figures)) {
+        const rows = values.get(name)!;
+        rows.set(figure, [...(rows.get(figure) ?? []), value]);
+      }
+      note(`round ${round + 1} of ${rounds}, ${name}: ${describe(figures)}`);
+    }
+  }
+  return contestants.map(({ name, what }) => ({
+    name,
+    what,
+    figures: Object.fromEntries(values.get(name)!),
+  }));
+}
+
+/** The ratio of two sides in a figure: round by round, then the median. */
+export function ratioOf(
+  sides: readonly Side[],
+  side: string,
+  to: string,
+  figure: string,
+  more: Pick<Ratio, 'kind' | 'goal'>,
+): Ratio {
+  const [own, other] = [side, to].map((name) => {
+    const found = sides.find((each) => each.name === name)?.figures[figure];
+    if (found === undefined) throw new Error(`${name} has no figure ${figure}.`);
+    return found;
+  });
+  const ratios = own!.map((value, round) => value / other![round]!);
+  return { side, to, figure, ratio: median(ratios), ...more };
+}
+
+/** The middle one; of an even number, the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  return percentile(values, 50);
+}
+
+/** The value that `percent` of the values do not exceed, interpolated. */
+export function percentile(values: readonly number[], percent: number): number {
+  const sorted = values.toSorted((one, other) => one - other);
+  const position = ((sorted.length - 1) * percent) / 100;
+  const [below, above] = [sorted[Math.floor(position)]!, sorted[Math.ceil(position)]!];
+  return below + (above - below) * (position - Math.floor(position));
+}
+
+/** Forgets what earlier rounds left in the collector's tables, so that rounds are alike. */
+export async function emptyCollector({
+  pool,
+  redis,
+}: Pick<Stack, 'pool' | 'redis'>): Promise<void> {
+  await pool.query(`
+    TRUNCATE collector.event_log, collector.event_handled, collector.product_metrics,
+      collector.product_metrics_daily, collector.product_user_metrics, collector.dead_letters`);
+  await redis.flushall();
+}
+
+function describe(figures: Readonly<Record<string, number>>): string {
+  return Object.entries(figures)
+    .map(([figure, value]) => `${value < 100 ? value.toFixed(1) : Math.round(value)} ${figure}`)
+    .join(', ');
+}

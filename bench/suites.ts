@@ -1,0 +1,20 @@
+/** Every suite, by the name under which it is run. */
+import type { Suite } from './suite';
+import { cachedRead } from './suites/cached-read';
+import { catchUp } from './suites/catch-up';
+import { endToEnd } from './suites/end-to-end';
+import { growth } from './suites/growth';
+import { order } from './suites/order';
+import { perEvent } from './suites/per-event';
+import { viewOutage } from './suites/view-outage';
+
+/** Every suite. */
+export const suites: readonly Suite[] = [
+  perEvent,
+  catchUp,
+  order,
+  cachedRead,
+  growth,
+  endToEnd,
+  viewOutage,
+];

@@ -1,0 +1,76 @@
+/** `cached-read`: what the API adds to reading a product from the cache. */
+import autocannon from 'autocannon';
+import { createStack } from '../../test/integration/stack';
+import { findFreePorts } from '../../cluster/local-cluster';
+import { startInBackground } from '../background';
+import { inTurn, ratioOf, type Contestant, type Suite } from '../suite';
+
+const durationSeconds = 8;
+const connections = 32;
+
+/** `cached-read`. */
+export const cachedRead: Suite = {
+  name: 'cached-read',
+  about: 'GET /v1/products/{id} on a hit, with authentication and its view event',
+  async run(context) {
+    const { kafka: apiPort, redis: barePort } = await findFreePorts();
+    const stack = await createStack(['worker:commerce']);
+    await stack.start('api', { API_PORT: String(apiPort), LOG_LEVEL: 'warn' });
+    const bare = await startInBackground('bare/cached-api.ts', 'listening', {
+      ...stack.environment,
+      BARE_PORT: String(barePort),
+    });
+    try {
+      const body = { name: 'a lamp', price: 100, stock: 5 };
+      const { body: product } = await stack.call('POST', '/v1/products', { body });
+      const route = `/v1/products/${(product as { productId: string }).productId}`;
+      const detail = await stack.call('GET', route);
+      const headers = { authorization: 'Bearer dev-shopper-key', 'x-user-id': 'user-1' };
+      const seconds = Math.max(1, Math.round(durationSeconds * context.scale));
+      const read = (name: string, what: string, port: number): Contestant => ({
+        name,
+        what,
+        measure: () =>
+          readOverAndOver(`http://127.0.0.1:${port}${route}`, headers, seconds, detail.body),
+      });
+      const sides = await inTurn(
+        [
+          read('api', 'authentication, lease-guarded cache, view event to Kafka, logs', apiPort),
+          read('bare', 'Fastify and one GET of Redis', barePort),
+        ],
+        context,
+      );
+      const goal = { atLeast: 0.7 };
+      return {
+        sides,
+        ratios: [ratioOf(sides, 'api', 'bare', 'reads/s', { kind: 'limit', goal })],
+        targets: [],
+        remarks: [`${connections} connections; every read of the API is a hit and sends a view`],
+      };
+    } finally {
+      await bare.end();
+      await stack.stop();
+    }
+  },
+};
+
+async function readOverAndOver(
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  duration: number,
+  expected: unknown,
+): Promise<Record<string, number>> {
+  const answer = await fetch(url, { headers });
+  if (JSON.stringify(await answer.json()) !== JSON.stringify(expected)) {
+    throw new Error(`${url} does not answer the product.`);
+  }
+  await autocannon({ url, headers, connections, duration: 2 });
+  const { requests, latency, non2xx, errors } = await autocannon({
+    url,
+    headers,
+    connections,
+    duration,
+  });
+  if (non2xx > 0 || errors > 0) throw new Error(`${non2xx} refused and ${errors} failed reads.`);
+  return { 'reads/s': requests.average, 'p50 ms': latency.p50, 'p99 ms': latency.p99 };
+}

@@ -1,0 +1,135 @@
+/** `order`: what an order costs beside a workflow of as many steps that does nothing. */
+import { randomUUID } from 'node:crypto';
+import { WithStartWorkflowOperation } from '@temporalio/client';
+import { createStack, type Stack } from '../../test/integration/stack';
+import { until } from '../../test/integration/until';
+import { startInBackground } from '../background';
+import { closedLoop } from '../closed-loop';
+import { inTurn, ratioOf, type Contestant, type Suite } from '../suite';
+
+const clientCounts = [1, 8, 32];
+const durationMs = 8_000;
+const unitsInStock = 1_000_000;
+
+/** `order`. */
+export const order: Suite = {
+  name: 'order',
+  about: 'POST /v1/orders until it is decided, at 1, 8 and 32 clients',
+  async run(context) {
+    const stack = await createStack(['worker:commerce', 'api']);
+    const bareWorker = await startInBackground('bare/worker.ts', '"msg":"worker is running"', {
+      ...stack.environment,
+    });
+    try {
+      const lastsMs = durationMs * context.scale;
+      const sides = await inTurn(
+        [await ordering(stack, lastsMs), updatingWithStart(stack, lastsMs)],
+        context,
+      );
+      const ratio = (figure: string, goal: { atLeast?: number; below?: number }) =>
+        ratioOf(sides, 'order', 'bare-update-with-start', figure, { kind: 'limit', goal });
+      return {
+        sides,
+        ratios: [ratio('orders/s at 32', { atLeast: 0.8 }), ratio('p50 ms at 1', { below: 1.5 })],
+        targets: [],
+        remarks: [],
+      };
+    } finally {
+      await bareWorker.end();
+      await stack.stop();
+    }
+  },
+};
+
+async function ordering(stack: Stack, lastsMs: number): Promise<Contestant> {
+  const body = { name: 'a lamp', price: 100, stock: unitsInStock };
+  const { body: product } = await stack.call('POST', '/v1/products', { body });
+  const { productId } = product as { productId: string };
+  let ordered = 0;
+  const ask = async (): Promise<void> => {
+    const answer = await stack.call('POST', '/v1/orders', {
+      as: 'shopper',
+      userId: 'user-1',
+      idempotencyKey: randomUUID(),
+      body: { items: [{ productId, quantity: 1 }], paymentToken: 'tok_approve' },
+    });
+    if (answer.status !== 201) throw new Error(`An order was answered with ${answer.status}.`);
+    ordered += 1;
+  };
+  return {
+    name: 'order',
+    what: 'HTTP, update-with-start, PostgreSQL, the payment simulator, publication to Kafka',
+    async measure() {
+      const figures = await atEachCount(lastsMs, ask, () => untilPublished(stack));
+      const { body: detail } = await stack.call('GET', `/v1/products/${productId}`);
+      const { rows } = await stack.pool.query<{ stock: number }>(
+        'SELECT stock FROM commerce.products WHERE product_id = $1',
+        [productId],
+      );
+      const left = rows[0]!.stock;
+      if (detail === undefined || left !== unitsInStock - ordered) {
+        throw new Error(`${left} units are left after ${ordered} orders.`);
+      }
+      return figures;
+    },
+  };
+}
+
+// Events still to be published would be paid for by the next measurement.
+async function untilPublished({ pool }: Stack): Promise<void> {
+  await until(
+    'everything is published',
+    async () => {
+      const { rows } = await pool.query(
+        'SELECT FROM commerce.outbox WHERE published_at IS NULL LIMIT 1',
+      );
+      return rows.length === 0;
+    },
+    { timeoutMs: 120_000, pollMs: 200 },
+  );
+}
+
+function updatingWithStart({ temporal }: Stack, lastsMs: number): Contestant {
+  const ask = async (): Promise<void> => {
+    const startWorkflowOperation = new WithStartWorkflowOperation('asManyTasksAsAnOrder', {
+      taskQueue: 'bare',
+      workflowId: randomUUID(),
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      args: [],
+    });
+    await temporal.workflow.executeUpdateWithStart('decision', { startWorkflowOperation });
+  };
+  const untilFinished = async (): Promise<void> => {
+    await until(
+      'every bare workflow has finished',
+      async () => {
+        const query = `ExecutionStatus = 'Running' AND TaskQueue = 'bare'`;
+        return (await temporal.workflow.count(query)).count === 0;
+      },
+      { timeoutMs: 120_000, pollMs: 500 },
+    );
+  };
+  return {
+    name: 'bare-update-with-start',
+    what: 'a workflow with as many tasks and activities, all of them empty, without HTTP',
+    measure: () => atEachCount(lastsMs, ask, untilFinished),
+  };
+}
+
+async function atEachCount(
+  lastsMs: number,
+  ask: () => Promise<void>,
+  settle: () => Promise<void>,
+): Promise<Record<string, number>> {
+  const figures: Record<string, number> = {};
+  await closedLoop(8, Math.min(lastsMs, 2_000), ask);
+  for (const clients of clientCounts) {
+    await settle();
+    const { rate, p50, p99 } = await closedLoop(clients, lastsMs, ask);
+    figures[`orders/s at ${clients}`] = rate;
+    figures[`p50 ms at ${clients}`] = p50;
+    figures[`p99 ms at ${clients}`] = p99;
+  }
+  await settle();
+  return figures;
+}

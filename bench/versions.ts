@@ -1,0 +1,28 @@
+/** The versions of the servers that a run has used, as they say themselves. */
+import { readConfig } from '../platform/config';
+import { createLogger } from '../platform/logger';
+import { createPool } from '../platform/postgres';
+import { createRedis } from '../platform/redis';
+import { createTemporalClient } from '../platform/temporal';
+
+/** Asks the servers of the environment. Kafka does not tell. */
+export async function serverVersions(): Promise<Record<string, string>> {
+  const config = readConfig(process.env);
+  const logger = createLogger('bench', 'fatal');
+  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'bench' });
+  const redis = createRedis(config.REDIS_URL, logger);
+  const temporal = createTemporalClient(config);
+  try {
+    const { rows } = await pool.query<{ server_version: string }>('SHOW server_version');
+    const info = await redis.info('server');
+    const { serverVersion } = await temporal.workflowService.getSystemInfo({});
+    return {
+      postgres: rows[0]!.server_version,
+      redis: /redis_version:(\S+)/.exec(info)?.[1] ?? 'unknown',
+      temporal: serverVersion ?? 'unknown',
+    };
+  } finally {
+    redis.disconnect();
+    await Promise.all([pool.end(), temporal.connection.close()]);
+  }
+}
