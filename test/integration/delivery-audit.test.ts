@@ -115,6 +115,14 @@ async function rowOf(eventId: string) {
   return rows[0]!;
 }
 
+/** What the shop's worker has logged about an event. */
+function linesAbout(eventId: string): Record<string, unknown>[] {
+  const lines = stack.running('worker:commerce').flatMap((each) => each.output().split('\n'));
+  return lines
+    .filter((line) => line.includes(`"eventId":"${eventId}"`))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
 /** Where a product's first event went: the bridge has committed beyond it. */
 async function passedMark(productId: string): Promise<Mark> {
   const { rows } = await stack.pool.query<Mark>(
@@ -145,6 +153,10 @@ describe('an event that claims to be published', () => {
 
     expect(await audit()).toMatchObject({ ...nothing, republished: 1 });
     await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+    await until('it is logged', () => linesAbout(event.id).length === 1);
+    expect(linesAbout(event.id)).toEqual([
+      expect.objectContaining({ msg: expect.stringMatching(/sent it again/) }),
+    ]);
     const { partition, offset } = await rowOf(event.id);
     expect(partition).toBe(lie.partition);
     expect(offset).toBeGreaterThan(lie.offset!);
@@ -207,13 +219,22 @@ describe('an event that claims to be published', () => {
   });
 });
 
-test('an event that nobody has published is published', async () => {
-  const event = adjusted(await registerProduct());
+test('events that nobody has published are published, and each is logged', async () => {
+  const productId = await registerProduct();
   await untilHealthy();
-  await putInOutbox(event);
+  const events = [adjusted(productId), adjusted(productId), adjusted(productId)];
+  for (const event of events) await putInOutbox(event);
   expect(await audit({ unpublishedAfterMs: 2 * hourMs })).toMatchObject(nothing);
-  expect(await audit()).toMatchObject({ ...nothing, unpublished: 1 });
-  await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+  expect(events.flatMap(({ id }) => linesAbout(id))).toEqual([]);
+  expect(await audit()).toMatchObject({ ...nothing, unpublished: 3 });
+  for (const { id } of events) {
+    await until('it is logged', () => linesAbout(id).length === 1);
+    expect(linesAbout(id)).toEqual([
+      expect.objectContaining({ msg: expect.stringMatching(/unpublished/) }),
+    ]);
+    await until('it is handled', () => exists('collector.event_handled', { event_id: id }));
+  }
+  const [event] = events as [Event];
   const publishing = stack.temporal.workflow.getHandle(workflowIds.publishEvents(event.id));
   await publishing.result();
   await untilHealthy();

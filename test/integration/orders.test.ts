@@ -482,51 +482,100 @@ async function unpublishedOf(productId: string): Promise<number> {
   return rows[0]!.count;
 }
 
-test('while Kafka is away orders are decided as ever; then all goes out, in order for each key', async () => {
-  const productId = await register(100);
-  await until('everything is published', async () => (await unpublished()) === 0);
-  await stack.cluster.stop('kafka');
-  try {
-    const answers: Promise<ApiAnswer>[] = [];
-    for (let count = 0; count < 40; count += 1) {
-      answers.push(orderUntilDecided([productId], { userId: `user-${count}` }));
-      answers.push(stack.call('GET', `/v1/products/${productId}`));
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    expect(statusesOf(await Promise.all(answers))).toEqual({ 200: 40, 201: 40 });
-    expect(await unpublishedOf(productId)).toBe(40 * 4);
-    // Views that only wait in memory are handed over when the API stops.
-    await times(5, () => stack.call('GET', `/v1/products/${productId}`));
-    expect(await stack.running('api')[0]!.end('SIGTERM')).toBe(0);
-    await stack.start('api');
-  } finally {
-    await stack.cluster.start('kafka');
-  }
-  await until('everything is published', async () => (await unpublished()) === 0, {
-    timeoutMs: 60_000,
-  });
-  await until('no workflow is at it any more', async () => {
-    return (await stack.temporal.workflow.count(`ExecutionStatus = 'Running'`)).count === 0;
-  });
+// Larger: ORDERS_PER_SECOND=20 OUTAGE_SECONDS=60 npm test -- integration/orders -t 'while Kafka is away'
+const ordersPerSecond = Number(process.env['ORDERS_PER_SECOND'] ?? 10);
+const outageSeconds = Number(process.env['OUTAGE_SECONDS'] ?? 4);
+/** For everything to go out afterwards, in ms. */
+const outageTimeoutMs = 60_000 + outageSeconds * 2_000;
+const ordersOfOutage = Math.round(ordersPerSecond * outageSeconds);
 
-  const [catalog, orders] = await Promise.all([
-    readTopic(stack.kafka, 'catalog-events'),
-    readTopic(stack.kafka, 'order-events'),
-  ]);
-  const ofProduct = catalog.map(({ value }) => JSON.parse(value)).filter(isAbout(productId));
-  const stockVersions = ofProduct.flatMap(({ data }) => data.version ?? []);
-  expect(stockVersions).toEqual(Array.from({ length: 41 }, (_, index) => index + 1));
-  const views = ofProduct.filter(({ type }) => type === 'ProductViewed').map(({ id }) => id);
-  expect(new Set(views).size).toBe(45);
-  for (const { order_id } of await ordersOf(productId)) {
-    const types = orders.map(({ value }) => JSON.parse(value)).filter(isAbout(order_id));
-    expect(types.map(({ type }) => type)).toEqual([
-      'OrderPlaced',
-      'PaymentCompleted',
-      'OrderConfirmed',
-    ]);
+/** Calls at a steady rate, however long each takes. @returns when each was due, and what it answered */
+async function atRate<T>(count: number, perSecond: number, call: (index: number) => Promise<T>) {
+  const startedAt = performance.now();
+  const calls: Promise<{ latenessMs: number; latencyMs: number; answer: T }>[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const due = startedAt + (index * 1_000) / perSecond;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+    const sentAt = performance.now();
+    const answering = call(index);
+    calls.push(
+      answering.then((answer) => ({
+        answer,
+        latenessMs: sentAt - due,
+        latencyMs: performance.now() - due,
+      })),
+    );
   }
-}, 120_000);
+  return Promise.all(calls);
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((one, other) => one - other);
+  return Math.round(sorted[Math.ceil(sorted.length * share) - 1]!);
+}
+
+test(
+  'while Kafka is away orders are decided as ever; then all goes out, in order for each key',
+  async () => {
+    const productId = await register(ordersOfOutage + 60);
+    await until('everything is published', async () => (await unpublished()) === 0);
+    await stack.cluster.stop('kafka');
+    try {
+      const viewing = atRate(ordersOfOutage, ordersPerSecond, () =>
+        stack.call('GET', `/v1/products/${productId}`),
+      );
+      const ordered = await atRate(ordersOfOutage, ordersPerSecond, (index) =>
+        orderUntilDecided([productId], { userId: `user-${index}` }),
+      );
+      const answers = ordered.map(({ answer }) => answer);
+      expect(statusesOf(answers)).toEqual({ 201: ordersOfOutage });
+      const views = (await viewing).map(({ answer }) => answer);
+      expect(statusesOf(views)).toEqual({ 200: ordersOfOutage });
+      const latencies = ordered.map(({ latencyMs }) => latencyMs);
+      console.log(
+        `${ordersOfOutage} orders decided at ${ordersPerSecond}/s without Kafka: ` +
+          `p50 ${quantile(latencies, 0.5)} ms, p99 ${quantile(latencies, 0.99)} ms, ` +
+          `sent at most ${Math.round(Math.max(...ordered.map((each) => each.latenessMs)))} ms late`,
+      );
+      expect(await unpublishedOf(productId)).toBe(ordersOfOutage * 4);
+      // Views that only wait in memory are handed over when the API stops.
+      await times(5, () => stack.call('GET', `/v1/products/${productId}`));
+      expect(await stack.running('api')[0]!.end('SIGTERM')).toBe(0);
+      await stack.start('api');
+    } finally {
+      await stack.cluster.start('kafka');
+    }
+    await until('everything is published', async () => (await unpublished()) === 0, {
+      timeoutMs: outageTimeoutMs,
+    });
+    await until(
+      'no workflow is at it any more',
+      async () => (await stack.temporal.workflow.count(`ExecutionStatus = 'Running'`)).count === 0,
+      { timeoutMs: outageTimeoutMs },
+    );
+
+    const [catalog, orders] = await Promise.all([
+      readTopic(stack.kafka, 'catalog-events'),
+      readTopic(stack.kafka, 'order-events'),
+    ]);
+    const ofProduct = catalog.map(({ value }) => JSON.parse(value)).filter(isAbout(productId));
+    const stockVersions = ofProduct.flatMap(({ data }) => data.version ?? []);
+    expect(stockVersions).toEqual(
+      Array.from({ length: ordersOfOutage + 1 }, (_, index) => index + 1),
+    );
+    const views = ofProduct.filter(({ type }) => type === 'ProductViewed').map(({ id }) => id);
+    expect(new Set(views).size).toBe(ordersOfOutage + 5);
+    for (const { order_id } of await ordersOf(productId)) {
+      const types = orders.map(({ value }) => JSON.parse(value)).filter(isAbout(order_id));
+      expect(types.map(({ type }) => type)).toEqual([
+        'OrderPlaced',
+        'PaymentCompleted',
+        'OrderConfirmed',
+      ]);
+    }
+  },
+  120_000 + 2 * outageTimeoutMs,
+);
 
 function isAbout(aggregateId: string) {
   return ({ subject }: { subject: string }): boolean => subject === aggregateId;

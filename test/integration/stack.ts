@@ -6,20 +6,21 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import path from 'node:path';
-import type { Client } from '@temporalio/client';
+import type { Client, Connection } from '@temporalio/client';
 import type { Redis } from 'ioredis';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { createCluster, type Cluster } from '../../cluster/local-cluster';
 import { deadLetterTopicOf, eventTopics } from '../../events/topics';
 import { migrateDatabase, migrateTopics } from '../../migrations/migrate';
+import { migrateSearchAttributes } from '../../migrations/search-attributes';
 import { readConfig, type Config } from '../../platform/config';
 import { createKafka } from '../../platform/kafka';
 import { createLogger } from '../../platform/logger';
 import { createPool } from '../../platform/postgres';
 import { createRedis } from '../../platform/redis';
 import { createTemporalClient } from '../../platform/temporal';
-import { searchAttributes } from '../../workflows/names';
+import { createConformanceCheck, type ConformanceCheck } from './openapi-conformance';
 import { until } from './until';
 
 /** The processes that a stack can run. */
@@ -41,9 +42,19 @@ export interface Stack {
   readonly environment: Readonly<Record<string, string>>;
   /** What processes that are started from now on get on top of it. */
   readonly later: Record<string, string>;
-  /** Calls the API. `as` is the role whose development key is used. */
+  /** Where the API answers that was started last; empty before. */
+  apiUrl(): string;
+  /**
+   * Calls the API. `as` is the role whose development key is used.
+   *
+   * @throws NonconformingAnswerError for an answer that the API's description does not allow
+   */
   call(method: string, route: string, options?: CallOptions): Promise<ApiAnswer>;
-  /** Stops every process and forgets the stack's database. */
+  /**
+   * Stops every process and forgets the stack's database.
+   *
+   * @throws AggregateError when answers were not as the API's description allows, whoever caught that
+   */
   stop(): Promise<void>;
 }
 
@@ -114,6 +125,8 @@ export async function createStack(
   const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
   const processes: RunningProcess[] = [];
   let apiUrl = '';
+  let check: ConformanceCheck = () => undefined;
+  const faults: unknown[] = [];
 
   const stack: Stack = {
     config,
@@ -133,15 +146,20 @@ export async function createStack(
       });
       processes.push(started);
       const ready = await until(`${processName} is ready`, () => readyLine(started));
-      if (processName === 'api') apiUrl = String(ready['address']);
+      if (processName === 'api') {
+        apiUrl = String(ready['address']);
+        check = recordingFaults(await readConformanceCheck(apiUrl), faults);
+      }
       return started;
     },
     running: (processName) =>
       processes.filter((each) => each.name === processName && isAlive(each)),
-    call: (method, route, options = {}) => call(apiUrl + route, method, options),
+    apiUrl: () => apiUrl,
+    call: (method, route, options = {}) => call(apiUrl + route, method, options, check),
     async stop() {
       await Promise.all(processes.map((each) => each.end('SIGKILL')));
       await Promise.all([pool.end(), redis.quit(), temporal.connection.close()]);
+      if (faults.length > 0) throw new AggregateError(faults, String(faults[0]));
     },
   };
   try {
@@ -189,18 +207,8 @@ export async function registerNamespace(client: Client, namespace: string): Prom
     namespace,
     workflowExecutionRetentionPeriod: { seconds: (24 * 3600) as never },
   });
-  const keyword = 2;
-  await until(`namespace ${namespace} takes search attributes`, async () => {
-    await (
-      client.connection as import('@temporalio/client').Connection
-    ).operatorService.addSearchAttributes({
-      namespace,
-      searchAttributes: Object.fromEntries(
-        Object.values(searchAttributes).map(({ name }) => [name, keyword]),
-      ),
-    });
-    return true;
-  });
+  const connection = client.connection as Connection;
+  await migrateSearchAttributes(connection, namespace, createLogger('test', 'fatal'));
 }
 
 function startProcess(name: ProcessName, environment: NodeJS.ProcessEnv): RunningProcess {
@@ -258,10 +266,28 @@ function readyLine(running: RunningProcess): Record<string, unknown> | undefined
 
 const developmentKeys = { operator: 'dev-operator-key', shopper: 'dev-shopper-key' };
 
+async function readConformanceCheck(apiUrl: string): Promise<ConformanceCheck> {
+  const response = await fetch(`${apiUrl}/openapi.json`);
+  return createConformanceCheck((await response.json()) as object);
+}
+
+function recordingFaults(check: ConformanceCheck, faults: unknown[]): ConformanceCheck {
+  return (...answer) => {
+    try {
+      check(...answer);
+    } catch (error) {
+      // Whoever waits for a good answer would try again.
+      faults.push(error);
+      throw error;
+    }
+  };
+}
+
 async function call(
   url: string,
   method: string,
   { as = 'operator', userId, body, idempotencyKey, timeoutMs = 60_000 }: CallOptions,
+  check: ConformanceCheck,
 ): Promise<ApiAnswer> {
   const response = await fetch(url, {
     method,
@@ -275,9 +301,8 @@ async function call(
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.text();
-  return {
-    status: response.status,
-    headers: response.headers,
-    body: text === '' ? undefined : (JSON.parse(text) as unknown),
-  };
+  const { status, headers } = response;
+  const json = text === '' ? undefined : (JSON.parse(text) as unknown);
+  check(method, url, { status, contentType: headers.get('content-type'), body: json });
+  return { status, headers, body: json };
 }

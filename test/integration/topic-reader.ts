@@ -1,6 +1,7 @@
 /** Reads topics from the start, plainly: what is there, in the order of each partition. */
 import type { Kafka } from 'kafkajs';
 import { randomUUID } from 'node:crypto';
+import { checkMessage } from './asyncapi-conformance';
 
 /** A message as it stands in a topic. */
 export interface TopicMessage {
@@ -13,7 +14,11 @@ export interface TopicMessage {
   readonly headers: Readonly<Record<string, unknown>>;
 }
 
-/** Every message that the topic holds now, by partition and offset. */
+/**
+ * Every message that the topic holds now, by partition and offset.
+ *
+ * @throws NonconformingMessageError for one of the pipeline's that its description does not allow
+ */
 export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessage[]> {
   const admin = kafka.admin();
   await admin.connect();
@@ -50,6 +55,7 @@ export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessa
   } finally {
     await consumer.disconnect();
   }
+  for (const message of messages) checkMessage(topic, message);
   return messages.sort(
     (one, other) => one.partition - other.partition || one.offset - other.offset,
   );

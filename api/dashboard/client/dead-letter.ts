@@ -1,0 +1,213 @@
+/** One dead letter: its message byte for byte, what is wrong with it, and what can be done. */
+import { html, nothing, type TemplateResult } from 'lit-html';
+import type { DeadLetterWithMessage } from './api-types';
+import {
+  bytesAsText,
+  decodeBytes,
+  formatCount,
+  formatTime,
+  hexDump,
+  type EncodedBytes,
+} from './format';
+import { messageOf, poll } from './polling';
+import { ask } from './question';
+import { statusOf } from './dead-letters';
+import type { Session } from './session';
+import { panel, reading, workflowLink, type Content, type View } from './view';
+
+/** Opens a dead letter. */
+export function openDeadLetter(session: Session, id: number): View {
+  const { api, redraw } = session;
+  const path = `/v1/dead-letters/${id}`;
+  const letter = poll(3_000, () => api.get<DeadLetterWithMessage>(path), redraw);
+  let whole = false;
+  let result: { readonly text: string; readonly state: 'done' | 'failed' } | undefined;
+
+  const act = async (work: () => Promise<string>): Promise<void> => {
+    try {
+      result = { text: await work(), state: 'done' };
+    } catch (error) {
+      result = { text: messageOf(error), state: 'failed' };
+    }
+    await Promise.all([letter.refresh(), session.parked.refresh()]);
+    redraw();
+  };
+  const redrive = async (): Promise<void> => {
+    const again = letter.data?.status !== 'parked';
+    const answer = await ask({
+      title: `Send dead letter ${id} back to its topic?`,
+      text: 'It is tried again as it is. If it fails again, it comes back as a new dead letter; an event that was handled already changes nothing.',
+      action: 'Redrive',
+    });
+    if (answer === undefined) return;
+    await act(async () => {
+      const { sentTo } = await api.post<{
+        sentTo: { topic: string; partition: number; offset: number } | null;
+      }>(`${path}/redrive`, { again });
+      return sentTo === null
+        ? 'It had been sent back already.'
+        : `Sent back to ${sentTo.topic}/${sentTo.partition} at ${sentTo.offset}.`;
+    });
+  };
+  const discard = async (): Promise<void> => {
+    const reason = await ask({
+      title: `Give dead letter ${id} up?`,
+      text: 'It stays on record with your reason, and is not tried again.',
+      action: 'Discard',
+      dangerous: true,
+      reason: 'Reason',
+    });
+    if (reason === undefined) return;
+    await act(async () => {
+      await api.post(`${path}/discard`, { reason });
+      return 'Discarded.';
+    });
+  };
+
+  const actions = ({ status, redrivingSince }: DeadLetterWithMessage): Content =>
+    html`<div class="buttons">
+        <button
+          type="button"
+          data-act="redrive"
+          ?disabled=${redrivingSince !== null}
+          @click=${() => void redrive()}
+        >
+          ${status === 'parked' ? 'Redrive' : 'Redrive again'}
+        </button>
+        ${
+          status === 'parked'
+            ? html`<button
+                type="button"
+                class="dangerous"
+                data-act="discard"
+                @click=${() => void discard()}
+              >
+                Discard
+              </button>`
+            : nothing
+        }
+      </div>
+      <p class="outcome" role="status" data-state=${result?.state ?? 'none'}>
+        ${result?.text ?? ''}
+      </p>`;
+  const showWhole = (): void => {
+    whole = true;
+    redraw();
+  };
+  return {
+    section: 'dead-letters',
+    title: `Dead letter ${id}`,
+    render: () =>
+      html`<p class="back"><a href="#/dead-letters">All dead letters</a></p>
+        ${reading(
+          letter,
+          (found) => html`
+            <div class="title">
+              <h2>Dead letter ${id}</h2>
+              ${statusOf(found)}
+            </div>
+            ${panel('dead-letter', 'What is wrong', [problem(found), actions(found)])}
+            <div class="columns">
+              <div class="main-column">
+                ${panel('value', 'Value', bytes('Value', found.value, whole, showWhole))}
+                ${panel('headers', 'Headers', headers(found))}
+              </div>
+              <div class="side-column">${panel('facts', 'Facts', facts(session, found))}</div>
+            </div>
+          `,
+        )}`,
+    close: () => letter.stop(),
+  };
+}
+
+function problem({ reason, detail }: DeadLetterWithMessage): Content {
+  return html`<p class="problem"><span class="reason">${reason}</span> ${detail}</p>`;
+}
+
+// A message may have 1 MiB, which is more than anybody reads at once.
+const shownBytes = 2_048;
+
+function bytes(
+  name: string,
+  encoded: EncodedBytes | null,
+  whole: boolean,
+  onWhole: () => void,
+): TemplateResult {
+  if (encoded === null) return html`<p class="empty">None: the message has a null value.</p>`;
+  const all = decodeBytes(encoded);
+  const shown = whole ? all : all.subarray(0, shownBytes);
+  const perLine = matchMedia('(max-width: 640px)').matches ? 8 : 16;
+  return html`<p class="note">
+      ${formatCount(all.length)}
+      bytes${shown.length < all.length ? `, the first ${formatCount(shown.length)} shown` : ''}
+    </p>
+    <h3>As text</h3>
+    <pre tabindex="0" class="text" aria-label=${`${name} as text`}>${bytesAsText(shown)}</pre>
+    <h3>In hexadecimal</h3>
+    <pre tabindex="0" class="hex" aria-label=${`${name} in hexadecimal`}>
+${hexDump(shown, perLine)}</pre>
+    ${
+      shown.length < all.length
+        ? html`<button type="button" class="more" @click=${onWhole}>Show all of it</button>`
+        : nothing
+    }`;
+}
+
+function headers({ headers: list }: DeadLetterWithMessage): Content {
+  if (list.length === 0) return html`<p class="empty">None.</p>`;
+  return html`<div class="scrolling" role="region" aria-label="Headers of the message" tabindex="0">
+    <table>
+      <thead>
+        <tr>
+          <th scope="col">Name</th>
+          <th scope="col">Value</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${list.map(
+          (header) =>
+            html`<tr>
+              <th scope="row" class="id">${header.name}</th>
+              <td class="id">${headerText(header)}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+function headerText({ text, base64 }: { text?: string; base64?: string }): string {
+  if (text !== undefined) return text;
+  return base64 === undefined ? '' : hexDump(decodeBytes({ base64 }), 16);
+}
+
+function facts(session: Session, letter: DeadLetterWithMessage): Content {
+  const { topic, partition, offset, key, eventId, tries, redrivenFrom } = letter;
+  const rows: (readonly [string, Content])[] = [
+    ['Came from', `${topic}/${partition} at ${offset}`],
+    ['Key', key === null ? 'none' : bytesAsText(decodeBytes(key))],
+    ['Event', eventId ?? 'not readable'],
+    ['Produced', formatTime(letter.producedAt)],
+    ['Parked', html`${formatTime(letter.parkedAt)} ${workflowLink(session, letter.workflowId)}`],
+    ['Tries', formatCount(tries)],
+  ];
+  if (redrivenFrom !== null) {
+    rows.push([
+      'Redriven from',
+      html`<a href=${`#/dead-letters/${redrivenFrom}`}>Dead letter ${redrivenFrom}</a>`,
+    ]);
+  }
+  if (letter.resolvedAt !== null) {
+    rows.push(['Decided', `${formatTime(letter.resolvedAt)} by ${letter.resolvedBy ?? 'nobody'}`]);
+  }
+  if (letter.note !== null) rows.push(['Note', letter.note]);
+  return html`<dl class="facts">
+    ${rows.map(
+      ([name, value]) =>
+        html`<div>
+          <dt>${name}</dt>
+          <dd>${value}</dd>
+        </div>`,
+    )}
+  </dl>`;
+}

@@ -1,0 +1,131 @@
+/**
+ * The stream of handled events, kept open: whenever it breaks it is opened again where it broke, so
+ * that nothing is missed and nothing comes twice. `EventSource` cannot send a key; this can.
+ */
+import { ApiError, type Api } from './api';
+import type { HandledEvent } from './api-types';
+import { createEventReader, type ServerSentEvent } from './server-sent-events';
+
+/** How the stream is doing. */
+export type StreamStatus =
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'live' }
+  /** Since when nothing comes, in ms since 1970. */
+  | { readonly kind: 'interrupted'; readonly since: number; readonly reason: string };
+
+/** What the stream tells. */
+export interface StreamListener {
+  onStatus(status: StreamStatus): void;
+  onEvents(events: readonly HandledEvent[]): void;
+  /** The stream begins anew: what was seen before may have a gap after it. */
+  onAnew(): void;
+}
+
+// The server sends something every 15 s.
+const silentAfterMs = 40_000;
+const retryDelaysMs = [250, 500, 1_000, 2_000, 4_000];
+// After a longer break, such as a night's sleep, the page starts afresh instead of catching up.
+const resumesWithinMs = 10 * 60_000;
+
+/** Keeps the stream open until the signal ends it. */
+export async function followEvents(
+  api: Api,
+  listener: StreamListener,
+  signal: AbortSignal,
+): Promise<void> {
+  const place: Place = { lastEventId: undefined, at: Date.now() };
+  let failures = 0;
+  let brokenAt: number | undefined;
+  while (!signal.aborted) {
+    try {
+      if (Date.now() - place.at > resumesWithinMs) place.lastEventId = undefined;
+      if (place.lastEventId === undefined) listener.onAnew();
+      await readOnce(api, place, listener, signal, () => {
+        failures = 0;
+        brokenAt = undefined;
+      });
+    } catch (error) {
+      if (signal.aborted) return;
+      // The place is not one of this installation's any more.
+      if (error instanceof ApiError && error.status === 400) place.lastEventId = undefined;
+      brokenAt ??= Date.now();
+      listener.onStatus({ kind: 'interrupted', since: brokenAt, reason: reasonOf(error) });
+    }
+    const delay = retryDelaysMs[Math.min(failures, retryDelaysMs.length - 1)] ?? 0;
+    failures += 1;
+    await sleep(delay, signal);
+  }
+}
+
+/** Where to go on. */
+interface Place {
+  lastEventId: string | undefined;
+  /** When the stream was there. */
+  at: number;
+}
+
+async function readOnce(
+  api: Api,
+  place: Place,
+  listener: StreamListener,
+  signal: AbortSignal,
+  onLive: () => void,
+): Promise<void> {
+  const silence = new AbortController();
+  const ended = AbortSignal.any([signal, silence.signal]);
+  const response = await api.open('/v1/stream?recent=50', place.lastEventId, ended);
+  const pieces = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  const read = createEventReader();
+  const endSilent = (): void => silence.abort(new Error('nothing came for too long'));
+  for (let timer = setTimeout(endSilent, silentAfterMs); pieces !== undefined;) {
+    const { done, value } = await pieces.read().finally(() => clearTimeout(timer));
+    if (done) throw new Error('the API has ended it');
+    timer = setTimeout(endSilent, silentAfterMs);
+    place.at = Date.now();
+    take(read(value), place, listener, onLive);
+  }
+}
+
+function take(
+  events: readonly ServerSentEvent[],
+  place: Place,
+  listener: StreamListener,
+  onLive: () => void,
+): void {
+  const handled: HandledEvent[] = [];
+  for (const { type, data, id } of events) {
+    if (id !== undefined) place.lastEventId = id;
+    if (type === 'handled') handled.push(JSON.parse(data) as HandledEvent);
+    if (type === 'outage') {
+      const { since } = JSON.parse(data) as { since: string | null };
+      listener.onStatus(
+        since === null
+          ? { kind: 'live' }
+          : { kind: 'interrupted', since: Date.parse(since), reason: 'the database is away' },
+      );
+    }
+    if (type === 'ready') {
+      if ((JSON.parse(data) as { anew: boolean }).anew) listener.onAnew();
+      onLive();
+      listener.onStatus({ kind: 'live' });
+    }
+  }
+  if (handled.length > 0) listener.onEvents(handled);
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof ApiError) return error.message.replace(/\.$/, '');
+  return error instanceof Error && error.message.startsWith('the API')
+    ? error.message
+    : 'the connection broke';
+}
+
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,175 @@
+/** The dashboard: signing in, the frame around the views, and which view is open. */
+import { html, nothing, render } from 'lit-html';
+import { ApiError, createApi } from './api';
+import type { Settings } from './api-types';
+import { openDeadLetter } from './dead-letter';
+import { openDeadLetters } from './dead-letters';
+import { formatClock, formatCount } from './format';
+import { openOverview } from './overview';
+import { messageOf } from './polling';
+import { openProduct } from './product';
+import { openProducts } from './products';
+import { beginSession, type Session } from './session';
+import { fieldOf, type Content, type View } from './view';
+
+// Kept for this tab alone, and forgotten with it.
+const keyName = 'operator-key';
+
+const app = document.querySelector<HTMLElement>('#app')!;
+let session: Session | undefined;
+let view: View | undefined;
+let signIn: { problem: string | undefined; busy: boolean } = { problem: undefined, busy: false };
+let drawing = false;
+
+/** Draws the page in the next frame, once, however often it is asked for. */
+function redraw(): void {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    render(session === undefined || view === undefined ? signInForm() : frame(session, view), app);
+  });
+}
+
+async function begin(key: string): Promise<void> {
+  signIn = { problem: undefined, busy: true };
+  redraw();
+  const api = createApi(key, () => signOut('This key is not taken any more.'));
+  try {
+    const settings = await api.get<Settings>('/v1/dashboard/settings');
+    sessionStorage.setItem(keyName, key);
+    signIn = { problem: undefined, busy: false };
+    session = beginSession(api, settings, redraw);
+    openView();
+  } catch (error) {
+    // A key that may be right is kept while the API is away.
+    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
+      sessionStorage.removeItem(keyName);
+    }
+    signIn = { problem: signInProblem(error), busy: false };
+    redraw();
+  }
+}
+
+function signInProblem(error: unknown): string {
+  if (error instanceof ApiError && error.status === 401) return 'The API does not know this key.';
+  if (error instanceof ApiError && error.status === 403) return 'This key is not an operator’s.';
+  return messageOf(error);
+}
+
+function signOut(problem?: string): void {
+  if (session === undefined) return;
+  sessionStorage.removeItem(keyName);
+  view?.close();
+  session.end();
+  session = undefined;
+  view = undefined;
+  signIn = { problem, busy: false };
+  redraw();
+}
+
+function openView(): void {
+  if (session === undefined) return;
+  view?.close();
+  view = viewAt(session, location.hash);
+  document.title = `${view.title} · Event pipeline`;
+  redraw();
+}
+
+function viewAt(current: Session, hash: string): View {
+  const [, section, part] = hash.split('/');
+  const id = part === undefined ? undefined : decodeURIComponent(part);
+  if (section === 'products') {
+    return id === undefined ? openProducts(current) : openProduct(current, id);
+  }
+  if (section === 'dead-letters') {
+    return id !== undefined && /^\d+$/.test(id)
+      ? openDeadLetter(current, Number(id))
+      : openDeadLetters(current);
+  }
+  return openOverview(current);
+}
+
+function frame(current: Session, open: View): Content {
+  const waiting = current.parked.data?.items.length ?? 0;
+  const link = (section: View['section'], href: string, text: string, badge: Content = nothing) =>
+    html`<a href=${href} aria-current=${open.section === section ? 'page' : 'false'}
+      >${text}${badge}</a
+    >`;
+  const badge =
+    waiting === 0
+      ? nothing
+      : html`<span class="badge"
+          >${formatCount(waiting)}<span class="hidden"> waiting</span></span
+        >`;
+  return html`
+    <a class="skip" href="#main" @click=${focusMain}>Skip to the content</a>
+    <header>
+      <h1><span class="logo" aria-hidden="true"></span>Event pipeline</h1>
+      <nav aria-label="Views">
+        ${link('overview', '#/', 'Overview')} ${link('products', '#/products', 'Products')}
+        ${link('dead-letters', '#/dead-letters', 'Dead letters', badge)}
+      </nav>
+      <div class="session">
+        ${liveness(current)}
+        <button type="button" class="quiet" @click=${() => signOut()}>Sign out</button>
+      </div>
+    </header>
+    <main id="main" tabindex="-1">${open.render()}</main>
+  `;
+}
+
+function liveness({ stream }: Session): Content {
+  const text = {
+    connecting: 'Connecting',
+    live: 'Live',
+    interrupted: 'Interrupted',
+  }[stream.kind];
+  const since = stream.kind === 'interrupted' ? ` since ${formatClock(stream.since)}` : '';
+  return html`<p class="live" id="live" role="status" data-state=${stream.kind}>
+    <span class="dot" aria-hidden="true"></span>${text}${since}
+  </p>`;
+}
+
+// The address says which view is open, so the link must not become it.
+function focusMain(event: Event): void {
+  event.preventDefault();
+  document.querySelector<HTMLElement>('#main')?.focus();
+}
+
+function signInForm(): Content {
+  const submit = (event: SubmitEvent): void => {
+    event.preventDefault();
+    void begin(fieldOf(event, 'key'));
+  };
+  return html`<main class="sign-in">
+    <form class="panel" @submit=${submit}>
+      <h1><span class="logo" aria-hidden="true"></span>Event pipeline</h1>
+      <label for="key">Operator key</label>
+      <input
+        id="key"
+        name="key"
+        type="password"
+        required
+        autocomplete="current-password"
+        aria-describedby="key-note key-problem"
+      />
+      <p class="note" id="key-note">
+        A secret of <code>API_KEYS</code> whose role is operator. On a development machine,
+        <code>npm start</code> prints it. It is kept for this tab alone.
+      </p>
+      <p class="stale" id="key-problem" role="alert">${signIn.problem ?? ''}</p>
+      <button type="submit" class="primary" ?disabled=${signIn.busy}>Open the dashboard</button>
+    </form>
+  </main>`;
+}
+
+window.addEventListener('hashchange', () => {
+  openView();
+  window.scrollTo(0, 0);
+  // Who reads on with the keyboard or by ear begins with the new view.
+  requestAnimationFrame(() => document.querySelector<HTMLElement>('#main')?.focus());
+});
+const kept = sessionStorage.getItem(keyName);
+if (kept === null) redraw();
+else void begin(kept);

@@ -1,0 +1,203 @@
+/** One product: its metrics, what the shop and the cache hold of it, its history and its users. */
+import { html, nothing } from 'lit-html';
+import type { HistoryEvent, Inspection, Page, ProductUser } from './api-types';
+import { createDemonstration } from './demonstration';
+import { formatCount, formatCountdown, formatTime } from './format';
+import { poll } from './polling';
+import type { Session } from './session';
+import { eventType, panel, reading, tile, workflowLink, type Content, type View } from './view';
+
+/** Opens a product. */
+export function openProduct(session: Session, productId: string): View {
+  const { api, redraw } = session;
+  const own = `/v1/metrics/products/${encodeURIComponent(productId)}`;
+  let historyLimit = 20;
+  const inspected = poll(2_000, () => inspect(session, productId), redraw);
+  const history = poll(
+    2_000,
+    () => api.get<Page<HistoryEvent>>(`${own}/history?limit=${historyLimit}`),
+    redraw,
+  );
+  const users = poll(5_000, () => api.get<Page<ProductUser>>(`${own}/users?limit=50`), redraw);
+  const demonstration = createDemonstration(session, productId);
+  const clock = setInterval(redraw, 1_000);
+  const showMore = (): void => {
+    historyLimit = 100;
+    void history.refresh();
+  };
+  return {
+    section: 'products',
+    title: productId,
+    render: () => html`
+      <p class="back"><a href="#/products">All products</a></p>
+      <div class="title">
+        <h2>${inspected.data?.shop?.name ?? productId}</h2>
+        <p class="where">${productId}</p>
+      </div>
+      <dl class="tiles">${tiles(inspected.data)}</dl>
+      <div class="columns">
+        <div class="main-column">
+          ${panel(
+            'history',
+            'History',
+            html`<div class="history">
+              ${reading(history, (page) => historyList(session, page, showMore))}
+            </div>`,
+            html`<span class="note">from the audit log, the newest first</span>`,
+          )}
+        </div>
+        <div class="side-column">
+          ${panel('cache', 'Cache', reading(inspected, cacheState))}
+          ${session.settings.demonstration ? demonstration.render() : nothing}
+          ${panel('users', 'Users', reading(users, userTable))}
+        </div>
+      </div>
+    `,
+    close() {
+      clearInterval(clock);
+      for (const each of [inspected, history, users]) each.stop();
+      demonstration.close();
+    },
+  };
+}
+
+interface Inspected extends Inspection {
+  /** When it was looked at, in ms since 1970. */
+  readonly at: number;
+}
+
+async function inspect({ api }: Session, productId: string): Promise<Inspected> {
+  const path = `/v1/products/${encodeURIComponent(productId)}/inspection`;
+  return { ...(await api.get<Inspection>(path)), at: Date.now() };
+}
+
+function tiles(inspected: Inspected | undefined): Content {
+  const metrics = inspected?.metrics;
+  const shown = (value: number | null | undefined): string =>
+    value === undefined || value === null ? '–' : formatCount(value);
+  const shop = inspected?.shop;
+  const differs =
+    shop && typeof metrics?.stock === 'number' && metrics.stock !== shop.stock
+      ? `the shop has ${formatCount(shop.stock)}: events are on their way`
+      : shop === null
+        ? 'not of this shop'
+        : 'as the shop has it';
+  const soldOut = metrics?.stock === 0;
+  return [
+    tile('tile-sold', 'Sold', shown(metrics?.salesCount), 'units, less cancelled ones'),
+    tile('tile-likes', 'Likes', shown(metrics?.likeCount), 'users who like it now'),
+    tile('tile-views', 'Views', shown(metrics?.viewCount), 'of the detail'),
+    tile(
+      'tile-stock',
+      'Stock',
+      shown(metrics?.stock),
+      soldOut ? `sold out, ${differs}` : differs,
+      soldOut ? 'warn' : 'calm',
+    ),
+  ];
+}
+
+function cacheState({ cache, at }: Inspected): Content {
+  switch (cache.status) {
+    case 'absent':
+      return html`<p class="fact" data-cache="absent">
+        Not in Redis. The next shopper who looks reads it from PostgreSQL.
+      </p>`;
+    case 'unknown':
+      return html`<p class="fact" data-cache="unknown">Redis does not answer.</p>`;
+    case 'cached':
+      return html`<p class="fact" data-cache="cached">
+          In Redis now, for another
+          <span class="number">${formatCountdown(cache.expiresInMs - (Date.now() - at))}</span>.
+        </p>
+        <pre tabindex="0" aria-label="What is cached">
+${JSON.stringify(cache.detail, null, 2)}</pre>`;
+  }
+}
+
+function historyList(
+  session: Session,
+  { items, nextCursor }: Page<HistoryEvent>,
+  onMore: () => void,
+): Content {
+  if (items.length === 0) {
+    return html`<p class="empty">The audit log has no event of this product.</p>`;
+  }
+  return html`<ol class="events">
+      ${items.map(
+        ({ eventId, type, occurredAt, workflowId, event }) =>
+          html`<li data-event=${eventId}>
+            <time datetime=${occurredAt} title=${occurredAt}>${formatTime(occurredAt)}</time>
+            ${eventType(type)}
+            <span class="about">${summaryOf(session, type, event.data ?? {})}</span>
+            <span class="links"
+              >${
+                workflowId === null
+                  ? html`<span class="where">not handled yet</span>`
+                  : workflowLink(session, workflowId)
+              }</span
+            >
+          </li>`,
+      )}
+    </ol>
+    ${
+      nextCursor !== null && items.length < 100
+        ? html`<button type="button" class="more" @click=${onMore}>Show more</button>`
+        : nothing
+    }`;
+}
+
+function summaryOf(
+  session: Session,
+  type: string,
+  data: Readonly<Record<string, unknown>>,
+): Content {
+  const text = (name: string): string => String(data[name]);
+  switch (type) {
+    case 'ProductRegistered':
+      return `${text('name')}, stock ${text('stock')}, price ${text('price')}`;
+    case 'StockAdjusted': {
+      const delta = Number(data['delta']);
+      const change = `${delta > 0 ? '+' : delta < 0 ? '−' : ''}${formatCount(Math.abs(delta))} to ${text('stock')}`;
+      const orderId = data['orderId'];
+      return html`${change}, ${text('reason')}
+      ${typeof orderId === 'string' ? workflowLink(session, `order-${orderId}`, 'Order') : nothing}`;
+    }
+    case 'LikeChanged':
+      return `${text('userId')} ${data['liked'] === true ? 'likes it' : 'likes it no more'}, ${text('likeCount')} in all`;
+    case 'ProductViewed':
+      return data['userId'] === undefined ? 'seen by a guest' : `seen by ${text('userId')}`;
+    default:
+      return '';
+  }
+}
+
+function userTable({ items, nextCursor }: Page<ProductUser>): Content {
+  if (items.length === 0) return html`<p class="empty">No user has done anything with it.</p>`;
+  return html`<div class="scrolling" role="region" aria-label="Users of the product" tabindex="0">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">User</th>
+            <th scope="col" class="number">Bought</th>
+            <th scope="col" class="number">Views</th>
+            <th scope="col">Likes it</th>
+            <th scope="col">Last event</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${items.map(
+            (user) =>
+              html`<tr data-user=${user.userId}>
+                <th scope="row" class="id">${user.userId}</th>
+                <td class="number">${formatCount(user.purchaseCount)}</td>
+                <td class="number">${formatCount(user.viewCount)}</td>
+                <td>${user.liked ? 'yes' : 'no'}</td>
+                <td>${formatTime(user.lastEventAt)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+    ${nextCursor === null ? nothing : html`<p class="note">The first ${items.length} by their IDs.</p>`}`;
+}

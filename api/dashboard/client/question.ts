@@ -1,0 +1,63 @@
+/** Asking before something is done that others will notice. */
+import { html, nothing, render } from 'lit-html';
+import { fieldOf } from './view';
+
+/** What to ask. */
+export interface Question {
+  readonly title: string;
+  readonly text: string;
+  /** What the button that goes on is called. */
+  readonly action: string;
+  readonly dangerous?: boolean;
+  /** The name of the text that must be given; none is asked for without. */
+  readonly reason?: string;
+}
+
+const longestReason = 500;
+// Before the reason in what the dialog returns; Escape and Cancel return without.
+const goesOn = 'yes:';
+
+/** Asks, and answers the reason that was given, or nothing's, when the person goes on; undefined when not. */
+export async function ask(question: Question): Promise<string | undefined> {
+  const dialog = document.createElement('dialog');
+  dialog.setAttribute('aria-labelledby', 'question-title');
+  document.body.append(dialog);
+  const goOn = (event: SubmitEvent): void => {
+    event.preventDefault();
+    dialog.close(`${goesOn}${fieldOf(event, 'reason')}`);
+  };
+  // An empty reason is none, also one of spaces.
+  const pattern = '.*\\S.*';
+  render(
+    html`<form @submit=${goOn}>
+      <h2 id="question-title">${question.title}</h2>
+      <p>${question.text}</p>
+      ${
+        question.reason === undefined
+          ? nothing
+          : html`<label for="question-reason">${question.reason}</label>
+              <input
+                id="question-reason"
+                name="reason"
+                required
+                pattern=${pattern}
+                maxlength=${longestReason}
+                autocomplete="off"
+              />`
+      }
+      <div class="buttons">
+        <button type="button" @click=${() => dialog.close('')}>Cancel</button>
+        <button type="submit" class=${question.dangerous === true ? 'dangerous' : 'primary'}>
+          ${question.action}
+        </button>
+      </div>
+    </form>`,
+    dialog,
+  );
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener('close', resolve, { once: true }));
+  dialog.remove();
+  return dialog.returnValue.startsWith(goesOn)
+    ? dialog.returnValue.slice(goesOn.length)
+    : undefined;
+}

@@ -1,0 +1,96 @@
+/** What lives as long as an operator is signed in: the stream, its events and rates, and the settings. */
+import type { Api } from './api';
+import type { DeadLetter, HandledEvent, Page, Rates, Readiness, Settings } from './api-types';
+import { createEventRates, type EventRates } from './event-rates';
+import { followEvents, type StreamStatus } from './event-stream';
+import { poll, type Reading } from './polling';
+
+/** An operator's session. */
+export interface Session {
+  readonly api: Api;
+  readonly settings: Settings;
+  readonly stream: StreamStatus;
+  /** The last events that were handled, the newest first. */
+  readonly events: readonly HandledEvent[];
+  readonly rates: EventRates;
+  /** Whether the rates of before have been read. */
+  readonly ratesAre: 'unknown' | 'known';
+  readonly readiness: Reading<Readiness>;
+  /** The newest of the dead letters that wait for a decision. */
+  readonly parked: Reading<Page<DeadLetter>>;
+  /** Draws the page again, soon. */
+  redraw(): void;
+  end(): void;
+}
+
+/** How many events are kept for the list. */
+export const keptEvents = 200;
+
+// What the stream has brought is corrected by what the server has counted.
+const recountEveryMs = 30_000;
+
+/** Begins a session. @param redraw called whenever something has changed */
+export function beginSession(api: Api, settings: Settings, redraw: () => void): Session {
+  const ended = new AbortController();
+  const rates = createEventRates();
+  let stream: StreamStatus = { kind: 'connecting' };
+  let events: HandledEvent[] = [];
+  const counts = poll(recountEveryMs, () => readRates(api, rates), redraw);
+  const readiness = poll(5_000, () => api.get<Readiness>('/readyz'), redraw);
+  const parked = poll(
+    5_000,
+    () => api.get<Page<DeadLetter>>('/v1/dead-letters?status=parked&limit=100'),
+    redraw,
+  );
+  void followEvents(
+    api,
+    {
+      onStatus(status) {
+        stream = status;
+        redraw();
+      },
+      onEvents(handled) {
+        for (const { occurredAt, handledAt } of handled) {
+          rates.add(Date.parse(handledAt), Date.parse(handledAt) - Date.parse(occurredAt));
+        }
+        events = [...handled.toReversed(), ...events].slice(0, keptEvents);
+        redraw();
+      },
+      onAnew() {
+        events = [];
+        void counts.refresh();
+      },
+    },
+    ended.signal,
+  );
+  return {
+    api,
+    settings,
+    rates,
+    readiness,
+    parked,
+    redraw,
+    get stream() {
+      return stream;
+    },
+    get events() {
+      return events;
+    },
+    get ratesAre() {
+      return counts.data === undefined ? 'unknown' : 'known';
+    },
+    end() {
+      ended.abort();
+      for (const reading of [counts, readiness, parked]) reading.stop();
+    },
+  };
+}
+
+async function readRates(api: Api, rates: EventRates): Promise<true> {
+  const { seconds, items } = await api.get<Rates>('/v1/metrics/rates');
+  rates.replace(
+    items.map((item) => ({ ...item, at: Date.parse(item.at) })),
+    seconds * 1_000,
+  );
+  return true;
+}

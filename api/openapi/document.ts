@@ -1,0 +1,291 @@
+/**
+ * The OpenAPI 3.1 document of the API: the schemas come from the routes themselves, and what else
+ * is to be said of them from `operations.ts`.
+ */
+import swagger from '@fastify/swagger';
+import fastifyPlugin from 'fastify-plugin';
+import { jsonSchemaTransform } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { aggregateIdSchema } from '../../events/identifiers';
+import { toJsonSchema } from '../../events/json-schemas';
+import { problemSchema } from '../problem';
+import { exampleServer, exampleUser, shellExample } from './examples';
+import { operations, tags, type OperationDescription } from './operations';
+import { byStatus, problems, type ProblemCode } from './problems';
+
+/** Describes every route that is registered after it; `app.swagger()` is the document. */
+export const openApi = fastifyPlugin(async (app) => {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Commerce API',
+        version: '1.0.0',
+        description,
+        license: { name: 'MIT', identifier: 'MIT' } as { name: string },
+      },
+      servers: [
+        { url: '/', description: 'the server that this document came from' },
+        { url: exampleServer, description: 'what `npm start` brings up' },
+      ],
+      tags: Object.entries(tags).map(([name, text]) => ({ name, description: text })),
+      components: { securitySchemes: { apiKey } },
+    },
+    convertConstToEnum: false,
+    transform: jsonSchemaTransform,
+    transformObject: (document) => {
+      if (!('openapiObject' in document)) throw new TypeError('The document is made as OpenAPI 3.');
+      return describe(document.openapiObject as unknown as Document);
+    },
+  });
+});
+
+const description = `
+A shop whose every change is told to Kafka, and counted from there.
+
+- **Keys.** \`Authorization: Bearer <secret>\`. A key's role, \`operator\` or \`shopper\`, says what it may
+  do. The secrets of the development keys are \`dev-operator-key\` and \`dev-shopper-key\`.
+- **Users.** \`X-User-Id\` names the user on whose behalf a request is made.
+- **Trying again.** Every \`POST\` takes an \`Idempotency-Key\`: the same request with the same key gets
+  the first answer again and does nothing twice. \`PUT\` and \`DELETE\` are harmless to repeat.
+- **Problems** are \`application/problem+json\` (RFC 9457) with a stable \`code\`.
+- **Pages.** \`nextCursor\` of a page is the \`cursor\` (or \`after\`) of the next one.
+- **Amounts** are integers in the smallest unit of the currency.
+
+The events themselves are described in [/asyncapi.json](/asyncapi.json).`.trim();
+
+const apiKey = {
+  type: 'http',
+  scheme: 'bearer',
+  description: "The secret of an API key, such as the development keys' `dev-operator-key`.",
+} as const;
+
+/** The parts of a document that are read and completed here. */
+interface Document {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: Readonly<Record<string, object>>;
+}
+
+interface Operation {
+  readonly parameters?: readonly object[];
+  readonly description?: string;
+  readonly requestBody?: { readonly content: Readonly<Record<string, Media>> };
+  readonly responses: Readonly<Record<string, Answer>>;
+}
+
+interface Answer {
+  readonly description: string;
+  readonly content?: Readonly<Record<string, Media>>;
+}
+
+interface Media {
+  readonly schema: object;
+}
+
+function describe(document: Document): Document {
+  const paths = Object.entries(document.paths).map(([path, item]) => {
+    const described = Object.entries(item).map(([method, operation]) => [
+      method,
+      describeOperation(method.toUpperCase(), path, operation),
+    ]);
+    return [path, Object.fromEntries(described) as Record<string, Operation>] as const;
+  });
+  return {
+    ...document,
+    components: { ...document.components, ...sharedComponents },
+    paths: Object.fromEntries(paths),
+  };
+}
+
+function describeOperation(method: string, path: string, operation: Operation): Operation {
+  const known = operations[`${method} ${path}`];
+  // A route without an entry is shown as it is; a test demands the entry.
+  if (known === undefined) return operation;
+  const codes = codesOf(method, known, operation.requestBody !== undefined);
+  return {
+    operationId: known.operationId,
+    summary: known.summary,
+    description: descriptionOf(method, known, operation),
+    tags: [known.tag],
+    security: known.key === 'public' ? [] : [{ apiKey: [] }],
+    parameters: [...(operation.parameters ?? []), ...sharedParametersOf(method, known)],
+    ...(operation.requestBody === undefined
+      ? {}
+      : { requestBody: withExample(operation.requestBody, known.example.body) }),
+    responses: { ...answersOf(method, operation, known), ...problemAnswers(codes) },
+  } as Operation;
+}
+
+const keyDescriptions: Readonly<Record<OperationDescription['key'], string>> = {
+  operator: 'For operators.',
+  shopper: 'For shoppers.',
+  any: 'For anybody with a key.',
+  public: 'Needs no key.',
+};
+
+function descriptionOf(method: string, known: OperationDescription, { description }: Operation) {
+  const example = `\`\`\`sh\n${shellExample(method, known)}\n\`\`\``;
+  const parts = [description, known.description, keyDescriptions[known.key], example];
+  return parts.filter((part) => part !== undefined).join('\n\n');
+}
+
+function sharedParametersOf(method: string, { key, user }: OperationDescription) {
+  return [
+    ...(user === undefined ? [] : [refTo('parameters', userParameters[user])]),
+    ...(isIdempotent(method, key) ? [refTo('parameters', 'IdempotencyKey')] : []),
+  ];
+}
+
+const userParameters = {
+  required: 'ActingUser',
+  'of-shopper': 'ActingUserOfShopper',
+  optional: 'ActingUserIfAny',
+} as const;
+
+function withExample(requestBody: NonNullable<Operation['requestBody']>, example?: object) {
+  const content = Object.entries(requestBody.content).map(([type, media]) => [
+    type,
+    example === undefined ? media : { ...media, example: withoutVariables(example) },
+  ]);
+  // Which bodies may be left out, their schemas say: those that take null.
+  const required = !Object.values(requestBody.content).some(({ schema }) => takesNull(schema));
+  return { required, content: Object.fromEntries(content) as Record<string, Media> };
+}
+
+function takesNull(schema: { type?: unknown; anyOf?: readonly object[] }): boolean {
+  return schema.type === 'null' || (schema.anyOf ?? []).some(takesNull);
+}
+
+function withoutVariables(example: object): unknown {
+  const sample = (text: string) => text.replace(/^\$.*$/, 'the-id-of-a-product');
+  return JSON.parse(JSON.stringify(example), (_, value: unknown) =>
+    typeof value === 'string' ? sample(value) : value,
+  );
+}
+
+function answersOf(
+  method: string,
+  { responses }: Operation,
+  known: OperationDescription,
+): Record<string, object> {
+  const decided = Object.entries(responses).filter(([status]) => status !== 'default');
+  return Object.fromEntries(
+    decided.map(([status, answer]) => [
+      status,
+      {
+        ...answer,
+        description:
+          answer.description === 'Default Response' ? titleOf(status) : answer.description,
+        ...headersOf(method, known, status),
+        ...contentOf(answer, known),
+      },
+    ]),
+  );
+}
+
+function titleOf(status: string): string {
+  return titles[status] ?? 'The answer.';
+}
+
+const titles: Readonly<Record<string, string>> = { 200: 'Done.', 201: 'Made.', 503: 'Not ready.' };
+
+function headersOf(method: string, { headers, key }: OperationDescription, status: string) {
+  const names = headers?.[Number(status)] ?? [];
+  const replayed = isIdempotent(method, key) && status !== '202' ? ['Idempotency-Replayed'] : [];
+  const entries = [...names, ...replayed].map((name) => [name, refTo('headers', name)]);
+  return entries.length === 0 ? {} : { headers: Object.fromEntries(entries) as object };
+}
+
+function contentOf({ content }: Answer, { produces }: OperationDescription) {
+  if (produces === undefined) return { content };
+  const media = Object.values(content ?? {})[0] ?? { schema: { type: 'string' } };
+  return { content: { [produces]: media } };
+}
+
+function codesOf(
+  method: string,
+  { key, problems: own = [] }: OperationDescription,
+  hasBody: boolean,
+): ProblemCode[] {
+  const keyed = key !== 'public';
+  return [
+    ...own,
+    'BAD_REQUEST',
+    'INTERNAL_ERROR',
+    ...(keyed ? (['VALIDATION_FAILED', 'UNAUTHENTICATED'] as const) : []),
+    ...(key === 'operator' || key === 'shopper' ? (['FORBIDDEN'] as const) : []),
+    ...(hasBody ? (['INVALID_BODY', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const) : []),
+    ...(isIdempotent(method, key) ? idempotencyProblems : []),
+  ];
+}
+
+/** Whether an `Idempotency-Key` is heeded. */
+function isIdempotent(method: string, key: OperationDescription['key']): boolean {
+  return method === 'POST' && key !== 'public';
+}
+
+const idempotencyProblems: readonly ProblemCode[] = [
+  'REQUEST_UNDER_WAY',
+  'IDEMPOTENCY_KEY_REUSED',
+  'DATABASE_UNAVAILABLE',
+  'UNDECIDED',
+];
+
+function problemAnswers(codes: readonly ProblemCode[]): Record<string, object> {
+  return Object.fromEntries(
+    byStatus(codes).map(([status, ofStatus]) => [
+      status,
+      {
+        description: ofStatus.map((code) => `\`${code}\`: ${problems[code].meaning}`).join('\n\n'),
+        ...(status === 503 ? { headers: { 'Retry-After': refTo('headers', 'Retry-After') } } : {}),
+        content: {
+          'application/problem+json': {
+            schema: {
+              ...refTo('schemas', 'Problem'),
+              properties: { status: { const: status }, code: { enum: ofStatus } },
+            },
+          },
+        },
+      },
+    ]),
+  );
+}
+
+function refTo(kind: keyof typeof sharedComponents, name: string) {
+  return { $ref: `#/components/${kind}/${name}` };
+}
+
+const userId = { ...toJsonSchema(aggregateIdSchema, 'draft-2020-12'), examples: [exampleUser] };
+
+const actingUser = { name: 'X-User-Id', in: 'header', schema: userId } as const;
+
+const header = (text: string) => ({ description: text, schema: { type: 'string' } });
+
+const sharedComponents = {
+  schemas: { Problem: toJsonSchema(problemSchema, 'draft-2020-12') },
+  parameters: {
+    ActingUser: { ...actingUser, required: true, description: 'The acting user.' },
+    ActingUserOfShopper: {
+      ...actingUser,
+      required: false,
+      description: 'The acting user. Needed with a key of the role shopper.',
+    },
+    ActingUserIfAny: { ...actingUser, required: false, description: 'The acting user, if any.' },
+    IdempotencyKey: {
+      name: 'Idempotency-Key',
+      in: 'header',
+      required: false,
+      description: 'Names this request: sent again under the same key it gets the same answer.',
+      schema: { type: 'string', pattern: '^[\\x20-\\x7e]{1,255}$' },
+    },
+  },
+  headers: {
+    Location: header('Where it is found.'),
+    'X-Cache': {
+      description: 'Whether the cache had it.',
+      schema: toJsonSchema(z.enum(['hit', 'miss'])),
+    },
+    'Retry-After': header('Seconds to wait before trying again.'),
+    'Idempotency-Replayed': header('There when the answer is that of an earlier request.'),
+  },
+};

@@ -1,0 +1,268 @@
+/**
+ * The AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0) of
+ * everything that travels over Kafka, made from the schemas that messages are checked with.
+ */
+import { createEvent, toMessage, type Event } from './envelope';
+import { exampleData } from './examples';
+import { aggregateIdSchema, eventIdSchema } from './identifiers';
+import {
+  eventJsonSchema,
+  schemaPath,
+  schemaVersions,
+  toJsonSchema,
+  type SchemaVersion,
+} from './json-schemas';
+import { redrivenFromHeader } from './redrive';
+import { eventDefinitions, type EventType } from './schemas';
+import { deadLetterTopicOf, eventTopics, maxEventBytes, partitionsPerTopic } from './topics';
+import type { EventTopic } from './topics';
+
+/** The whole document. */
+export function asyncApiDocument() {
+  return {
+    asyncapi: '3.0.0',
+    info: {
+      title: 'Commerce events',
+      version: '1.0.0',
+      description,
+      tags: [{ name: 'catalog' }, { name: 'orders' }, { name: 'dead letters' }],
+    },
+    defaultContentType: contentType,
+    // Where Kafka is for others, only its operator can tell; the document is public.
+    servers: {
+      local: {
+        host: '127.0.0.1:19092',
+        protocol: 'kafka',
+        description: 'The local cluster, and Docker Compose.',
+      },
+    },
+    channels: Object.fromEntries(eventTopics.flatMap(channelsOf)),
+    operations: Object.fromEntries(eventTopics.flatMap(operationsOf)),
+    components: {
+      messages: {
+        ...Object.fromEntries(
+          schemaVersions.map((place) => [messageName(place), eventMessage(place)]),
+        ),
+        DeadLetter: deadLetter,
+      },
+    },
+  };
+}
+
+/** The name of a message in the document. */
+export function messageName({ type, version }: SchemaVersion): string {
+  return version === 1 ? type : `${type}V${version}`;
+}
+
+const contentType = 'application/cloudevents+json';
+
+const description = `
+Each message carries one CloudEvents 1.0 event as structured JSON, of at most ${maxEventBytes} bytes.
+Its key is the ID of the aggregate that it tells of, so that the events of one aggregate come in order.
+
+Anybody may publish valid events to these topics. An event is applied once by its \`id\`, however
+often and in whatever order it comes. A message that is no valid event is parked, and a copy of it
+goes to the topic's dead letters. \`dataschema\` names the JSON Schema that \`data\` adheres to;
+the API serves it under that path. Readers ignore fields that they do not know.`.trim();
+
+const channelNames: Readonly<Record<EventTopic, string>> = {
+  'catalog-events': 'catalogEvents',
+  'order-events': 'orderEvents',
+};
+
+const topicSummaries: Readonly<Record<EventTopic, string>> = {
+  'catalog-events': 'What happens to products: registration, stock, likes and views.',
+  'order-events': 'What happens to orders, from being placed to being confirmed or cancelled.',
+};
+
+function channelsOf(topic: EventTopic): [string, object][] {
+  const name = channelNames[topic];
+  const messages = messagesOn(topic);
+  return [
+    [
+      name,
+      {
+        address: topic,
+        description: topicSummaries[topic],
+        messages: Object.fromEntries(messages.map((message) => [message, messageRef(message)])),
+        bindings: { kafka: { ...kafkaBinding, topic, partitions: partitionsPerTopic } },
+      },
+    ],
+    [
+      `${name}DeadLetters`,
+      {
+        address: deadLetterTopicOf(topic),
+        description: `Copies of the messages on ${topic} that could not be handled.`,
+        messages: { DeadLetter: messageRef('DeadLetter') },
+        bindings: {
+          kafka: {
+            ...kafkaBinding,
+            topic: deadLetterTopicOf(topic),
+            partitions: partitionsPerTopic,
+          },
+        },
+      },
+    ],
+  ];
+}
+
+function operationsOf(topic: EventTopic): [string, object][] {
+  const name = channelNames[topic];
+  const suffix = name.charAt(0).toUpperCase() + name.slice(1);
+  const messages = messagesOn(topic).map((message) => channelMessageRef(name, message));
+  const dead = `${name}DeadLetters`;
+  return [
+    [
+      `publish${suffix}`,
+      {
+        action: 'send',
+        channel: { $ref: `#/channels/${name}` },
+        summary: 'The API and the commerce workers publish; so may anybody else.',
+        messages,
+      },
+    ],
+    [
+      `handle${suffix}`,
+      {
+        action: 'receive',
+        channel: { $ref: `#/channels/${name}` },
+        summary: 'The bridge starts a workflow for each event.',
+        messages,
+      },
+    ],
+    [
+      `publish${suffix}DeadLetters`,
+      {
+        action: 'send',
+        channel: { $ref: `#/channels/${dead}` },
+        summary: 'The collector copies each message that it parks, for other tools.',
+        messages: [channelMessageRef(dead, 'DeadLetter')],
+      },
+    ],
+  ];
+}
+
+function messagesOn(topic: EventTopic): string[] {
+  return schemaVersions
+    .filter(({ type }) => eventDefinitions[type].topic === topic)
+    .map(messageName);
+}
+
+const messageRef = (name: string) => ({ $ref: `#/components/messages/${name}` });
+
+const channelMessageRef = (channel: string, name: string) => ({
+  $ref: `#/channels/${channel}/messages/${name}`,
+});
+
+const kafkaBinding = { bindingVersion: '0.5.0' };
+
+const text = { type: 'string' } as const;
+
+const digits = { type: 'string', pattern: '^\\d+$' } as const;
+
+const traceparent = {
+  ...text,
+  description: 'W3C Trace Context, where the message belongs to a trace',
+} as const;
+
+const summaries: Readonly<Record<EventType, string>> = {
+  ProductRegistered: 'A product was put on sale.',
+  StockAdjusted: 'The stock of a product changed; `stock` is what it is now.',
+  LikeChanged: 'A user likes a product, or likes it no more.',
+  ProductViewed: "Somebody looked at a product's detail.",
+  OrderPlaced: 'An order was taken and its stock reserved.',
+  PaymentCompleted: 'The payment of an order was captured.',
+  PaymentFailed: 'The payment of an order failed; the order gets cancelled.',
+  OrderConfirmed: 'An order is paid.',
+  OrderCancelled: 'An order was cancelled and its stock given back.',
+};
+
+function eventMessage(place: SchemaVersion) {
+  const { type } = place;
+  const { value, headers } = toMessage(exampleEvent(type));
+  const { aggregate, topic } = eventDefinitions[type];
+  return {
+    name: type,
+    title: type,
+    summary: summaries[type],
+    contentType,
+    tags: [{ name: topic === 'order-events' ? 'orders' : 'catalog' }],
+    description: `The API serves the JSON Schema of its data under ${schemaPath(place)}.`,
+    headers: headersSchema,
+    payload: eventJsonSchema(place),
+    correlationId: {
+      location: '$message.payload#/id',
+      description: 'Also the ID of its workflow.',
+    },
+    bindings: {
+      kafka: {
+        ...kafkaBinding,
+        key: { ...toJsonSchema(aggregateIdSchema), description: aggregate },
+      },
+    },
+    examples: [{ name: 'example', headers, payload: JSON.parse(value) as object }],
+  };
+}
+
+const headersSchema = {
+  type: 'object',
+  description: 'Copies for tools: none of them must be there, and the value decides.',
+  properties: {
+    'content-type': { type: 'string', const: contentType },
+    ce_id: toJsonSchema(eventIdSchema),
+    ce_type: text,
+    traceparent,
+    [redrivenFromHeader]: { ...digits, description: 'the dead letter that it was sent again from' },
+  },
+};
+
+const deadLetter = {
+  name: 'DeadLetter',
+  title: 'Dead letter',
+  summary: 'A message as it came: its key, its bytes, and its headers besides those below.',
+  contentType: 'application/octet-stream',
+  tags: [{ name: 'dead letters' }],
+  headers: {
+    type: 'object',
+    required: [
+      'dead_letter_id',
+      'dead_letter_topic',
+      'dead_letter_partition',
+      'dead_letter_offset',
+      'dead_letter_reason',
+      'dead_letter_detail',
+    ],
+    properties: {
+      dead_letter_id: { ...digits, description: 'by which it is redriven or discarded' },
+      dead_letter_topic: { type: 'string', description: 'where it stood' },
+      dead_letter_partition: digits,
+      dead_letter_offset: digits,
+      dead_letter_reason: { type: 'string', description: 'a stable code, such as NOT_JSON' },
+      dead_letter_detail: { type: 'string', description: 'what is wrong, for a person' },
+    },
+  },
+  payload: { description: 'Any bytes, or none.' },
+  examples: [
+    {
+      name: 'notJson',
+      headers: {
+        dead_letter_id: '1',
+        dead_letter_topic: 'catalog-events',
+        dead_letter_partition: '0',
+        dead_letter_offset: '17',
+        dead_letter_reason: 'NOT_JSON',
+        dead_letter_detail: 'The value is not JSON.',
+      },
+      payload: 'this is not JSON',
+    },
+  ],
+};
+
+function exampleEvent(type: EventType): Event {
+  return createEvent({
+    id: 'e5c1cd4a-6c8e-4be5-9b0a-4a9d0e9d3a11',
+    type,
+    time: new Date('2026-01-01T00:00:00.000Z'),
+    data: exampleData[type],
+  }) as Event;
+}

@@ -1,0 +1,76 @@
+/**
+ * The schemas of events as JSON Schema, for programs that are not written in TypeScript. Fields that
+ * a schema does not know are allowed by it, as readers must ignore them.
+ */
+import { z } from 'zod';
+import { envelopeSchema } from './envelope';
+import { exampleData } from './examples';
+import { eventDefinitions, isEventType, type EventType } from './schemas';
+
+/** A JSON Schema. */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** One version of the schema of a type's data. */
+export interface SchemaVersion {
+  readonly type: EventType;
+  readonly version: number;
+}
+
+/** Every version of every type's schema that events may name. */
+export const schemaVersions: readonly SchemaVersion[] = Object.entries(eventDefinitions).flatMap(
+  ([type, { versions }]) =>
+    Object.keys(versions).map((version) => ({
+      type: type as EventType,
+      version: Number(version),
+    })),
+);
+
+/** Where a schema is found, and what events name it by in `dataschema`. */
+export function schemaPath({ type, version }: SchemaVersion): string {
+  return `/schemas/${type}/${version}`;
+}
+
+/**
+ * The schema (JSON Schema 2020-12) that the `data` of an event adheres to whose `dataschema` is
+ * `/schemas/<type>/<version>`; undefined when there is none.
+ */
+export function dataJsonSchema(type: string, version: number): JsonSchema | undefined {
+  if (!isEventType(type)) return undefined;
+  const versions: Readonly<Record<number, z.ZodObject>> = eventDefinitions[type].versions;
+  const schema = versions[version];
+  if (schema === undefined) return undefined;
+  const rest = toJsonSchema(schema, 'draft-2020-12');
+  const examples = [exampleData[type]];
+  return { $schema: dialect, $id: schemaPath({ type, version }), title: type, ...rest, examples };
+}
+
+/**
+ * The schema of a whole event, its envelope included, in the dialect that AsyncAPI documents are
+ * written in (a superset of JSON Schema draft 7).
+ */
+export function eventJsonSchema(place: SchemaVersion): JsonSchema {
+  const { type, version } = place;
+  const { versions, topic, aggregate } = eventDefinitions[type];
+  const known: Readonly<Record<number, z.ZodObject>> = versions;
+  const schema = envelopeSchema.extend({
+    type: z.literal(type),
+    subject: envelopeSchema.shape.subject.describe(
+      `equals data.${aggregate} and the message's key`,
+    ),
+    dataschema: z.literal(schemaPath(place)),
+    data: known[version] ?? z.never(),
+  });
+  return { title: type, description: `Travels on ${topic}.`, ...toJsonSchema(schema) };
+}
+
+/** What a schema demands of a reader's input, without the name of the dialect that it is written in. */
+export function toJsonSchema(
+  schema: z.ZodType,
+  target: 'draft-2020-12' | 'draft-7' = 'draft-7',
+): JsonSchema {
+  // As input: a reader tolerates more fields than it knows.
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { target, io: 'input' });
+  return rest;
+}
+
+const dialect = 'https://json-schema.org/draft/2020-12/schema';

@@ -1,0 +1,44 @@
+/** The API with every dependency away: real clients on a port where nothing listens. */
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { createServer } from '../../api/server';
+import { readConfig } from '../../platform/config';
+import { createKafka } from '../../platform/kafka';
+import { createKafkaSender } from '../../platform/kafka-sender';
+import { createPool } from '../../platform/postgres';
+import { createRedis } from '../../platform/redis';
+import { createTemporalClient } from '../../platform/temporal';
+
+/** A server that can be asked, and how to get rid of it. */
+export interface DisconnectedServer {
+  readonly app: FastifyInstance;
+  stop(): Promise<void>;
+}
+
+/** Makes the server. Its requests need no port: `app.inject`. */
+export async function createDisconnectedServer(): Promise<DisconnectedServer> {
+  const logger = pino({ level: 'silent' });
+  // Port 1 is reserved; nothing of ours or of a test listens there.
+  const config = readConfig({
+    DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
+    REDIS_URL: 'redis://127.0.0.1:1',
+    KAFKA_BROKERS: '127.0.0.1:1',
+    TEMPORAL_ADDRESS: '127.0.0.1:1',
+  });
+  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
+  const redis = createRedis(config.REDIS_URL, logger);
+  const kafka = createKafka(config, logger, { clientId: 'test' });
+  const sender = createKafkaSender(kafka, logger);
+  const temporal = createTemporalClient(config);
+  const app = await createServer({ config, logger, pool, redis, kafka, sender, temporal });
+  return {
+    app,
+    async stop() {
+      await app.close();
+      await temporal.connection.close();
+      await sender.stop();
+      redis.disconnect();
+      await pool.end();
+    },
+  };
+}

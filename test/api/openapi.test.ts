@@ -1,0 +1,146 @@
+/** The description of the API against the API itself; what it answers is held to it in `test/integration/`. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { operations } from '../../api/openapi/operations';
+import { problems } from '../../api/openapi/problems';
+import { createDisconnectedServer, type DisconnectedServer } from './disconnected-server';
+
+interface Operation {
+  readonly operationId: string;
+  readonly summary: string;
+  readonly description: string;
+  readonly tags: readonly string[];
+  readonly responses: Readonly<Record<string, object>>;
+}
+
+let server: DisconnectedServer;
+let text: string;
+let described: Map<string, Operation>;
+
+beforeAll(async () => {
+  server = await createDisconnectedServer();
+  text = (await server.app.inject('/openapi.json')).body;
+  const { paths } = JSON.parse(text) as { paths: Record<string, Record<string, Operation>> };
+  described = new Map(
+    Object.entries(paths).flatMap(([url, item]) =>
+      Object.entries(item).map(([method, operation]) => [
+        `${method.toUpperCase()} ${url}`,
+        operation,
+      ]),
+    ),
+  );
+});
+
+afterAll(() => server.stop());
+
+test('it is valid OpenAPI 3.1', () => {
+  // The validator comes as ES modules, which Node.js loads and jest does not.
+  const program = `require('@readme/openapi-parser')
+    .validate(JSON.parse(require('node:fs').readFileSync(0, 'utf8')))
+    .then((result) => console.log(JSON.stringify(result)))`;
+  const result = execFileSync(process.execPath, ['-e', program], { input: text });
+  expect(JSON.parse(String(result))).toMatchObject({ valid: true, warnings: [] });
+  expect(JSON.parse(text)).toMatchObject({ openapi: '3.1.0' });
+});
+
+test('every operation is told about, and nothing is that is not there', () => {
+  expect([...described.keys()].sort()).toEqual(Object.keys(operations).sort());
+});
+
+test('every operation has a name of its own, a group, an example and its answers', () => {
+  const all = [...described.values()];
+  expect(new Set(all.map(({ operationId }) => operationId)).size).toBe(all.length);
+  for (const { summary, description, tags, responses } of all) {
+    expect(summary).not.toBe('');
+    expect(description).toContain('curl -i');
+    expect(tags).toHaveLength(1);
+    expect(Object.keys(responses).some((status) => status.startsWith('2'))).toBe(true);
+    expect(responses).not.toHaveProperty('default');
+  }
+});
+
+test.each([
+  'POST /v1/products',
+  'GET /v1/products',
+  'GET /v1/products/{productId}',
+  'POST /v1/products/{productId}/stock-adjustments',
+  'PUT /v1/products/{productId}/like',
+  'DELETE /v1/products/{productId}/like',
+  'POST /v1/orders',
+  'GET /v1/orders/{orderId}',
+  'POST /v1/orders/{orderId}/cancel',
+  'GET /v1/metrics/products',
+  'GET /v1/metrics/products/{productId}',
+  'GET /v1/metrics/products/{productId}/users',
+  'GET /v1/events',
+  'GET /v1/dead-letters',
+  'POST /v1/dead-letters/{id}/redrive',
+  'POST /v1/dead-letters/{id}/discard',
+  'GET /v1/stream',
+  'GET /openapi.json',
+  'GET /healthz',
+  'GET /readyz',
+  'GET /metrics',
+])('%s is in it', (operation) => {
+  expect([...described.keys()]).toContain(operation);
+});
+
+// They answer what is no request to a route.
+const beforeAnyRoute = ['NOT_FOUND', 'HEADERS_TOO_LARGE', 'REQUEST_TIMEOUT'];
+
+test('every code of a problem is told about with its status', () => {
+  const thrown = sourcesOf('api').flatMap((source) =>
+    [...source.matchAll(/(?:Problem|super)\(\s*(\d{3}|statusCode),\s*'([A-Z_]+)'/g)].map(
+      ([, status, code]) => [code!, Number(status)] as const,
+    ),
+  );
+  const found = new Map(thrown.filter(([code]) => !beforeAnyRoute.includes(code)));
+  expect([...found.keys()].sort()).toEqual(Object.keys(problems).sort());
+  for (const [code, status] of thrown) {
+    const known = (problems as Record<string, { status: number } | undefined>)[code];
+    if (known !== undefined && !Number.isNaN(status)) expect(known.status).toBe(status);
+  }
+});
+
+function sourcesOf(folder: string): string[] {
+  const root = path.join(__dirname, '..', '..', folder);
+  return readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => readFileSync(path.join(root, file), 'utf8'));
+}
+
+test.each(['/openapi.json', '/asyncapi.json', '/schemas/StockAdjusted/1', '/docs'])(
+  '%s needs no key',
+  async (url) => {
+    expect((await server.app.inject(url)).statusCode).toBe(200);
+  },
+);
+
+test("the viewer's policy allows nothing inline and no other host", async () => {
+  for (const url of ['/docs', '/docs/static/swagger-ui-bundle.js']) {
+    const { headers } = await server.app.inject(url);
+    const policy = String(headers['content-security-policy']);
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).not.toMatch(/unsafe|https?:|\*/);
+  }
+});
+
+test('the schema that events name is served under that name', async () => {
+  const response = await server.app.inject('/schemas/LikeChanged/1');
+  expect(response.headers['content-type']).toBe('application/schema+json; charset=utf-8');
+  expect(response.json()).toMatchObject({
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    $id: '/schemas/LikeChanged/1',
+  });
+});
+
+test.each([
+  ['/schemas/LikeChanged/2', 404, 'SCHEMA_NOT_FOUND'],
+  ['/schemas/Unheard/1', 404, 'SCHEMA_NOT_FOUND'],
+  ['/schemas/LikeChanged/latest', 400, 'VALIDATION_FAILED'],
+])('%s is %i %s', async (url, status, code) => {
+  const response = await server.app.inject(url);
+  expect(response.statusCode).toBe(status);
+  expect(response.json().code).toBe(code);
+});
