@@ -6,6 +6,10 @@ import { httpRequestDuration } from '../../platform/telemetry';
 import { beginServerSpan } from '../../platform/tracing';
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether an answer of the route goes on for as long as its client stays: it has no duration. */
+    readonly lasting?: boolean;
+  }
   interface FastifyRequest {
     /** The trace that the request belongs to. */
     traced: { readonly span: Span; readonly active: Context } | undefined;
@@ -30,7 +34,9 @@ export const telemetry = fastifyPlugin(async (app) => {
     const { method, traced } = request;
     const { statusCode: status, elapsedTime } = reply;
     const route = routeOf(request);
-    httpRequestDuration.observe({ method, route, status }, elapsedTime / 1_000);
+    if (request.routeOptions.config.lasting !== true) {
+      httpRequestDuration.observe({ method, route, status }, elapsedTime / 1_000);
+    }
     if (traced === undefined) return done();
     const { span, active } = traced;
     span.setAttributes({

@@ -29,6 +29,7 @@ export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod
       {
         onRequest: requireRole('operator'),
         exposeHeadRoute: false,
+        config: { lasting: true },
         schema: {
           description:
             'Server-sent events: `handled` for each event whose effects have been applied, with an ' +
