@@ -11,7 +11,7 @@ let check: ConformanceCheck;
 
 beforeAll(async () => {
   server = await createDisconnectedServer();
-  check = createConformanceCheck((await server.app.inject('/openapi.json')).json() as object);
+  check = createConformanceCheck((await server.app.inject('/openapi.json')).json<object>());
 });
 
 afterAll(() => server.stop());

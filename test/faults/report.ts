@@ -1,5 +1,6 @@
 /** What a run of the fault suite tells, as a page. */
 import { cpus, totalmem } from 'node:os';
+import type { Recovery } from './drain';
 import type { Fault } from './faults';
 import { invariants } from './invariants';
 import type { LongLived } from './long-lived';
@@ -18,8 +19,8 @@ export interface FaultResult {
   readonly events: number;
   /** Copies beyond the first in the topics afterwards, since the run began. */
   readonly redeliveries: number;
-  /** From the end of the load until nothing was left to do, in ms. */
-  readonly recoveryMs: number;
+  /** Undefined when it did not come to rest. */
+  readonly recovery: Recovery | undefined;
   readonly durationMs: number;
   /** What the processes used at the end. */
   readonly memory: Memory;
@@ -59,10 +60,10 @@ export function toMarkdown({ command, seed, struck, sabotaged, days }: RunResult
 
 Written by \`${command}\` (seed ${seed}) on ${new Date().toISOString().slice(0, 10)}, on ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node.js ${process.version}.
 
-Real processes on real servers, under a steady mixed load (orders, cancellations, stock, likes, views). Each fault strikes and is taken back; then the load ends, the pipeline comes to rest, and everything that was acknowledged since the run began is checked from outside: by SQL, by reading both topics from the start, and in the payment gateway's books. A call without an answer is made again under its idempotency key, so there are more calls than decisions.
+Real processes on real servers, under a steady mixed load (orders, cancellations, stock, likes, views). Each fault strikes and is taken back; then the load ends, the pipeline comes to rest, and everything that was acknowledged since the run began is checked from outside: by SQL, by reading both topics from the start, and in the payment gateway's books. A call without an answer is made again under its idempotency key, so there are more calls than decisions. The bound of the time to rest is 30 s and the backlog at the rate that the pipeline was measured to handle when the run began.
 
-| started (UTC) | fault | what it does | calls | decided | events so far | copies so far | seconds to rest | MiB: api, bridge, commerce, collector | invariants |
-|---|---|---|---|---|---|---|---|---|---|
+| started (UTC) | fault | what it does | calls | decided | events so far | copies so far | backlog | seconds to rest (bound) | MiB: api, bridge, commerce, collector | invariants |
+|---|---|---|---|---|---|---|---|---|---|---|
 ${struck.map(toRow).join('\n')}
 
 ## What is checked after each
@@ -94,12 +95,17 @@ function toRow({ fault, startedAt, memory, problems, ...result }: FaultResult): 
     result.acknowledged,
     result.events,
     result.redeliveries,
-    (result.recoveryMs / 1_000).toFixed(1),
+    result.recovery?.backlog ?? '?',
+    result.recovery === undefined ? 'never' : secondsOf(result.recovery),
     [memory.api, memory.bridge, memory['worker:commerce'], memory['worker:collector']]
       .map((mebibytes) => mebibytes ?? '?')
       .join(', '),
     problems.length === 0 ? 'all hold' : problems.join('; '),
   ]);
+}
+
+function secondsOf({ tookMs, boundMs }: Recovery): string {
+  return `${(tookMs / 1_000).toFixed(1)} (${(boundMs / 1_000).toFixed(0)})`;
 }
 
 function toSabotageRow({ sabotage, found, problems }: SabotageResult): string {

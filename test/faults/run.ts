@@ -17,7 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createStack, type Stack } from '../integration/stack';
 import { withTestCluster, type TestCluster } from '../test-cluster';
-import { drain } from './drain';
+import { drain, measureRate, type Recovery } from './drain';
 import { faults, type Fault, type FaultContext } from './faults';
 import { gatherEvidence, invariants } from './invariants';
 import { createLedger, type Ledger } from './ledger';
@@ -116,6 +116,8 @@ function schedule(random: Random): Schedule {
 /** One pipeline and its load, which faults strike one after the other. */
 interface Run extends FaultContext {
   readonly ledger: Ledger;
+  /** Events that it handles in a second. */
+  readonly rate: number;
 }
 
 async function begin(random: Random, environment: Readonly<Record<string, string>>): Promise<Run> {
@@ -123,7 +125,7 @@ async function begin(random: Random, environment: Readonly<Record<string, string
   try {
     const ledger = createLedger();
     await registerProducts(stack, ledger);
-    return { stack, random, ledger, poison: new Map() };
+    return { stack, random, ledger, poison: new Map(), rate: await measureRate(stack) };
   } catch (error) {
     await stack.stop();
     throw error;
@@ -163,12 +165,12 @@ async function strike(fault: Fault, run: Run): Promise<FaultResult> {
   const [sentBefore, acknowledgedBefore] = [ledger.sent, ledger.acknowledged];
   const from = Date.now();
   const problems: string[] = [];
-  let recoveryMs = 0;
+  let recovery: Recovery | undefined;
   let events = 0;
   let redeliveries = 0;
   try {
     await underLoad(run, fault);
-    recoveryMs = await drain(stack);
+    recovery = await drain(stack, run.rate);
     const evidence = await gatherEvidence(stack, ledger, run.poison);
     const { published } = evidence;
     events = new Set(published.map(({ id }) => id)).size;
@@ -177,6 +179,7 @@ async function strike(fault: Fault, run: Run): Promise<FaultResult> {
       for (const problem of (await check(evidence)).slice(0, 5))
         problems.push(`${name}: ${problem}`);
     }
+    if (recovery.tookMs > recovery.boundMs) problems.push(tooSlow(recovery));
   } catch (error) {
     problems.push(describe(error));
   }
@@ -187,7 +190,7 @@ async function strike(fault: Fault, run: Run): Promise<FaultResult> {
     acknowledged: ledger.acknowledged - acknowledgedBefore,
     events,
     redeliveries,
-    recoveryMs,
+    recovery,
     durationMs: Date.now() - from,
     memory: await readMemory(stack),
     problems,
@@ -205,7 +208,7 @@ async function prove(sabotage: Sabotage, random: Random): Promise<SabotageResult
     const run = await begin(random, {});
     try {
       await underLoad(run, sabotage);
-      await drain(run.stack);
+      await drain(run.stack, run.rate);
       const evidence = await gatherEvidence(run.stack, run.ledger, run.poison);
       const broken = invariants.find(({ name }) => name === sabotage.breaks)!;
       found = await broken.check(evidence);
@@ -246,6 +249,10 @@ async function underLoad(run: Run, { inject }: Pick<Fault, 'inject'>): Promise<v
   }
 }
 
+function tooSlow({ tookMs, boundMs, backlog }: Recovery): string {
+  return `at rest after ${seconds(tookMs).trim()}, more than the ${seconds(boundMs).trim()} that a backlog of ${backlog} explains`;
+}
+
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause === undefined ? error.message : `${error.message} (${describe(error.cause)})`;
@@ -256,10 +263,13 @@ function seconds(ms: number): string {
 }
 
 function tell({ fault, problems, durationMs, ...figures }: FaultResult, stack: Stack): void {
-  const { sent, acknowledged, events, recoveryMs } = figures;
+  const { sent, acknowledged, events, recovery } = figures;
   console.log(
     `${problems.length === 0 ? 'ok  ' : 'FAIL'} ${fault.name.padEnd(38)} ${seconds(durationMs)}` +
-      `  sent ${sent}, acknowledged ${acknowledged}, events so far ${events}, at rest after ${seconds(recoveryMs).trim()}`,
+      `  sent ${sent}, acknowledged ${acknowledged}, events so far ${events}, ` +
+      (recovery === undefined
+        ? 'not at rest'
+        : `at rest after ${seconds(recovery.tookMs).trim()} (backlog ${recovery.backlog})`),
   );
   for (const problem of problems) console.log(`     ${problem}`);
   if (problems.length > 0 && process.env['FAULT_LOGS'] !== undefined) {
