@@ -57,7 +57,7 @@ export function createOrderActivities({ pool }: { readonly pool: Pool }) {
           return await inTransaction(pool, (connection) => place(connection, orderId, request));
         } catch (error) {
           if (error instanceof Rejection) {
-            ordersDecided.inc({ outcome: error.outcome.kind.replace('-', '_') });
+            ordersDecided.inc({ outcome: error.outcome.kind.replaceAll('-', '_') });
             return error.outcome;
           }
           throw error;
@@ -180,7 +180,7 @@ async function cancel(
   const { reason } = cancellation;
   const wasConfirmed = order.status === 'CONFIRMED';
   await decide(connection, orderId, 'CANCELLED', cancellation);
-  const outcome = `cancelled_${cancellation.cause.replace('-', '_')}`;
+  const outcome = `cancelled_${cancellation.cause.replaceAll('-', '_')}`;
   afterCommit(connection, () => ordersDecided.inc({ outcome }));
   await recordPayment(connection, { orderId, amount: totalAmount, ...payment });
   const products = await lockProducts(

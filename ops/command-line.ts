@@ -7,53 +7,66 @@ import { addLagCommand } from './commands/lag';
 import { addRebuildMetricsCommand } from './commands/rebuild-metrics';
 import { addVerifyCommand } from './commands/verify';
 import { createOperator } from './operator';
-import { createOutput } from './output';
+import { createOutput, type Streams } from './output';
 
 /** Carries out a command. @returns the exit code; what went wrong is on standard error by then */
-export async function runCommandLine(commandArguments: readonly string[]): Promise<ExitCode> {
+export async function runCommandLine(
+  commandArguments: readonly string[],
+  streams: Streams = process,
+): Promise<ExitCode> {
   let exitCode: ExitCode = exitCodes.ok;
   const run: RunCommand = async (command, work) => {
     const { json } = command.optsWithGlobals<{ json?: boolean }>();
-    const operator = createOperator(createOutput({ json: json === true }));
+    const output = createOutput({ json: json === true }, streams);
+    const operator = createOperator(output);
     try {
       exitCode = (await work(operator)) ?? exitCodes.ok;
     } finally {
+      output.close();
       await operator.close();
     }
   };
   try {
-    await createProgram(run).parseAsync([...commandArguments], { from: 'user' });
+    await createProgram(run, streams).parseAsync([...commandArguments], { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError)
       return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    process.stderr.write(`${explain(error)}\n`);
+    streams.stderr.write(`${explain(error)}\n`);
     return error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
   }
 }
 
-function createProgram(run: RunCommand): Command {
+const exitCodesHelp = `
+Exit codes:
+  0  done; for verify, nothing differs
+  1  it failed, or was called off; for verify, something differs
+  2  called wrongly; nothing was done`;
+
+function createProgram(run: RunCommand, { stdout, stderr }: Streams): Command {
   const program = new Command('npm run ops --')
     .description("The operator's command line of the event pipeline.")
     .option('--json', 'print one JSON value on standard output, for programs')
     .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => void stdout.write(text),
+      writeErr: (text) => void stderr.write(text),
+    })
     .showHelpAfterError('(add --help for how to call it)')
     .addHelpText(
       'after',
       `
-Exit codes:
-  0  done; for verify, nothing differs
-  1  it failed; for verify, something differs
-  2  called wrongly; nothing was done
-
 Examples:
   npm run ops -- dead-letters list --reason UNKNOWN_TYPE
   npm run ops -- dead-letters redrive --all --reason UNKNOWN_TYPE
   npm run ops -- verify --json
   npm run ops -- lag
 
-Where the servers are is read from the environment, as by every process of the project.`,
+Where the servers are is read from the environment, as by every process of the project. Results go to
+standard output, all else to standard error. On a terminal, what cannot be undone or takes long is
+asked about first; programs are not asked. Colours: on a terminal only, and not with NO_COLOR.`,
     )
+    .addHelpText('afterAll', exitCodesHelp)
     .exitOverride();
   addDeadLetterCommands(program, run);
   addEventCommands(program, run);

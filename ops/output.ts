@@ -2,7 +2,9 @@
  * Printing: one JSON value for programs, tables and short lines for people. Results go to standard
  * output, and everything else to standard error, so that a pipe carries results only.
  */
+import { createInterface } from 'node:readline';
 import { styleText } from 'node:util';
+import { Presets, SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
 
 /** A column of a table. */
@@ -15,38 +17,87 @@ export interface Column<Row> {
 /** A colour that says how something stands. */
 export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
 
+/** How far a long command is. */
+export interface Progress {
+  /** What it is doing, such as `redriving`. */
+  readonly doing: string;
+  /** How much of it is done, of how much, where that is known. */
+  readonly share?: { readonly done: number; readonly total: number };
+}
+
 /** Where a command prints. */
 export interface Output {
   /** Prints a result: as JSON where that was asked for, otherwise as the text that `forPeople` makes. */
   result(value: unknown, forPeople: () => string): void;
+  /** Says something beside the result. */
+  note(text: string): void;
   /** Sets text off, where standard output is a terminal that can. */
   paint(style: Style, text: string): string;
-  /** Shows how far a long command is; on a terminal in one line that is written over. */
-  progress(text: string): void;
-  /** Whether a person can be asked. */
+  /** Shows how far a long command is: as a bar on a terminal, elsewhere as a line every other second. */
+  progress(progress: Progress): void;
+  /** Whether a person can be asked: standard input and standard output are a terminal. */
   canAsk(): boolean;
+  /** Asks a person. @returns whether the answer is yes; no answer is none */
+  ask(question: string): Promise<boolean>;
+  /** Leaves the terminal as it was. */
+  close(): void;
 }
 
-/** Output to this process's streams. */
-export function createOutput({ json }: { readonly json: boolean }): Output {
-  const { stdout, stderr, stdin } = process;
+/** Where a command reads from and prints to. */
+export interface Streams {
+  readonly stdin: NodeJS.ReadStream;
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+}
+
+/** Output to these streams. */
+export function createOutput(
+  { json }: { readonly json: boolean },
+  { stdin, stdout, stderr }: Streams,
+): Output {
+  // NO_COLOR and its like are looked at there.
   const colourful = !json && stdout.isTTY && stdout.hasColors();
-  const progress = createProgress(stderr);
+  const progress = stderr.isTTY ? createBar(stderr) : createLines(stderr);
   return {
     result(value, forPeople) {
       progress.end();
       stdout.write(json ? `${JSON.stringify(value, undefined, 2)}\n` : `${forPeople()}\n`);
     },
-    paint: (style, text) => (colourful ? styleText(style, text) : text),
-    progress: (text) => progress.show(text),
-    canAsk: () => stdin.isTTY && stderr.isTTY,
+    note(text) {
+      progress.end();
+      stderr.write(`${text}\n`);
+    },
+    paint: (style, text) => (colourful ? styleText(style, text, { validateStream: false }) : text),
+    progress: (step) => progress.show(step),
+    canAsk: () => stdin.isTTY && stdout.isTTY,
+    async ask(question) {
+      const terminal = createInterface({ input: stdin, output: stdout });
+      try {
+        return await new Promise<boolean>((resolve) => {
+          // Ctrl-D and Ctrl-C.
+          terminal.once('close', () => resolve(false));
+          terminal.question(`${question} [y/N] `, (answer) => resolve(isYes(answer)));
+        });
+      } finally {
+        terminal.close();
+      }
+    },
+    close: () => progress.end(),
   };
 }
 
+function isYes(answer: string): boolean {
+  return /^y(es)?$/i.test(answer.trim());
+}
+
 /** Lays rows out as a table with a line for its titles. */
-export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
+export function table<Row>(
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+  { paint }: Pick<Output, 'paint'>,
+): string {
   const layout = new Table({
-    head: columns.map(({ title }) => title),
+    head: columns.map(({ title }) => paint('bold', title)),
     colAligns: columns.map(({ align = 'left' }) => align),
     chars: borderless,
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
@@ -76,25 +127,61 @@ const borderless = Object.fromEntries(
     .map((name) => [name, '']),
 );
 
-const plainProgressMs = 2_000;
+interface ProgressDisplay {
+  show(progress: Progress): void;
+  /** Ends what is shown; another may follow. */
+  end(): void;
+}
 
-function createProgress(stream: NodeJS.WriteStream) {
-  let shownAt = -Infinity;
-  let open = false;
+/** A bar that moves; a line for what has no share, which has no bar. */
+function createBar(stream: NodeJS.WriteStream): ProgressDisplay {
+  let bar: SingleBar | undefined;
+  let doing: string | undefined;
+  const end = (): void => {
+    bar?.stop();
+    bar = undefined;
+    doing = undefined;
+  };
   return {
-    show(text: string): void {
-      if (stream.isTTY) {
-        stream.clearLine(0);
-        stream.write(`\r${text}`);
-        open = true;
-      } else if (performance.now() - shownAt >= plainProgressMs) {
-        stream.write(`${text}\n`);
-        shownAt = performance.now();
+    end,
+    show({ doing: now, share }) {
+      if (now !== doing) end();
+      if (share === undefined) {
+        if (now !== doing) stream.write(`${now}\n`);
+      } else if (bar === undefined) {
+        bar = new SingleBar({ stream, ...barOptions }, Presets.shades_classic);
+        bar.start(share.total, share.done, { doing: now });
+      } else {
+        bar.setTotal(share.total);
+        bar.update(share.done);
       }
+      doing = now;
     },
-    end(): void {
-      if (open) stream.write('\n');
-      open = false;
+  };
+}
+
+const barOptions = {
+  format: '{doing} {bar} {value} of {total} ({percentage} %)',
+  formatValue: (value: number, _options: unknown, type: string) =>
+    type === 'percentage' ? String(value) : formatCount(value),
+  // Nothing has to be put right, then, however the process ends.
+  hideCursor: false,
+  gracefulExit: false,
+};
+
+const lineEveryMs = 2_000;
+
+/** For logs: not a line a step. */
+function createLines(stream: NodeJS.WriteStream): ProgressDisplay {
+  let shownAt = -Infinity;
+  return {
+    show({ doing, share }) {
+      if (performance.now() - shownAt < lineEveryMs) return;
+      const howFar =
+        share === undefined ? '' : `: ${formatCount(share.done)} of ${formatCount(share.total)}`;
+      stream.write(`${doing}${howFar}\n`);
+      shownAt = performance.now();
     },
+    end: () => undefined,
   };
 }

@@ -39,7 +39,7 @@ Examples:
         output.result(page, () => {
           if (page.deadLetters.length === 0) return 'No dead letters.';
           const more = page.next === undefined ? '' : `\n\nMore: --after ${page.next}`;
-          return table(page.deadLetters, columns) + more;
+          return table(page.deadLetters, columns, output) + more;
         });
       }),
     );

@@ -3,6 +3,7 @@ import { Argument, type Command } from 'commander';
 import type { DeadLetterFilter, RedriveReport } from '../../operations/dead-letters';
 import { positiveInteger, positiveIntegers } from '../arguments';
 import { exitCodes, UsageError, type RunCommand } from '../command';
+import { confirm } from '../confirmation';
 import { countOf, formatCount } from '../output';
 
 interface RedriveOptions {
@@ -12,6 +13,7 @@ interface RedriveOptions {
   readonly again?: boolean;
   readonly by?: string;
   readonly concurrency: number;
+  readonly yes?: boolean;
 }
 
 /** Adds the command. */
@@ -26,11 +28,12 @@ export function addRedriveCommand(deadLetters: Command, run: RunCommand): void {
     .option('--again', 'with IDs: also those that are redriven or discarded')
     .option('--by <name>', 'who asks for it; the name of this user if not given')
     .option('--concurrency <number>', 'most at once', positiveInteger, 16)
+    .option('--yes', 'with --all: do not ask, on a terminal')
     .addHelpText(
       'after',
       `
-It asks nothing, since it is safe: an event takes effect once, however often it is sent, and one that
-fails again is parked again. What was interrupted can be run again.
+It is safe: an event takes effect once, however often it is sent, and one that fails again is parked
+again. What was interrupted can be run again.
 
 Examples:
   npm run ops -- dead-letters redrive 7 8 9
@@ -40,15 +43,16 @@ Examples:
     .action((ids: number[] | undefined, options: RedriveOptions, command: Command) =>
       run(command, async ({ deadLetters: operations, output, name }) => {
         refuseContradictions(ids ?? [], options);
-        const { by = name(), again = false, concurrency } = options;
-        const selected =
-          options.all === true ? await operations().select(parkedOf(options)) : (ids ?? []);
+        const { all = false, by = name(), again = false, concurrency, yes } = options;
+        const selected = all ? await operations().select(parkedOf(options)) : (ids ?? []);
+        const question = `Send ${countOf(selected.length, 'dead letter')} back?`;
+        const asks = all && selected.length > 0;
+        if (asks && !(await confirm(output, question, { yes }))) return exitCodes.failed;
         const report = await operations().redriveMany(selected, {
           by,
           again,
           concurrency,
-          onProgress: ({ done, total }) =>
-            output.progress(`redriving: ${formatCount(done)} of ${formatCount(total)}`),
+          onProgress: (share) => output.progress({ doing: 'redriving', share }),
         });
         output.result(report, () => describe(report));
         return report.failed.length === 0 ? exitCodes.ok : exitCodes.failed;

@@ -17,7 +17,7 @@ export function addShowCommand(deadLetters: Command, run: RunCommand): void {
       run(command, async ({ deadLetters: operations, output }) => {
         const deadLetter = await operations().find(id);
         if (deadLetter === undefined) {
-          process.stderr.write(`There is no dead letter ${id}.\n`);
+          output.note(`There is no dead letter ${id}.`);
           return exitCodes.failed;
         }
         output.result(deadLetter, () => describe(deadLetter, output));

@@ -10,7 +10,14 @@ import { addShowCommand } from './dead-letters-show';
 export function addDeadLetterCommands(program: Command, run: RunCommand): void {
   const deadLetters = program
     .command('dead-letters')
-    .description('messages that cannot be events, or cannot be applied');
+    .description('messages that cannot be events, or cannot be applied')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  npm run ops -- dead-letters list --status parked
+  npm run ops -- dead-letters redrive --help`,
+    );
   addListCommand(deadLetters, run);
   addShowCommand(deadLetters, run);
   addRedriveCommand(deadLetters, run);

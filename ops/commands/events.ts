@@ -15,7 +15,10 @@ interface ListOptions {
 
 /** Adds the command. */
 export function addEventCommands(program: Command, run: RunCommand): void {
-  const events = program.command('events').description('the audit log of every accepted event');
+  const events = program
+    .command('events')
+    .description('the audit log of every accepted event')
+    .addHelpText('after', '\nExample:\n  npm run ops -- events list --limit 10');
   events
     .command('list')
     .description('list events, the newest first')
@@ -38,7 +41,7 @@ Examples:
         output.result(page, () => {
           if (page.events.length === 0) return 'No events.';
           const more = page.next === undefined ? '' : `\n\nMore: --after ${page.next}`;
-          return table(page.events, columns) + more;
+          return table(page.events, columns, output) + more;
         });
       }),
     );

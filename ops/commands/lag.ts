@@ -27,7 +27,7 @@ Examples:
         const total = partitions.reduce((sum, { lag }) => sum + lag, 0);
         output.result({ group, total, partitions }, () => {
           const summary = `${countOf(total, 'message')} behind in group ${group}`;
-          return `${table(partitions, columns)}\n\n${output.paint(total > 0 ? 'yellow' : 'green', summary)}`;
+          return `${table(partitions, columns, output)}\n\n${output.paint(total > 0 ? 'yellow' : 'green', summary)}`;
         });
       }),
     );

@@ -13,10 +13,12 @@ import type { Server } from '../../cluster/server';
 import { redis } from '../../cluster/servers/redis';
 import { temporal } from '../../cluster/servers/temporal';
 import { environmentVariables, readConfig } from '../../platform/config';
+import { readScrapeConfiguration } from '../observability/files';
 
 interface Service {
   readonly image: string;
   readonly build?: string;
+  readonly profiles?: readonly string[];
   readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string | number>>;
   readonly ports?: readonly string[];
@@ -44,11 +46,25 @@ const everyService = Object.entries(services);
 const ours = everyService.filter(([, { build }]) => build !== undefined);
 const configured = ours.filter(([name]) => name !== 'payments');
 
-function textsOf(environment: Service['environment'] = {}): Record<string, string> {
+/** Environment as Compose sets it, without or with the profile that some values depend on. */
+function textsOf(
+  environment: Service['environment'] = {},
+  { observed = false } = {},
+): Record<string, string> {
+  const inserted = observed ? '$1' : '';
   return Object.fromEntries(
-    Object.entries(environment).map(([name, value]) => [name, String(value)]),
+    Object.entries(environment).map(([name, value]) => [
+      name,
+      String(value).replace(/\$\{COMPOSE_PROFILES:\+(.*?)\}/, inserted),
+    ]),
   );
 }
+
+/** What is mounted from volumes, and what from this folder. */
+const mounts = everyService.flatMap(([, { volumes = [] }]) =>
+  volumes.map((volume) => volume.split(':')[0]!),
+);
+const mountedFolders = mounts.filter((source) => source.startsWith('.'));
 
 /** The TypeScript program that a service of ours runs once built. */
 function sourceOf({ command = [] }: Service): string {
@@ -116,9 +132,7 @@ describe('as a Compose file', () => {
   });
 
   it('declares every volume that it mounts, and mounts every one that it declares', () => {
-    const mounted = everyService.flatMap(([, { volumes = [] }]) =>
-      volumes.map((volume) => volume.split(':')[0]),
-    );
+    const mounted = mounts.filter((source) => !mountedFolders.includes(source));
 
     expect(mounted.sort()).toEqual(Object.keys(compose.volumes).sort());
   });
@@ -128,7 +142,7 @@ describe('as a Compose file', () => {
       .filter(([, { build }]) => build === undefined)
       .map(([, { image }]) => image);
 
-    expect(images.filter((image) => !/:\d+(\.\d+)*$/.test(image))).toEqual([]);
+    expect(images.filter((image) => !/:v?\d+(\.\d+)*$/.test(image))).toEqual([]);
   });
 });
 
@@ -144,7 +158,23 @@ describe('as a configuration of the project', () => {
   });
 
   it.each(configured)('gives %s values that the project accepts', (_name, { environment }) => {
-    expect(() => readConfig(textsOf(environment))).not.toThrow();
+    for (const observed of [false, true]) {
+      expect(() => readConfig(textsOf(environment, { observed }))).not.toThrow();
+    }
+  });
+
+  it('serves the health of each process where it is checked, and publishes it nowhere else', () => {
+    for (const name of ['worker-commerce', 'worker-collector', 'bridge']) {
+      const { environment, healthcheck, ports } = service(name);
+      const { METRICS_HOST, METRICS_PORT } = readConfig(textsOf(environment));
+
+      expect({ METRICS_HOST, METRICS_PORT }).toEqual({
+        METRICS_HOST: '0.0.0.0',
+        METRICS_PORT: expect.any(Number),
+      });
+      expect(healthcheck?.test?.join(' ')).toContain(`127.0.0.1:${METRICS_PORT}/healthz`);
+      expect(ports).toBeUndefined();
+    }
   });
 
   it('gives every process the servers of this file', () => {
@@ -205,15 +235,79 @@ describe('as a configuration of the project', () => {
   });
 });
 
+describe('with the profile observability', () => {
+  const observing = everyService.filter(([, { profiles }]) => profiles !== undefined);
+  const observability = (file: string): string => read(path.join('observability', file));
+
+  it('adds Prometheus, Grafana and a trace store, and nothing without it', () => {
+    expect(observing.map(([name]) => name)).toEqual(['prometheus', 'grafana', 'jaeger']);
+    for (const [, { profiles }] of observing) expect(profiles).toEqual(['observability']);
+  });
+
+  it('sends traces to the store only with it', () => {
+    for (const [, { environment }] of configured) {
+      const endpoint = (observed: boolean) =>
+        readConfig(textsOf(environment, { observed })).OTEL_EXPORTER_OTLP_ENDPOINT;
+
+      expect([endpoint(false), endpoint(true)]).toEqual([undefined, 'http://jaeger:4318']);
+    }
+  });
+
+  it('collects from each process where that serves its metrics', () => {
+    const targets = readScrapeConfiguration().scrape_configs.map(
+      ({ job_name: job, dns_sd_configs: [{ names, port }] }) => ({ job, name: names[0], port }),
+    );
+
+    expect(targets).toEqual(
+      ['api', 'worker-commerce', 'worker-collector', 'bridge'].map((name) => {
+        const { API_PORT, METRICS_PORT } = readConfig(textsOf(service(name).environment));
+        return { job: `commerce-${name}`, name, port: name === 'api' ? API_PORT : METRICS_PORT };
+      }),
+    );
+  });
+
+  it('mounts folders that exist, where each program looks for them, and read-only', () => {
+    const mapped = everyService.flatMap(([, { volumes = [] }]) =>
+      volumes.filter((volume) => volume.startsWith('.')),
+    );
+
+    expect(mapped).toEqual([
+      './observability/prometheus:/etc/prometheus:ro',
+      './observability/grafana/provisioning:/etc/grafana/provisioning:ro',
+      './observability/grafana/dashboards:/etc/grafana/dashboards:ro',
+    ]);
+    expect(mountedFolders.filter((folder) => !existsSync(path.join(root, folder)))).toEqual([]);
+    expect(service('prometheus').command).toContain('--config.file=/etc/prometheus/prometheus.yml');
+  });
+
+  it('has Grafana read from the servers of this file, and show the dashboard first', () => {
+    const { datasources } = parse(
+      observability('grafana/provisioning/datasources/datasources.yml'),
+    ) as { datasources: { type: string; url: string }[] };
+    const { providers } = parse(
+      observability('grafana/provisioning/dashboards/dashboards.yml'),
+    ) as { providers: { options: { path: string } }[] };
+
+    expect(datasources.map(({ type, url }) => ({ type, url }))).toEqual([
+      { type: 'prometheus', url: 'http://prometheus:9090' },
+      { type: 'jaeger', url: 'http://jaeger:16686' },
+    ]);
+    expect(providers.map(({ options }) => options.path)).toEqual(['/etc/grafana/dashboards']);
+    expect(service('grafana').environment).toMatchObject({
+      GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH: '/etc/grafana/dashboards/commerce.json',
+    });
+  });
+});
+
 describe('as the local cluster', () => {
   it('publishes the same ports, on loopback only', () => {
     // Kafka's controller is for the broker alone.
     const { kafkaController: _, ...ports } = DEFAULT_PORTS;
     const api = readConfig({}).API_PORT;
+    const observing = { prometheus: 19090, grafana: 13000, jaeger: 16686 };
+    const expected = [...Object.values(ports), api, ...Object.values(observing)];
 
-    expect(published()).toEqual(
-      Object.fromEntries([...Object.values(ports), api].map((port) => [String(port), HOST])),
-    );
+    expect(published()).toEqual(Object.fromEntries(expected.map((port) => [String(port), HOST])));
   });
 
   it('announces Kafka to the host under the published port', () => {

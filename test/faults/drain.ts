@@ -32,7 +32,7 @@ export async function drain(stack: Stack, rate: number): Promise<Recovery> {
   let backlog = 0;
   let least = Infinity;
   let progressAt = from;
-  for (;; await sleep(pollMs)) {
+  for (; ; await sleep(pollMs)) {
     // While a server is away nothing can be counted: why is told if it stays so.
     const left = await countLeft(stack).catch((error: unknown) => String(error));
     if (left === 0) break;

@@ -6,7 +6,7 @@ import {
 } from '../../operations/dead-letters';
 import { foreignEvent, messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
 import { readTopic } from './topic-reader';
-import { runOps, runOpsHere } from './run-ops';
+import { runOps, runOpsAtTerminal, runOpsHere } from './run-ops';
 import { createStack, type Stack } from './stack';
 import { until } from './until';
 
@@ -115,6 +115,43 @@ test('100 dead letters that were repaired are redriven with one command, twice: 
   const letter = await operations.find(ids[0]!);
   expect(letter).toMatchObject({ status: 'redriven', attempt: 1, redrivingSince: null });
   expect(letter?.resolvedBy).not.toBeNull();
+});
+
+test('a person at a terminal is asked before all are redriven, and sees how far it is', async () => {
+  const event = viewed('asked');
+  const [id] = await parkAsUnknown([event]);
+  const command = ['dead-letters', 'redrive', '--all', '--reason', 'UNKNOWN_TYPE'];
+
+  const refused = await runOpsAtTerminal(stack, 'n', ...command);
+  expect(refused).toMatchObject({ exitCode: 1, stderr: 'Nothing was done.\n' });
+  expect(refused.stdout).toContain('Send 1 dead letter back? [y/N]');
+  expect(await operations.find(id!)).toMatchObject({ status: 'parked' });
+
+  const agreed = await runOpsAtTerminal(stack, 'y', ...command);
+  expect(agreed.exitCode).toBe(0);
+  expect(agreed.stderr).toContain('1 of 1 (100 %)');
+  expect(agreed.stdout).toContain('1 dead letter redriven.');
+});
+
+test('a program gives one up by its ID alone', async () => {
+  const [id] = await parkAsUnknown([viewed('given-up')]);
+  const { exitCode, stdout } = await runOpsHere(
+    stack,
+    'dead-letters',
+    'discard',
+    `${id}`,
+    '--json',
+  );
+
+  expect({ exitCode, result: JSON.parse(stdout) }).toEqual({
+    exitCode: 0,
+    result: { id, status: 'discarded' },
+  });
+  expect(await operations.find(id!)).toMatchObject({
+    status: 'discarded',
+    note: 'no reason given',
+    resolvedBy: expect.any(String),
+  });
 });
 
 test('the redriven message is the one that was parked: key, value, headers and one more', async () => {

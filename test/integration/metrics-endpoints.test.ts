@@ -5,6 +5,8 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { countedBy, metricsRegistry, type ProcessKind } from '../../platform/telemetry';
+import { alertQueries, dashboardQueries } from '../observability/files';
+import { readSelectors, type Selector } from '../observability/promql';
 import { createStack, type Stack } from './stack';
 import { until } from './until';
 
@@ -169,3 +171,71 @@ test('a second process on the same port ends with the name of the variable', asy
   expect(exitCode).toBe(1);
   expect(output).toContain(`METRICS_PORT: port ${METRICS_PORT} on 127.0.0.1 is in use`);
 });
+
+/** What Prometheus itself adds. */
+const addedByPrometheus = { metrics: ['up'], labels: ['job', 'instance'] };
+
+test('whatever the dashboard and the alerts ask for is in a scrape under load', async () => {
+  await shop();
+  await shopInTrouble();
+  const asked = [...dashboardQueries(), ...alertQueries()].flatMap(({ where, expression }) =>
+    readSelectors(expression).map((selector) => ({ where, selector })),
+  );
+
+  await until('all of it is there', async () => {
+    const samples = samplesByMetric((await Promise.all(kinds.map(scrape))).join('\n'));
+    const answered = ({ metric, matchers, groupedBy }: Selector): boolean =>
+      addedByPrometheus.metrics.includes(metric) ||
+      (samples.get(metric) ?? []).some(
+        (labels) =>
+          groupedBy.every((label) => labels.has(label) || isAdded(label)) &&
+          matchers.every(
+            ({ label, operator, value }) =>
+              isAdded(label) ||
+              (operator === '=' ? labels.get(label) === value : labels.has(label)),
+          ),
+      );
+    const unanswered = asked.filter(({ selector }) => !answered(selector));
+    expect(unanswered.map(({ where, selector }) => ({ where, ...selector }))).toEqual([]);
+    return true;
+  });
+});
+
+function isAdded(label: string): boolean {
+  return addedByPrometheus.labels.includes(label);
+}
+
+/** A payment that is tried again, and an order that nobody has decided when the answer is due. */
+async function shopInTrouble(): Promise<void> {
+  const registered = await stack.call('POST', '/v1/products', {
+    body: { name: 'a vase', price: 2_000, stock: 10 },
+  });
+  const { productId } = registered.body as { productId: string };
+  const place = (paymentToken: string) =>
+    stack.call('POST', '/v1/orders', {
+      as: 'shopper',
+      userId: 'bob',
+      body: { items: [{ productId, quantity: 1 }], paymentToken },
+      timeoutMs: 30_000,
+    });
+  expect((await place('tok_flaky')).status).toBe(201);
+  const [worker] = stack.running('worker:commerce');
+  worker!.signal('SIGSTOP');
+  try {
+    expect((await place('tok_approve')).status).toBe(202);
+  } finally {
+    worker!.signal('SIGCONT');
+  }
+}
+
+/** The labels of each sample, by metric. A line without its value is a selector of PromQL. */
+function samplesByMetric(scraped: string): ReadonlyMap<string, ReadonlyMap<string, string>[]> {
+  const samples = new Map<string, ReadonlyMap<string, string>[]>();
+  for (const line of scraped.split('\n')) {
+    if (line === '' || line.startsWith('#')) continue;
+    const [sample] = readSelectors(line.slice(0, line.lastIndexOf(' ')));
+    const labels = new Map(sample!.matchers.map(({ label, value }) => [label, value]));
+    samples.set(sample!.metric, [...(samples.get(sample!.metric) ?? []), labels]);
+  }
+  return samples;
+}

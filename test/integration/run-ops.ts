@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { runCommandLine } from '../../ops/command-line';
+import { createMemoryStreams, type MemoryStreams } from '../ops/memory-streams';
 import type { Stack } from './stack';
 
 /** How a command has ended. */
@@ -34,25 +35,36 @@ export async function runOps(
   return { exitCode, stdout, stderr };
 }
 
-/** The same within this process, in a fraction of the time. One at a time: it borrows the streams. */
-export async function runOpsHere(
-  { environment }: Pick<Stack, 'environment'>,
+/** The same within this process, in a fraction of the time. One at a time: it borrows the environment. */
+export function runOpsHere(
+  stack: Pick<Stack, 'environment'>,
   ...commandArguments: readonly string[]
 ): Promise<OpsResult> {
-  const written = { stdout: '', stderr: '' };
-  const spies = (['stdout', 'stderr'] as const).map((name) =>
-    jest.spyOn(process[name], 'write').mockImplementation((chunk) => {
-      written[name] += String(chunk);
-      return true;
-    }),
-  );
+  return runWith(stack, createMemoryStreams(), commandArguments);
+}
+
+/** The same as a person at a terminal, who answers each question alike. */
+export function runOpsAtTerminal(
+  stack: Pick<Stack, 'environment'>,
+  answer: string,
+  ...commandArguments: readonly string[]
+): Promise<OpsResult> {
+  const streams = createMemoryStreams({ stdin: true, stdout: true, stderr: true });
+  streams.type(`${answer}\n`);
+  return runWith(stack, streams, commandArguments);
+}
+
+async function runWith(
+  { environment }: Pick<Stack, 'environment'>,
+  streams: MemoryStreams,
+  commandArguments: readonly string[],
+): Promise<OpsResult> {
   const before = process.env;
   process.env = { ...before, ...environment };
   try {
-    const exitCode = await runCommandLine(commandArguments);
-    return { exitCode, ...written };
+    const exitCode = await runCommandLine(commandArguments, streams);
+    return { exitCode, ...streams.written };
   } finally {
     process.env = before;
-    for (const spy of spies) spy.mockRestore();
   }
 }
