@@ -35,6 +35,11 @@ export interface Aggregate {
 /** The activities of publishing. */
 export function createPublishActivities({ relayPool, sender }: PublishDependencies) {
   const pacing = createOutagePacing();
+  const send: Send = async (messages) => {
+    const deliveries = await sender.send(messages);
+    pacing.ended();
+    return deliveries;
+  };
   return {
     /**
      * Sends all events of the aggregates that are not marked as published, each aggregate's in
@@ -50,7 +55,7 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
         for (let tries = 1; left.length > 0 && tries <= turnTries; tries += 1) {
           if (tries > 1) await sleep(turnRetryMs);
           if (!sender.isConnected()) throw new KafkaUnavailableError('Not connected to Kafka.');
-          if (await publishThoseFree(relayPool, sender, left)) return;
+          if (await publishThoseFree(relayPool, send, left)) return;
           left = await withUnpublished(relayPool, left);
         }
         if (left.length > 0) throw busy(left);
@@ -68,17 +73,18 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
       const messages = events
         .map(toMessage)
         .map((each) => ({ ...each, headers: { ...each.headers, ...trace } }));
-      await paced(pacing, () => sender.send(messages));
+      await paced(pacing, () => send(messages));
       for (const { type } of events) eventsPublished.inc({ type });
     },
   };
 }
 
+type Send = KafkaSender['send'];
+
 /** While Kafka is away, the more workflows wait for it, the less often each of them tries. */
 async function paced(pacing: OutagePacing, publish: () => Promise<unknown>): Promise<void> {
   try {
     await publish();
-    pacing.ended();
   } catch (error) {
     if (!(error instanceof KafkaUnavailableError)) throw error;
     throw ApplicationFailure.create({
@@ -103,7 +109,7 @@ const eventsPerRound = 500;
  */
 async function publishThoseFree(
   relayPool: Pool,
-  sender: KafkaSender,
+  send: Send,
   aggregates: readonly Aggregate[],
 ): Promise<boolean> {
   return inTransaction(relayPool, async (connection) => {
@@ -111,7 +117,7 @@ async function publishThoseFree(
     if (free.length === 0) return false;
     const events = await selectUnpublished(connection, free);
     if (events.length > 0) {
-      const deliveries = await sender.send(events.map(toOutgoing));
+      const deliveries = await send(events.map(toOutgoing));
       await markPublished(connection, events, deliveries);
     }
     return free.length === aggregates.length && events.length < eventsPerRound;

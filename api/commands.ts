@@ -130,6 +130,7 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         workflowType: workflowTypes.registerProduct,
         workflowId: workflowIds.registerProduct(command.productId),
         aggregateId: command.productId,
+        summary: `registers '${command.name}'`,
         command,
       }),
     adjustStock: (command) =>
@@ -137,6 +138,7 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         workflowType: workflowTypes.adjustStock,
         workflowId: workflowIds.adjustStock(command.adjustmentId),
         aggregateId: command.productId,
+        summary: `${command.delta} units of ${command.productId}: ${command.reason}`,
         command,
       }),
     changeLike: (command) =>
@@ -144,17 +146,20 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         workflowType: workflowTypes.changeLike,
         workflowId: workflowIds.changeLike(command.requestId),
         aggregateId: command.productId,
+        summary: `${command.userId} ${command.liked ? 'likes' : 'no longer likes'} ${command.productId}`,
         command,
       }),
     placeOrder: (orderId, request) =>
       decide({
         ...orderWorkflow(orderId),
+        summary: `${request.userId} orders ${linesOf(request)}`,
         command: { orderId, request } satisfies PlaceOrder,
         memo: { userId: request.userId },
       }),
     cancelOrder: (orderId, command) =>
       decide({
         ...orderWorkflow(orderId),
+        summary: `order ${orderId} is called off`,
         command: { orderId } satisfies PlaceOrder,
         update: { name: cancelUpdate, args: [command] },
       }),
@@ -162,10 +167,16 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
   };
 }
 
+function linesOf({ items }: OrderRequest): string {
+  return items.length === 1 ? `a product, ${items[0]!.quantity} times` : `${items.length} products`;
+}
+
 interface StartableCommand {
   readonly workflowType: string;
   readonly workflowId: string;
   readonly aggregateId: string;
+  /** What the Web UI says of the workflow beside its ID. */
+  readonly summary: string;
   readonly command: object;
   /** What is asked of the workflow; its decision, unless told. */
   readonly update?: { readonly name: string; readonly args: [object] };
@@ -249,10 +260,11 @@ async function startOrJoin<Outcome>(client: Client, command: StartableCommand): 
 type StartedWorkflow = (command: object) => Promise<object>;
 
 function startOf(start: StartableCommand): WithStartWorkflowOperation<StartedWorkflow> {
-  const { workflowType, workflowId, aggregateId, command, orderStatus, memo } = start;
+  const { workflowType, workflowId, aggregateId, summary, command, orderStatus, memo } = start;
   return new WithStartWorkflowOperation<StartedWorkflow>(workflowType, {
     workflowId,
     taskQueue: taskQueues.commerce,
+    staticSummary: summary,
     args: [command],
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',

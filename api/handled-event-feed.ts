@@ -113,10 +113,15 @@ class SharedFeed implements HandledEventFeed {
   follow(options: FollowOptions): AsyncGenerator<FeedMessage, void> {
     if (this.followers >= this.options.maxFollowers) throw tooManyFollowers();
     this.followers += 1;
+    // What is told is only ever ended once it has begun: who leaves before gives the place back here.
+    let begun = false;
+    options.signal.addEventListener('abort', () => {
+      if (!begun) this.leave();
+    });
     // Only a look that begins from now on is surely behind a place that another process has given.
     const freshLook = this.finishedLooks + (this.lookUnderWay ? 2 : 1);
     this.looping ??= this.loop();
-    return this.tell(options, freshLook);
+    return this.tell(options, freshLook, () => (begun = true));
   }
 
   stop(): void {
@@ -127,14 +132,21 @@ class SharedFeed implements HandledEventFeed {
   private async *tell(
     options: FollowOptions,
     freshLook: number,
+    begin: () => void,
   ): AsyncGenerator<FeedMessage, void> {
+    if (options.signal.aborted) return;
+    begin();
     try {
       const position = yield* this.begin(options, freshLook);
       if (position !== undefined) yield* this.goOn(position, options.signal);
     } finally {
-      this.followers -= 1;
-      if (this.followers === 0) this.wakeAll();
+      this.leave();
     }
+  }
+
+  private leave(): void {
+    this.followers -= 1;
+    if (this.followers === 0) this.wakeAll();
   }
 
   private async *begin(

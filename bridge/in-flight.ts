@@ -14,6 +14,8 @@ export interface InFlightOptions {
   readonly limit: number;
   /** How often to look for finished ones while all slots are taken, in ms. */
   readonly pollMs?: number;
+  /** How often to look for finished ones while slots are free, in ms: only for what is shown. */
+  readonly idleLookMs?: number;
   /**
    * After how many ms a slot is given up, because its workflow was ended from outside and will
    * never finish what it was for.
@@ -39,12 +41,13 @@ export interface InFlight {
 export function createInFlight(
   finishedWork: FinishedWork,
   logger: Logger,
-  { limit, pollMs = 50, abandonAfterMs = 600_000 }: InFlightOptions,
+  { limit, pollMs = 50, idleLookMs = 5_000, abandonAfterMs = 600_000 }: InFlightOptions,
 ): InFlight {
   const takenAt = new Map<string, number>();
   const pause = createPause('no-slot');
   let refreshing: Promise<void> | undefined;
   let refreshedAt = 0;
+  let lookingLater = false;
 
   bridgeSlots.set(limit);
   const showCount = (): void => bridgeInFlight.set(takenAt.size);
@@ -70,6 +73,18 @@ export function createInFlight(
     }
   };
 
+  // Without this, whatever was under way when the last message came would be shown for ever.
+  const lookLater = (): void => {
+    if (lookingLater || takenAt.size === 0) return;
+    lookingLater = true;
+    const look = async (): Promise<void> => {
+      await startRefreshing();
+      lookingLater = false;
+      lookLater();
+    };
+    setTimeout(() => void look(), idleLookMs).unref();
+  };
+
   const startRefreshing = (): Promise<void> => {
     refreshing ??= refresh().finally(() => {
       refreshing = undefined;
@@ -81,6 +96,7 @@ export function createInFlight(
     if (takenAt.size >= limit && !takenAt.has(doneBy)) return false;
     takenAt.set(doneBy, Date.now());
     showCount();
+    lookLater();
     return true;
   };
 

@@ -10,6 +10,7 @@ import {
   type WorkflowStartOptions,
 } from '@temporalio/client';
 import { TypedSearchAttributes } from '@temporalio/common';
+import type { Coordinates } from '../events/received';
 import type { Logger } from '../platform/logger';
 import { duplicatesRefused } from '../platform/telemetry';
 import { searchAttributes, taskQueues, workflowTypes } from '../workflows/names';
@@ -106,10 +107,31 @@ function isRefusal(error: unknown): boolean {
   );
 }
 
+/** What the Web UI says of the workflow beside its ID. */
+function summaryOf(plan: WorkflowPlan): string {
+  switch (plan.type) {
+    case workflowTypes.handleEvent:
+      return `${plan.event.type} of ${plan.event.subject}`;
+    case workflowTypes.handleEventBatch: {
+      const [events] = plan.input;
+      return `${events.length} events of ${placeOf(events[0]!)} and on`;
+    }
+    case workflowTypes.parkDeadLetter: {
+      const [message] = plan.input;
+      return `${message.reason}: the message at ${placeOf(message)}`;
+    }
+  }
+}
+
+function placeOf({ topic, partition, offset }: Coordinates): string {
+  return `${topic}/${partition}, offset ${offset}`;
+}
+
 function startOptions(plan: WorkflowPlan): WorkflowStartOptions {
   const { workflowId, input } = plan;
   const common = {
     workflowId,
+    staticSummary: summaryOf(plan),
     taskQueue: taskQueues.collector,
     args: input,
     workflowIdConflictPolicy: 'USE_EXISTING',

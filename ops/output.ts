@@ -35,7 +35,7 @@ export interface Output {
   paint(style: Style, text: string): string;
   /** Shows how far a long command is: as a bar on a terminal, elsewhere as a line every other second. */
   progress(progress: Progress): void;
-  /** Whether a person can be asked: standard input and standard output are a terminal. */
+  /** Whether a person can be asked: not a program that wants JSON, and both ends are a terminal. */
   canAsk(): boolean;
   /** Asks a person. @returns whether the answer is yes; no answer is none */
   ask(question: string): Promise<boolean>;
@@ -69,7 +69,7 @@ export function createOutput(
     },
     paint: (style, text) => (colourful ? styleText(style, text, { validateStream: false }) : text),
     progress: (step) => progress.show(step),
-    canAsk: () => stdin.isTTY && stdout.isTTY,
+    canAsk: () => !json && stdin.isTTY && stdout.isTTY,
     async ask(question) {
       const terminal = createInterface({ input: stdin, output: stdout });
       try {

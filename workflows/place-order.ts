@@ -16,6 +16,7 @@ import {
   patched,
   proxyActivities,
   proxyLocalActivities,
+  setCurrentDetails,
   setHandler,
   sleep,
   upsertSearchAttributes,
@@ -119,7 +120,7 @@ export async function placeOrder({ orderId, request }: PlaceOrder): Promise<Orde
     return placed;
   });
   if (order !== undefined) await publishAndAwaitCancellation(run, order);
-  run.progress = { ...run.progress, step: 'done' };
+  proceed(run, { ...run.progress, step: 'done' });
   await condition(allHandlersFinished);
   return run.outcome!;
 }
@@ -177,10 +178,10 @@ async function resume(run: Run, order: OrderState, paymentToken?: string): Promi
 async function pay(run: Run, order: OrderState, paymentToken?: string): Promise<void> {
   const { orderId } = run;
   const { totalAmount } = order;
-  run.progress = { status: 'PLACED', step: 'charge' };
+  proceed(run, { status: 'PLACED', step: 'charge' });
   const charge = await chargeInTime(run, order, paymentToken);
   if (charge.kind === 'captured' && run.callOff === undefined) {
-    run.progress = { status: 'PLACED', step: 'confirm' };
+    proceed(run, { status: 'PLACED', step: 'confirm' });
     const status = await orders.confirmOrder(orderId, charge.paymentId);
     if (status === 'CONFIRMED') decide(run, { kind: 'confirmed', totalAmount }, 'CONFIRMED');
     else await followCancellation(run);
@@ -246,7 +247,7 @@ async function findCharge(charge: OrderCharge): Promise<ChargeOutcome> {
  * cancelled the order: its decision stands, and no money may be held.
  */
 async function followCancellation(run: Run): Promise<void> {
-  run.progress = { ...run.progress, step: 'compensate' };
+  proceed(run, { ...run.progress, step: 'compensate' });
   await compensation.voidPayment(run.orderId);
   const order = await orders.reserveStock(run.orderId, undefined);
   if (order.kind === 'order') await resume(run, order);
@@ -255,7 +256,7 @@ async function followCancellation(run: Run): Promise<void> {
 
 /** In reverse: the money first, then the stock and the order. Each is retried until it has worked. */
 async function compensate(run: Run, cancellation: Cancellation, reason: string): Promise<void> {
-  run.progress = { ...run.progress, step: 'compensate' };
+  proceed(run, { ...run.progress, step: 'compensate' });
   const paymentId = await compensation.voidPayment(run.orderId);
   const status = paymentId === null ? 'failed' : 'refunded';
   const payment = { status, reason, paymentId } as const;
@@ -264,9 +265,29 @@ async function compensate(run: Run, cancellation: Cancellation, reason: string):
   decide(run, { kind: 'cancelled', ...cancellation, ...stored }, 'CANCELLED');
 }
 
+/** Notes where the order stands, for the query and for whoever looks at it in the Web UI. */
+function proceed(run: Run, progress: OrderProgress): void {
+  run.progress = progress;
+  setCurrentDetails(`${progress.status}: ${stepDetails[progress.step]}${callOffOf(run)}`);
+}
+
+const stepDetails: Readonly<Record<OrderProgress['step'], string>> = {
+  reserve: 'the stock is being reserved.',
+  charge: 'the stock is reserved; the payment is under way.',
+  confirm: 'paid; being confirmed.',
+  compensate: 'the money and the stock are being given back.',
+  publish: 'decided; its events are being published.',
+  done: 'decided; its events are published.',
+};
+
+function callOffOf({ callOff, outcome }: Run): string {
+  const reason = outcome?.kind === 'cancelled' ? outcome.reason : callOff?.reason;
+  return reason === undefined ? '' : ` Called off: ${reason}.`;
+}
+
 function decide(run: Run, outcome: OrderOutcome, status: OrderProgress['status']): void {
   run.outcome = outcome;
-  run.progress = { status, step: 'publish' };
+  proceed(run, { status, step: 'publish' });
   upsertSearchAttributes([{ key: searchAttributes.orderStatus, value: status }]);
 }
 
@@ -292,7 +313,9 @@ async function publishAndAwaitCancellation(run: Run, order: OrderState): Promise
 
 // The time-out is for orders that nobody has paid: one that turns out to be confirmed stays so.
 function isCancellable(run: Run): boolean {
-  return isRequested(run) && run.outcome?.kind === 'confirmed';
+  if (run.outcome?.kind !== 'confirmed' || run.callOff === undefined) return false;
+  // Orders that were begun by an earlier version go on as they began.
+  return isRequested(run) || !patched('time-out-only-unpaid');
 }
 
 function isRequested({ callOff }: Run): boolean {

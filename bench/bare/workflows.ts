@@ -33,7 +33,7 @@ export async function asManyTasksAsAnOrder(): Promise<void> {
     return 'decided';
   });
   await local.nothing();
-  await ordinary.nothing();
+  await local.nothing();
   await local.nothing();
   decided = true;
   await ordinary.nothing();

@@ -30,6 +30,10 @@ function fakeFinishedWork() {
   };
 }
 
+async function valueOf(metric: typeof bridgeSlots): Promise<number | undefined> {
+  return (await metric.get()).values[0]?.value;
+}
+
 function observed(promise: Promise<void>) {
   const state = { taken: false };
   promise.then(
@@ -144,8 +148,6 @@ test('a slot whose workflow never finishes is given up in the end', async () => 
 });
 
 test('the metrics have the slots, those that are taken, and whether anybody waits for one', async () => {
-  const valueOf = async (metric: typeof bridgeSlots): Promise<number | undefined> =>
-    (await metric.get()).values[0]?.value;
   const isPaused = async (): Promise<boolean> =>
     (await bridgePaused.get()).values.some(
       ({ labels, value }) => labels.reason === 'no-slot' && value === 1,
@@ -163,4 +165,15 @@ test('the metrics have the slots, those that are taken, and whether anybody wait
   expect([await valueOf(bridgeInFlight), await isPaused()]).toEqual([1, false]);
   inFlight.release('c');
   expect(await valueOf(bridgeInFlight)).toBe(0);
+});
+
+test('what has finished is no longer shown, also when nothing new comes', async () => {
+  const { finishedWork, finish } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 10, pollMs: 1, idleLookMs: 5 });
+  await inFlight.take('a', never);
+  await inFlight.take('b', never);
+  finish('a');
+  await until('one is left', async () => (await valueOf(bridgeInFlight)) === 1);
+  finish('b');
+  await until('none is left', async () => (await valueOf(bridgeInFlight)) === 0);
 });

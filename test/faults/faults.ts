@@ -48,7 +48,7 @@ export const faults: readonly Fault[] = [
     inject: () => sleep(10_000),
   },
   ...processNames.map((name) => kill(name)),
-  ...(['bridge', 'worker:commerce', 'worker:collector'] as const).map((name) => freeze(name)),
+  ...processNames.map((name) => freeze(name)),
   breakpoint('worker:commerce', 'commit:stock-change', 'stock changed, nobody told'),
   breakpoint('worker:commerce', 'before:outbox-mark', 'brokers acknowledged, not yet marked'),
   breakpoint('worker:commerce', 'before:order-decide', 'charged, not yet confirmed'),

@@ -29,8 +29,6 @@ export interface Ledger {
   readonly likes: Map<string, boolean>;
   /** Pairs of which a change was once left without an answer. */
   readonly uncertainLikes: Set<string>;
-  /** Details that were served. */
-  views: number;
   /** Calls of the API, answered or not. */
   sent: number;
   /** Calls that were answered as decided. */
@@ -47,7 +45,6 @@ export function createLedger(): Ledger {
     orders: new Map(),
     likes: new Map(),
     uncertainLikes: new Set(),
-    views: 0,
     sent: 0,
     acknowledged: 0,
   };

@@ -117,6 +117,25 @@ async function changeLike(
   if (tries > 1) ledger.uncertainLikes.add(pair);
 }
 
+/**
+ * Takes what became of the likes that were left without an answer from the database: whatever it was,
+ * from now on it is known. To be called when nothing is under way.
+ */
+export async function settleLikes({
+  stack,
+  ledger,
+}: {
+  readonly stack: Stack;
+  readonly ledger: Ledger;
+}): Promise<void> {
+  const { rows } = await stack.pool.query<{ pair: string }>(
+    `SELECT product_id || ' ' || user_id AS pair FROM commerce.product_likes`,
+  );
+  const liked = new Set(rows.map(({ pair }) => pair));
+  for (const pair of ledger.uncertainLikes) ledger.likes.set(pair, liked.has(pair));
+  ledger.uncertainLikes.clear();
+}
+
 async function view(
   stack: Stack,
   ledger: Ledger,
@@ -126,7 +145,6 @@ async function view(
   const options = { as: 'shopper', userId } as const;
   const answer = await tryOnce(stack, ledger, 'GET', `/v1/products/${productId}`, options);
   if (answer?.status !== 200) return;
-  ledger.views += 1;
   ledger.acknowledged += 1;
 }
 

@@ -21,7 +21,7 @@ import { drain, measureRate, type Recovery } from './drain';
 import { faults, type Fault, type FaultContext } from './faults';
 import { gatherEvidence, invariants } from './invariants';
 import { createLedger, type Ledger } from './ledger';
-import { registerProducts, startLoad } from './load';
+import { registerProducts, settleLikes, startLoad } from './load';
 import { longLived, type LongLived } from './long-lived';
 import { readMemory } from './memory';
 import { createRandom, type Random } from './random';
@@ -78,9 +78,14 @@ async function main({ signal, environment }: TestCluster): Promise<number> {
 }
 
 function chooseSeed(): number {
-  const seed = Number(options.seed ?? Date.now() % 1_000_000);
-  if (!Number.isSafeInteger(seed)) throw new Error(`--seed ${options.seed} is not a whole number.`);
-  return seed;
+  return wholeNumber('seed', Date.now() % 1_000_000);
+}
+
+function wholeNumber(option: 'seed' | 'count' | 'minutes', otherwise: number): number {
+  const text = options[option];
+  if (text === undefined) return otherwise;
+  if (!/^\d+$/.test(text)) throw new Error(`--${option} ${text} is not a whole number from 0 up.`);
+  return Number(text);
 }
 
 interface Schedule {
@@ -97,7 +102,7 @@ function schedule(random: Random): Schedule {
   const shuffled = random.shuffle(faults);
   const only = options.only?.split(',');
   if (only === undefined) {
-    const count = Number(options.count ?? faults.length);
+    const count = wholeNumber('count', faults.length);
     return { faults: shuffled.slice(0, count), sabotages: [...sabotages], days: [...longLived] };
   }
   const every = [...faults, ...sabotages, ...longLived].map(({ name }) => name);
@@ -139,7 +144,7 @@ async function strikeAll(
   signal: AbortSignal,
 ): Promise<FaultResult[]> {
   const results: FaultResult[] = [];
-  const deadline = Date.now() + Number(options.minutes ?? 0) * 60_000;
+  const deadline = Date.now() + wholeNumber('minutes', 0) * 60_000;
   let run: Run | undefined;
   try {
     do {
@@ -179,6 +184,7 @@ async function strike(fault: Fault, run: Run): Promise<FaultResult> {
       for (const problem of (await check(evidence)).slice(0, 5))
         problems.push(`${name}: ${problem}`);
     }
+    await settleLikes(run);
     if (recovery.tookMs > recovery.boundMs) problems.push(tooSlow(recovery));
   } catch (error) {
     problems.push(describe(error));
