@@ -72,7 +72,7 @@ ${invariants.map(({ name }) => `- ${name}`).join('\n')}
 
 ## That the suite can fail
 
-Each of these takes away one thing that correctness rests on, in a pipeline of its own and without the delivery audit, which would repair some of it.
+Each of these takes away one thing that correctness rests on, in a pipeline of its own, and most without the delivery audit, which would repair it.
 
 | sabotage | what it does | the invariant that fails | what it found |
 |---|---|---|---|

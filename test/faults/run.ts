@@ -211,7 +211,7 @@ async function prove(sabotage: Sabotage, random: Random): Promise<SabotageResult
   let found: string[] = [];
   const problems: string[] = [];
   try {
-    const run = await begin(random, {});
+    const run = await begin(random, sabotage.audited === true ? impatience : {});
     try {
       await underLoad(run, sabotage);
       await drain(run.stack, run.rate);
