@@ -21,7 +21,7 @@ export function createLogger(name: string, level: string, destination?: Destinat
   const redact = { paths: secretPaths, censor: '[secret]' };
   const options = { name, level, redact, mixin: fieldsOfActiveWork };
   if (destination !== undefined) return pino(options, destination);
-  if (!process.stdout.isTTY) return pino(options);
+  if (!process.stdout.isTTY) return pino(options, standardOutput());
   return pino(options, pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true }));
 }
 
@@ -42,6 +42,15 @@ export function withLogFields<T>(fields: WorkLogFields, work: () => T): T {
 // A new object each time: pino writes the line's own fields into it, which win.
 function fieldsOfActiveWork(): object {
   return { ...workLogFields.getStore(), ...traceLogFields() };
+}
+
+/**
+ * Written as it is logged: what an ending process said last is out, and there is nothing left to flush
+ * when it exits. A flush would be tried again for ever once nobody reads standard output any more, and
+ * the process would never end.
+ */
+function standardOutput(): DestinationStream {
+  return pino.destination({ fd: process.stdout.fd, sync: true });
 }
 
 const secretNames = ['authorization', 'password', 'secret', 'apiKey', 'paymentToken'];
