@@ -2,17 +2,26 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../../events/topics';
 import { readConsumerLag } from '../../platform/consumer-lag';
+import { workflowTypes } from '../../workflows/names';
 import { messageOf, produce, viewed } from '../integration/foreign-producer';
 import type { Stack } from '../integration/stack';
 
 /** How a pipeline came to rest. */
 export interface Recovery {
-  /** From the end of the load until nothing was left to do, in ms. */
+  /** From the moment at which the fault was taken back until nothing was left to do, in ms. */
   readonly tookMs: number;
   /** The most that was seen to be left: events to publish, to consume or to handle, orders to decide. */
   readonly backlog: number;
   /** How long it may take: 30 s and the backlog at the measured rate, in ms. */
   readonly boundMs: number;
+}
+
+/** What is waited for. */
+export interface DrainOptions {
+  /** Events per second that the pipeline can handle, as {@link measureRate} tells. */
+  readonly rate: number;
+  /** Whether clients are still waiting for answers: until they have them there is no rest. */
+  isUnderLoad?(): boolean;
 }
 
 const pollMs = 200;
@@ -22,23 +31,23 @@ const graceMs = 30_000;
 const stalledAfterMs = 60_000;
 
 /**
- * Resolves when everything is published, consumed and handled.
+ * Resolves when everything is published, consumed and handled. Its clock begins with the call.
  *
- * @param rate events per second that the pipeline can handle, as {@link measureRate} tells
  * @throws when nothing gets done for a minute, saying what is left
  */
-export async function drain(stack: Stack, rate: number): Promise<Recovery> {
+export async function drain(stack: Stack, { rate, isUnderLoad }: DrainOptions): Promise<Recovery> {
   const from = Date.now();
   let backlog = 0;
   let least = Infinity;
   let progressAt = from;
   for (; ; await sleep(pollMs)) {
+    const isBusy = isUnderLoad?.() === true;
     // While a server is away nothing can be counted: why is told if it stays so.
     const left = await countLeft(stack).catch((error: unknown) => String(error));
-    if (left === 0) break;
+    if (left === 0 && !isBusy) break;
     if (typeof left === 'number') {
       backlog = Math.max(backlog, left);
-      if (left < least) progressAt = Date.now();
+      if (left < least || isBusy) progressAt = Date.now();
       least = Math.min(least, left);
     }
     if (Date.now() - progressAt > stalledAfterMs) {
@@ -56,27 +65,36 @@ export async function measureRate(stack: Stack): Promise<number> {
   await produce(stack.kafka, 'catalog-events', messages);
   const from = Date.now();
   // The rate that this is for is not known yet; any will do for waiting.
-  await drain(stack, 1);
+  await drain(stack, { rate: 1 });
   return (samples * 1_000) / (Date.now() - from);
 }
 
+/**
+ * What is left, each thing counted once: messages that the bridge has not passed on, and beyond them
+ * whatever is greater, what the database tells to be unfinished or what Temporal has open, since most
+ * of either is the other.
+ */
 async function countLeft(stack: Stack): Promise<number> {
-  const { rows } = await stack.pool.query<{ left: number }>(`
+  const lags = await readConsumerLag(stack.kafka, stack.config.BRIDGE_GROUP_ID, eventTopics);
+  const behind = lags.reduce((sum, { lag }) => sum + lag, 0);
+  return behind + Math.max(await countUnfinished(stack), await countOpenWorkflows(stack));
+}
+
+async function countUnfinished({ pool }: Stack): Promise<number> {
+  const { rows } = await pool.query<{ unfinished: number }>(`
     SELECT (SELECT count(*) FROM commerce.outbox WHERE published_at IS NULL)
       + (SELECT count(*) FROM commerce.orders WHERE status = 'PLACED')
       + (SELECT count(*) FROM collector.event_log WHERE NOT EXISTS (
           SELECT FROM collector.event_handled AS handled
-          WHERE handled.event_id = event_log.event_id)) AS left`);
-  const lags = await readConsumerLag(stack.kafka, stack.config.BRIDGE_GROUP_ID, eventTopics);
-  const behind = lags.reduce((sum, { lag }) => sum + lag, 0);
-  return Number(rows[0]?.left) + behind + (await openWorkflows(stack));
+          WHERE handled.event_id = event_log.event_id)) AS unfinished`);
+  return Number(rows[0]?.unfinished);
 }
 
-/** Evictions may still be under way when an event is handled already. */
-async function openWorkflows({ temporal, later, config }: Stack): Promise<number> {
+/** All but the audit's, which come and go for ever. */
+async function countOpenWorkflows({ temporal, later, config }: Stack): Promise<number> {
   const { count } = await temporal.workflowService.countWorkflowExecutions({
     namespace: later['TEMPORAL_NAMESPACE'] ?? config.TEMPORAL_NAMESPACE,
-    query: `ExecutionStatus = 'Running' AND WorkflowType = 'handleEvent'`,
+    query: `ExecutionStatus = 'Running' AND WorkflowType != '${workflowTypes.auditDelivery}'`,
   });
   return Number(count);
 }

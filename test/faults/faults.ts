@@ -4,9 +4,13 @@
  */
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Admin, Message } from 'kafkajs';
 import type { ServerName } from '../../cluster/local-cluster';
 import { eventTopics } from '../../events/topics';
+import { readConsumerLag } from '../../platform/consumer-lag';
+import { produce } from '../integration/foreign-producer';
 import { registerNamespace, type ProcessName, type Stack } from '../integration/stack';
+import { readTopic } from '../integration/topic-reader';
 import { until } from '../integration/until';
 import type { Alteration } from './alteration';
 import { startCuttingProxy } from './cutting-proxy';
@@ -142,6 +146,20 @@ export const faults: readonly Fault[] = [
       const coalescing = await stack.start('bridge', { BRIDGE_MODE: 'coalesce' });
       await sleep(5_000);
       await coalescing.end();
+      await stack.start('bridge');
+    },
+  },
+  {
+    name: 'shuffled-order',
+    strikes:
+      'the events of ten seconds are kept from the bridge, and come to it shuffled, first ones last',
+    async inject({ stack, random }) {
+      await endAll(stack, 'bridge');
+      await sleep(10_000);
+      for (const topic of eventTopics) {
+        const skipped = await skipToEnd(stack, topic);
+        await produce(stack.kafka, topic, random.shuffle(skipped));
+      }
       await stack.start('bridge');
     },
   },
@@ -323,18 +341,39 @@ export async function endAll(
   await Promise.all(stack.running(name).map((each) => each.end(signal)));
 }
 
+/** Commits the ends of a topic for the bridge. @returns the messages that it will not see there */
+async function skipToEnd(stack: Stack, topic: string): Promise<Message[]> {
+  const behind = await readConsumerLag(stack.kafka, stack.config.BRIDGE_GROUP_ID, [topic]);
+  const partitions = behind.map(({ partition, end }) => ({ partition, offset: String(end) }));
+  await moveGroup(stack, (admin, groupId) => admin.setOffsets({ groupId, topic, partitions }));
+  const skipped = (await readTopic(stack.kafka, topic)).filter(({ partition, offset }) =>
+    behind.some(
+      (each) =>
+        each.partition === partition && offset >= (each.committed ?? 0) && offset < each.end,
+    ),
+  );
+  return skipped.map(({ key, value }) => ({ key, value }));
+}
+
 async function resetOffsets(stack: Stack): Promise<void> {
+  for (const topic of eventTopics) {
+    await moveGroup(stack, (admin, groupId) =>
+      admin.resetOffsets({ groupId, topic, earliest: true }),
+    );
+  }
+}
+
+/** Moves the bridges' group. One that was killed stays in its group until its session ends. */
+async function moveGroup(
+  stack: Stack,
+  move: (admin: Admin, groupId: string) => Promise<unknown>,
+): Promise<void> {
   const admin = stack.kafka.admin();
   await admin.connect();
   try {
-    for (const topic of eventTopics) {
-      // A bridge that was killed stays in its group until its session ends.
-      await until('the group takes the reset', () =>
-        admin
-          .resetOffsets({ groupId: stack.config.BRIDGE_GROUP_ID, topic, earliest: true })
-          .then(() => true),
-      );
-    }
+    await until('the group moves', () =>
+      move(admin, stack.config.BRIDGE_GROUP_ID).then(() => true),
+    );
   } finally {
     await admin.disconnect();
   }

@@ -7,6 +7,7 @@ import type { Event } from '../../events/envelope';
 import { addUp, readAggregates, type Aggregates } from '../integration/aggregates';
 import type { Stack } from '../integration/stack';
 import { readTopic, type TopicMessage } from '../integration/topic-reader';
+import { readCharges } from './gateway-books';
 import type { Ledger } from './ledger';
 import type { PoisonCounts } from './poison';
 
@@ -166,16 +167,17 @@ export const invariants: readonly Invariant[] = [
   {
     name: 'the money that the gateway holds is that of the confirmed orders',
     check: async ({ stack, ledger }) => {
-      const response = await fetch(`${stack.config.PAYMENT_GATEWAY_URL}/v1/charges`);
-      const { charges } = (await response.json()) as { charges: GatewayCharge[] };
       const held = new Map<string, number>();
-      for (const { reference, amount, refundedAmount } of charges) {
+      for (const { reference, amount, refundedAmount } of await readCharges(stack.config)) {
+        if (ledger.strangersOrders.has(reference)) continue;
         held.set(reference, (held.get(reference) ?? 0) + amount - refundedAmount);
       }
       const { rows } = await stack.pool.query<{ order_id: string }>(
         'SELECT order_id FROM commerce.orders',
       );
-      return rows.flatMap(({ order_id: id }) => {
+      // Also of charges without an order: nobody may pay for nothing.
+      const ids = new Set([...rows.map(({ order_id: id }) => id), ...held.keys()]);
+      return [...ids].flatMap((id) => {
         const order = ledger.orders.get(id);
         const expected = order?.confirmed === true ? order.totalAmount : 0;
         const actual = held.get(id) ?? 0;
@@ -256,12 +258,6 @@ const orderSteps: readonly string[] = [
   'OrderConfirmed',
   'OrderCancelled',
 ];
-
-interface GatewayCharge {
-  readonly reference: string;
-  readonly amount: number;
-  readonly refundedAmount: number;
-}
 
 /** Each event as it came first. */
 export function firstCopies(events: readonly Event[]): Event[] {

@@ -16,6 +16,8 @@ export interface KnownOrder {
 
 /** Everything that was acknowledged. */
 export interface Ledger {
+  /** Orders that the payment gateway knows from earlier pipelines: it keeps one book for all. */
+  readonly strangersOrders: ReadonlySet<string>;
   /** Units that each product was registered with. */
   readonly products: Map<string, number>;
   /** Products that the load does not touch. */
@@ -35,9 +37,10 @@ export interface Ledger {
   acknowledged: number;
 }
 
-/** An empty ledger. */
-export function createLedger(): Ledger {
+/** An empty ledger. `strangersOrders`: those that the payment gateway knew before. */
+export function createLedger(strangersOrders: ReadonlySet<string>): Ledger {
   return {
+    strangersOrders,
     products: new Map(),
     leftAlone: new Set(),
     adjusted: new Map(),

@@ -3,6 +3,7 @@
  * pass within about a minute; what the workflow waits for is made up, everything else is real.
  */
 import type { Event } from '../../events/envelope';
+import type { DeliveryAuditOptions } from '../../workflows/audit-delivery';
 import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
 import { exampleEvent } from '../events/examples';
 import { createEnvironment, outageOf, type Environment } from '../workflows/environment';
@@ -28,6 +29,12 @@ export const longLived: readonly LongLived[] = [
     strikes:
       'the collector’s database is away for 24 hours of skipped time while an event is handled',
     pass: () => inEnvironment(handleAfterADay),
+  },
+  {
+    name: 'day-of-audits',
+    strikes:
+      'the delivery audit runs every five minutes for 24 hours of skipped time, and an event is left behind at noon',
+    pass: () => inEnvironment(auditForADay),
   },
 ];
 
@@ -57,6 +64,78 @@ async function handleAfterADay(environment: Environment) {
     if (historyLength > greatestHistory) problems.push(`a history of ${historyLength} events`);
     return { seen: `${tries} tries, a history of ${historyLength} events`, problems };
   });
+}
+
+/** The time-skipping server has no schedules; a cron runs the workflow just so, result handed on. */
+async function auditForADay(environment: Environment) {
+  const startsAt = await environment.currentTimeMs();
+  const noon = startsAt + dayMs / 2;
+  const windows: { readonly from: number; readonly before: number }[] = [];
+  let published = 0;
+  const activities = {
+    async findUnpublished() {
+      const isLeftBehind = published === 0 && (await environment.currentTimeMs()) > noon;
+      if (!isLeftBehind) return { aggregates: [], events: 0 };
+      const aggregates = [{ topic: 'catalog-events', key: 'left-behind' }];
+      return { firstEventId: 'left-behind-at-noon', aggregates, events: 1 };
+    },
+    publishOutbox: () => Promise.resolve(void (published += 1)),
+    findUnconfirmed: () => Promise.resolve({ publications: [] }),
+    findUndecided: () => Promise.resolve({ orderIds: [] }),
+    findUnhandled({ from, before }: { from: number; before: number }) {
+      windows.push({ from, before });
+      return Promise.resolve({ eventIds: [] });
+    },
+  };
+  return environment.withWorker(taskQueues.commerce, activities, () =>
+    environment.withWorker(taskQueues.collector, activities, async () => {
+      const audit = await environment.client.workflow.start(workflowTypes.auditDelivery, {
+        workflowId: 'audit-for-a-day',
+        taskQueue: taskQueues.commerce,
+        cronSchedule: '*/5 * * * *',
+        args: [auditOptions],
+      });
+      await environment.sleep(dayMs);
+      await audit.terminate();
+      const first = environment.client.workflow.getHandle(
+        'audit-for-a-day',
+        audit.firstExecutionRunId,
+      );
+      const { historyLength } = await first.describe();
+      return judgeAudits(windows, published, historyLength);
+    }),
+  );
+}
+
+const minuteMs = 60_000;
+const auditOptions: DeliveryAuditOptions = {
+  unpublishedAfterMs: 5 * minuteMs,
+  unconfirmedAfterMs: minuteMs,
+  unhandledAfterMs: 10 * minuteMs,
+  undecidedAfterMs: 10 * minuteMs,
+};
+
+/** The first run looks at each day of a week, of which each costs a step. */
+const greatestAuditHistory = 100;
+
+/** The first run reaches back for days; from then on each must begin where the last one ended. */
+const fewestAudits = 280;
+
+function judgeAudits(
+  windows: readonly { readonly from: number; readonly before: number }[],
+  published: number,
+  historyLength: number,
+) {
+  const gaps = windows.filter(
+    ({ from }, index) => index > 0 && from !== windows[index - 1]!.before,
+  );
+  const problems: string[] = [];
+  if (windows.length < fewestAudits) problems.push(`only ${windows.length} looks at the log`);
+  if (gaps.length > 0) problems.push(`${gaps.length} looks do not begin where the last one ended`);
+  if (published !== 1) problems.push(`what was left behind was published ${published} times`);
+  if (historyLength > greatestAuditHistory) problems.push(`a history of ${historyLength} events`);
+  const seen = `${windows.length} looks at the log without a gap, one publication, a history of ${historyLength} events`;
+  return { seen, problems };
 }
 
 function receivedAsMessage(event: Event) {

@@ -9,6 +9,8 @@ import type { Sabotage } from './sabotages';
 
 /** What became of one fault. */
 export interface FaultResult {
+  /** The seed whose choices it struck with. */
+  readonly seed: number;
   readonly fault: Fault;
   readonly startedAt: Date;
   /** Calls of the API while it struck. */
@@ -37,6 +39,13 @@ export interface SabotageResult {
   readonly problems: readonly string[];
 }
 
+/** What became of the memory in a soak. */
+export interface SoakResult {
+  /** What each process used, in the middle of the run and at its end. */
+  readonly seen: readonly string[];
+  readonly problems: readonly string[];
+}
+
 /** What became of something that takes a day. */
 export interface DayResult {
   readonly day: LongLived;
@@ -46,31 +55,33 @@ export interface DayResult {
 
 /** A whole run. */
 export interface RunResult {
-  /** The command that repeats it, but for the seed if it was drawn. */
+  /** The command that was given. */
   readonly command: string;
-  readonly seed: number;
   readonly struck: readonly FaultResult[];
+  /** Empty unless the run was a soak. */
+  readonly soaked: readonly SoakResult[];
   readonly sabotaged: readonly SabotageResult[];
   readonly days: readonly DayResult[];
 }
 
 /** The page `docs/reliability.md`. */
-export function toMarkdown({ command, seed, struck, sabotaged, days }: RunResult): string {
+export function toMarkdown(result: RunResult): string {
+  const { command, struck, soaked, sabotaged, days } = result;
   return `# What was broken, and what held
 
-Written by \`${command}\` (seed ${seed}) on ${new Date().toISOString().slice(0, 10)}, on ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node.js ${process.version}.
+Written by \`${command}\` on ${new Date().toISOString().slice(0, 10)}, on ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node.js ${process.version}.
 
-Real processes on real servers, under a steady mixed load (orders, cancellations, stock, likes, views). Each fault strikes and is taken back; then the load ends, the pipeline comes to rest, and everything that was acknowledged since the run began is checked from outside: by SQL, by reading both topics from the start, and in the payment gateway's books. A call without an answer is made again under its idempotency key, so there are more calls than decisions. The bound of the time to rest is 30 s and the backlog at the rate that the pipeline was measured to handle when the run began.
+Real processes on real servers, under a steady mixed load (orders, cancellations, stock, likes, views). Each fault strikes and is taken back; then the load ends, the pipeline comes to rest, and everything that was acknowledged since the run began is checked from outside: by SQL, by reading both topics from the start, and in the payment gateway's books. A call without an answer is made again under its idempotency key, so there are more calls than decisions. Each seed has a pipeline of its own; a fault that broke something would have ended it, too. The time to rest counts from the moment at which the fault is taken back; its bound is 30 s and the backlog at the rate that the pipeline was measured to handle when the run began.
 
-| started (UTC) | fault | what it does | calls | decided | events so far | copies so far | backlog | seconds to rest (bound) | MiB: api, bridge, commerce, collector | invariants |
-|---|---|---|---|---|---|---|---|---|---|---|
+| started (UTC) | seed | fault | what it does | calls | decided | events so far | copies so far | backlog | seconds to rest (bound) | MiB: api, bridge, commerce, collector | invariants |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 ${struck.map(toRow).join('\n')}
 
 ## What is checked after each
 
 ${invariants.map(({ name }) => `- ${name}`).join('\n')}
 
-## That the suite can fail
+${soaked.length === 0 ? '' : `## Memory over the run\n\n${soaked.map(toSoak).join('\n')}\n\n`}## That the suite can fail
 
 Each of these takes away one thing that correctness rests on, in a pipeline of its own, and most without the delivery audit, which would repair it.
 
@@ -89,6 +100,7 @@ ${days.map(({ day, seen, problems }) => row([day.strikes, [seen, ...problems].jo
 function toRow({ fault, startedAt, memory, problems, ...result }: FaultResult): string {
   return row([
     startedAt.toISOString().slice(11, 19),
+    result.seed,
     `\`${fault.name}\``,
     fault.strikes,
     result.sent,
@@ -98,10 +110,14 @@ function toRow({ fault, startedAt, memory, problems, ...result }: FaultResult): 
     result.recovery?.backlog ?? '?',
     result.recovery === undefined ? 'never' : secondsOf(result.recovery),
     [memory.api, memory.bridge, memory['worker:commerce'], memory['worker:collector']]
-      .map((mebibytes) => mebibytes ?? '?')
+      .map((sample) => sample?.mebibytes ?? '?')
       .join(', '),
     problems.length === 0 ? 'all hold' : problems.join('; '),
   ]);
+}
+
+function toSoak({ seen, problems }: SoakResult): string {
+  return [...seen, ...problems].map((line) => `- ${line}`).join('\n');
 }
 
 function secondsOf({ tookMs, boundMs }: Recovery): string {

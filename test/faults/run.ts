@@ -5,9 +5,10 @@
  * day passes in skipped time.
  *
  *   --seed N       repeats the choices of an earlier run
+ *   --seeds N      deals the faults to N seeds in a row, each with a pipeline of its own
  *   --only NAME    one of them; several by comma
  *   --count N      so many faults, chosen by the seed, and all the rest
- *   --minutes N    goes on with the faults for so long
+ *   --minutes N    goes on with the faults for so long; then memory must have stayed flat
  *   --report FILE  writes what happened, as Markdown
  *
  * Its last line is `N passed, N failed`: one for each of them. The exit code is 1 if any failed.
@@ -19,18 +20,26 @@ import { createStack, type Stack } from '../integration/stack';
 import { withTestCluster, type TestCluster } from '../test-cluster';
 import { drain, measureRate, type Recovery } from './drain';
 import { faults, type Fault, type FaultContext } from './faults';
+import { readReferences } from './gateway-books';
 import { gatherEvidence, invariants } from './invariants';
 import { createLedger, type Ledger } from './ledger';
 import { registerProducts, settleLikes, startLoad } from './load';
 import { longLived, type LongLived } from './long-lived';
-import { readMemory } from './memory';
+import { judgeMemory, readMemory } from './memory';
 import { createRandom, type Random } from './random';
-import { toMarkdown, type DayResult, type FaultResult, type SabotageResult } from './report';
+import {
+  toMarkdown,
+  type DayResult,
+  type FaultResult,
+  type SabotageResult,
+  type SoakResult,
+} from './report';
 import { sabotages, type Sabotage } from './sabotages';
 
 const { values: options } = parseArgs({
   options: {
     seed: { type: 'string' },
+    seeds: { type: 'string' },
     only: { type: 'string' },
     count: { type: 'string' },
     minutes: { type: 'string' },
@@ -51,71 +60,82 @@ const impatience = {
 
 async function main({ signal, environment }: TestCluster): Promise<number> {
   Object.assign(process.env, environment);
-  const seed = chooseSeed();
-  const random = createRandom(seed);
-  const chosen = schedule(random);
-  const names = Object.values(chosen).flatMap((each: Named[]) => each.map(({ name }) => name));
-  console.log(`seed ${seed}: ${names.join(', ')}`);
-  const struck = await strikeAll(chosen.faults, random, signal);
+  const seed = wholeNumber('seed', Date.now() % 1_000_000);
+  const chosen = schedule(seed);
+  for (const hand of chosen.hands) console.log(`seed ${hand.seed}: ${namesOf(hand.faults)}`);
+  if (chosen.others.length > 0) console.log(`then: ${namesOf(chosen.others)}`);
+  const struck: FaultResult[] = [];
+  for (const hand of chosen.hands) struck.push(...(await strikeAll(hand, signal)));
   const sabotaged: SabotageResult[] = [];
   for (const sabotage of chosen.sabotages) {
     signal.throwIfAborted();
-    sabotaged.push(await prove(sabotage, random));
+    sabotaged.push(await prove(sabotage, createRandom(seed)));
   }
+  const soaked = wholeNumber('minutes', 0) > 0 ? soak(struck) : [];
   const days: DayResult[] = [];
   for (const day of chosen.days) {
     signal.throwIfAborted();
     days.push(await letPass(day));
   }
-  const results = [...struck, ...sabotaged, ...days];
+  const results = [...struck, ...soaked, ...sabotaged, ...days];
   if (options.report !== undefined) {
     const command = ['npm run test:faults --', ...process.argv.slice(2)].join(' ');
-    await writeFile(options.report, toMarkdown({ command, seed, struck, sabotaged, days }));
+    await writeFile(options.report, toMarkdown({ command, struck, soaked, sabotaged, days }));
   }
   const failed = results.filter(({ problems }) => problems.length > 0).length;
   console.log(`${results.length - failed} passed, ${failed} failed`);
   return failed === 0 && results.length > 0 ? 0 : 1;
 }
 
-function chooseSeed(): number {
-  return wholeNumber('seed', Date.now() % 1_000_000);
-}
-
-function wholeNumber(option: 'seed' | 'count' | 'minutes', otherwise: number): number {
+function wholeNumber(option: 'seed' | 'seeds' | 'count' | 'minutes', otherwise: number): number {
   const text = options[option];
   if (text === undefined) return otherwise;
   if (!/^\d+$/.test(text)) throw new Error(`--${option} ${text} is not a whole number from 0 up.`);
   return Number(text);
 }
 
-interface Schedule {
-  readonly faults: Fault[];
-  readonly sabotages: Sabotage[];
-  readonly days: LongLived[];
+/** What one seed strikes with. `--seed` and `--only` with the same names repeat it alone. */
+interface Hand {
+  readonly seed: number;
+  readonly random: Random;
+  readonly faults: readonly Fault[];
 }
 
 interface Named {
   readonly name: string;
 }
 
-function schedule(random: Random): Schedule {
-  const shuffled = random.shuffle(faults);
+function schedule(seed: number) {
   const only = options.only?.split(',');
-  if (only === undefined) {
-    const count = wholeNumber('count', faults.length);
-    return { faults: shuffled.slice(0, count), sabotages: [...sabotages], days: [...longLived] };
-  }
-  const every = [...faults, ...sabotages, ...longLived].map(({ name }) => name);
-  const unknown = only.filter((name) => !every.includes(name));
+  const everything: readonly Named[] = [...faults, ...sabotages, ...longLived];
+  const unknown = only?.filter((name) => !everything.some((each) => each.name === name)) ?? [];
   if (unknown.length > 0) {
-    throw new Error(`Nothing is named ${unknown.join(', ')}. There are: ${every.join(', ')}`);
+    throw new Error(`Nothing is named ${unknown.join(', ')}. There are: ${namesOf(everything)}`);
   }
-  const wanted = ({ name }: Named): boolean => only.includes(name);
+  const isWanted = ({ name }: Named): boolean => only?.includes(name) ?? true;
+  const count = wholeNumber('count', faults.length);
+  const wanted = createRandom(seed).shuffle(faults).filter(isWanted).slice(0, count);
+  const [chosenSabotages, days] = [sabotages.filter(isWanted), longLived.filter(isWanted)];
   return {
-    faults: shuffled.filter(wanted),
-    sabotages: sabotages.filter(wanted),
-    days: longLived.filter(wanted),
+    hands: deal(wanted, seed),
+    sabotages: chosenSabotages,
+    days,
+    others: [...chosenSabotages, ...days],
   };
+}
+
+function deal(wanted: readonly Fault[], firstSeed: number): Hand[] {
+  const hands = Math.max(Math.min(wholeNumber('seeds', 1), wanted.length), 1);
+  return Array.from({ length: hands }, (_, index) => {
+    const seed = firstSeed + index;
+    const random = createRandom(seed);
+    const own = wanted.filter((__, position) => position % hands === index);
+    return { seed, random, faults: random.shuffle(faults).filter((fault) => own.includes(fault)) };
+  });
+}
+
+function namesOf(named: readonly Named[]): string {
+  return named.map(({ name }) => name).join(', ');
 }
 
 /** One pipeline and its load, which faults strike one after the other. */
@@ -128,7 +148,7 @@ interface Run extends FaultContext {
 async function begin(random: Random, environment: Readonly<Record<string, string>>): Promise<Run> {
   const stack = await createStack(processNames, environment);
   try {
-    const ledger = createLedger();
+    const ledger = createLedger(await readReferences(stack.config));
     await registerProducts(stack, ledger);
     return { stack, random, ledger, poison: new Map(), rate: await measureRate(stack) };
   } catch (error) {
@@ -138,34 +158,30 @@ async function begin(random: Random, environment: Readonly<Record<string, string
 }
 
 /** Strikes with every fault; after one that broke something, the next gets a pipeline of its own. */
-async function strikeAll(
-  chosen: readonly Fault[],
-  random: Random,
-  signal: AbortSignal,
-): Promise<FaultResult[]> {
+async function strikeAll(hand: Hand, signal: AbortSignal): Promise<FaultResult[]> {
   const results: FaultResult[] = [];
   const deadline = Date.now() + wholeNumber('minutes', 0) * 60_000;
   let run: Run | undefined;
   try {
     do {
-      for (const fault of chosen) {
+      for (const fault of hand.faults) {
         signal.throwIfAborted();
-        run ??= await begin(random, impatience);
-        const result = await strike(fault, run);
+        run ??= await begin(hand.random, impatience);
+        const result = { seed: hand.seed, ...(await strike(fault, run)) };
         results.push(result);
         if (result.problems.length === 0) continue;
         await run.stack.stop();
         run = undefined;
       }
-    } while (Date.now() < deadline && chosen.length > 0);
+    } while (Date.now() < deadline && hand.faults.length > 0);
   } finally {
     await run?.stack.stop();
   }
   return results;
 }
 
-/** Load, fault, load, calm; then everything is checked. */
-async function strike(fault: Fault, run: Run): Promise<FaultResult> {
+/** Load, fault, heal, calm; then everything is checked. */
+async function strike(fault: Fault, run: Run): Promise<Omit<FaultResult, 'seed'>> {
   const { stack, ledger } = run;
   const [sentBefore, acknowledgedBefore] = [ledger.sent, ledger.acknowledged];
   const from = Date.now();
@@ -174,8 +190,7 @@ async function strike(fault: Fault, run: Run): Promise<FaultResult> {
   let events = 0;
   let redeliveries = 0;
   try {
-    await underLoad(run, fault);
-    recovery = await drain(stack, run.rate);
+    recovery = await underLoad(run, fault);
     const evidence = await gatherEvidence(stack, ledger, run.poison);
     const { published } = evidence;
     events = new Set(published.map(({ id }) => id)).size;
@@ -189,7 +204,7 @@ async function strike(fault: Fault, run: Run): Promise<FaultResult> {
   } catch (error) {
     problems.push(describe(error));
   }
-  const result: FaultResult = {
+  const result: Omit<FaultResult, 'seed'> = {
     fault,
     startedAt: new Date(from),
     sent: ledger.sent - sentBefore,
@@ -214,7 +229,6 @@ async function prove(sabotage: Sabotage, random: Random): Promise<SabotageResult
     const run = await begin(random, sabotage.audited === true ? impatience : {});
     try {
       await underLoad(run, sabotage);
-      await drain(run.stack, run.rate);
       const evidence = await gatherEvidence(run.stack, run.ledger, run.poison);
       const broken = invariants.find(({ name }) => name === sabotage.breaks)!;
       found = await broken.check(evidence);
@@ -232,6 +246,18 @@ async function prove(sabotage: Sabotage, random: Random): Promise<SabotageResult
   return { sabotage, found, problems };
 }
 
+/** Whether the processes have kept their memory; nothing where none lived long enough to tell. */
+function soak(struck: readonly FaultResult[]): SoakResult[] {
+  const { seen, problems } = judgeMemory(struck.map(({ memory }) => memory));
+  if (seen.length === 0) {
+    console.log('memory: no process lived long enough to tell; `--only nothing` leaves them alone');
+    return [];
+  }
+  const verdict = problems.length === 0 ? 'ok  ' : 'FAIL';
+  console.log(`${verdict} memory: ${[...seen, ...problems].join('; ')}`);
+  return [{ seen, problems }];
+}
+
 async function letPass(day: LongLived): Promise<DayResult> {
   const from = Date.now();
   const { seen, problems } = await day.pass().catch((error: unknown) => ({
@@ -244,15 +270,26 @@ async function letPass(day: LongLived): Promise<DayResult> {
   return { day, seen, problems };
 }
 
-async function underLoad(run: Run, { inject }: Pick<Fault, 'inject'>): Promise<void> {
-  const load = startLoad(run.stack, run.ledger, run.random);
+/** Strikes and heals under load, which goes on for a second, and waits until everything is at rest. */
+async function underLoad(run: Run, { inject }: Pick<Fault, 'inject'>): Promise<Recovery> {
+  const { stack, ledger, random, rate } = run;
+  const load = startLoad(stack, ledger, random);
   try {
     await sleep(1_000);
     await inject(run);
-    await sleep(1_000);
-  } finally {
+  } catch (error) {
     await load.stop();
+    throw error;
   }
+  let isUnderLoad = true;
+  const ended = sleep(1_000)
+    .then(() => load.stop())
+    .finally(() => (isUnderLoad = false));
+  const [recovery] = await Promise.all([
+    drain(stack, { rate, isUnderLoad: () => isUnderLoad }),
+    ended,
+  ]);
+  return recovery;
 }
 
 function tooSlow({ tookMs, boundMs, backlog }: Recovery): string {
@@ -268,7 +305,8 @@ function seconds(ms: number): string {
   return `${(ms / 1_000).toFixed(1)} s`.padStart(8);
 }
 
-function tell({ fault, problems, durationMs, ...figures }: FaultResult, stack: Stack): void {
+function tell(result: Omit<FaultResult, 'seed'>, stack: Stack): void {
+  const { fault, problems, durationMs, ...figures } = result;
   const { sent, acknowledged, events, recovery } = figures;
   console.log(
     `${problems.length === 0 ? 'ok  ' : 'FAIL'} ${fault.name.padEnd(38)} ${seconds(durationMs)}` +

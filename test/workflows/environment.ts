@@ -8,8 +8,11 @@ import { findTestServer } from '../../cluster/test-server';
 import { findWorkflowBundle } from '../../workers/workflow-bundle';
 import { searchAttributes } from '../../workflows/names';
 
-/** A server whose time is skipped while a workflow's result is awaited. */
-export interface Environment extends Pick<TestWorkflowEnvironment, 'client' | 'currentTimeMs'> {
+/** A server whose time is skipped while a workflow's result is awaited, and while one sleeps. */
+export interface Environment extends Pick<
+  TestWorkflowEnvironment,
+  'client' | 'currentTimeMs' | 'sleep'
+> {
   readonly namespace: string;
   /** Where another process reaches the server, `host:port`. */
   readonly address: string;
@@ -38,6 +41,7 @@ export async function createEnvironment(): Promise<Environment> {
     namespace,
     address: environment.address,
     currentTimeMs: () => environment.currentTimeMs(),
+    sleep: (duration) => environment.sleep(duration),
     async withWorker(taskQueue, activities, work) {
       const worker = await Worker.create({
         connection: environment.nativeConnection,
