@@ -150,7 +150,7 @@ async function measureMemory(
       await untilHandled(stack, sent, await databaseTime(stack));
       const memory = await readMemory(stack);
       for (const name of ['bridge', 'worker:collector'] as const) {
-        figures.push([`MiB of ${name} after ${size} events`, [memory[name] ?? NaN]]);
+        figures.push([`MiB of ${name} after ${size} events`, [memory[name]?.mebibytes ?? NaN]]);
       }
       note(`after ${sent} events: ${JSON.stringify(memory)} MiB`);
     } finally {
