@@ -1,5 +1,5 @@
 /** The processes of the other sides: real processes too, started and stopped by the suite. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { until } from '../test/integration/until';
@@ -9,6 +9,8 @@ export interface Background {
   readonly pid: number;
   /** The number that it told last in a message `{ done }`; 0 before. */
   done(): number;
+  /** Rejects when it ends although nobody has asked it to. */
+  readonly unexpectedEnd: Promise<never>;
   /** Asks it to end and waits until it has. */
   end(): Promise<void>;
 }
@@ -28,10 +30,19 @@ export async function startInBackground(
   let done = 0;
   child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.on('message', (message) => ({ done } = message as { done: number }));
+  let asked = false;
+  const unexpectedEnd = exited.then(() =>
+    // Asked to end, it leaves this promise for ever as it is.
+    asked ? new Promise<never>(() => undefined) : Promise.reject(endedUnasked(file, child)),
+  );
+  // Not everybody waits for it.
+  unexpectedEnd.catch(() => undefined);
   const background: Background = {
     pid: child.pid!,
     done: () => done,
+    unexpectedEnd,
     async end() {
+      asked = true;
       child.kill('SIGTERM');
       await exited;
     },
@@ -43,7 +54,12 @@ export async function startInBackground(
     });
     return background;
   } catch (error) {
-    child.kill('SIGKILL');
+    // Asked, not killed: it may have started a server that only it can stop.
+    await background.end();
     throw error;
   }
+}
+
+function endedUnasked(file: string, { exitCode, signalCode }: ChildProcess): Error {
+  return new Error(`${file} has ended by itself, with ${signalCode ?? exitCode}.`);
 }

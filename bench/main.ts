@@ -55,7 +55,7 @@ async function runSuite(
   const suite = suites.find(({ name }) => name === suiteName)!;
   const note = (text: string): void => void process.stderr.write(`${text}\n`);
   const result = await suite.run({ rounds, scale, note, signal });
-  const run = await describeRun(suite, { rounds, scale });
+  const run = await describeRun(suite, { rounds, scale }, result.versions);
   process.stdout.write(json ? toJson(run, result) : toText(run, result));
   return 0;
 }

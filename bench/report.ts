@@ -19,10 +19,11 @@ export interface Run {
 
 const packages = ['@temporalio/worker', 'kafkajs', 'pg', 'ioredis', 'fastify'];
 
-/** Describes the run that ends now. */
+/** Describes the run that ends now. `moreVersions` are those of what only its suite runs. */
 export async function describeRun(
   { name, about }: Suite,
   options: Pick<Run, 'rounds' | 'scale'>,
+  moreVersions: Readonly<Record<string, string>> = {},
 ): Promise<Run> {
   const ownRequire = createRequire(__filename);
   const versionOf = (name: string): string =>
@@ -35,6 +36,7 @@ export async function describeRun(
     versions: {
       node: process.version,
       ...Object.fromEntries(packages.map((name) => [name, versionOf(name)])),
+      ...moreVersions,
       ...(await serverVersions()),
     },
     date: new Date().toISOString(),
@@ -57,7 +59,7 @@ export function toJson(run: Run, { sides, ratios, targets, remarks }: SuiteResul
     ...(limit === undefined ? {} : { ratioToLimit: limit.ratio }),
     ...(peers.length === 0
       ? {}
-      : { ratioTo: Object.fromEntries(peers.map(({ to, ratio }) => [to, ratio])) }),
+      : { ratioTo: Object.fromEntries(peers.map(({ peer, to, ratio }) => [peer ?? to, ratio])) }),
     ratios,
     targets,
     remarks,

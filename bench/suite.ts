@@ -22,6 +22,8 @@ export interface Ratio {
   readonly goal?: Goal;
   /** Whether `to` is the limit of this shape of work, or another product. */
   readonly kind: 'limit' | 'alternative' | 'peer';
+  /** The product that `to` is a side of, where it goes by another name. */
+  readonly peer?: string;
 }
 
 /** A bound that a figure or ratio should keep. */
@@ -44,6 +46,8 @@ export interface SuiteResult {
   readonly targets: readonly Target[];
   /** What else was seen, such as the memory of the processes. */
   readonly remarks: readonly string[];
+  /** Versions of what only this suite runs, by package. */
+  readonly versions?: Readonly<Record<string, string>>;
 }
 
 /** What a suite works with. */
@@ -87,7 +91,7 @@ export async function inTurn(
     for (let turn = 0; turn < contestants.length; turn += 1) {
       signal.throwIfAborted();
       const { name, measure } = contestants[(round + turn) % contestants.length]!;
-      const figures = await measure(round);
+      const figures = await orAborted(measure(round), signal);
       for (const [figure, value] of Object.entries(figures)) {
         const rows = values.get(name)!;
         rows.set(figure, [...(rows.get(figure) ?? []), value]);
@@ -100,6 +104,20 @@ export async function inTurn(
     what,
     figures: Object.fromEntries(values.get(name)!),
   }));
+}
+
+/** Does not wait for a round when the run is to end: what it waits for may never come then. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const over = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true, signal: over.signal });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    over.abort();
+  }
 }
 
 /** The ratio of two sides in a figure: round by round, then the median. */

@@ -5,6 +5,7 @@ import { catchUp } from './suites/catch-up';
 import { endToEnd } from './suites/end-to-end';
 import { growth } from './suites/growth';
 import { order } from './suites/order';
+import { peersSuite } from './suites/peers';
 import { perEvent } from './suites/per-event';
 import { viewOutage } from './suites/view-outage';
 
@@ -12,6 +13,7 @@ import { viewOutage } from './suites/view-outage';
 export const suites: readonly Suite[] = [
   perEvent,
   catchUp,
+  peersSuite,
   order,
   cachedRead,
   growth,

@@ -5,12 +5,11 @@
  *   event   one transaction for each event, as most consumers are written
  *   batch   one transaction for up to 500 events: the limit of this shape of work
  */
-import type { Consumer, EachBatchPayload, KafkaMessage } from 'kafkajs';
+import type { Consumer, EachBatchPayload } from 'kafkajs';
 import type { Pool, PoolClient } from 'pg';
 import { createAuditLogActivities } from '../../activities/audit-log';
 import { createCacheActivities } from '../../activities/cache';
 import { createMetricsActivities } from '../../activities/metrics';
-import { parseMessage } from '../../events/parse';
 import type { ReceivedEvent } from '../../events/received';
 import { eventTopics, partitionsPerTopic } from '../../events/topics';
 import { createKafka } from '../../platform/kafka';
@@ -18,6 +17,7 @@ import { runProcess } from '../../platform/lifecycle';
 import { createPool } from '../../platform/postgres';
 import { createProductCache } from '../../platform/product-cache';
 import { createRedis } from '../../platform/redis';
+import { receiveEvent } from '../received-event';
 
 const sizes: Readonly<Record<string, number>> = { event: 1, batch: 500 };
 
@@ -82,25 +82,10 @@ async function handleBatch(payload: EachBatchPayload, size: number, apply: Apply
   const { topic, partition, messages } = batch;
   for (let from = 0; from < messages.length; from += size) {
     const slice = messages.slice(from, from + size);
-    await apply(slice.map((message) => receive(topic, partition, message)));
+    await apply(slice.map((message) => receiveEvent(topic, partition, message)));
     resolveOffset(slice.at(-1)!.offset);
     await heartbeat();
   }
   const offset = (BigInt(batch.lastOffset()) + 1n).toString();
   await commitOffsetsIfNecessary({ topics: [{ topic, partitions: [{ partition, offset }] }] });
-}
-
-function receive(topic: string, partition: number, message: KafkaMessage): ReceivedEvent {
-  const { key, value } = message;
-  const event = parseMessage({ topic, key, value });
-  return {
-    topic,
-    partition,
-    offset: Number(message.offset),
-    eventId: event.id,
-    key: event.subject,
-    value: value!.toString(),
-    headers: [],
-    producedAt: Number(message.timestamp),
-  };
 }

@@ -42,7 +42,7 @@ export const catchUp: Suite = {
 };
 
 /** The pipeline's own collector: bridge, Temporal and worker, as many events a workflow as it takes. */
-function coalescing(stack: Stack, count: number): Contestant {
+export function coalescing(stack: Stack, count: number): Contestant {
   return {
     name: 'coalesce',
     what: 'bridge with BRIDGE_MODE=coalesce, Temporal, one worker',

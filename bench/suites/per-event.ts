@@ -24,7 +24,10 @@ export const perEvent: Suite = {
     });
     try {
       const count = Math.round(eventCount * context.scale);
-      const sides = await inTurn([handling(stack, count), bare(stack, bareWorker, count)], context);
+      const sides = await inTurn(
+        [handlingEach(stack, count), bare(stack, bareWorker, count)],
+        context,
+      );
       const goal = { atLeast: 0.9 };
       return {
         sides,
@@ -39,7 +42,8 @@ export const perEvent: Suite = {
   },
 };
 
-function handling(stack: Stack, count: number): Contestant {
+/** The pipeline's own collector: a workflow for each event. */
+export function handlingEach(stack: Stack, count: number): Contestant {
   return {
     name: 'per-event',
     what: 'Kafka, bridge with BRIDGE_MODE=per-event, Temporal, one worker, PostgreSQL, Redis',
