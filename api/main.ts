@@ -1,4 +1,6 @@
 /** The API: `npm run api`. Wiring, nothing else. */
+import { assureAccess } from '../platform/access';
+import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/doors';
 import { createKafka } from '../platform/kafka';
 import { createKafkaSender } from '../platform/kafka-sender';
 import { runProcess } from '../platform/lifecycle';
@@ -8,18 +10,26 @@ import { prepareMetrics } from '../platform/telemetry';
 import { createTemporalClient } from '../platform/temporal';
 import { createServer } from './server';
 
-void runProcess('api', async ({ config, logger, onStop }) => {
+void runProcess('api', async (process) => {
+  const { config, logger, onStop } = process;
   prepareMetrics('api');
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'api',
+    role: 'commerce_api',
     maxConnections: 16,
     // A request is not worth longer; whoever waits for it has gone by then.
     statementTimeoutMs: 5_000,
   });
   onStop('the database pool', () => pool.end());
-  const redis = createRedis(config.REDIS_URL, logger);
-  onStop('the Redis connection', async () => redis.disconnect());
   const kafka = createKafka(config, logger, { clientId: 'api', requestTimeoutMs: 5_000 });
+  await assureAccess(process, [
+    postgresDoor(pool, 'commerce_api'),
+    redisDoor(config),
+    kafkaDoor(kafka),
+    temporalDoor(config),
+  ]);
+  const redis = createRedis(config.REDIS_URL, logger, { caFile: config.REDIS_TLS_CA_FILE });
+  onStop('the Redis connection', async () => redis.disconnect());
   const sender = createKafkaSender(kafka, logger, { retries: 2 });
   onStop('the Kafka sender', () => sender.stop());
   const temporal = createTemporalClient(config);

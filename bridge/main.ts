@@ -1,7 +1,9 @@
 /** The bridge: `npm run bridge`. Wiring, nothing else. */
 import { eventTopics } from '../events/topics';
+import { assureAccess } from '../platform/access';
 import { readConsumerLag } from '../platform/consumer-lag';
 import { postgresCheck, temporalCheck } from '../platform/dependency-checks';
+import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
 import { createKafka } from '../platform/kafka';
 import { runProcess } from '../platform/lifecycle';
 import { serveMetrics } from '../platform/metrics-server';
@@ -22,9 +24,16 @@ void runProcess('bridge', async (process) => {
   const { config, logger, onStop } = process;
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'bridge',
+    role: 'commerce_bridge',
     maxConnections: 2,
   });
   onStop('the database pool', () => pool.end());
+  const kafka = createKafka(config, logger, { clientId: 'bridge' });
+  await assureAccess(process, [
+    postgresDoor(pool, 'commerce_bridge'),
+    kafkaDoor(kafka),
+    temporalDoor(config),
+  ]);
   const client = createTemporalClient(config);
   onStop('the connection to Temporal', () => client.connection.close());
   const finishedWork = createFinishedWork(pool);
@@ -43,7 +52,6 @@ void runProcess('bridge', async (process) => {
   const createDispatcher =
     config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
   const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
-  const kafka = createKafka(config, logger, { clientId: 'bridge' });
   const groupId = config.BRIDGE_GROUP_ID;
   const lag = watchLag(() => readConsumerLag(kafka, groupId, eventTopics), logger);
   onStop('the watch over the lag', () => lag.stop());

@@ -90,6 +90,7 @@ function makePlan(): Plan {
     ...process.env,
     ...cluster.environment,
     TEMPORAL_UI_URL: cluster.temporalUiUrl,
+    DATABASE_DEVELOPMENT_USERS: 'true',
   };
   const config = readConfig(environment);
   // That a process works is read from its log, which goes to a file: quieter would save nothing.

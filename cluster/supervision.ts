@@ -2,6 +2,7 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { asDevelopmentUser } from '../platform/development-users';
 import { createBackoff, type Backoff } from './backoff';
 import { stopDaemon, writeDaemonFile } from './daemon';
 import { messageOf } from './errors';
@@ -16,7 +17,7 @@ import { superviseProcess, type SupervisedProcess } from './supervised-process';
 export interface ProcessesOptions {
   /** The cluster's folder. */
   readonly directory: string;
-  /** The environment of each process. */
+  /** The environment of each process; with `DATABASE_URL`, in which each gets a user of its own. */
   readonly environment: NodeJS.ProcessEnv;
   /** The port on which each process serves its metrics; the API serves them on its own. */
   readonly metricsPorts: MetricsPorts;
@@ -48,7 +49,11 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
   const table = openProcessTable(directory);
   const supervise = (name: ProcessName): SupervisedProcess =>
     superviseProcess(name, {
-      environment: { ...environment, METRICS_PORT: String(metricsPorts[name] ?? '') },
+      environment: {
+        ...environment,
+        DATABASE_URL: asDevelopmentUser(environment['DATABASE_URL']!, name),
+        METRICS_PORT: String(metricsPorts[name] ?? ''),
+      },
       report,
       logFile: join(logFolder(directory), `${fileNameOf(name)}.log`),
       onStarted: (pid) => {

@@ -1,22 +1,41 @@
 /** `npm run migrate`: brings the schemas, the topics and the search attributes up to date, then ends. */
 import { Connection } from '@temporalio/client';
-import { readConfig } from '../platform/config';
+import type { Kafka } from 'kafkajs';
+import { assertNotRefused } from '../platform/access';
+import { readConfig, type Config } from '../platform/config';
+import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
 import { createKafka } from '../platform/kafka';
 import { createLogger } from '../platform/logger';
+import { createPool } from '../platform/postgres';
 import { temporalConnectionOptions } from '../platform/temporal';
+import type { Logger } from '../platform/logger';
+import { createDevelopmentUsers } from './development-users';
 import { migrateDatabase, migrateTopics } from './migrate';
 import { migrateSearchAttributes } from './search-attributes';
 
 async function main(): Promise<void> {
   const config = readConfig();
   const logger = createLogger('migrate', config.LOG_LEVEL);
+  const kafka = createKafka(config, logger, { clientId: 'migrate' });
+  await assertLetIn(config, kafka, logger);
   await migrateDatabase(config.DATABASE_URL, logger);
-  await migrateTopics(createKafka(config, logger, { clientId: 'migrate' }), logger);
+  if (config.DATABASE_DEVELOPMENT_USERS) await createDevelopmentUsers(config.DATABASE_URL, logger);
+  await migrateTopics(kafka, logger);
   const temporal = Connection.lazy(temporalConnectionOptions(config));
   try {
     await migrateSearchAttributes(temporal, config.TEMPORAL_NAMESPACE, logger);
   } finally {
     await temporal.close();
+  }
+}
+
+/** Before anything is changed anywhere. @throws AccessRefusedError */
+async function assertLetIn(config: Config, kafka: Kafka, logger: Logger): Promise<void> {
+  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'migrate' });
+  try {
+    await assertNotRefused([postgresDoor(pool), kafkaDoor(kafka), temporalDoor(config)]);
+  } finally {
+    await pool.end();
   }
 }
 

@@ -34,6 +34,7 @@ export function createOperator(output: Output): Operator {
   const getPool = (): Pool =>
     (pool ??= createPool(config.DATABASE_URL, logger, {
       applicationName: 'ops',
+      role: 'commerce_operator',
       maxConnections: 4,
     }));
   return {

@@ -47,6 +47,7 @@ const apiKeys = commaSeparated.transform((triples, context) =>
 );
 
 const milliseconds = z.coerce.number().int().min(0);
+const positive = z.coerce.number().int().min(1);
 
 const encryptionKey = z
   .string()
@@ -55,18 +56,30 @@ const encryptionKey = z
 
 // One entry a variable, so that what is read, its default and its check stand in one place.
 const schema = z.object({
-  /** Connection string of PostgreSQL. */
+  /** Connection string of PostgreSQL; `?sslmode=verify-full&sslrootcert=FILE` for TLS. */
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/ })
     .default('postgres://commerce:commerce@127.0.0.1:15432/commerce'),
-  /** Connection string of Redis; `rediss:` for TLS. */
+  /**
+   * Makes `npm run migrate` give each kind of process a user of its own, whose password everybody
+   * knows: for a database that nobody else can reach.
+   */
+  DATABASE_DEVELOPMENT_USERS: flag.default(false),
+  /** Connection string of Redis, with the user and password if it asks for them; `rediss:` for TLS. */
   REDIS_URL: z.url({ protocol: /^rediss?$/ }).default('redis://127.0.0.1:16379'),
+  /** Path of the authority's certificate, PEM; unset for the system's. */
+  REDIS_TLS_CA_FILE: z.string().optional(),
   /** Kafka's bootstrap brokers, comma separated `host:port`. */
   KAFKA_BROKERS: commaSeparated
     .pipe(z.array(z.string().regex(/^[^\s:]+:\d+$/, 'must be host:port, comma separated')))
     .prefault('127.0.0.1:19092'),
   /** Whether to speak TLS to Kafka. */
   KAFKA_SSL: flag.default(false),
+  /** Path of the authority's certificate, PEM; unset for the system's. */
+  KAFKA_SSL_CA_FILE: z.string().optional(),
+  /** Paths of the client's certificate and key, PEM, for mutual TLS. */
+  KAFKA_SSL_CERT_FILE: z.string().optional(),
+  KAFKA_SSL_KEY_FILE: z.string().optional(),
   /** How to authenticate with Kafka; unset for not at all. */
   KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
   KAFKA_SASL_USERNAME: z.string().optional(),
@@ -77,7 +90,7 @@ const schema = z.object({
     .regex(/^[^\s:]+:\d+$/, 'must be host:port')
     .default('127.0.0.1:17233'),
   TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
-  /** API key for Temporal Cloud; turns TLS on. */
+  /** API key, as Temporal Cloud gives it out; turns TLS on. */
   TEMPORAL_API_KEY: z.string().optional(),
   /** Whether to speak TLS to Temporal. */
   TEMPORAL_TLS_ENABLED: flag.default(false),
@@ -97,6 +110,14 @@ const schema = z.object({
   API_KEYS: apiKeys.prefault(developmentKeys),
   /** Lets the API listen beyond loopback with the development keys: for a network that is closed by other means. */
   ALLOW_DEVELOPMENT_KEYS: flag.default(false),
+  /** Most reads (`GET`) that one key may make in a second, of each process of the API. */
+  API_READS_PER_SECOND: positive.default(10_000),
+  /** Most changes (every other method) that one key may make in a second, of each process of the API. */
+  API_CHANGES_PER_SECOND: positive.default(500),
+  /** Most changes that a process of the API has under way at once; it refuses any more. */
+  API_MAX_CHANGES: positive.default(128),
+  /** Most connections that a process of the API keeps open at once; it cuts any more. */
+  API_MAX_CONNECTIONS: positive.default(2_000),
   /**
    * Whether operators may play with the pipeline over HTTP: place orders as somebody, send events
    * again, send what is no event. Unset, only with the development keys.
@@ -195,13 +216,40 @@ function contradictions(config: z.output<typeof schema>): string[] {
       `  API_KEYS: must be set to listen on ${config.API_HOST}; the development keys are for loopback only`,
     );
   }
-  if (config.KAFKA_SASL_MECHANISM !== undefined) {
-    for (const name of ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const) {
-      if (config[name] === undefined)
-        problems.push(`  ${name}: must be set with KAFKA_SASL_MECHANISM`);
-    }
-  }
-  return problems;
+  return [...problems, ...missingCompanions(config)];
+}
+
+/** Variables that say nothing, or not enough, without another: unread, they would mislead. */
+function missingCompanions(config: z.output<typeof schema>): string[] {
+  const hasKafkaUser = config.KAFKA_SASL_MECHANISM !== undefined;
+  const hasTemporalTls = config.TEMPORAL_TLS_ENABLED || config.TEMPORAL_API_KEY !== undefined;
+  const hasRedisTls = config.REDIS_URL.startsWith('rediss:');
+  const pairs: [name: keyof typeof config, other: string, otherIsThere: boolean][] = [
+    ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_MECHANISM', hasKafkaUser],
+    ['KAFKA_SASL_PASSWORD', 'KAFKA_SASL_MECHANISM', hasKafkaUser],
+    ['KAFKA_SSL_CA_FILE', 'KAFKA_SSL=true', config.KAFKA_SSL],
+    ['KAFKA_SSL_CERT_FILE', 'KAFKA_SSL=true', config.KAFKA_SSL],
+    ['KAFKA_SSL_CERT_FILE', 'KAFKA_SSL_KEY_FILE', config.KAFKA_SSL_KEY_FILE !== undefined],
+    ['KAFKA_SSL_KEY_FILE', 'KAFKA_SSL_CERT_FILE', config.KAFKA_SSL_CERT_FILE !== undefined],
+    ['REDIS_TLS_CA_FILE', 'a REDIS_URL that begins with rediss:', hasRedisTls],
+    ['TEMPORAL_TLS_CA_FILE', 'TEMPORAL_TLS_ENABLED=true', hasTemporalTls],
+    ['TEMPORAL_TLS_SERVER_NAME', 'TEMPORAL_TLS_ENABLED=true', hasTemporalTls],
+    ['TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_ENABLED=true', hasTemporalTls],
+    ['TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_KEY_FILE', config.TEMPORAL_TLS_KEY_FILE !== undefined],
+    [
+      'TEMPORAL_TLS_KEY_FILE',
+      'TEMPORAL_TLS_CERT_FILE',
+      config.TEMPORAL_TLS_CERT_FILE !== undefined,
+    ],
+  ];
+  const wrong = pairs.filter(([name, , isThere]) => config[name] !== undefined && !isThere);
+  const without = (['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const).filter(
+    (name) => hasKafkaUser && config[name] === undefined,
+  );
+  return [
+    ...wrong.map(([name, other]) => `  ${name}: needs ${other}`),
+    ...without.map((name) => `  ${name}: must be set with KAFKA_SASL_MECHANISM`),
+  ];
 }
 
 function isLoopback(host: string): boolean {

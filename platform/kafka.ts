@@ -1,5 +1,6 @@
 /** Kafka: the client as configured, its log lines in ours, and the topics made as they must be. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ConnectionOptions } from 'node:tls';
 import {
   Kafka,
   KafkaJSProtocolError,
@@ -9,6 +10,7 @@ import {
   type KafkaConfig,
   type logCreator,
 } from 'kafkajs';
+import { readCertificateFile } from './certificates';
 import type { Config } from './config';
 import type { Logger } from './logger';
 
@@ -20,14 +22,18 @@ export interface KafkaOptions {
   readonly requestTimeoutMs?: number;
 }
 
-/** A Kafka client. It connects when its producer, consumer or admin does. */
+/**
+ * A Kafka client. It connects when its producer, consumer or admin does.
+ *
+ * @throws ConfigurationError when a certificate's file cannot be read
+ */
 export function createKafka(config: Config, logger: Logger, options: KafkaOptions): Kafka {
   return new Kafka({
     clientId: options.clientId,
     brokers: config.KAFKA_BROKERS,
     connectionTimeout: 3_000,
     requestTimeout: options.requestTimeoutMs ?? 10_000,
-    ssl: config.KAFKA_SSL,
+    ssl: tlsOf(config),
     ...saslOf(config),
     // How long kafkajs tries to connect, whatever the retries of a producer are: its default makes the
     // first send of an outage take 20 s. Whoever connects tries again by itself.
@@ -64,6 +70,19 @@ async function untilLed(admin: Admin, topics: readonly ITopicConfig[]): Promise<
       if (!(error instanceof KafkaJSProtocolError) || Date.now() > deadline) throw error;
     }
   }
+}
+
+function tlsOf(config: Config): ConnectionOptions | boolean {
+  if (!config.KAFKA_SSL) return false;
+  const read = (
+    name: 'KAFKA_SSL_CA_FILE' | 'KAFKA_SSL_CERT_FILE' | 'KAFKA_SSL_KEY_FILE',
+  ): Buffer | undefined =>
+    config[name] === undefined ? undefined : readCertificateFile(name, config[name]);
+  return {
+    ca: read('KAFKA_SSL_CA_FILE'),
+    cert: read('KAFKA_SSL_CERT_FILE'),
+    key: read('KAFKA_SSL_KEY_FILE'),
+  };
 }
 
 function saslOf(config: Config): Pick<KafkaConfig, 'sasl'> {

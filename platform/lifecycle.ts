@@ -2,6 +2,7 @@
  * The life of a process: read the configuration, start, and on SIGTERM or SIGINT stop what was
  * started, last first, so that work under way finishes before what it needs goes away.
  */
+import { AccessRefusedError } from './access';
 import { ConfigurationError, readConfig, type Config } from './config';
 import { createLogger, type Logger } from './logger';
 import { startTracing, type RecordedTraces } from './trace-recording';
@@ -60,7 +61,7 @@ export async function runProcess(
     void stopAll(0);
   });
   const fail = (error: unknown): void => {
-    logger.fatal({ err: error }, 'cannot go on');
+    logger.fatal({ err: error }, isForPeople(error) ? error.message : 'cannot go on');
     void stopAll(1);
   };
   process.on('uncaughtException', fail);
@@ -74,6 +75,11 @@ export async function runProcess(
   } catch (error) {
     fail(error);
   }
+}
+
+// Their messages say all that there is to say, and what to do.
+function isForPeople(error: unknown): error is Error {
+  return error instanceof ConfigurationError || error instanceof AccessRefusedError;
 }
 
 function readConfigOrExit(): Config {

@@ -1,15 +1,25 @@
 /** PostgreSQL: pools, transactions, and which of its errors a retry can help. */
 import { DatabaseError, Pool, types, type PoolClient } from 'pg';
+import { readCertificateFile } from './certificates';
 import type { Logger } from './logger';
 import { watchPool } from './telemetry';
 
 /** Whatever runs a statement: a pool or one connection of it. */
 export type Queryable = Pick<PoolClient, 'query'>;
 
+/**
+ * The roles that processes work under, each with the rights of one kind of process. A user of its own
+ * for each process is a member of one of them; the owner of the tables may take any of them on.
+ */
+export type DatabaseRole =
+  'commerce_api' | 'commerce_bridge' | 'commerce_collector' | 'commerce_operator' | 'commerce_shop';
+
 /** Options of a pool. */
 export interface PoolOptions {
   /** Who connects, as `pg_stat_activity` shows it. */
   readonly applicationName: string;
+  /** Which role every connection takes on as it begins; the user's own rights without. */
+  readonly role?: DatabaseRole;
   /** Most connections at once. */
   readonly maxConnections?: number;
   /**
@@ -24,11 +34,16 @@ export interface PoolOptions {
 // How much later than PostgreSQL a statement is given up here.
 const answerGraceMs = 1_000;
 
-/** A pool of connections. A connection that breaks while idle is logged and replaced. */
+/**
+ * A pool of connections. A connection that breaks while idle is logged and replaced.
+ *
+ * @throws ConfigurationError when a certificate that the connection string names cannot be read
+ */
 export function createPool(connectionString: string, logger: Logger, options: PoolOptions): Pool {
-  const { statementTimeoutMs = 30_000 } = options;
+  const { statementTimeoutMs = 30_000, role } = options;
+  assertCertificatesReadable(connectionString);
   const pool = new Pool({
-    connectionString,
+    connectionString: role === undefined ? connectionString : withRole(connectionString, role),
     application_name: options.applicationName,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: 5_000,
@@ -44,6 +59,23 @@ export function createPool(connectionString: string, logger: Logger, options: Po
   });
   watchPool(options.applicationName, pool);
   return pool;
+}
+
+// As a part of connecting it cannot be forgotten, costs no round trip, and is what RESET goes back to.
+function withRole(connectionString: string, role: DatabaseRole): string {
+  const url = new URL(connectionString);
+  const given = url.searchParams.get('options');
+  url.searchParams.set('options', `${given === null ? '' : `${given} `}-c role=${role}`);
+  return url.href;
+}
+
+// Only to say which variable is wrong: the driver reads them itself.
+function assertCertificatesReadable(connectionString: string): void {
+  const { searchParams } = new URL(connectionString);
+  for (const name of ['sslrootcert', 'sslcert', 'sslkey']) {
+    const file = searchParams.get(name);
+    if (file !== null) readCertificateFile('DATABASE_URL', file);
+  }
 }
 
 /**

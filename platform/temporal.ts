@@ -1,6 +1,6 @@
 /** Temporal: how to reach it, and the client. What only workers need is in temporal-worker.ts. */
-import { readFileSync } from 'node:fs';
 import { Client, Connection, type TLSConfig } from '@temporalio/client';
+import { readCertificateFile } from './certificates';
 import type { Config } from './config';
 import { dataConverterOf } from './payload-encryption';
 import { TraceClientInterceptor } from './tracing';
@@ -30,24 +30,32 @@ export interface TemporalConnectionOptions {
   readonly apiKey?: string;
 }
 
-/** How to reach Temporal, as configured. @throws when a certificate's file cannot be read */
+/** How to reach Temporal, as configured. @throws ConfigurationError when a certificate's file cannot be read */
 export function temporalConnectionOptions(config: Config): TemporalConnectionOptions {
   const { TEMPORAL_ADDRESS: address, TEMPORAL_API_KEY: apiKey } = config;
   return { address, tls: tlsOf(config), ...(apiKey === undefined ? {} : { apiKey }) };
 }
 
 function tlsOf(config: Config): TLSConfig | boolean {
-  if (!config.TEMPORAL_TLS_ENABLED) return config.TEMPORAL_API_KEY !== undefined;
-  const { TEMPORAL_TLS_CERT_FILE: certificate, TEMPORAL_TLS_KEY_FILE: key } = config;
+  if (!config.TEMPORAL_TLS_ENABLED && config.TEMPORAL_API_KEY === undefined) return false;
+  const {
+    TEMPORAL_TLS_CA_FILE: authority,
+    TEMPORAL_TLS_CERT_FILE: certificate,
+    TEMPORAL_TLS_KEY_FILE: key,
+    TEMPORAL_TLS_SERVER_NAME: serverNameOverride,
+  } = config;
   return {
-    ...(config.TEMPORAL_TLS_SERVER_NAME === undefined
+    ...(serverNameOverride === undefined ? {} : { serverNameOverride }),
+    ...(authority === undefined
       ? {}
-      : { serverNameOverride: config.TEMPORAL_TLS_SERVER_NAME }),
-    ...(config.TEMPORAL_TLS_CA_FILE === undefined
-      ? {}
-      : { serverRootCACertificate: readFileSync(config.TEMPORAL_TLS_CA_FILE) }),
+      : { serverRootCACertificate: readCertificateFile('TEMPORAL_TLS_CA_FILE', authority) }),
     ...(certificate === undefined || key === undefined
       ? {}
-      : { clientCertPair: { crt: readFileSync(certificate), key: readFileSync(key) } }),
+      : {
+          clientCertPair: {
+            crt: readCertificateFile('TEMPORAL_TLS_CERT_FILE', certificate),
+            key: readCertificateFile('TEMPORAL_TLS_KEY_FILE', key),
+          },
+        }),
   };
 }

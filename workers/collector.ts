@@ -5,7 +5,9 @@ import { createDeadLetterResolutionActivities } from '../activities/dead-letter-
 import { createDeadLetterActivities } from '../activities/dead-letters';
 import { createCollectorAuditActivities } from '../activities/delivery-audit';
 import { createMetricsActivities } from '../activities/metrics';
+import { assureAccess } from '../platform/access';
 import { kafkaSenderCheck, postgresCheck, redisCheck } from '../platform/dependency-checks';
+import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/doors';
 import { createKafka } from '../platform/kafka';
 import { createKafkaSender } from '../platform/kafka-sender';
 import { runProcess } from '../platform/lifecycle';
@@ -20,12 +22,19 @@ void runProcess('worker:collector', async (process) => {
   const { config, logger, onStop } = process;
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'worker-collector',
+    role: 'commerce_collector',
     maxConnections: 16,
   });
   onStop('the database pool', () => pool.end());
-  const redis = createRedis(config.REDIS_URL, logger);
-  onStop('the connection to Redis', async () => redis.disconnect());
   const kafka = createKafka(config, logger, { clientId: 'worker-collector' });
+  await assureAccess(process, [
+    postgresDoor(pool, 'commerce_collector'),
+    redisDoor(config),
+    kafkaDoor(kafka),
+    temporalDoor(config),
+  ]);
+  const redis = createRedis(config.REDIS_URL, logger, { caFile: config.REDIS_TLS_CA_FILE });
+  onStop('the connection to Redis', async () => redis.disconnect());
   const sender = createKafkaSender(kafka, logger);
   onStop('the Kafka sender', () => sender.stop());
   const servesMetrics = await startWorker(process, {

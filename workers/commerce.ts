@@ -6,7 +6,9 @@ import { createPaymentActivities } from '../activities/payments';
 import { createProductActivities } from '../activities/products';
 import { createPublishActivities } from '../activities/publish';
 import { createStockActivities } from '../activities/stock';
+import { assureAccess } from '../platform/access';
 import { kafkaSenderCheck, postgresCheck } from '../platform/dependency-checks';
+import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
 import { createKafka } from '../platform/kafka';
 import { createKafkaSender } from '../platform/kafka-sender';
 import { runProcess } from '../platform/lifecycle';
@@ -22,11 +24,13 @@ void runProcess('worker:commerce', async (process) => {
   const { config, logger, onStop } = process;
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'worker-commerce',
+    role: 'commerce_shop',
     maxConnections: 16,
   });
   onStop('the database pool', () => pool.end());
   const relayPool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'worker-commerce-relay',
+    role: 'commerce_shop',
     maxConnections: 16,
     // Longer than the sender takes to give a request up; a relay silent for longer is frozen.
     idleInTransactionTimeoutMs: 20_000,
@@ -36,6 +40,11 @@ void runProcess('worker:commerce', async (process) => {
     clientId: 'worker-commerce',
     requestTimeoutMs: 5_000,
   });
+  await assureAccess(process, [
+    postgresDoor(pool, 'commerce_shop'),
+    kafkaDoor(kafka),
+    temporalDoor(config),
+  ]);
   const sender = createKafkaSender(kafka, logger, { retries: 2 });
   onStop('the Kafka sender', () => sender.stop());
   const gateway = createHttpPaymentGateway({

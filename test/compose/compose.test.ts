@@ -8,11 +8,13 @@ import path from 'node:path';
 import Ajv from 'ajv';
 import { parse } from 'yaml';
 import { DEFAULT_PORTS, HOST } from '../../cluster/ports';
+import { PROCESS_NAMES } from '../../cluster/processes';
 import { readConfiguration } from '../../cluster/payments-simulator/configuration';
 import type { Server } from '../../cluster/server';
 import { redis } from '../../cluster/servers/redis';
 import { temporal } from '../../cluster/servers/temporal';
 import { environmentVariables, readConfig } from '../../platform/config';
+import { asDevelopmentUser } from '../../platform/development-users';
 import { readScrapeConfiguration } from '../observability/files';
 
 interface Service {
@@ -198,7 +200,7 @@ describe('as a configuration of the project', () => {
   });
 
   it('opens the database that its Postgres creates', () => {
-    const { DATABASE_URL } = readConfig(textsOf(service('api').environment));
+    const { DATABASE_URL } = readConfig(textsOf(service('migrate').environment));
     const { username, password, pathname } = new URL(DATABASE_URL);
 
     expect(service('postgres').environment).toEqual({
@@ -206,6 +208,18 @@ describe('as a configuration of the project', () => {
       POSTGRES_PASSWORD: password,
       POSTGRES_DB: pathname.slice(1),
     });
+  });
+
+  it('connects every process to it as a user of its own, whom the migration makes', () => {
+    const migration = readConfig(textsOf(service('migrate').environment));
+    expect(migration.DATABASE_DEVELOPMENT_USERS).toBe(true);
+
+    for (const kind of PROCESS_NAMES) {
+      const { environment } = service(kind.replace(':', '-'));
+      const { DATABASE_URL } = readConfig(textsOf(environment));
+
+      expect(DATABASE_URL).toBe(asDevelopmentUser(migration.DATABASE_URL, kind));
+    }
   });
 
   it('sets the payments simulator to listen where it is published', () => {

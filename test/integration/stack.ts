@@ -88,6 +88,9 @@ export interface ApiAnswer {
   readonly body: any;
 }
 
+/** A busy machine may need long to start a process, which says nothing about the pipeline. */
+const startTimeoutMs = 120_000;
+
 const root = path.join(__dirname, '..', '..');
 
 const entries: Readonly<Record<ProcessName, string>> = {
@@ -107,7 +110,7 @@ export async function createStack(
   const overrides = {
     ...cluster.environment,
     ...environment,
-    DATABASE_URL: await createDatabase(cluster.environment.DATABASE_URL, name),
+    DATABASE_URL: await createDatabase({ ...cluster.environment, ...environment }, name),
     TEMPORAL_NAMESPACE: name,
     API_PORT: '0',
   };
@@ -115,7 +118,7 @@ export async function createStack(
   const logger = createLogger('test', 'fatal');
   const kafka = createKafka(config, logger, { clientId: 'test' });
   const temporal = createTemporalClient(config);
-  const redis = createRedis(config.REDIS_URL, logger);
+  const redis = createRedis(config.REDIS_URL, logger, { caFile: config.REDIS_TLS_CA_FILE });
   await Promise.all([
     migrateDatabase(config.DATABASE_URL, logger),
     remakeTopics(kafka, () => migrateTopics(kafka, logger)),
@@ -145,7 +148,9 @@ export async function createStack(
         ...more,
       });
       processes.push(started);
-      const ready = await until(`${processName} is ready`, () => readyLine(started));
+      const ready = await until(`${processName} is ready`, () => readyLine(started), {
+        timeoutMs: startTimeoutMs,
+      });
       if (processName === 'api') {
         apiUrl = String(ready['address']);
         check = recordingFaults(await readConformanceCheck(apiUrl), faults);
@@ -171,7 +176,10 @@ export async function createStack(
   return stack;
 }
 
-async function createDatabase(url: string, name: string): Promise<string> {
+async function createDatabase(
+  { DATABASE_URL: url }: { readonly DATABASE_URL: string },
+  name: string,
+): Promise<string> {
   const admin = createPool(url, createLogger('test', 'fatal'), { applicationName: 'test-setup' });
   await admin.query(`CREATE DATABASE ${name}`);
   await admin.end();

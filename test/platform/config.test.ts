@@ -138,6 +138,39 @@ describe('a wrong value is named', () => {
   });
 });
 
+describe('a variable that would not be read, or not without another, is named', () => {
+  const lonely: [name: string, environment: NodeJS.ProcessEnv][] = [
+    ['KAFKA_SASL_USERNAME', { KAFKA_SASL_USERNAME: 'shop' }],
+    ['KAFKA_SASL_PASSWORD', { KAFKA_SASL_PASSWORD: 'hush' }],
+    ['KAFKA_SSL_CA_FILE', { KAFKA_SSL_CA_FILE: 'ca.pem' }],
+    ['KAFKA_SSL_CERT_FILE', { KAFKA_SSL: 'true', KAFKA_SSL_CERT_FILE: 'shop.pem' }],
+    ['KAFKA_SSL_KEY_FILE', { KAFKA_SSL: 'true', KAFKA_SSL_KEY_FILE: 'key.pem' }],
+    ['REDIS_TLS_CA_FILE', { REDIS_TLS_CA_FILE: 'ca.pem' }],
+    ['TEMPORAL_TLS_CA_FILE', { TEMPORAL_TLS_CA_FILE: 'ca.pem' }],
+    ['TEMPORAL_TLS_SERVER_NAME', { TEMPORAL_TLS_SERVER_NAME: 'temporal.test' }],
+    ['TEMPORAL_TLS_CERT_FILE', { TEMPORAL_API_KEY: 'x', TEMPORAL_TLS_CERT_FILE: 'shop.pem' }],
+    ['TEMPORAL_TLS_KEY_FILE', { TEMPORAL_API_KEY: 'x', TEMPORAL_TLS_KEY_FILE: 'key.pem' }],
+  ];
+
+  test.each(lonely)('%s', (name, environment) => {
+    const message = problemsOf(environment);
+    expect(message.split('\n').slice(1)).toEqual([expect.stringMatching(`^  ${name}: needs `)]);
+    expect(message).not.toContain('hush');
+  });
+
+  test('and not where the other is there', () => {
+    const environment = {
+      KAFKA_SSL: 'true',
+      KAFKA_SSL_CA_FILE: 'ca.pem',
+      REDIS_URL: 'rediss://127.0.0.1',
+      REDIS_TLS_CA_FILE: 'ca.pem',
+      TEMPORAL_API_KEY: 'key',
+      TEMPORAL_TLS_CA_FILE: 'ca.pem',
+    };
+    expect(readConfig(environment)).toMatchObject({ KAFKA_SSL_CA_FILE: 'ca.pem' });
+  });
+});
+
 describe('the development keys', () => {
   const development = 'operator:operator:dev-operator-key,shopper:shopper:dev-shopper-key';
 

@@ -1,0 +1,30 @@
+/** Makes the users of `platform/development-users.ts`: for the local cluster and Compose. */
+import { Client, DatabaseError } from 'pg';
+import { developmentUsers } from '../platform/development-users';
+import type { Logger } from '../platform/logger';
+
+/**
+ * Makes those that are not there yet.
+ *
+ * @param databaseUrl a migrated database, with a user who may create roles
+ */
+export async function createDevelopmentUsers(databaseUrl: string, logger: Logger): Promise<void> {
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    for (const { name, role } of Object.values(developmentUsers)) {
+      await client
+        .query(`CREATE ROLE ${name} LOGIN PASSWORD '${name}' IN ROLE ${role}`)
+        .catch(unlessItIsThere);
+    }
+  } finally {
+    await client.end();
+  }
+  logger.info('a development user of the database is there for each process');
+}
+
+// SQLSTATE duplicate_object, and unique_violation when somebody else is making it at the same time.
+function unlessItIsThere(error: unknown): void {
+  const isThere = error instanceof DatabaseError && ['42710', '23505'].includes(error.code ?? '');
+  if (!isThere) throw error;
+}
