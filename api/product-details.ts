@@ -41,14 +41,17 @@ export interface ProductDetails {
 
 /** What finding products needs. */
 export interface ProductDetailsDependencies {
+  /** For who looks at products. */
   readonly database: Database;
+  /** For who is about to change something, so that no reader is in the way. */
+  readonly changeDatabase: Database;
   readonly cache: ProductCache;
   readonly logger: Logger;
 }
 
 /** Finds products in the cache and in the database. */
 export function createProductDetails(dependencies: ProductDetailsDependencies): ProductDetails {
-  const { database } = dependencies;
+  const { database, changeDatabase } = dependencies;
   const cache = tolerant(dependencies.cache, dependencies.logger);
   return {
     async find(productId) {
@@ -73,7 +76,7 @@ export function createProductDetails(dependencies: ProductDetailsDependencies): 
       return new Map(rows.map(({ product_id, name }) => [product_id, name]));
     },
     async findPrices(productIds) {
-      const rows = await database.query<{ product_id: string; price: number }>({
+      const rows = await changeDatabase.query<{ product_id: string; price: number }>({
         name: 'product-prices',
         text: `
           SELECT product_id, price FROM commerce.products WHERE product_id = ANY($1::text[])`,

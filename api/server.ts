@@ -7,6 +7,7 @@ import {
   validatorCompiler,
   type FastifyPluginAsyncZod,
 } from 'fastify-type-provider-zod';
+import type { Config } from '../platform/config';
 import { createProductCache } from '../platform/product-cache';
 import { createDeadLetterOperations } from '../operations/dead-letters';
 import { createCollectorReads } from './collector-reads';
@@ -21,11 +22,13 @@ import { openApi } from './openapi/document';
 import { openApiViewer } from './openapi/viewer';
 import { authentication } from './plugins/authentication';
 import { idempotency } from './plugins/idempotency';
+import { loadLimits, type LoadLimits } from './plugins/load-limits';
 import { answerClientError, answerError, problemDetails } from './plugins/problem-details';
 import { requestLog } from './plugins/request-log';
 import { shutdown } from './plugins/shutdown';
 import { telemetry } from './plugins/telemetry';
 import { createOrderReads } from './order-reads';
+import { boundDatabase } from './overload';
 import { createPipelineState } from './pipeline-state';
 import { createProductDetails } from './product-details';
 import { createProductInspection } from './product-inspection';
@@ -82,6 +85,9 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   await app.register(
     async (v1) => {
       await v1.register(authentication, { keys: dependencies.config.API_KEYS });
+      await v1.register(loadLimits, limitsOf(dependencies.config));
+      // Answers are about somebody: no proxy or browser keeps them.
+      v1.addHook('onRequest', async (_, reply) => void reply.header('cache-control', 'no-store'));
       await v1.register(idempotency, {
         store: createIdempotencyStore(services.database, dependencies.logger),
       });
@@ -92,7 +98,15 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   return app;
 }
 
-function createInstance({ logger }: ApiDependencies): FastifyInstance {
+function limitsOf(config: Config): LoadLimits {
+  return {
+    readsPerSecond: config.API_READS_PER_SECOND,
+    changesPerSecond: config.API_CHANGES_PER_SECOND,
+    maxChanges: config.API_MAX_CHANGES,
+  };
+}
+
+function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
   // Named by its general type, or the server's type would carry that of the logger everywhere.
   const loggerInstance: FastifyBaseLogger = logger;
   const app = Fastify({
@@ -108,13 +122,18 @@ function createInstance({ logger }: ApiDependencies): FastifyInstance {
     routerOptions: { maxParamLength: 1_024 },
     // A client that sends its request slowly may not hold a connection for long.
     requestTimeout: 15_000,
+    http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
+    // Nor by taking its answer slowly, or by not using it at all.
+    connectionTimeout: 60_000,
     // While it stops, requests on connections that are open are still served, and told to close.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
-      void answerError(error, request, reply);
+      // No hook runs for what has no route, so that helmet cannot add its headers.
+      void answerError(error, request, reply.header('x-content-type-options', 'nosniff'));
     },
     clientErrorHandler: answerClientError,
   });
+  app.server.maxConnections = config.API_MAX_CONNECTIONS;
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.removeContentTypeParser('text/plain');
@@ -124,25 +143,35 @@ function createInstance({ logger }: ApiDependencies): FastifyInstance {
 function createServices(dependencies: ApiDependencies): Services {
   const { config, pool, redis, kafka, sender, temporal, logger } = dependencies;
   const database = createDatabase(pool);
+  // However many read, a quarter of the connections is always left to changes, or one at least.
+  const reads = boundDatabase(database, {
+    maxRunning: Math.max(Math.floor(pool.options.max * 0.75), 1),
+    maxWaiting: 200,
+  });
   const commands = createCommands(temporal);
   const groupId = config.BRIDGE_GROUP_ID;
   return {
     config,
     database,
     commands,
-    collectorReads: createCollectorReads(database),
+    collectorReads: createCollectorReads(reads),
     deadLetters: createDeadLetterOperations(
-      { database: asQueryable(database), temporal },
+      { database: asQueryable(reads), temporal },
       { commandTimeoutMs: 10_000 },
     ),
     demonstration: config.DEMONSTRATION
       ? createDemonstration({ database, commands, sender })
       : undefined,
     handledEvents: createHandledEventFeed(createHandledEventReads(database), logger),
-    orderReads: createOrderReads(database),
+    orderReads: createOrderReads(reads),
     pipelineState: createPipelineState({ kafka, temporal, groupId }),
-    productDetails: createProductDetails({ database, cache: createProductCache(redis), logger }),
-    productInspection: createProductInspection({ database, redis, logger }),
+    productDetails: createProductDetails({
+      database: reads,
+      changeDatabase: database,
+      cache: createProductCache(redis),
+      logger,
+    }),
+    productInspection: createProductInspection({ database: reads, redis, logger }),
     views: createViewPublisher({
       sender,
       fallback: createViewFallback({ startPublication: publishByWorkflow(temporal), logger }),

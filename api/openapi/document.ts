@@ -48,6 +48,8 @@ A shop whose every change is told to Kafka, and counted from there.
 - **Users.** \`X-User-Id\` names the user on whose behalf a request is made.
 - **Trying again.** Every \`POST\` takes an \`Idempotency-Key\`: the same request with the same key gets
   the first answer again and does nothing twice. \`PUT\` and \`DELETE\` are harmless to repeat.
+- **Load.** A key that makes too many requests a second gets 429, and 503 means that there is too much
+  to do; \`Retry-After\` says when to try again.
 - **Problems** are \`application/problem+json\` (RFC 9457) with a stable \`code\`.
 - **Pages.** \`nextCursor\` of a page is the \`cursor\` (or \`after\`) of the next one.
 - **Amounts** are integers in the smallest unit of the currency.
@@ -212,7 +214,10 @@ function codesOf(
     ...own,
     'BAD_REQUEST',
     'INTERNAL_ERROR',
-    ...(keyed ? (['VALIDATION_FAILED', 'UNAUTHENTICATED'] as const) : []),
+    ...(keyed ? (['VALIDATION_FAILED', 'UNAUTHENTICATED', 'TOO_MANY_REQUESTS'] as const) : []),
+    ...(keyed && (method !== 'GET' || own.includes('DATABASE_UNAVAILABLE'))
+      ? (['OVERLOADED'] as const)
+      : []),
     ...(key === 'operator' || key === 'shopper' ? (['FORBIDDEN'] as const) : []),
     ...(hasBody ? (['INVALID_BODY', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const) : []),
     ...(isIdempotent(method, key) ? idempotencyProblems : []),
@@ -237,7 +242,9 @@ function problemAnswers(codes: readonly ProblemCode[]): Record<string, object> {
       status,
       {
         description: ofStatus.map((code) => `\`${code}\`: ${problems[code].meaning}`).join('\n\n'),
-        ...(status === 503 ? { headers: { 'Retry-After': refTo('headers', 'Retry-After') } } : {}),
+        ...(status === 429 || status === 503
+          ? { headers: { 'Retry-After': refTo('headers', 'Retry-After') } }
+          : {}),
         content: {
           'application/problem+json': {
             schema: {

@@ -38,10 +38,12 @@ export const problems = {
     status: 422,
     meaning: 'The Idempotency-Key belongs to a request with another body.',
   },
+  TOO_MANY_REQUESTS: { status: 429, meaning: 'The key makes too many requests a second.' },
   INTERNAL_ERROR: { status: 500, meaning: 'An error on our side; the logs have the requestId.' },
   COMMAND_FAILED: { status: 500, meaning: 'The change was given up, by an error on our side.' },
   DATABASE_UNAVAILABLE: { status: 503, meaning: 'The database is away. Try again.' },
   TEMPORAL_UNAVAILABLE: { status: 503, meaning: 'Nothing has happened. Try again.' },
+  OVERLOADED: { status: 503, meaning: 'Too much is asked for at once; nothing has happened.' },
   KAFKA_UNAVAILABLE: { status: 503, meaning: 'Kafka does not answer. Try again.' },
   TOO_MANY_STREAMS: { status: 503, meaning: 'As many streams are open as are allowed.' },
   UNDECIDED: {

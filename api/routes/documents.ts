@@ -8,16 +8,25 @@ import { Problem, problemSchema } from '../problem';
 
 /** `GET /openapi.json`, `GET /asyncapi.json` and `GET /schemas/{type}/{version}`, without a key. */
 export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
+  // Written once: anybody may ask as often as they like. What is in them is fixed by now.
+  let openApiText: string | undefined;
+  let asyncApiText: string | undefined;
+
   app.get(
     '/openapi.json',
     { schema: { response: { 200: document, default: problemSchema } } },
-    async (_, reply) => sendJson(reply.type('application/json'), app.swagger()),
+    async (_, reply) =>
+      sendJson(reply.type('application/json'), (openApiText ??= JSON.stringify(app.swagger()))),
   );
 
   app.get(
     '/asyncapi.json',
     { schema: { response: { 200: document, default: problemSchema } } },
-    async (_, reply) => sendJson(reply.type('application/json'), asyncApiDocument()),
+    async (_, reply) =>
+      sendJson(
+        reply.type('application/json'),
+        (asyncApiText ??= JSON.stringify(asyncApiDocument())),
+      ),
   );
 
   app.get(
@@ -29,7 +38,7 @@ export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
         const detail = `There is no version ${version} of a type ${type}.`;
         throw new Problem(404, 'SCHEMA_NOT_FOUND', detail);
       }
-      return sendJson(reply.type('application/schema+json'), schema);
+      return sendJson(reply.type('application/schema+json'), JSON.stringify(schema));
     },
   );
 };
@@ -45,6 +54,6 @@ const params = z.strictObject({
 });
 
 // As text it is sent as it is: it is nothing that a schema of ours would check.
-function sendJson(reply: FastifyReply, json: object): FastifyReply {
-  return reply.send(JSON.stringify(json));
+function sendJson(reply: FastifyReply, json: string): FastifyReply {
+  return reply.send(json);
 }

@@ -10,10 +10,14 @@ import {
 import { checkReadiness, isReady, type Check } from '../../platform/health';
 import { metricsContentType, renderMetrics } from '../../platform/telemetry';
 import type { ApiDependencies } from '../dependencies';
+import { shareReading } from '../shared-reading';
 
 /** `GET /healthz`, `GET /readyz` and `GET /metrics`, without a key. */
 export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZod {
   const checks = checksOf(dependencies);
+  // Anybody may ask as often as they like: those who ask meanwhile get the answer that is being made.
+  const readReadiness = shareReading(0, () => checkReadiness(checks));
+  const readMetrics = shareReading(0, renderMetrics);
   return async (app) => {
     app.get('/healthz', { schema: { response: { 200: alive } } }, async () => ({
       status: 'ok' as const,
@@ -23,14 +27,14 @@ export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZ
       '/readyz',
       { schema: { response: { 200: readiness, 503: readiness } } },
       async (_, reply) => {
-        const { status, dependencies } = await checkReadiness(checks);
+        const { status, dependencies } = await readReadiness();
         const present = { status: app.isStopping() ? ('stopping' as const) : status, dependencies };
         return reply.code(isReady(present) ? 200 : 503).send(present);
       },
     );
 
     app.get('/metrics', async (_, reply) =>
-      reply.type(metricsContentType).send(await renderMetrics()),
+      reply.type(metricsContentType).send(await readMetrics()),
     );
   };
 }

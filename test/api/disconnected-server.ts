@@ -5,6 +5,7 @@ import { createServer } from '../../api/server';
 import { readConfig } from '../../platform/config';
 import { createKafka } from '../../platform/kafka';
 import { createKafkaSender } from '../../platform/kafka-sender';
+import type { Logger } from '../../platform/logger';
 import { createPool } from '../../platform/postgres';
 import { createRedis } from '../../platform/redis';
 import { createTemporalClient } from '../../platform/temporal';
@@ -15,11 +16,18 @@ export interface DisconnectedServer {
   stop(): Promise<void>;
 }
 
-/** Makes the server. Its requests need no port: `app.inject`. */
-export async function createDisconnectedServer(): Promise<DisconnectedServer> {
-  const logger = pino({ level: 'silent' });
+/**
+ * Makes the server. Its requests need no port: `app.inject`.
+ *
+ * @param environment variables besides those that say where nothing is
+ */
+export async function createDisconnectedServer(
+  environment: Readonly<Record<string, string>> = {},
+  logger: Logger = pino({ level: 'silent' }),
+): Promise<DisconnectedServer> {
   // Port 1 is reserved; nothing of ours or of a test listens there.
   const config = readConfig({
+    ...environment,
     DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
     REDIS_URL: 'redis://127.0.0.1:1',
     KAFKA_BROKERS: '127.0.0.1:1',

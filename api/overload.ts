@@ -1,0 +1,52 @@
+/**
+ * What is refused because too much is asked for at once. A refusal costs next to nothing, so that
+ * work which was taken on goes on at its own pace, however many are turned away.
+ */
+import fastq from 'fastq';
+import type { QueryConfig } from 'pg';
+import type { Database } from './database';
+import { Problem } from './problem';
+
+/** The API has as much to do as it takes on. Nothing has happened; a later try can help. */
+export class OverloadedError extends Problem {
+  override readonly name = 'OverloadedError';
+
+  constructor() {
+    super(
+      503,
+      'OVERLOADED',
+      'There is too much to do at the moment; nothing has happened. Try again in a moment.',
+      { headers: { 'retry-after': '1' } },
+    );
+  }
+}
+
+/** The bounds of a database that is shared with others. */
+export interface DatabaseBounds {
+  /** Most statements that run at once: fewer than there are connections leaves some to others. */
+  readonly maxRunning: number;
+  /** Most statements that wait for their turn. */
+  readonly maxWaiting: number;
+}
+
+/**
+ * A database for work that may take only a part of it. Its statements are run in the order in which
+ * they come.
+ *
+ * @returns a database that also throws OverloadedError, when as many wait already as may
+ */
+export function boundDatabase(
+  database: Database,
+  { maxRunning, maxWaiting }: DatabaseBounds,
+): Database {
+  const queue = fastq.promise<unknown, QueryConfig, object[]>(
+    (statement) => database.query(statement),
+    maxRunning,
+  );
+  return {
+    async query<Row extends object>(statement: QueryConfig): Promise<Row[]> {
+      if (queue.length() >= maxWaiting) throw new OverloadedError();
+      return (await queue.push(statement)) as Row[];
+    },
+  };
+}

@@ -1,0 +1,81 @@
+/**
+ * How much of its scope's work is taken on: so many requests of a key in a second, and so many
+ * changes at once. Whatever is beyond that is refused before it costs anything, with 429 or 503 and
+ * when to come again.
+ */
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fastifyPlugin from 'fastify-plugin';
+import { OverloadedError } from '../overload';
+import { Problem } from '../problem';
+
+/** The limits. */
+export interface LoadLimits {
+  /** Most reads of one key in a second. */
+  readonly readsPerSecond: number;
+  /** Most changes of one key in a second. */
+  readonly changesPerSecond: number;
+  /** Most changes under way at once, of all keys together. */
+  readonly maxChanges: number;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whether the request takes up one of the places for changes. */
+    takesPlace: boolean;
+  }
+}
+
+/** Holds every request of its scope to the limits. Needs `authentication` before it. */
+export const loadLimits = fastifyPlugin<LoadLimits>(async (app, limits) => {
+  await limitRates(app, limits);
+  limitChangesUnderWay(app, limits);
+});
+
+async function limitRates(
+  app: FastifyInstance,
+  { readsPerSecond, changesPerSecond }: LoadLimits,
+): Promise<void> {
+  await app.register(rateLimit, { global: false });
+  const perKey = {
+    timeWindow: 1_000,
+    keyGenerator: ({ caller }: FastifyRequest) => caller.secretHash.toString('hex'),
+  };
+  const countRead = app.createRateLimit({ ...perKey, max: readsPerSecond });
+  const countChange = app.createRateLimit({ ...perKey, max: changesPerSecond });
+  app.addHook('onRequest', async (request) => {
+    const count = await (isRead(request) ? countRead : countChange)(request);
+    if (!count.isAllowed && count.isExceeded) throw tooManyRequests(count.ttlInSeconds);
+  });
+}
+
+function tooManyRequests(seconds: number): Problem {
+  return new Problem(
+    429,
+    'TOO_MANY_REQUESTS',
+    'This API key makes too many requests. Try again in a moment, and then more slowly.',
+    { headers: { 'retry-after': String(Math.max(seconds, 1)) } },
+  );
+}
+
+// A place is taken once the body is there, so that nobody holds it by sending slowly, and given back
+// with the answer, not with the connection: a client that has hung up leaves its work behind.
+function limitChangesUnderWay(app: FastifyInstance, { maxChanges }: LoadLimits): void {
+  let underWay = 0;
+  app.decorateRequest('takesPlace', false);
+  app.addHook('preHandler', async (request) => {
+    if (isRead(request)) return;
+    if (underWay >= maxChanges) throw new OverloadedError();
+    underWay += 1;
+    request.takesPlace = true;
+  });
+  app.addHook('onSend', async (request: FastifyRequest, _: FastifyReply, payload) => {
+    if (request.takesPlace) underWay -= 1;
+    request.takesPlace = false;
+    return payload;
+  });
+}
+
+function isRead({ method }: FastifyRequest): boolean {
+  return method === 'GET' || method === 'HEAD';
+}

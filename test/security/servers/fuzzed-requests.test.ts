@@ -1,0 +1,151 @@
+/**
+ * Threat: a request that nobody thought of crashes the API, hangs it, or is answered with an error
+ * of the server's. Requests are made from the description of the API, allowed and broken ones.
+ *
+ * `FUZZ_REQUESTS=50000` makes it a long test; `FUZZ_SEED` repeats a run.
+ */
+import fc from 'fast-check';
+import {
+  createConformanceCheck,
+  type ConformanceCheck,
+} from '../../integration/openapi-conformance';
+import { createStack, type Stack } from '../../integration/stack';
+import { until } from '../../integration/until';
+import { readSeed, readSize } from '../fuzzing';
+import { operationsOf, type OpenApiDocument } from '../operations';
+import { requestsFor, type FuzzedRequest, type KnownIds } from '../request-arbitraries';
+
+const size = readSize('FUZZ_REQUESTS', 300);
+const clients = 8;
+const timeoutMs = 120_000 + size * 100;
+
+let stack: Stack;
+let check: ConformanceCheck;
+let document: OpenApiDocument;
+
+beforeAll(async () => {
+  stack = await createStack(['api', 'worker:commerce', 'bridge', 'worker:collector'], {
+    BRIDGE_MODE: 'coalesce',
+  });
+  document = (await (await fetch(`${stack.apiUrl()}/openapi.json`)).json()) as OpenApiDocument;
+  check = createConformanceCheck(document);
+}, 120_000);
+
+afterAll(() => stack?.stop());
+
+async function makeKnownIds(): Promise<KnownIds> {
+  const productIds: string[] = [];
+  for (let index = 0; index < 3; index += 1) {
+    const body = { name: `Tea ${index}`, price: 500, stock: 1_000_000 };
+    productIds.push((await stack.call('POST', '/v1/products', { body })).body.productId);
+  }
+  const body = { items: [{ productId: productIds[0], quantity: 1 }], paymentToken: 'tok_approve' };
+  const order = await stack.call('POST', '/v1/orders', { as: 'shopper', userId: 'ann', body });
+  return {
+    productId: productIds,
+    orderId: [order.body.orderId],
+    'X-User-Id': ['ann', 'bob'],
+    id: ['1', '2', '3'],
+    type: ['StockAdjusted', 'ProductViewed'],
+    version: ['1', '2'],
+    paymentToken: ['tok_approve', 'tok_decline', 'tok_nobody_knows'],
+  };
+}
+
+/** What came back, as it is counted. @throws when it is nothing that the API may answer */
+async function answerTo({ method, url, headers, body }: FuzzedRequest): Promise<string> {
+  const address = stack.apiUrl() + url;
+  const response = await fetch(address, {
+    method,
+    headers,
+    signal: AbortSignal.timeout(60_000),
+    ...(body === undefined ? {} : { body }),
+  });
+  const contentType = response.headers.get('content-type');
+  if (contentType?.startsWith('text/event-stream') === true) {
+    await response.body?.cancel();
+    return String(response.status);
+  }
+  const text = await response.text();
+  const isJson = /json/.test(contentType ?? '');
+  const { status } = response;
+  if (status >= 500 && (status !== 503 || response.headers.get('retry-after') === null)) {
+    throw new Error(`${status}: ${text}`);
+  }
+  // A path that was broken so far that it is another one, such as that of the dashboard, belongs to
+  // no operation.
+  const answered = { status, contentType, body: isJson ? (JSON.parse(text) as unknown) : text };
+  if (status !== 404 && new URL(address).pathname !== '/') check(method, address, answered);
+  const code = isJson && status >= 400 ? ` ${(answered.body as { code: string }).code}` : '';
+  return `${status}${code}`;
+}
+
+test(
+  `${size} requests, two of three with something broken, are answered as the description says`,
+  async () => {
+    const seed = readSeed();
+    const known = await makeKnownIds();
+    const arbitraries = operationsOf(document).map((operation) => requestsFor(operation, known));
+    const requests = fc.sample(fc.oneof(...arbitraries), { seed, numRuns: size }).values();
+    const pids = stack.running('api').map(({ pid }) => pid);
+    const counts = new Map<string, number>();
+    const faults: string[] = [];
+    const begun = Date.now();
+    // Each of them takes the next request that nobody has taken.
+    await Promise.all(
+      Array.from({ length: clients }, async () => {
+        for (const request of requests) {
+          const outcome = await answerTo(request).catch((error: unknown) => {
+            const { method, url, headers, body, broken } = request;
+            faults.push(
+              JSON.stringify({
+                error: String(error),
+                method,
+                url,
+                headers,
+                body: String(body),
+                broken,
+              }),
+            );
+            return 'fault';
+          });
+          counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
+        }
+      }),
+    );
+    const seconds = ((Date.now() - begun) / 1_000).toFixed(1);
+    console.info(
+      [
+        `${size} fuzzed requests in ${seconds} s`,
+        ...[...counts].sort().map(([outcome, count]) => `${outcome}: ${count}`),
+      ].join('\n'),
+    );
+
+    // A few of them tell enough.
+    expect(faults.slice(0, 10)).toEqual([]);
+    expect([...counts.values()].reduce((sum, count) => sum + count, 0)).toBe(size);
+    expect(stack.running('api').map(({ pid }) => pid)).toEqual(pids);
+    expect((await stack.call('GET', '/healthz')).status).toBe(200);
+  },
+  timeoutMs,
+);
+
+test(
+  'every event of what was changed by them is in the log, and handled or parked',
+  async () => {
+    await until(
+      'all is published, logged and handled',
+      async () => {
+        const { rows } = await stack.pool.query<{ outbox: number; missing: number }>(`
+          SELECT count(*)::int AS outbox,
+            (count(*) FILTER (WHERE h.event_id IS NULL AND d.event_id IS NULL))::int AS missing
+          FROM commerce.outbox o
+          LEFT JOIN collector.event_handled h USING (event_id)
+          LEFT JOIN (SELECT DISTINCT event_id FROM collector.dead_letters) d USING (event_id)`);
+        return rows[0]!.outbox > 0 && rows[0]!.missing === 0;
+      },
+      { timeoutMs, pollMs: 500 },
+    );
+  },
+  timeoutMs,
+);
