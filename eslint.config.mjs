@@ -29,11 +29,11 @@ const rooms = Object.keys(arrows);
 const roomsThatStartWorkflows = ['bridge', 'api', 'ops', 'operations'];
 
 /**
- * These may look into every room, and no room looks into them. Benchmarks run on the pipelines that
- * the tests make.
+ * These may look into every room, and no room looks into them. Benchmarks and the experiments of
+ * docs/ run on the pipelines that the tests make.
  */
-const outsideRooms = ['test', 'bench'];
-const outsideArrows = { test: [], bench: ['test'] };
+const outsideRooms = ['test', 'bench', 'docs'];
+const outsideArrows = { test: [], bench: ['test'], docs: ['test'] };
 
 const housePolicies = [
   ...rooms.map((room) => ({

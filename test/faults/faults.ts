@@ -2,7 +2,6 @@
  * Every fault: where it strikes, and how it is taken back. What must hold afterwards is the same for
  * all of them: see invariants.ts. A new one is a small object in this list.
  */
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin, Message } from 'kafkajs';
 import type { ServerName } from '../../cluster/local-cluster';
@@ -12,7 +11,7 @@ import { produce } from '../integration/foreign-producer';
 import { registerNamespace, type ProcessName, type Stack } from '../integration/stack';
 import { readTopic } from '../integration/topic-reader';
 import { until } from '../integration/until';
-import type { Alteration } from './alteration';
+import { altered, preloading } from './altered';
 import { startCuttingProxy } from './cutting-proxy';
 import type { Ledger } from './ledger';
 import { sendPoison, type PoisonCounts } from './poison';
@@ -307,15 +306,6 @@ export async function changeBehindReader({ stack, ledger }: FaultContext): Promi
   ledger.likes.set(`${productId} reader`, true);
   // The fill of that look comes within this time, the eviction long before.
   await sleep(3_000);
-}
-
-/** What a process is started with for something in it to be changed. */
-export function altered(alteration: Alteration): Record<string, string> {
-  return { ...preloading('alteration'), FAULT_ALTERATION: alteration };
-}
-
-function preloading(file: string): Record<string, string> {
-  return { NODE_OPTIONS: `--require tsx/cjs --require ${path.join(__dirname, `${file}.ts`)}` };
 }
 
 async function replaceAll(

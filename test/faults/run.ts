@@ -79,12 +79,22 @@ async function main({ signal, environment }: TestCluster): Promise<number> {
   }
   const results = [...struck, ...soaked, ...sabotaged, ...days];
   if (options.report !== undefined) {
-    const command = ['npm run test:faults --', ...process.argv.slice(2)].join(' ');
-    await writeFile(options.report, toMarkdown({ command, struck, soaked, sabotaged, days }));
+    await writeFile(
+      options.report,
+      toMarkdown({ command: commandOf(seed), struck, soaked, sabotaged, days }),
+    );
   }
   const failed = results.filter(({ problems }) => problems.length > 0).length;
   console.log(`${results.length - failed} passed, ${failed} failed`);
   return failed === 0 && results.length > 0 ? 0 : 1;
+}
+
+/** The command that does the same again. */
+function commandOf(seed: number): string {
+  const given = Object.entries({ ...options, seed: String(seed) })
+    .filter(([name]) => name !== 'report')
+    .map(([name, value]) => `--${name} ${value}`);
+  return `npm run test:faults -- ${given.join(' ')}`;
 }
 
 function wholeNumber(option: 'seed' | 'seeds' | 'count' | 'minutes', otherwise: number): number {

@@ -5,15 +5,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessName } from '../integration/stack';
 import { until } from '../integration/until';
-import {
-  altered,
-  changeBehindReader,
-  endAll,
-  forgetHistory,
-  freezeFor,
-  type FaultContext,
-} from './faults';
+import { changeBehindReader, endAll, forgetHistory, freezeFor, type FaultContext } from './faults';
 import type { Alteration } from './alteration';
+import { altered } from './altered';
 
 /** One thing that is taken away. */
 export interface Sabotage {

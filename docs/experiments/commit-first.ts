@@ -1,0 +1,48 @@
+/**
+ * What 'at most once' must not mean. Two bridges are killed with messages in their hands: one that has
+ * committed them before it started their workflows, and ours, which commits afterwards.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { altered } from '../../test/faults/altered';
+import { createStack } from '../../test/integration/stack';
+import { until } from '../../test/integration/until';
+import type { Experiment } from './experiment';
+import { atRest, countedViews, sendViews } from './views';
+
+const views = 200;
+
+/** `commit-first`. */
+export const commitFirst: Experiment = {
+  name: 'commit-first',
+  question: 'What is lost when a consumer is killed with messages in its hands?',
+  run: async () => ({
+    columns: ['offsets are committed', 'views that happened', 'counted in the end'],
+    rows: [
+      ['before the work', views, await killAndReplace(true)],
+      ['after the work is safe (ours)', views, await killAndReplace(false)],
+    ],
+    remarks: [
+      'In both cases a healthy bridge takes over and works until nothing is left to consume.',
+    ],
+  }),
+};
+
+async function killAndReplace(commitsFirst: boolean): Promise<number> {
+  const stack = await createStack(['worker:collector']);
+  try {
+    await sendViews(stack, views);
+    const doomed = await stack.start('bridge', commitsFirst ? altered('commit-before-start') : {});
+    if (!commitsFirst) {
+      await until('it has begun', async () => (await countedViews(stack)) > 0);
+      await doomed.end('SIGKILL');
+    }
+    await until('it is dead', () => !stack.running('bridge').includes(doomed));
+    // The group keeps the partitions for the dead one until its session is over.
+    await sleep(1_000);
+    await stack.start('bridge');
+    await atRest(stack);
+    return await countedViews(stack);
+  } finally {
+    await stack.stop();
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * What happens without an idempotent consumer. Two guards stand between a repeated event and the
+ * counters: Temporal, which refuses a second workflow of one ID, and `event_handled`. Each is switched
+ * off, and then both.
+ */
+import { createStack, registerNamespace, type Stack } from '../../test/integration/stack';
+import { altered } from '../../test/faults/altered';
+import type { Experiment } from './experiment';
+import { atRest, countedViews, rewind, sendViews } from './views';
+
+const views = 200;
+const deliveries = 3;
+
+/** `guards`. */
+export const guards: Experiment = {
+  name: 'guards',
+  question: 'What does a counter show after every event was delivered three times?',
+  async run() {
+    const rows = [];
+    for (const temporalForgets of [false, true]) {
+      for (const handledIsIgnored of [false, true]) {
+        const counted = await deliver(temporalForgets, handledIsIgnored);
+        rows.push([
+          temporalForgets ? 'forgotten each time' : 'kept',
+          handledIsIgnored ? 'ignored' : 'asked',
+          views,
+          ...counted,
+        ]);
+      }
+    }
+    return {
+      columns: [
+        'Temporal’s memory of workflow IDs',
+        'event_handled',
+        'views that happened',
+        ...Array.from({ length: deliveries }, (_, index) => `counted after delivery ${index + 1}`),
+      ],
+      rows,
+      remarks: [
+        'Forgotten: an empty namespace, as after the retention of the namespace.',
+        'Ignored: the statement that updates the metrics takes every event for a new one.',
+      ],
+    };
+  },
+};
+
+async function deliver(temporalForgets: boolean, handledIsIgnored: boolean): Promise<number[]> {
+  const stack = await createStack([]);
+  try {
+    if (handledIsIgnored) Object.assign(stack.later, altered('guard-ignored'));
+    await stack.start('worker:collector');
+    await stack.start('bridge');
+    await sendViews(stack, views);
+    await atRest(stack);
+    const counted = [await countedViews(stack)];
+    while (counted.length < deliveries) {
+      await rewind(stack);
+      if (temporalForgets) await forget(stack, counted.length);
+      await stack.start('bridge');
+      await atRest(stack);
+      counted.push(await countedViews(stack));
+    }
+    return counted;
+  } finally {
+    await stack.stop();
+  }
+}
+
+/** Goes on in a namespace that knows nothing. */
+async function forget(stack: Stack, turn: number): Promise<void> {
+  await Promise.all(stack.running('worker:collector').map((worker) => worker.end()));
+  const namespace = `${stack.config.TEMPORAL_NAMESPACE}_${turn}`;
+  await registerNamespace(stack.temporal, namespace);
+  stack.later['TEMPORAL_NAMESPACE'] = namespace;
+  await stack.start('worker:collector');
+}

@@ -1,0 +1,57 @@
+/**
+ * `npm run experiment -- NAME`: runs what the writing tells of, on real servers of its own, and prints
+ * the figures. Without a name it lists what there is.
+ */
+import { withTestCluster } from '../../test/test-cluster';
+import { commitFirst } from './commit-first';
+import { concurrentSends } from './concurrent-sends';
+import type { Experiment, Findings } from './experiment';
+import { guards } from './guards';
+import { handledInRedis } from './handled-in-redis';
+import { oneConsumerOrTwo } from './one-consumer-or-two';
+import { randomKey } from './random-key';
+
+const experiments: readonly Experiment[] = [
+  guards,
+  commitFirst,
+  randomKey,
+  handledInRedis,
+  oneConsumerOrTwo,
+  concurrentSends,
+];
+
+async function main(name: string | undefined): Promise<number> {
+  const experiment = experiments.find((each) => each.name === name);
+  if (experiment === undefined) {
+    if (name !== undefined) console.error(`There is no experiment '${name}'.`);
+    console.log('npm run experiment -- NAME\n');
+    for (const each of experiments) console.log(`  ${each.name.padEnd(20)} ${each.question}`);
+    return name === undefined ? 0 : 2;
+  }
+  return withTestCluster(async ({ environment }) => {
+    Object.assign(process.env, environment);
+    console.log(toMarkdown(experiment.question, await experiment.run()));
+    return 0;
+  });
+}
+
+/** As the writing quotes it. */
+function toMarkdown(question: string, { columns, rows, remarks }: Findings): string {
+  const toRow = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
+  return [
+    `\n${question}\n`,
+    toRow(columns),
+    toRow(columns.map(() => '---')),
+    ...rows.map(toRow),
+    '',
+    ...remarks.map((remark) => `- ${remark}`),
+  ].join('\n');
+}
+
+main(process.argv[2]).then(
+  (exitCode) => process.exit(exitCode),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);
