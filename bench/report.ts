@@ -104,7 +104,8 @@ function summarize(rounds: readonly number[]) {
   return { median: median(rounds), min: Math.min(...rounds), max: Math.max(...rounds), rounds };
 }
 
-function verdict(value: number, goal: Goal | undefined): [string, string] {
+/** A goal in words, and whether the value meets it; both empty where there is none. */
+export function verdict(value: number, goal: Goal | undefined): [string, string] {
   if (goal === undefined) return ['', ''];
   const { atLeast, below } = goal;
   const met = (atLeast === undefined || value >= atLeast) && (below === undefined || value < below);

@@ -1,0 +1,117 @@
+/**
+ * `npm run bench:page`: writes `docs/benchmarks.md` from the results that are kept in `bench/results`,
+ * one file for each suite, as `npm run bench -- SUITE --json` prints them. What stands below the page's
+ * last heading is written by hand and stays.
+ */
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { verdict } from './report';
+import { median, type Ratio, type Target } from './suite';
+import { suites } from './suites';
+
+/** What is read of a result; see `toJson` in report.ts. */
+interface Result {
+  readonly suite: string;
+  readonly about: string;
+  readonly rounds: number;
+  readonly scale: number;
+  readonly machine: string;
+  readonly date: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly sides: readonly {
+    readonly name: string;
+    readonly what: string;
+    readonly figures: Readonly<Record<string, { readonly rounds: readonly number[] }>>;
+  }[];
+  readonly ratios: readonly Ratio[];
+  readonly targets: readonly Target[];
+  readonly remarks: readonly string[];
+}
+
+const root = path.join(__dirname, '..');
+const resultsFolder = path.join(__dirname, 'results');
+const pageFile = path.join(root, 'docs', 'benchmarks.md');
+const byHand = '## What the figures say\n';
+
+async function main(): Promise<void> {
+  const results = await readResults();
+  const written = await readFile(pageFile, 'utf8').catch(() => '');
+  const kept = written.includes(byHand) ? written.slice(written.indexOf(byHand)) : byHand;
+  await writeFile(pageFile, `${toMarkdown(results)}\n${kept}`);
+}
+
+async function readResults(): Promise<Result[]> {
+  const files = await readdir(resultsFolder);
+  const results = await Promise.all(
+    files.map(
+      async (file) => JSON.parse(await readFile(path.join(resultsFolder, file), 'utf8')) as Result,
+    ),
+  );
+  const order = suites.map(({ name }) => name);
+  return results.sort((one, other) => order.indexOf(one.suite) - order.indexOf(other.suite));
+}
+
+function toMarkdown(results: readonly Result[]): string {
+  return `# Benchmarks
+
+Each suite compares its sides in one run on the same servers, in turn, round by round; a ratio is one of medians. The limit of a suite is written as well as its kind of work allows, without this project's parts. \`npm run bench -- SUITE\` repeats one; the kept results are in [\`bench/results/\`](../bench/results). What a side does stands below its suite.
+
+| suite | compared | ratio or figure | goal | |
+|---|---|---|---|---|
+${results.flatMap(toSummary).join('\n')}
+
+${results.map(toSection).join('\n\n')}
+`;
+}
+
+function toSummary({ suite, ratios, targets, sides }: Result): string[] {
+  const ofRatios = ratios.map(({ side, to, figure, ratio, goal }) =>
+    row([suite, `${figure}: ${side} ÷ ${to}`, ratio.toFixed(2), ...verdict(ratio, goal)]),
+  );
+  const ofTargets = targets.map(({ side, figure, goal }) => {
+    const value = median(sides.find(({ name }) => name === side)!.figures[figure]!.rounds);
+    return row([suite, `${figure}: ${side}`, short(value), ...verdict(value, goal)]);
+  });
+  return [...ofRatios, ...ofTargets];
+}
+
+function toSection(result: Result): string {
+  const scale = result.scale === 1 ? '' : ` --scale ${result.scale}`;
+  const rounds = result.rounds === 3 ? '' : ` --rounds ${result.rounds}`;
+  return `## ${result.suite}
+
+${result.about}. \`npm run bench -- ${result.suite}${scale}${rounds}\`, ${result.date.slice(0, 10)}, ${result.machine}.
+
+| side | figure | median | rounds |
+|---|---|---|---|
+${result.sides
+  .flatMap(({ name, figures }) =>
+    Object.entries(figures).map(([figure, { rounds: values }]) =>
+      row([name, figure, short(median(values)), values.map(short).join(', ')]),
+    ),
+  )
+  .join('\n')}
+
+${[...result.sides.map(({ name, what }) => `- \`${name}\`: ${what}`), ...result.remarks.map((remark) => `- ${remark}`)].join('\n')}
+
+<details><summary>Versions</summary>
+
+${Object.entries(result.versions)
+  .map(([name, version]) => `${name} ${version}`)
+  .join(', ')}
+
+</details>`;
+}
+
+function short(value: number): string {
+  return value < 100 ? value.toFixed(2) : Math.round(value).toLocaleString('en');
+}
+
+function row(cells: readonly string[]): string {
+  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});
