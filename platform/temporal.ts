@@ -1,16 +1,34 @@
 /** Temporal: how to reach it, and the client. What only workers need is in temporal-worker.ts. */
-import { Client, Connection, type TLSConfig } from '@temporalio/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  Client,
+  Connection,
+  defaultGrpcRetryOptions,
+  makeGrpcRetryInterceptor,
+  type GrpcRetryOptions,
+  type TLSConfig,
+} from '@temporalio/client';
 import { readCertificateFile } from './certificates';
 import type { Config } from './config';
 import { dataConverterOf } from './payload-encryption';
 import { TraceClientInterceptor } from './tracing';
 
-/** A client that connects on its first call and again after each loss. */
+/**
+ * A client that connects on its first call and again after each loss. Closing its connection ends the
+ * calls that are being tried again; it waits for the next try of each, at most six seconds.
+ */
 export function createTemporalClient(config: Config): Client {
+  const retries = createEndingRetries();
   const connection = Connection.lazy({
     ...temporalConnectionOptions(config),
     channelArgs: reconnectSoon,
+    interceptors: [makeGrpcRetryInterceptor(retries)],
   });
+  const close = connection.close.bind(connection);
+  connection.close = async () => {
+    await retries.end();
+    await close();
+  };
   const { TEMPORAL_NAMESPACE: namespace } = config;
   const interceptors = { workflow: [new TraceClientInterceptor()] };
   return new Client({ connection, namespace, interceptors, ...dataConverterOf(config) });
@@ -22,6 +40,29 @@ const reconnectSoon = {
   'grpc.initial_reconnect_backoff_ms': 500,
   'grpc.max_reconnect_backoff_ms': 2_000,
 };
+
+/**
+ * The SDK's own retries, which can be ended. A try that is due when the channel is closed already would
+ * throw out of a timer, where nobody can catch it, and its call would never be settled.
+ */
+function createEndingRetries(): GrpcRetryOptions & { end(): Promise<void> } {
+  const retries = defaultGrpcRetryOptions();
+  let isEnding = false;
+  let lastTryAt = 0;
+  return {
+    retryableDecider: (attempt, status) => !isEnding && retries.retryableDecider(attempt, status),
+    delayFunction(attempt, status) {
+      const delayMs = retries.delayFunction(attempt, status);
+      lastTryAt = Math.max(lastTryAt, Date.now() + delayMs);
+      return delayMs;
+    },
+    async end() {
+      isEnding = true;
+      // A timer may be a moment late.
+      await sleep(Math.max(lastTryAt + 50 - Date.now(), 0));
+    },
+  };
+}
 
 /** How to reach Temporal; the same for clients and workers. */
 export interface TemporalConnectionOptions {

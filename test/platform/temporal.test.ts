@@ -1,0 +1,13 @@
+import { readConfig } from '../../platform/config';
+import { createTemporalClient } from '../../platform/temporal';
+import { findFreePorts } from '../../cluster/local-cluster';
+
+test('a call that is tried again while Temporal is away ends with the connection', async () => {
+  const { temporal: port } = await findFreePorts();
+  const client = createTemporalClient(readConfig({ TEMPORAL_ADDRESS: `127.0.0.1:${port}` }));
+  const call = client.workflowService.getSystemInfo({}).catch((error: unknown) => error);
+  // A refused connection fails at once: it waits for its next try by then.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await client.connection.close();
+  expect(await call).toBeInstanceOf(Error);
+}, 15_000);
