@@ -40,6 +40,8 @@ export interface Services {
   readonly demonstration: Demonstration | undefined;
   readonly handledEvents: HandledEventFeed;
   readonly orderReads: OrderReads;
+  /** The same for changes, which must not wait behind those who only read. */
+  readonly orderReadsOfChanges: OrderReads;
   readonly pipelineState: PipelineState;
   readonly productDetails: ProductDetails;
   readonly productInspection: ProductInspection;

@@ -27,26 +27,36 @@ export interface DatabaseBounds {
   readonly maxRunning: number;
   /** Most statements that wait for their turn. */
   readonly maxWaiting: number;
+  /** How long one waits for its turn, in ms: behind a database that hangs, it would be for ever. */
+  readonly maxWaitMs: number;
 }
 
 /**
  * A database for work that may take only a part of it. Its statements are run in the order in which
  * they come.
  *
- * @returns a database that also throws OverloadedError, when as many wait already as may
+ * @returns a database that also throws OverloadedError: when as many wait already as may, or when a
+ *   statement's turn has not come in time
  */
 export function boundDatabase(
   database: Database,
-  { maxRunning, maxWaiting }: DatabaseBounds,
+  { maxRunning, maxWaiting, maxWaitMs }: DatabaseBounds,
 ): Database {
-  const queue = fastq.promise<unknown, QueryConfig, object[]>(
-    (statement) => database.query(statement),
-    maxRunning,
-  );
+  const queue = fastq.promise<unknown, () => Promise<void>>((takeTurn) => takeTurn(), maxRunning);
   return {
     async query<Row extends object>(statement: QueryConfig): Promise<Row[]> {
       if (queue.length() >= maxWaiting) throw new OverloadedError();
-      return (await queue.push(statement)) as Row[];
+      return new Promise<Row[]>((resolve, reject) => {
+        let isWaiting = true;
+        const giveUp = setTimeout(() => {
+          isWaiting = false;
+          reject(new OverloadedError());
+        }, maxWaitMs);
+        void queue.push(async () => {
+          clearTimeout(giveUp);
+          if (isWaiting) await database.query<Row>(statement).then(resolve, reject);
+        });
+      });
     },
   };
 }

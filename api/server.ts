@@ -84,13 +84,13 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   await app.register(dashboardRoutes);
   await app.register(
     async (v1) => {
-      await v1.register(authentication, { keys: dependencies.config.API_KEYS });
-      await v1.register(loadLimits, limitsOf(dependencies.config));
       // Answers are about somebody: no proxy or browser keeps them.
       v1.addHook('onRequest', async (_, reply) => void reply.header('cache-control', 'no-store'));
+      await v1.register(authentication, { keys: dependencies.config.API_KEYS });
       await v1.register(idempotency, {
         store: createIdempotencyStore(services.database, dependencies.logger),
       });
+      await v1.register(loadLimits, limitsOf(dependencies.config));
       for (const routes of routeGroups) await v1.register(routes(services));
     },
     { prefix: '/v1' },
@@ -125,6 +125,7 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
     http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     // Nor by taking its answer slowly, or by not using it at all.
     connectionTimeout: 60_000,
+    keepAliveTimeout: 60_000,
     // While it stops, requests on connections that are open are still served, and told to close.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
@@ -143,10 +144,11 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
 function createServices(dependencies: ApiDependencies): Services {
   const { config, pool, redis, kafka, sender, temporal, logger } = dependencies;
   const database = createDatabase(pool);
-  // However many read, a quarter of the connections is always left to changes, or one at least.
+  // However many read, a quarter of the connections is left to changes, or one at least.
   const reads = boundDatabase(database, {
     maxRunning: Math.max(Math.floor(pool.options.max * 0.75), 1),
     maxWaiting: 200,
+    maxWaitMs: 2_000,
   });
   const commands = createCommands(temporal);
   const groupId = config.BRIDGE_GROUP_ID;
@@ -156,14 +158,15 @@ function createServices(dependencies: ApiDependencies): Services {
     commands,
     collectorReads: createCollectorReads(reads),
     deadLetters: createDeadLetterOperations(
-      { database: asQueryable(reads), temporal },
+      { database: asQueryable(database), temporal },
       { commandTimeoutMs: 10_000 },
     ),
     demonstration: config.DEMONSTRATION
       ? createDemonstration({ database, commands, sender })
       : undefined,
-    handledEvents: createHandledEventFeed(createHandledEventReads(database), logger),
+    handledEvents: createHandledEventFeed(createHandledEventReads(reads), logger),
     orderReads: createOrderReads(reads),
+    orderReadsOfChanges: createOrderReads(database),
     pipelineState: createPipelineState({ kafka, temporal, groupId }),
     productDetails: createProductDetails({
       database: reads,

@@ -4,6 +4,7 @@
  * will not think better of it, so the process ends and says what to change.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ConfigurationError } from './config';
 import type { Process } from './lifecycle';
 
 /** Why a server and a process do not come together. */
@@ -88,13 +89,14 @@ export function certificateRefusal(
 const certificateProblems =
   /CERT|^UNABLE_TO_|ISSUER|SELF_SIGNED|^ERR_SSL_WRONG_VERSION_NUMBER$|^ERR_SSL_.*(UNKNOWN_CA|HANDSHAKE_FAILURE)/;
 
-/** Whether it is open now. @throws AccessRefusedError */
+/** Whether it is open now. @throws AccessRefusedError, ConfigurationError */
 async function tryToOpen(door: Door): Promise<boolean> {
   try {
     await door.open();
     return true;
   } catch (error) {
-    if (error instanceof AccessRefusedError) throw error;
+    // Neither gets better by itself. Whatever else it is, the server may be back with the next try.
+    if (error instanceof AccessRefusedError || error instanceof ConfigurationError) throw error;
     return false;
   }
 }

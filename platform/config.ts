@@ -116,7 +116,10 @@ const schema = z.object({
   API_CHANGES_PER_SECOND: positive.default(500),
   /** Most changes that a process of the API has under way at once; it refuses any more. */
   API_MAX_CHANGES: positive.default(128),
-  /** Most connections that a process of the API keeps open at once; it cuts any more. */
+  /**
+   * Most connections that a process of the API keeps open at once; it cuts any more. They are those of
+   * the first address of `API_HOST`: the second one that `localhost` may have has no bound.
+   */
   API_MAX_CONNECTIONS: positive.default(2_000),
   /**
    * Whether operators may play with the pipeline over HTTP: place orders as somebody, send events

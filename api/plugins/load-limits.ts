@@ -26,7 +26,7 @@ declare module 'fastify' {
   }
 }
 
-/** Holds every request of its scope to the limits. Needs `authentication` before it. */
+/** Holds every request of its scope to the limits. Needs `authentication` and `idempotency` before it. */
 export const loadLimits = fastifyPlugin<LoadLimits>(async (app, limits) => {
   await limitRates(app, limits);
   limitChangesUnderWay(app, limits);
@@ -59,11 +59,12 @@ function tooManyRequests(seconds: number): Problem {
 }
 
 // A place is taken once the body is there, so that nobody holds it by sending slowly, and given back
-// with the answer, not with the connection: a client that has hung up leaves its work behind.
+// when the answer is written, not when the connection ends: a client that has hung up leaves its work
+// behind, and the last of it is to record the answer.
 function limitChangesUnderWay(app: FastifyInstance, { maxChanges }: LoadLimits): void {
   let underWay = 0;
   app.decorateRequest('takesPlace', false);
-  app.addHook('preHandler', async (request) => {
+  app.addHook('preValidation', async (request) => {
     if (isRead(request)) return;
     if (underWay >= maxChanges) throw new OverloadedError();
     underWay += 1;

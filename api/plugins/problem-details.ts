@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
+import { OverloadedError } from '../overload';
 import { Problem, problemJson, problemMediaType, type FieldError } from '../problem';
 
 /** Answers errors and unknown routes. To be registered before any route. */
@@ -126,6 +127,8 @@ function fieldErrors(
 }
 
 function logFailure(problem: Problem, error: unknown, request: FastifyRequest): void {
+  // The line of the request tells it. A refusal that costs more than that would add to the load.
+  if (error instanceof OverloadedError) return;
   // An outage is told once by whatever lost its connection; each request of it is no news.
   const level = problem.status === 503 ? 'warn' : 'error';
   request.log[level]({ err: error, code: problem.code, route: pathOf(request) }, 'request failed');

@@ -8,7 +8,7 @@ import { UndecidedError } from '../commands';
 import type { Services } from '../dependencies';
 import { storableText } from '../input';
 import { checkLines, mergeLines, unknownProduct, unknownProducts } from '../order-lines';
-import type { StoredOrder } from '../order-reads';
+import type { OrderReads, StoredOrder } from '../order-reads';
 import { requireRole, requireUser, requireUserOfShopper, userOf } from '../plugins/authentication';
 import { Problem, problemSchema } from '../problem';
 
@@ -46,7 +46,8 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
         onRequest: requireUserOfShopper,
         schema: { params: orderParams, response: { 200: orderSchema, default: problemSchema } },
       },
-      async (request) => findVisible(services, request, request.params.orderId),
+      async (request) =>
+        findVisible(services, services.orderReads, request, request.params.orderId),
     );
 
     app.post(
@@ -61,7 +62,7 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
       },
       async (request, reply) => {
         const { orderId } = request.params;
-        const order = await findVisible(services, request, orderId);
+        const order = await findVisible(services, services.orderReadsOfChanges, request, orderId);
         if (order.status === 'CANCELLED') {
           return { orderId, status: order.status, reason: order.reason ?? '' };
         }
@@ -145,11 +146,12 @@ function locationOf(orderId: string): string {
 
 /** @throws Problem 404 for a shopper whose order it is not, as if there were none */
 async function findVisible(
-  services: Services,
+  { commands }: Services,
+  orderReads: OrderReads,
   { caller, userId }: FastifyRequest,
   orderId: string,
 ): Promise<Order> {
-  const order = await findOrder(services, orderId);
+  const order = await findOrder(commands, orderReads, orderId);
   const visible = caller.role === 'operator' || order?.userId === userId;
   if (order === undefined || !visible) throw unknownOrder(orderId);
   return order;
@@ -158,7 +160,8 @@ async function findVisible(
 // An order that was answered with 202 may not be in the database yet; its workflow knows of it. One
 // whose workflow has finished in between is in the database by now.
 async function findOrder(
-  { orderReads, commands }: Services,
+  commands: Services['commands'],
+  orderReads: OrderReads,
   orderId: string,
 ): Promise<Order | undefined> {
   const stored = await orderReads.find(orderId);

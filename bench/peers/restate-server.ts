@@ -67,7 +67,7 @@ interface Ports {
 }
 
 /**
- * What it is told beside addresses makes it faster: as many partitions as cores, each with larger
+ * What it is told beside addresses makes it faster: two partitions, each with larger
  * batches then; no journal kept of what has ended; and no flush to the disk for every batch of its log,
  * since the Temporal server of these benchmarks does without as well.
  * https://docs.restate.dev/references/server-config

@@ -54,7 +54,7 @@ describe('many requests with one key', () => {
   });
 
   test('of reading leave those of changing alone', async () => {
-    const { app } = await start({ API_READS_PER_SECOND: '1' });
+    const { app } = await start({ API_READS_PER_SECOND: '3', API_CHANGES_PER_SECOND: '1' });
     const read = () => app.inject({ url: '/v1/products?limit=0', headers: operator });
     await Promise.all([read(), read(), read()]);
     const change = { method: 'POST', url: '/v1/products', headers: operator, payload: {} } as const;
@@ -154,7 +154,7 @@ test('reads take up a part of the connections only, and those beyond what may wa
         return [];
       },
     },
-    { maxRunning: 3, maxWaiting: 5 },
+    { maxRunning: 3, maxWaiting: 5, maxWaitMs: 1_000 },
   );
   const outcomes = Array.from({ length: 20 }, () =>
     reads.query({ text: 'SELECT' }).then(
@@ -166,6 +166,28 @@ test('reads take up a part of the connections only, and those beyond what may wa
   const counts = (await Promise.all(outcomes)).sort();
   expect(most).toBe(3);
   expect(counts).toEqual([...Array<string>(8).fill('read'), ...Array<string>(12).fill('refused')]);
+});
+
+test('reads behind a database that hangs are refused in time, and not run afterwards', async () => {
+  const run: unknown[] = [];
+  let finish: () => void = () => undefined;
+  const finished = new Promise<void>((resolve) => (finish = resolve));
+  const reads = boundDatabase(
+    {
+      async query({ text }) {
+        run.push(text);
+        await finished;
+        return [];
+      },
+    },
+    { maxRunning: 1, maxWaiting: 5, maxWaitMs: 100 },
+  );
+  const first = reads.query({ text: 'first' });
+  await expect(reads.query({ text: 'second' })).rejects.toBeInstanceOf(OverloadedError);
+  finish();
+  await first;
+  await reads.query({ text: 'third' });
+  expect(run).toEqual(['first', 'third']);
 });
 
 describe('over the network', () => {

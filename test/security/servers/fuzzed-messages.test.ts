@@ -6,7 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { eventTopics } from '../../../events/topics';
+import { eventTopics, partitionsPerTopic } from '../../../events/topics';
 import { readConsumerLag } from '../../../platform/consumer-lag';
 import { events } from '../../events/arbitraries';
 import {
@@ -142,7 +142,7 @@ test(
 );
 
 test('no partition is stuck: new events of each are handled', async () => {
-  const fresh = Array.from({ length: 24 }, (_, index) => {
+  const fresh = Array.from({ length: 96 }, (_, index) => {
     const id = `after-${index}-${randomUUID()}`;
     return index % 2 === 0
       ? viewed(id)
@@ -167,7 +167,8 @@ test('no partition is stuck: new events of each are handled', async () => {
      FROM collector.event_log WHERE event_id = ANY($1)`,
     [ids],
   );
-  expect(rows[0]!.partitions).toBeGreaterThan(2);
+  // 48 keys for the six partitions of each topic: that one gets none happens once in a thousand runs.
+  expect(rows[0]!.partitions).toBeGreaterThanOrEqual(2 * partitionsPerTopic - 1);
 }, 60_000);
 
 function pidsOf(): number[] {

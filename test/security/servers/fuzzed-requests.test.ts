@@ -81,7 +81,7 @@ async function answerTo({ method, url, headers, body }: FuzzedRequest): Promise<
 }
 
 test(
-  `${size} requests, two of three with something broken, are answered as the description says`,
+  `${size} requests, most of them with something broken, are answered as the description says`,
   async () => {
     const seed = readSeed();
     const known = await makeKnownIds();
@@ -123,7 +123,13 @@ test(
 
     // A few of them tell enough.
     expect(faults.slice(0, 10)).toEqual([]);
-    expect([...counts.values()].reduce((sum, count) => sum + count, 0)).toBe(size);
+    const share = (status: RegExp): number =>
+      [...counts].reduce((sum, [outcome, each]) => sum + (status.test(outcome) ? each : 0), 0) /
+      size;
+    // What gets no further than a refusal, or than an overload, tests little.
+    expect(share(/^2/)).toBeGreaterThan(0.1);
+    expect(share(/^4/)).toBeGreaterThan(0.2);
+    expect(share(/^503/)).toBeLessThan(0.05);
     expect(stack.running('api').map(({ pid }) => pid)).toEqual(pids);
     expect((await stack.call('GET', '/healthz')).status).toBe(200);
   },
@@ -131,17 +137,17 @@ test(
 );
 
 test(
-  'every event of what was changed by them is in the log, and handled or parked',
+  'every event of what was changed by them is in the log and handled, and none is parked',
   async () => {
     await until(
       'all is published, logged and handled',
       async () => {
         const { rows } = await stack.pool.query<{ outbox: number; missing: number }>(`
           SELECT count(*)::int AS outbox,
-            (count(*) FILTER (WHERE h.event_id IS NULL AND d.event_id IS NULL))::int AS missing
+            (count(*) FILTER (WHERE l.event_id IS NULL OR h.event_id IS NULL))::int AS missing
           FROM commerce.outbox o
-          LEFT JOIN collector.event_handled h USING (event_id)
-          LEFT JOIN (SELECT DISTINCT event_id FROM collector.dead_letters) d USING (event_id)`);
+          LEFT JOIN collector.event_log l USING (event_id)
+          LEFT JOIN collector.event_handled h USING (event_id)`);
         return rows[0]!.outbox > 0 && rows[0]!.missing === 0;
       },
       { timeoutMs, pollMs: 500 },

@@ -18,12 +18,16 @@ const seconds = readSize('OVERLOAD_SECONDS', 4);
 const times = readSize('OVERLOAD_TIMES', 3);
 const poison = readSize('OVERLOAD_POISON', 100);
 
+/** So few that a short test fills them on any machine. */
+const places = 32;
+
 let stack: Stack;
 let productId: string;
 
 beforeAll(async () => {
   stack = await createStack(['api', 'worker:commerce', 'bridge', 'worker:collector'], {
     BRIDGE_MODE: 'coalesce',
+    API_MAX_CHANGES: String(places),
   });
   const body = { name: 'Tea', price: 500, stock: 1_000_000 };
   productId = (await stack.call('POST', '/v1/products', { body })).body.productId;
@@ -101,7 +105,7 @@ test(
     for (const { answer } of refused) expect(answer.headers.get('retry-after')).toMatch(/^\d+$/);
     // An order is answered within ten seconds, decided or not; what is beyond is the way to it.
     expect(quantile(latencies(accepted), 0.99)).toBeLessThan(13_000);
-    expect(quantile(latencies(refused), 0.5)).toBeLessThan(2_000);
+    expect(quantile(latencies(refused), 0.5)).toBeLessThan(1_000);
     const grown = (after.api?.mebibytes ?? 0) - (before.api?.mebibytes ?? 0);
     expect(grown).toBeLessThan(150);
     await until('every order that was accepted is confirmed', () => areConfirmed(ids), {
@@ -148,7 +152,8 @@ test('a flood of views and lists does not hold orders up', async () => {
       `(${non2xx} refused): p50 ${quantile(flooded, 0.5)} ms, slowest ${quantile(flooded, 1)} ms`,
   );
   expect(served).toBeGreaterThan(100);
-  expect(quantile(flooded, 0.5)).toBeLessThan(3_000);
+  // The flood has its share of the machine; what orders must not do is wait for its end.
+  expect(quantile(flooded, 0.5)).toBeLessThan(Math.max(quantile(quiet, 0.5) * 8, 1_000));
 }, 120_000);
 
 test(
