@@ -5,6 +5,7 @@ import {
   assureAccess,
   type Door,
 } from '../../platform/access';
+import { ConfigurationError } from '../../platform/config';
 import { createLogger } from '../../platform/logger';
 import { until } from '../integration/until';
 
@@ -47,6 +48,13 @@ test('a process that is let in everywhere begins at once, and asks no more', asy
 
   expect(tries()).toBe(1);
   expect(process.fail).not.toHaveBeenCalled();
+});
+
+test('what is wrong with our own configuration is not taken for an absence', async () => {
+  const problem = new ConfigurationError('REDIS_TLS_CA_FILE cannot be read.');
+  const door: Door = { server: 'a server', open: () => Promise.reject(problem) };
+
+  await expect(assertNotRefused([door])).rejects.toBe(problem);
 });
 
 test('a no comes before the process begins', async () => {
