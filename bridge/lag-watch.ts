@@ -8,11 +8,13 @@ import { consumerLag } from '../platform/telemetry';
 export interface LagWatchOptions {
   /** How long to wait between two looks, in ms. */
   readonly intervalMs?: number;
+  /** After how long a look is given up, in ms. */
+  readonly lookTimeoutMs?: number;
 }
 
 /** A running watch. */
 export interface LagWatch {
-  /** Ends it; a look under way is finished first. */
+  /** Ends it; nobody waits for a look that is under way. */
   stop(): Promise<void>;
 }
 
@@ -25,10 +27,16 @@ export interface LagWatch {
 export function watchLag(
   read: () => Promise<readonly PartitionLag[]>,
   logger: Logger,
-  { intervalMs = 10_000 }: LagWatchOptions = {},
+  { intervalMs = 10_000, lookTimeoutMs = 10_000 }: LagWatchOptions = {},
 ): LagWatch {
   const stopping = new AbortController();
-  const running = lookUntil(stopping.signal, () => look(read, logger), intervalMs);
+  const { signal } = stopping;
+  const lookInTime = () =>
+    look(() => withinTime(read, AbortSignal.any([signal, AbortSignal.timeout(lookTimeoutMs)])), {
+      logger,
+      signal,
+    });
+  const running = lookUntil(signal, lookInTime, intervalMs);
   return {
     async stop() {
       stopping.abort();
@@ -48,12 +56,29 @@ async function lookUntil(
   }
 }
 
-async function look(read: () => Promise<readonly PartitionLag[]>, logger: Logger): Promise<void> {
+async function look(
+  read: () => Promise<readonly PartitionLag[]>,
+  { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal },
+): Promise<void> {
   try {
     const lags = await read();
     for (const { topic, partition, lag } of lags) consumerLag.set({ topic, partition }, lag);
   } catch (error) {
+    if (signal.aborted) return;
     consumerLag.reset();
     logger.warn({ err: error }, 'cannot see how far the group is behind; looking again later');
+  }
+}
+
+// A broker that hangs would otherwise leave the last figure standing as if it were true.
+async function withinTime<T>(work: () => Promise<T>, limit: AbortSignal): Promise<T> {
+  const given = new AbortController();
+  const tooLate = new Promise<never>((_, reject) => {
+    limit.addEventListener('abort', () => reject(limit.reason as Error), { signal: given.signal });
+  });
+  try {
+    return await Promise.race([work(), tooLate]);
+  } finally {
+    given.abort();
   }
 }

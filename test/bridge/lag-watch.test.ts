@@ -44,3 +44,12 @@ test('a watch is stopped at once, however rarely it looks', async () => {
   await watch.stop();
   expect(looks).toBe(1);
 });
+
+test('a look that hangs leaves no old figure standing, and does not hold up the end', async () => {
+  let read: () => Promise<readonly PartitionLag[]> = async () => [lagOf(0, 7)];
+  const watch = watchLag(() => read(), logger, { intervalMs: 1, lookTimeoutMs: 50 });
+  await until('it is read', async () => (await shown())['catalog-events/0'] === 7);
+  read = () => new Promise(() => undefined);
+  await until('it is gone', async () => Object.keys(await shown()).length === 0);
+  await watch.stop();
+});
