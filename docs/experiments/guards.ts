@@ -4,7 +4,7 @@
  * off, and then both.
  */
 import { createStack, registerNamespace, type Stack } from '../../test/integration/stack';
-import { altered } from '../../test/faults/altered';
+import { guardIgnored } from '../../test/faults/altered';
 import type { Experiment } from './experiment';
 import { atRest, countedViews, rewind, sendViews } from './views';
 
@@ -38,7 +38,7 @@ export const guards: Experiment = {
       rows,
       remarks: [
         'Forgotten: an empty namespace, as after the retention of the namespace.',
-        'Ignored: the statement that updates the metrics takes every event for a new one.',
+        'Ignored: the statement that updates the metrics takes every event for a new one, and the collector gets the right to do so, which its role does not have.',
       ],
     };
   },
@@ -47,7 +47,7 @@ export const guards: Experiment = {
 async function deliver(temporalForgets: boolean, handledIsIgnored: boolean): Promise<number[]> {
   const stack = await createStack([]);
   try {
-    if (handledIsIgnored) Object.assign(stack.later, altered('guard-ignored'));
+    if (handledIsIgnored) Object.assign(stack.later, await guardIgnored(stack));
     await stack.start('worker:collector');
     await stack.start('bridge');
     await sendViews(stack, views);

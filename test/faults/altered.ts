@@ -1,10 +1,17 @@
 /** How a process of the pipeline is started with something preloaded that changes it. */
 import path from 'node:path';
+import type { Stack } from '../integration/stack';
 import type { Alteration } from './alteration';
 
 /** What a process is started with for something in it to be changed. */
 export function altered(alteration: Alteration): Record<string, string> {
   return { ...preloading('alteration'), FAULT_ALTERATION: alteration };
+}
+
+/** What a collector is started with that ignores `event_handled`; its role would not let it, either. */
+export async function guardIgnored({ pool }: Pick<Stack, 'pool'>): Promise<Record<string, string>> {
+  await pool.query('GRANT UPDATE ON collector.event_handled TO commerce_collector');
+  return altered('guard-ignored');
 }
 
 /** What a process is started with that loads a file of this folder first. */

@@ -7,7 +7,7 @@ import type { ProcessName } from '../integration/stack';
 import { until } from '../integration/until';
 import { changeBehindReader, endAll, forgetHistory, freezeFor, type FaultContext } from './faults';
 import type { Alteration } from './alteration';
-import { altered } from './altered';
+import { altered, guardIgnored } from './altered';
 
 /** One thing that is taken away. */
 export interface Sabotage {
@@ -58,7 +58,7 @@ export const sabotages: readonly Sabotage[] = [
     breaks: 'the metrics are what the events in the topics add up to',
     audited: true,
     async inject(context) {
-      Object.assign(context.stack.later, altered('guard-ignored'));
+      Object.assign(context.stack.later, await guardIgnored(context.stack));
       await forgetHistory(context);
     },
   },
