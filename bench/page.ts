@@ -54,7 +54,7 @@ async function readResults(): Promise<Result[]> {
 function toMarkdown(results: readonly Result[]): string {
   return `# Benchmarks
 
-Each suite compares its sides in one run on the same servers, in turn, round by round; a ratio is one of medians. The limit of a suite is written as well as its kind of work allows, without this project's parts. \`npm run bench -- SUITE\` repeats one; the kept results are in [\`bench/results/\`](../bench/results). What a side does stands below its suite.
+Each suite compares its sides in one run on the same servers, in turn, round by round; a ratio is the median of those of the rounds. The limit of a suite is written as well as its kind of work allows, without this project's parts. \`npm run bench -- SUITE\` repeats one; the kept results are in [\`bench/results/\`](../bench/results). What a side does stands below its suite.
 
 | suite | compared | ratio or figure | goal | |
 |---|---|---|---|---|
