@@ -8,6 +8,7 @@ import type { Kafka } from 'kafkajs';
 import { createKafka, createTopics } from '../../platform/kafka';
 import { createKafkaSender } from '../../platform/kafka-sender';
 import { createLogger } from '../../platform/logger';
+import { freezeFor } from '../../test/faults/faults';
 import { createStack, type Stack } from '../../test/integration/stack';
 import { readTopic } from '../../test/integration/topic-reader';
 import { until } from '../../test/integration/until';
@@ -96,7 +97,7 @@ async function sendWhileFrozen(
     }
   });
   await sleep(1_000);
-  await freezeKafka(stack);
+  await freezeFor({ stack }, 'kafka', frozenMs);
   await sleep(3_000);
   stopping.now = true;
   await Promise.all(callers);
@@ -110,15 +111,4 @@ async function sendWhileFrozen(
     acknowledged.filter((value) => !copies.has(value)).length,
     acknowledged.filter((value) => (copies.get(value) ?? 0) > 1).length,
   ];
-}
-
-async function freezeKafka({ cluster }: Stack): Promise<void> {
-  const pid = (await cluster.status()).find(({ name }) => name === 'kafka')?.pid;
-  if (pid === undefined) throw new Error('Kafka does not run.');
-  process.kill(pid, 'SIGSTOP');
-  try {
-    await sleep(frozenMs);
-  } finally {
-    process.kill(pid, 'SIGCONT');
-  }
 }

@@ -3,7 +3,9 @@
  * counters: Temporal, which refuses a second workflow of one ID, and `event_handled`. Each is switched
  * off, and then both.
  */
-import { createStack, registerNamespace, type Stack } from '../../test/integration/stack';
+import { endAll } from '../../test/faults/faults';
+import { enterEmptyNamespace } from '../../test/faults/forgetting';
+import { createStack, type Stack } from '../../test/integration/stack';
 import { guardIgnored } from '../../test/faults/altered';
 import type { Experiment } from './experiment';
 import { atRest, countedViews, rewind, sendViews } from './views';
@@ -55,7 +57,7 @@ async function deliver(temporalForgets: boolean, handledIsIgnored: boolean): Pro
     const counted = [await countedViews(stack)];
     while (counted.length < deliveries) {
       await rewind(stack);
-      if (temporalForgets) await forget(stack, counted.length);
+      if (temporalForgets) await forget(stack);
       await stack.start('bridge');
       await atRest(stack);
       counted.push(await countedViews(stack));
@@ -67,10 +69,8 @@ async function deliver(temporalForgets: boolean, handledIsIgnored: boolean): Pro
 }
 
 /** Goes on in a namespace that knows nothing. */
-async function forget(stack: Stack, turn: number): Promise<void> {
-  await Promise.all(stack.running('worker:collector').map((worker) => worker.end()));
-  const namespace = `${stack.config.TEMPORAL_NAMESPACE}_${turn}`;
-  await registerNamespace(stack.temporal, namespace);
-  stack.later['TEMPORAL_NAMESPACE'] = namespace;
+async function forget(stack: Stack): Promise<void> {
+  await endAll(stack, 'worker:collector');
+  await enterEmptyNamespace(stack);
   await stack.start('worker:collector');
 }

@@ -3,15 +3,13 @@
  * all of them: see invariants.ts. A new one is a small object in this list.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Admin, Message } from 'kafkajs';
 import type { ServerName } from '../../cluster/local-cluster';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag } from '../../platform/consumer-lag';
 import { produce } from '../integration/foreign-producer';
-import { registerNamespace, type ProcessName, type Stack } from '../integration/stack';
-import { readTopic } from '../integration/topic-reader';
+import type { ProcessName, Stack } from '../integration/stack';
 import { until } from '../integration/until';
 import { altered, preloading } from './altered';
+import { enterEmptyNamespace, resetOffsets, skipToEnd } from './forgetting';
 import { startCuttingProxy } from './cutting-proxy';
 import type { Ledger } from './ledger';
 import { sendPoison, type PoisonCounts } from './poison';
@@ -269,7 +267,7 @@ function freezeServer(name: ServerName): Fault {
 
 /** Stops a server from doing anything for so long, and lets it go on. */
 export async function freezeFor(
-  { stack }: FaultContext,
+  { stack }: Pick<FaultContext, 'stack'>,
   name: ServerName,
   durationMs: number,
 ): Promise<void> {
@@ -286,9 +284,7 @@ export async function freezeFor(
 export async function forgetHistory({ stack }: FaultContext): Promise<void> {
   await Promise.all(processNames.map((name) => endAll(stack, name, 'SIGKILL')));
   await resetOffsets(stack);
-  const namespace = `${stack.config.TEMPORAL_NAMESPACE}_${Date.now()}`;
-  await registerNamespace(stack.temporal, namespace);
-  stack.later['TEMPORAL_NAMESPACE'] = namespace;
+  await enterEmptyNamespace(stack);
   await Promise.all(processNames.map((name) => stack.start(name)));
 }
 
@@ -329,42 +325,4 @@ export async function endAll(
   signal: NodeJS.Signals = 'SIGTERM',
 ): Promise<void> {
   await Promise.all(stack.running(name).map((each) => each.end(signal)));
-}
-
-/** Commits the ends of a topic for the bridge. @returns the messages that it will not see there */
-async function skipToEnd(stack: Stack, topic: string): Promise<Message[]> {
-  const behind = await readConsumerLag(stack.kafka, stack.config.BRIDGE_GROUP_ID, [topic]);
-  const partitions = behind.map(({ partition, end }) => ({ partition, offset: String(end) }));
-  await moveGroup(stack, (admin, groupId) => admin.setOffsets({ groupId, topic, partitions }));
-  const skipped = (await readTopic(stack.kafka, topic)).filter(({ partition, offset }) =>
-    behind.some(
-      (each) =>
-        each.partition === partition && offset >= (each.committed ?? 0) && offset < each.end,
-    ),
-  );
-  return skipped.map(({ key, value }) => ({ key, value }));
-}
-
-async function resetOffsets(stack: Stack): Promise<void> {
-  for (const topic of eventTopics) {
-    await moveGroup(stack, (admin, groupId) =>
-      admin.resetOffsets({ groupId, topic, earliest: true }),
-    );
-  }
-}
-
-/** Moves the bridges' group. One that was killed stays in its group until its session ends. */
-async function moveGroup(
-  stack: Stack,
-  move: (admin: Admin, groupId: string) => Promise<unknown>,
-): Promise<void> {
-  const admin = stack.kafka.admin();
-  await admin.connect();
-  try {
-    await until('the group moves', () =>
-      move(admin, stack.config.BRIDGE_GROUP_ID).then(() => true),
-    );
-  } finally {
-    await admin.disconnect();
-  }
 }
