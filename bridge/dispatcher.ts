@@ -1,6 +1,6 @@
 /**
  * Hands the messages of a slice to workflows, at one of two speeds: always a workflow for each
- * event, or, when no slot is free, one for all that has arrived.
+ * event, or, where the slots do not suffice for that, one for all that has arrived.
  */
 import type { Logger } from '../platform/logger';
 import type { FinishedWork } from './finished-work';
@@ -60,9 +60,9 @@ const maxBatchEvents = 500;
 const maxBatchBytes = 1024 * 1024;
 
 /**
- * One workflow an event while a slot is free. When none is, the rest of the slice waits for the
- * next one and goes into it as one batch: a light load gets a workflow an event, a backlog large
- * batches, and nothing has to be tuned.
+ * One workflow an event where there is a slot for each of a slice. Where there is not, the slice goes
+ * as one batch into the next slot: a light load gets a workflow an event, a backlog large batches,
+ * and nothing has to be tuned.
  */
 export function createCoalescingDispatcher(dependencies: DispatcherDependencies): Dispatcher {
   return {
@@ -96,11 +96,15 @@ async function startAll(
   begin: (start: Promise<void>) => void,
 ): Promise<void> {
   const waiting: Planned[] = slice.map((received) => ({ plan: planWorkflow(received), received }));
+  if (await takeAllIfFree(dependencies.inFlight, waiting)) {
+    for (const { plan, received } of waiting) {
+      begin(startTaken(dependencies, plan, received, signal));
+    }
+    return;
+  }
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
     const { plan, received } = next;
-    if (await takeIfFree(dependencies.inFlight, plan.doneBy)) {
-      begin(startTaken(dependencies, plan, received, signal));
-    } else if (plan.type === 'parkDeadLetter') {
+    if (plan.type === 'parkDeadLetter') {
       await dependencies.inFlight.take(plan.doneBy, signal);
       begin(startTaken(dependencies, plan, received, signal));
     } else {
@@ -111,11 +115,13 @@ async function startAll(
   }
 }
 
-async function takeIfFree(inFlight: InFlight, doneBy: string): Promise<boolean> {
-  if (inFlight.tryTake(doneBy)) return true;
+async function takeAllIfFree(inFlight: InFlight, planned: readonly Planned[]): Promise<boolean> {
+  const doneBy = planned.map(({ plan }) => plan.doneBy);
+  if (doneBy.length > inFlight.limit) return false;
+  if (inFlight.tryTakeAll(doneBy)) return true;
   // Slots are free as soon as their work is done, but only known to be when looked for.
   await inFlight.refresh();
-  return inFlight.tryTake(doneBy);
+  return inFlight.tryTakeAll(doneBy);
 }
 
 /** Takes events from the front, as many as a batch holds; what is left goes to `rest`. */

@@ -25,8 +25,10 @@ export interface InFlightOptions {
 
 /** Slots for workflows under way, each known by what it will be done by: see `WorkflowPlan`. */
 export interface InFlight {
-  /** Takes a slot if one is free, as far as is known. */
-  tryTake(doneBy: string): boolean;
+  /** Most slots. */
+  readonly limit: number;
+  /** Takes a slot for each if so many are free, as far as is known; otherwise none. */
+  tryTakeAll(doneBy: readonly string[]): boolean;
   /** Looks which workflows have finished; often asked, it looks once a moment for all. */
   refresh(): Promise<void>;
   /** Takes a slot; waits while none is free. @throws when aborted */
@@ -92,24 +94,26 @@ export function createInFlight(
     return refreshing;
   };
 
-  const tryTake = (doneBy: string): boolean => {
-    if (takenAt.size >= limit && !takenAt.has(doneBy)) return false;
-    takenAt.set(doneBy, Date.now());
+  const tryTakeAll = (doneBy: readonly string[]): boolean => {
+    const fresh = new Set(doneBy.filter((id) => !takenAt.has(id)));
+    if (takenAt.size + fresh.size > limit) return false;
+    for (const id of doneBy) takenAt.set(id, Date.now());
     showCount();
     lookLater();
     return true;
   };
 
   return {
-    tryTake,
+    limit,
+    tryTakeAll,
     refresh: startRefreshing,
     async take(doneBy, signal) {
-      if (tryTake(doneBy)) return;
+      if (tryTakeAll([doneBy])) return;
       await pause.during(async () => {
         do {
           signal.throwIfAborted();
           await startRefreshing();
-        } while (!tryTake(doneBy));
+        } while (!tryTakeAll([doneBy]));
       });
     },
     release(doneBy) {

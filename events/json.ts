@@ -39,35 +39,47 @@ function parse(text: string): unknown {
 
 // Iterative: a value that is nested too deeply must be refused, not overflow the stack.
 function refuseUnstorable(root: unknown): void {
-  const open: { value: unknown; path: readonly string[] }[] = [{ value: root, path: [] }];
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const { value, path } = next;
-    if (path.length > maxDepth) throw unstorable(path, `is nested deeper than ${maxDepth} levels`);
-    if (typeof value === 'string') refuseText(value, path);
-    else if (typeof value === 'number') refuseNumber(value, path);
+  const open: Place[] = [{ value: root, depth: 0 }];
+  for (let place = open.pop(); place !== undefined; place = open.pop()) {
+    const { value, depth } = place;
+    if (depth > maxDepth) throw unstorable(place, `is nested deeper than ${maxDepth} levels`);
+    if (typeof value === 'string') refuseText(value, place);
+    else if (typeof value === 'number') refuseNumber(value, place);
     else if (typeof value === 'object' && value !== null) {
       for (const [name, child] of Object.entries(value)) {
-        refuseText(name, path);
-        open.push({ value: child, path: [...path, name] });
+        refuseText(name, place);
+        open.push({ value: child, name, parent: place, depth: depth + 1 });
       }
     }
   }
 }
 
-function refuseText(text: string, path: readonly string[]): void {
-  if (text.includes('\0')) throw unstorable(path, 'contains a NUL character');
-  if (/\p{Surrogate}/u.test(text)) throw unstorable(path, 'contains half of a surrogate pair');
+/** A value within the whole; its path is put together only when there is something to say of it. */
+interface Place {
+  readonly value: unknown;
+  readonly name?: string;
+  readonly parent?: Place;
+  readonly depth: number;
 }
 
-function refuseNumber(value: number, path: readonly string[]): void {
-  if (!Number.isFinite(value)) throw unstorable(path, 'is a number too large to hold');
+function pathOf({ name, parent }: Place): string[] {
+  return name === undefined || parent === undefined ? [] : [...pathOf(parent), name];
+}
+
+function refuseText(text: string, place: Place): void {
+  if (text.includes('\0')) throw unstorable(place, 'contains a NUL character');
+  if (!text.isWellFormed()) throw unstorable(place, 'contains half of a surrogate pair');
+}
+
+function refuseNumber(value: number, place: Place): void {
+  if (!Number.isFinite(value)) throw unstorable(place, 'is a number too large to hold');
   if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-    throw unstorable(path, 'is an integer past 2^53, which cannot be held exactly');
+    throw unstorable(place, 'is an integer past 2^53, which cannot be held exactly');
   }
 }
 
-function unstorable(path: readonly string[], what: string): InvalidEventError {
-  const field = path.join('.').replaceAll('\0', '\\0').slice(0, 200);
+function unstorable(place: Place, what: string): InvalidEventError {
+  const field = pathOf(place).join('.').replaceAll('\0', '\\0').slice(0, 200);
   return new InvalidEventError(
     'UNSTORABLE_JSON',
     `${field === '' ? 'The value' : `Field ${field}`} ${what}.`,

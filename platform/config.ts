@@ -126,7 +126,7 @@ const schema = z.object({
    * again, send what is no event. Unset, only with the development keys.
    */
   DEMONSTRATION: flag.optional(),
-  /** One workflow an event always, or batches whenever no slot is free. */
+  /** One workflow an event always, or batches whenever there is no slot for each. */
   BRIDGE_MODE: z.enum(['per-event', 'coalesce']).default('per-event'),
   /** Bound on workflows that the bridge has started and that are not finished; the default depends on the mode. */
   BRIDGE_MAX_IN_FLIGHT: z.coerce.number().int().min(1).optional(),

@@ -26,14 +26,18 @@ export class PayloadDecryptionError extends Error {
 /** The path of the module that encodes failures; for {@link DataConverter} and the workflows' bundle. */
 export const failureConverterPath = require.resolve('./encoding-failure-converter');
 
+/** The path of the module that converts values; for {@link DataConverter} and the workflows' bundle. */
+export const payloadConverterPath = require.resolve('./payload-converter');
+
 /** How clients and workers convert data: compressed if large, and encrypted if there is a key. */
 export function dataConverterOf({
   PAYLOAD_ENCRYPTION_KEY: key,
 }: Pick<Config, 'PAYLOAD_ENCRYPTION_KEY'>): { readonly dataConverter: DataConverter } {
-  if (key === undefined) return { dataConverter: { payloadCodecs: [compressionCodec] } };
+  const plain = { payloadConverterPath, payloadCodecs: [compressionCodec] };
+  if (key === undefined) return { dataConverter: plain };
   // In this order: what is encrypted has no pattern left to be compressed.
   const payloadCodecs = [compressionCodec, createEncryptionCodec(key)];
-  return { dataConverter: { payloadCodecs, failureConverterPath } };
+  return { dataConverter: { ...plain, payloadCodecs, failureConverterPath } };
 }
 
 /**

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { version as openTelemetryVersion } from '@opentelemetry/sdk-trace-base/package.json';
 import { version } from '@temporalio/worker/package.json';
-import { failureConverterPath } from '../platform/payload-encryption';
+import { failureConverterPath, payloadConverterPath } from '../platform/payload-encryption';
 
 const root = path.join(__dirname, '..');
 
@@ -38,6 +38,7 @@ export async function findWorkflowBundle({
   if (existsSync(file)) return file;
   const { code } = await bundleWorkflowCode({
     workflowsPath: path.join(root, 'workflows'),
+    payloadConverterPath,
     ...(encrypted ? { failureConverterPath } : {}),
     workflowInterceptorModules: [traced ? recordingInterceptors() : passingInterceptors],
     logger: new DefaultLogger('WARN'),
@@ -61,6 +62,7 @@ async function hashSources(): Promise<string> {
   hash
     .update(version)
     .update(openTelemetryVersion)
+    .update(await readFile(payloadConverterPath))
     .update(await readFile(failureConverterPath));
   for (const folder of ['events', 'workflows']) {
     const names = await readdir(path.join(root, folder));

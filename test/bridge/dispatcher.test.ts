@@ -16,17 +16,19 @@ const never = new AbortController().signal;
 /** Slots, starts and handled events that a test controls. */
 function fakes(freeSlots: number, handled: readonly string[] = []) {
   const started: WorkflowPlan[] = [];
-  let taken = 0;
+  let free = freeSlots;
   let refuse: (plan: WorkflowPlan) => boolean = () => false;
   const inFlight: InFlight = {
-    tryTake: () => {
-      taken += 1;
-      return taken <= freeSlots;
+    limit: 10,
+    tryTakeAll: ({ length }) => {
+      if (length > free) return false;
+      free -= length;
+      return true;
     },
     refresh: () => Promise.resolve(),
     take: () => Promise.resolve(),
     release: () => undefined,
-    count: () => taken,
+    count: () => freeSlots - free,
   };
   const dependencies: DispatcherDependencies = {
     inFlight,
@@ -86,17 +88,29 @@ test('one workflow an event, always, when so configured', async () => {
   expect(started.map(({ workflowId }) => workflowId)).toEqual(ids);
 });
 
-test('coalescing, one workflow an event while slots are free', async () => {
+test('coalescing, one workflow an event where there is a slot for each', async () => {
   const { dependencies, started } = fakes(6);
   await dispatchAll(createCoalescingDispatcher(dependencies), events);
   expect(started.map(({ type }) => type)).toEqual(ids.map(() => 'handleEvent'));
 });
 
-test('coalescing, what finds no free slot goes together into the next', async () => {
-  const { dependencies, started } = fakes(2);
+test('coalescing, what finds too few slots goes together into the next', async () => {
+  const { dependencies, started } = fakes(5);
   await dispatchAll(createCoalescingDispatcher(dependencies), events);
-  expect(started.map(eventIdsOf)).toEqual([[ids[0]], [ids[1]], ids.slice(2)]);
-  expect(started[2]?.workflowId).toBe('batch-catalog-events-4-2-5');
+  expect(started.map(eventIdsOf)).toEqual([ids]);
+  expect(started[0]?.workflowId).toBe('batch-catalog-events-4-0-5');
+});
+
+test('coalescing, slots whose work is done are looked for before events are put together', async () => {
+  const { dependencies, started } = fakes(5);
+  let looked = false;
+  const inFlight: InFlight = {
+    ...dependencies.inFlight,
+    tryTakeAll: () => looked,
+    refresh: () => Promise.resolve(void (looked = true)),
+  };
+  await dispatchAll(createCoalescingDispatcher({ ...dependencies, inFlight }), events);
+  expect(started.map(eventIdsOf)).toEqual(ids.map((id) => [id]));
 });
 
 test('coalescing, poison does not get into a batch', async () => {

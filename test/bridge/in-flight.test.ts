@@ -70,15 +70,17 @@ test('who finds none free waits until one is finished, and gets exactly that one
   await until('the other has one too', () => waiting.every(({ taken }) => taken));
 });
 
-test('without waiting, a slot is taken only if one is free', async () => {
+test('without waiting, slots are taken only if there is one for each', async () => {
   const { finishedWork, asked, finish } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
-  expect(inFlight.tryTake('a')).toBe(true);
-  expect(inFlight.tryTake('b')).toBe(false);
+  const inFlight = createInFlight(finishedWork, logger, { limit: 3, pollMs: 1 });
+  expect(inFlight.tryTakeAll(['a', 'b'])).toBe(true);
+  expect(inFlight.tryTakeAll(['c', 'd'])).toBe(false);
+  expect(inFlight.count()).toBe(2);
+  expect(inFlight.tryTakeAll(['b', 'c', 'c'])).toBe(true);
   expect(asked).toEqual([]);
-  finish('a');
+  finish('a', 'b');
   await inFlight.refresh();
-  expect(inFlight.tryTake('b')).toBe(true);
+  expect(inFlight.tryTakeAll(['d', 'e'])).toBe(true);
 });
 
 test('one look serves everybody who waits', async () => {
