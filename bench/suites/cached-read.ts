@@ -31,7 +31,9 @@ export const cachedRead: Suite = {
         name,
         what,
         measure: () =>
-          readOverAndOver(`http://127.0.0.1:${port}${route}`, headers, seconds, detail.body),
+          onHitsOnly(apiPort, () =>
+            readOverAndOver(`http://127.0.0.1:${port}${route}`, headers, seconds, detail.body),
+          ),
       });
       const sides = await inTurn(
         [
@@ -53,6 +55,26 @@ export const cachedRead: Suite = {
     }
   },
 };
+
+/** @throws when the API had to look elsewhere than in the cache meanwhile */
+async function onHitsOnly(
+  apiPort: number,
+  measure: () => Promise<Record<string, number>>,
+): Promise<Record<string, number>> {
+  const before = await countOtherLookups(apiPort);
+  const figures = await measure();
+  const others = (await countOtherLookups(apiPort)) - before;
+  if (others > 0) throw new Error(`${others} reads were no hits.`);
+  return figures;
+}
+
+async function countOtherLookups(apiPort: number): Promise<number> {
+  const metrics = await (await fetch(`http://127.0.0.1:${apiPort}/metrics`)).text();
+  const found = metrics.matchAll(/^commerce_cache_lookups_total\{result="(?:miss|failed)"\} (\d+)/gm);
+  const counts = [...found].map(([, count]) => Number(count));
+  if (counts.length !== 2) throw new Error('The API does not count its look-ups.');
+  return counts.reduce((sum, count) => sum + count);
+}
 
 async function readOverAndOver(
   url: string,
