@@ -145,15 +145,29 @@ function count(handled: readonly HandledEvent[], given: number): void {
   duplicatesRefused.inc({ guard: 'event_handled' }, given - handled.length);
 }
 
+// Every table is asked for one event after the other (LATERAL, which OFFSET 0 keeps from being joined
+// otherwise). Left to choose, PostgreSQL would read the whole log for a batch while the log is small,
+// and a connection that has planned so goes on reading all of it while it grows.
 const updateStatement = `
-  WITH handled AS (
+  WITH logged AS MATERIALIZED (
+    SELECT found.* FROM (SELECT DISTINCT unnest($1::text[]) AS event_id) AS given
+    CROSS JOIN LATERAL (
+      SELECT event_id, type, occurred_at FROM collector.event_log
+      WHERE event_log.event_id = given.event_id OFFSET 0
+    ) AS found
+  ),
+  handled AS (
     INSERT INTO collector.event_handled (event_id, workflow_id)
-    SELECT event_id, $2 FROM collector.event_log WHERE event_id = ANY($1::text[]) ORDER BY event_id
+    SELECT event_id, $2 FROM logged ORDER BY event_id
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id
   ),
   effect AS MATERIALIZED (
-    SELECT event_effects.* FROM handled JOIN collector.event_effects USING (event_id)
+    SELECT found.* FROM handled
+    CROSS JOIN LATERAL (
+      SELECT * FROM collector.event_effects
+      WHERE event_effects.event_id = handled.event_id OFFSET 0
+    ) AS found
   ),${addUpEffects('collector')}
   SELECT type, extract(epoch FROM clock_timestamp() - occurred_at)::float8 AS seconds
-  FROM handled JOIN collector.event_log USING (event_id)`;
+  FROM handled JOIN logged USING (event_id)`;

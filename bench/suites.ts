@@ -7,6 +7,7 @@ import { growth } from './suites/growth';
 import { order } from './suites/order';
 import { peersSuite } from './suites/peers';
 import { perEvent } from './suites/per-event';
+import { scaleOut } from './suites/scale-out';
 import { viewOutage } from './suites/view-outage';
 
 /** Every suite. */
@@ -19,4 +20,5 @@ export const suites: readonly Suite[] = [
   growth,
   endToEnd,
   viewOutage,
+  scaleOut,
 ];

@@ -9,12 +9,14 @@ export interface FinishedWork {
   findHandled(eventIds: readonly string[]): Promise<string[]>;
 }
 
-/** Finished work as PostgreSQL has it. */
+/**
+ * Finished work as PostgreSQL has it. The statements have no name, so that each is planned anew: a
+ * plan that was made while the tables were small would be kept while they grow, and reads all of them.
+ */
 export function createFinishedWork(database: Queryable): FinishedWork {
   return {
     async findDone(ids) {
       const { rows } = await database.query<{ id: string }>({
-        name: 'finished-work',
         text: `
           SELECT event_id AS id FROM collector.event_handled WHERE event_id = ANY($1)
           UNION ALL
@@ -28,7 +30,6 @@ export function createFinishedWork(database: Queryable): FinishedWork {
 
     async findHandled(eventIds) {
       const { rows } = await database.query<{ id: string }>({
-        name: 'finished-handled',
         text: 'SELECT event_id AS id FROM collector.event_handled WHERE event_id = ANY($1)',
         values: [eventIds],
       });

@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { countedBy, metricsRegistry, type ProcessKind } from '../../platform/telemetry';
 import { alertQueries, dashboardQueries } from '../observability/files';
 import { readSelectors, type Selector } from '../observability/promql';
-import { createStack, type Stack } from './stack';
+import { createStack, metricsUrlOf, type Stack } from './stack';
 import { until } from './until';
 
 jest.setTimeout(120_000);
@@ -20,12 +20,9 @@ beforeAll(async () => {
 
 afterAll(() => stack.stop());
 
-/** Where a process answers, as its log says. */
+/** Where a process answers. */
 function urlOf(kind: ProcessKind): string {
-  const lines = stack.running(kind)[0]!.output().split('\n');
-  const line = lines.find((each) => /"(address|metricsUrl)":"http/.test(each))!;
-  const { address, metricsUrl } = JSON.parse(line) as { address?: string; metricsUrl?: string };
-  return metricsUrl?.replace('/metrics', '') ?? address!;
+  return metricsUrlOf(stack.running(kind)[0]!).replace('/metrics', '');
 }
 
 async function scrape(kind: ProcessKind): Promise<string> {

@@ -69,6 +69,15 @@ export interface RunningProcess {
   end(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
+/** Where a process serves its metrics, as its log says. It must have been started with `METRICS_PORT`. */
+export function metricsUrlOf(process: RunningProcess): string {
+  const lines = process.output().split('\n');
+  const line = lines.find((each) => /"(address|metricsUrl)":"http/.test(each));
+  if (line === undefined) throw new Error(`${process.name} serves no metrics.`);
+  const { address, metricsUrl } = JSON.parse(line) as { address?: string; metricsUrl?: string };
+  return metricsUrl ?? `${address}/metrics`;
+}
+
 /** What to send. */
 export interface CallOptions {
   readonly as?: 'operator' | 'shopper';

@@ -1,0 +1,19 @@
+/** Reading what a process counts. */
+
+/**
+ * The sum of a counter's values at `url`, over the labels that `where` lets pass.
+ *
+ * @param url where the process serves its metrics
+ * @throws when the process has no such counter
+ */
+export async function readCounter(
+  url: string,
+  name: string,
+  where: (labels: string) => boolean = () => true,
+): Promise<number> {
+  const metrics = await (await fetch(url)).text();
+  const lines = metrics.matchAll(new RegExp(`^${name}(?:\\{(.*)\\})? (\\S+)$`, 'gm'));
+  const samples = [...lines].filter(([, labels = '']) => where(labels));
+  if (samples.length === 0) throw new Error(`${url} has no ${name}.`);
+  return samples.reduce((sum, [, , value]) => sum + Number(value), 0);
+}

@@ -1,0 +1,93 @@
+/** `scale-out`: whether several bridges and workers share the work, and still count every event once. */
+import { AssignerProtocol, type Kafka } from 'kafkajs';
+import { createStack, metricsUrlOf, type Stack } from '../../test/integration/stack';
+import { until } from '../../test/integration/until';
+import { startAtEnd } from '../consuming';
+import { readCounter } from '../scrape';
+import { emptyCollector, inTurn, type Contestant, type Suite } from '../suite';
+import { drainBacklog } from './catch-up';
+
+type Mode = 'per-event' | 'coalesce';
+
+const processCounts = [1, 2, 4];
+const backlogs: Readonly<Record<Mode, { count: number; warmUp: number }>> = {
+  coalesce: { count: 30_000, warmUp: 5_000 },
+  'per-event': { count: 1_000, warmUp: 200 },
+};
+
+/** `scale-out`. */
+export const scaleOut: Suite = {
+  name: 'scale-out',
+  about: 'a backlog shared by one, two and four bridges and as many workers, on one machine',
+  async run(context) {
+    const stack = await createStack([], { METRICS_PORT: '0' });
+    try {
+      const sides = await inTurn(
+        (['coalesce', 'per-event'] as const).flatMap((mode) =>
+          processCounts.map((count) => sharing(stack, mode, count, context.scale)),
+        ),
+        context,
+      );
+      return { sides, ratios: [], targets: [], remarks: [] };
+    } finally {
+      await stack.stop();
+    }
+  },
+};
+
+function sharing(stack: Stack, mode: Mode, processes: number, scale: number): Contestant {
+  return {
+    name: `${mode} × ${processes}`,
+    what: `${processes} bridge${processes > 1 ? 's' : ''} with BRIDGE_MODE=${mode} and as many workers`,
+    async measure() {
+      await emptyCollector(stack);
+      const group = await startAtEnd(stack);
+      const each = Array.from({ length: processes });
+      const workers = await Promise.all(each.map(() => stack.start('worker:collector')));
+      const bridges = await Promise.all(
+        each.map(() => stack.start('bridge', { ...group, BRIDGE_MODE: mode })),
+      );
+      try {
+        const partitions = await untilShared(stack.kafka, group.BRIDGE_GROUP_ID, processes);
+        const { count, warmUp } = backlogs[mode];
+        const rate = await drainBacklog(stack, Math.round(count * scale), warmUp);
+        const handled = await Promise.all(
+          workers.map((worker) =>
+            readCounter(metricsUrlOf(worker), 'commerce_events_handled_total'),
+          ),
+        );
+        const all = handled.reduce((sum, one) => sum + one);
+        return {
+          ...rate,
+          'least partitions of a bridge': Math.min(...partitions),
+          'most partitions of a bridge': Math.max(...partitions),
+          'least events of a worker, %': (100 * Math.min(...handled)) / all,
+          'most events of a worker, %': (100 * Math.max(...handled)) / all,
+        };
+      } finally {
+        await Promise.all([...bridges, ...workers].map((one) => one.end()));
+      }
+    },
+  };
+}
+
+/** Waits until so many bridges are in the group. @returns how many partitions each of them has */
+async function untilShared(kafka: Kafka, groupId: string, members: number): Promise<number[]> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    return await until('every bridge has partitions', async () => {
+      const group = (await admin.describeGroups([groupId])).groups[0]!;
+      const partitions = group.members.map(({ memberAssignment }) => countOf(memberAssignment));
+      const shared = partitions.length === members && partitions.every((count) => count > 0);
+      return group.state === 'Stable' && shared ? partitions : undefined;
+    });
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+function countOf(memberAssignment: Buffer): number {
+  const topics = AssignerProtocol.MemberAssignment.decode(memberAssignment)?.assignment ?? {};
+  return Object.values(topics).flat().length;
+}
