@@ -5,6 +5,8 @@ import { createAuditLogActivities } from '../../activities/audit-log';
 import { createMetricsActivities, metricGuards } from '../../activities/metrics';
 import type { Event } from '../../events/envelope';
 import type { ReceivedEvent } from '../../events/received';
+import { createLogger } from '../../platform/logger';
+import { createPool } from '../../platform/postgres';
 import { createStack, type Stack } from './stack';
 import { addUp, readAggregates } from './aggregates';
 
@@ -177,6 +179,41 @@ test('every aggregate has a guard, and each guard a metric', async () => {
   const stored = rows.map(({ table_name, column_name }) => `${table_name}.${column_name}`);
   expect(stored.sort()).toEqual(guarded.sort());
 });
+
+test('a batch reads its own events only, though the log was small when its connection first did so', async () => {
+  await empty(stack.pool);
+  const pool = createPool(stack.config.DATABASE_URL, createLogger('test', 'fatal'), {
+    applicationName: 'test',
+    maxConnections: 1,
+  });
+  try {
+    const events = Array.from({ length: 120 }, () =>
+      toEvent({ type: 'ProductViewed', productId: 'p1', userId: 'u1' }, new Date(), () => 1),
+    );
+    await handle(pool, events.slice(0, 60));
+    await pool.query('ANALYZE collector.event_log');
+    // PostgreSQL keeps a plan from the sixth time on.
+    for (let from = 60; from < 100; from += 5) await handle(pool, events.slice(from, from + 5));
+    await pool.query(
+      `INSERT INTO collector.event_log
+        SELECT copy.* FROM collector.event_log AS event, generate_series(1, 300) AS number,
+          jsonb_populate_record(event, jsonb_build_object('event_id', number || event_id)) AS copy`,
+    );
+    const before = await readsOfWholeLog(pool);
+    await handle(pool, events.slice(100));
+    expect(await readsOfWholeLog(pool)).toBe(before);
+  } finally {
+    await pool.end();
+  }
+});
+
+async function readsOfWholeLog(pool: Pool): Promise<number> {
+  await pool.query('SELECT pg_stat_force_next_flush()');
+  const { rows } = await pool.query<{ seq_scan: string }>(
+    `SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'event_log'`,
+  );
+  return Number(rows[0]!.seq_scan);
+}
 
 describe('a metric guarded', () => {
   /** Events that touch every metric of one product and user; a later round has higher versions. */
