@@ -197,18 +197,6 @@ const scripts = {
   },
 };
 
-/** Scripts that run in a browser. */
-const pages = {
-  files: ['api/dashboard/**/*.js'],
-  languageOptions: {
-    globals: Object.fromEntries(
-      ['document', 'window', 'fetch', 'EventSource', 'URL', 'URLSearchParams', 'location']
-        .concat(['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'localStorage'])
-        .map((name) => [name, 'readonly']),
-    ),
-  },
-};
-
 export default defineConfig(
   globalIgnores(['dist/', '.cluster/', '.workflow-bundle/', 'coverage/', '**/node_modules/']),
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
@@ -218,5 +206,4 @@ export default defineConfig(
   house,
   ...pureRooms,
   scripts,
-  pages,
 );

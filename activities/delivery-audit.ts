@@ -10,6 +10,7 @@ import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { ReceivedEvent } from '../events/received';
 import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
+import { readConsumerLag } from '../platform/consumer-lag';
 import { MessageTooLargeError, type Delivery, type KafkaSender } from '../platform/kafka-sender';
 import { auditConfirmations, auditFindings } from '../platform/telemetry';
 import { toOutgoing, type Aggregate, type OutboxRow } from './publish';
@@ -345,28 +346,13 @@ async function readCommittedOffsets(
   groupId: string,
   topics: readonly string[],
 ): Promise<ReadonlyMap<string, number>> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    const offsets = new Map<string, number>();
-    for (const { topic, partitions } of await admin.fetchOffsets({
-      groupId,
-      topics: [...topics],
-    })) {
-      const ends = await admin.fetchTopicOffsets(topic);
-      for (const { partition, offset } of partitions) {
-        const end = ends.find((each) => each.partition === partition);
-        // Beyond the end, or none at all (-1): it speaks of a topic that has been made anew since.
-        const isOfThisTopic = end !== undefined && Number(offset) <= Number(end.high);
-        if (isOfThisTopic && Number(offset) >= 0) {
-          offsets.set(`${topic}/${partition}`, Number(offset));
-        }
-      }
-    }
-    return offsets;
-  } finally {
-    await admin.disconnect();
-  }
+  const partitions = await readConsumerLag(kafka, groupId, topics);
+  return new Map(
+    partitions.flatMap(({ topic, partition, committed, end }) =>
+      // Beyond the end, it speaks of a topic that has been made anew since.
+      committed === null || committed > end ? [] : [[`${topic}/${partition}`, committed] as const],
+    ),
+  );
 }
 
 /** How long Temporal may take to list a workflow that it has started, in ms. */

@@ -5,7 +5,7 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { isDataError } from '../platform/postgres';
 
-/** The `type` of failures that say: these data can never be stored or sent. */
+/** The `type` of failures that say: these data can never be stored. */
 export const dataRefused = 'DATA_REFUSED';
 
 /**

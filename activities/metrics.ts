@@ -26,7 +26,6 @@ export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
     async updateMetrics({ eventIds, workflowId }: MetricsUpdate): Promise<void> {
       const { rows } = await refusingBadData(() =>
         pool.query<HandledEvent>({
-          ...(eventIds.length === 1 ? { name: 'metrics-update' } : {}),
           text: updateStatement,
           values: [eventIds, workflowId],
         }),
@@ -146,9 +145,10 @@ function count(handled: readonly HandledEvent[], given: number): void {
 }
 
 // Every table is asked for one event after the other (LATERAL, which OFFSET 0 keeps from being joined
-// otherwise): left to choose, PostgreSQL reads the whole log for a batch until the log is large. And a
-// batch's statement has no name, so that it is planned anew each time, in a millisecond: a connection
-// keeps the plan of a named one, and one that was made for a small log reads all of it while it grows.
+// otherwise): left to choose, PostgreSQL reads the whole log for a batch until the log is large. And the
+// statement has no name, so that it is planned anew each time, in a millisecond: a connection keeps the
+// plan of a named one until the next ANALYZE, and one that was made for a small log reads all of it while
+// it grows.
 const updateStatement = `
   WITH logged AS MATERIALIZED (
     SELECT found.* FROM (SELECT DISTINCT unnest($1::text[]) AS event_id) AS given

@@ -57,7 +57,9 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
      * @throws PaymentGatewayUnavailableError a retry helps
      */
     async voidPayment(orderId: string): Promise<string | null> {
-      const charge = await gateway.voidCharge({ idempotencyKey: chargeKey(orderId) });
+      const charge = await countingUnavailable(() =>
+        gateway.voidCharge({ idempotencyKey: chargeKey(orderId) }),
+      );
       const chargeId = charge?.chargeId ?? null;
       if (chargeId !== null) payments.inc({ outcome: 'refunded' });
       return chargeId;
@@ -101,6 +103,15 @@ async function counted(charge: () => Promise<ChargeOutcome>): Promise<ChargeOutc
   } catch (error) {
     const isFinal = error instanceof ApplicationFailure;
     payments.inc({ outcome: isFinal ? 'impossible' : 'unavailable' });
+    throw error;
+  }
+}
+
+async function countingUnavailable<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    payments.inc({ outcome: 'unavailable' });
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../events/topics';
 import type { Stack } from '../test/integration/stack';
+import { until } from '../test/integration/until';
 
 /** The environment of a consumer in a new group that has read everything up to now. */
 export async function startAtEnd({
@@ -13,7 +14,8 @@ export async function startAtEnd({
   await admin.connect();
   try {
     for (const topic of eventTopics) {
-      const ends = await admin.fetchTopicOffsets(topic);
+      // A topic that has just been made has no leader for a moment.
+      const ends = await until(`${topic} tells its ends`, () => admin.fetchTopicOffsets(topic));
       const partitions = ends.map(({ partition, high }) => ({ partition, offset: high }));
       await admin.setOffsets({ groupId, topic, partitions });
     }

@@ -13,7 +13,7 @@ export async function readCounter(
 ): Promise<number> {
   const metrics = await (await fetch(url)).text();
   const lines = metrics.matchAll(new RegExp(`^${name}(?:\\{(.*)\\})? (\\S+)$`, 'gm'));
+  if (!metrics.includes(`# TYPE ${name} counter`)) throw new Error(`${url} has no ${name}.`);
   const samples = [...lines].filter(([, labels = '']) => where(labels));
-  if (samples.length === 0) throw new Error(`${url} has no ${name}.`);
   return samples.reduce((sum, [, , value]) => sum + Number(value), 0);
 }

@@ -116,7 +116,7 @@ async function startAll(
 }
 
 async function takeAllIfFree(inFlight: InFlight, planned: readonly Planned[]): Promise<boolean> {
-  const doneBy = planned.map(({ plan }) => plan.doneBy);
+  const doneBy = [...new Set(planned.map(({ plan }) => plan.doneBy))];
   if (doneBy.length > inFlight.limit) return false;
   if (inFlight.tryTakeAll(doneBy)) return true;
   // Slots are free as soon as their work is done, but only known to be when looked for.

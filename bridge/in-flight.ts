@@ -27,7 +27,11 @@ export interface InFlightOptions {
 export interface InFlight {
   /** Most slots. */
   readonly limit: number;
-  /** Takes a slot for each if so many are free, as far as is known; otherwise none. */
+  /**
+   * Takes a slot for each if so many are free, as far as is known; otherwise none.
+   *
+   * @param doneBy each once
+   */
   tryTakeAll(doneBy: readonly string[]): boolean;
   /** Looks which workflows have finished; often asked, it looks once a moment for all. */
   refresh(): Promise<void>;
@@ -95,8 +99,8 @@ export function createInFlight(
   };
 
   const tryTakeAll = (doneBy: readonly string[]): boolean => {
-    const fresh = new Set(doneBy.filter((id) => !takenAt.has(id)));
-    if (takenAt.size + fresh.size > limit) return false;
+    const fresh = doneBy.filter((id) => !takenAt.has(id));
+    if (takenAt.size + fresh.length > limit) return false;
     for (const id of doneBy) takenAt.set(id, Date.now());
     showCount();
     lookLater();

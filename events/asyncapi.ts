@@ -16,6 +16,7 @@ import { redrivenFromHeader } from './redrive';
 import { eventDefinitions, type EventType } from './schemas';
 import { deadLetterTopicOf, eventTopics, maxEventBytes, partitionsPerTopic } from './topics';
 import type { EventTopic } from './topics';
+import { reservedEventIdPrefixes } from './workflow-id-prefixes';
 
 /** The whole document. */
 export function asyncApiDocument() {
@@ -56,6 +57,8 @@ export function messageName({ type, version }: SchemaVersion): string {
 
 const contentType = 'application/cloudevents+json';
 
+const reservedPrefixes = reservedEventIdPrefixes.map((prefix) => `\`${prefix}\``).join(', ');
+
 const description = `
 Each message carries one CloudEvents 1.0 event as structured JSON, of at most ${maxEventBytes} bytes.
 Its key is the ID of the aggregate that it tells of, so that the events of one aggregate come in order.
@@ -63,7 +66,9 @@ Its key is the ID of the aggregate that it tells of, so that the events of one a
 Anybody may publish valid events to these topics. An event is applied once by its \`id\`, however
 often and in whatever order it comes. A message that is no valid event is parked, and a copy of it
 goes to the topic's dead letters. \`dataschema\` names the JSON Schema that \`data\` adheres to;
-the API serves it under that path. Readers ignore fields that they do not know.`.trim();
+the API serves it under that path. Readers ignore fields that they do not know.
+
+An \`id\` must not begin with the name of another kind of workflow: ${reservedPrefixes}.`.trim();
 
 const channelNames: Readonly<Record<EventTopic, string>> = {
   'catalog-events': 'catalogEvents',

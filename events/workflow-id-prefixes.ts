@@ -19,9 +19,13 @@ export const workflowIdPrefixes = {
 // Temporal names the workflows behind its schedules so.
 const temporalSystemPrefix = 'temporal-sys-';
 
+/** What the ID of no event may begin with. */
+export const reservedEventIdPrefixes: readonly string[] = [
+  ...Object.values(workflowIdPrefixes),
+  temporalSystemPrefix,
+];
+
 /** Whether an event's ID could be mistaken for the ID of another kind of workflow. */
 export function isReservedEventId(eventId: string): boolean {
-  return [temporalSystemPrefix, ...Object.values(workflowIdPrefixes)].some((prefix) =>
-    eventId.startsWith(prefix),
-  );
+  return reservedEventIdPrefixes.some((prefix) => eventId.startsWith(prefix));
 }

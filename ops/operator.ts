@@ -36,6 +36,8 @@ export function createOperator(output: Output): Operator {
       applicationName: 'ops',
       role: 'commerce_operator',
       maxConnections: 4,
+      // Verifying and rebuilding read everything: whoever started them can end them.
+      statementTimeoutMs: 0,
     }));
   return {
     config,

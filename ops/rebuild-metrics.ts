@@ -38,7 +38,7 @@
  * are both right, whichever comes first.
  */
 import { DatabaseError, type Pool, type PoolClient } from 'pg';
-import { addUpEffects } from '../activities/metrics';
+import { addUpEffects, metricGuards } from '../activities/metrics';
 
 /** What rebuilding has come to. */
 export type RebuildProgress =
@@ -140,17 +140,15 @@ const tables: Readonly<Record<MetricTable, { key: readonly string[]; values: rea
   {
     product_metrics: {
       key: ['product_id'],
-      values: [
-        ...['view_count', 'sales_count', 'like_count', 'like_version', 'stock', 'stock_version'],
-      ],
+      values: Object.keys(metricGuards.product_metrics),
     },
     product_metrics_daily: {
       key: ['product_id', 'day'],
-      values: ['view_count', 'like_delta', 'sales_count'],
+      values: Object.keys(metricGuards.product_metrics_daily),
     },
     product_user_metrics: {
       key: ['product_id', 'user_id'],
-      values: [...['view_count', 'purchase_count', 'liked', 'liked_version', 'last_event_at']],
+      values: Object.keys(metricGuards.product_user_metrics),
     },
   };
 const tableNames = Object.keys(tables) as MetricTable[];
@@ -243,7 +241,8 @@ async function correctUnderLock(rebuild: Rebuild, lockTimeoutMs: number): Promis
     const lockedMs = Math.round(performance.now() - lockedAt);
     return { events: rebuild.counted, lockedMs, tables: corrections };
   } catch (error) {
-    await connection.query('ROLLBACK');
+    // What went wrong is told, not that a connection it has broken cannot roll back: it is closed either way.
+    await connection.query('ROLLBACK').catch(() => undefined);
     throw error;
   }
 }

@@ -46,8 +46,11 @@ export interface VerificationReport {
   readonly checks: readonly CheckResult[];
 }
 
-/** Ten minutes: after that, the delivery audit has found and mended what can be mended. */
-export const defaultGraceSeconds = 600;
+/**
+ * Fifteen minutes: the delivery audit looks after what is unhandled from the tenth on, once a minute, and
+ * by then has mended what can be mended.
+ */
+export const defaultGraceSeconds = 900;
 const defaultMaxDifferences = 20;
 
 /** Runs every check in one snapshot. It changes nothing and holds nobody back. */

@@ -25,6 +25,7 @@ const developmentKeys =
 // Everybody knows them, however they came into the environment.
 const developmentSecrets = new Set(['dev-operator-key', 'dev-shopper-key']);
 
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https address' });
 const port = z.coerce.number().int().min(0).max(65535);
 const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
 const commaSeparated = z
@@ -102,7 +103,7 @@ const schema = z.object({
   /** The name that the server's certificate must bear, where it differs from the address. */
   TEMPORAL_TLS_SERVER_NAME: z.string().optional(),
   /** Where the Temporal Web UI answers, for links to workflows. */
-  TEMPORAL_UI_URL: z.url().default('http://127.0.0.1:18233'),
+  TEMPORAL_UI_URL: httpUrl.default('http://127.0.0.1:18233'),
   /** Port of the API; 0 for any free one. */
   API_PORT: port.default(3000),
   API_HOST: z.string().min(1).default('127.0.0.1'),
@@ -128,12 +129,12 @@ const schema = z.object({
   DEMONSTRATION: flag.optional(),
   /** One workflow an event always, or batches whenever there is no slot for each. */
   BRIDGE_MODE: z.enum(['per-event', 'coalesce']).default('per-event'),
-  /** Bound on workflows that the bridge has started and that are not finished; the default depends on the mode. */
+  /** Bound on workflows that the bridge has started and that are not finished: 200 by default with `per-event`, 16 with `coalesce`. */
   BRIDGE_MAX_IN_FLIGHT: z.coerce.number().int().min(1).optional(),
   /** The collector's consumer group. */
   BRIDGE_GROUP_ID: z.string().min(1).default('commerce-collector'),
   /** Where the payment gateway answers. */
-  PAYMENT_GATEWAY_URL: z.url().default('http://127.0.0.1:18080'),
+  PAYMENT_GATEWAY_URL: httpUrl.default('http://127.0.0.1:18080'),
   /** 32 bytes, base64: Temporal's payloads are encrypted with it. */
   PAYLOAD_ENCRYPTION_KEY: encryptionKey.optional(),
   /** How often the delivery audit runs, in ms. */
@@ -163,9 +164,9 @@ const schema = z.object({
   /** Where traces go: `otlp`, `console`, or `none`. Unset, an endpoint turns `otlp` on. */
   OTEL_TRACES_EXPORTER: z.enum(['otlp', 'console', 'none']).optional(),
   /** Base address of an OTLP receiver over HTTP. OpenTelemetry reads its other variables itself. */
-  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.optional(),
   /** Where traces go instead, if not to the path `/v1/traces` of that address. */
-  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.url().optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: httpUrl.optional(),
   /** How traces are sent. */
   OTEL_EXPORTER_OTLP_PROTOCOL: z.enum(['http/protobuf', 'http/json']).default('http/protobuf'),
   /** What traces name the process; `commerce-` and its name unless set. */

@@ -1,7 +1,8 @@
 /**
  * How values become JSON for Temporal: byte for byte as its own converter makes it, but with the
  * runtime's UTF-8 instead of one written in JavaScript, which took a fifth of the bridge's time in a
- * backlog. Temporal loads this file by its path, also into the workflows' bundle.
+ * backlog. What has no JSON, such as a function, is refused instead of becoming a payload without data.
+ * Temporal loads this file by its path, also into the workflows' bundle.
  */
 import {
   BinaryPayloadConverter,
@@ -14,7 +15,7 @@ import {
 } from '@temporalio/common';
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 class NativeJsonPayloadConverter extends JsonPayloadConverter {
   /** @returns undefined for what has no JSON, such as a BigInt; the caller says so by name */

@@ -5,7 +5,7 @@
  * to be there, for two minutes.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readConfig, type Config } from '../platform/config';
+import { ConfigurationError, readConfig, type Config } from '../platform/config';
 import { createTemporalClient } from '../platform/temporal';
 import { taskQueues } from '../workflows/names';
 import { isTooEarly, promote, versionOf } from './deployment';
@@ -25,7 +25,7 @@ async function main(): Promise<void> {
 async function promoteOn(taskQueue: string, config: Config, buildId: string): Promise<void> {
   const version = versionOf(config, taskQueue, buildId);
   if (version === undefined)
-    throw new Error('Set TEMPORAL_DEPLOYMENT_NAME as the workers have it.');
+    throw new ConfigurationError('Set TEMPORAL_DEPLOYMENT_NAME as the workers have it.');
   const client = createTemporalClient(config);
   try {
     await patiently(() => promote(client, version));
@@ -46,6 +46,6 @@ async function patiently(work: () => Promise<void>): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  console.error(error);
+  console.error(error instanceof ConfigurationError ? error.message : error);
   process.exitCode = 1;
 });

@@ -42,7 +42,7 @@ export const workflowIds = {
   /** From the number of the attempt: whoever redrives a dead letter meanwhile joins this one. */
   redriveDeadLetter: (deadLetterId: number, attempt: number) =>
     `${workflowIdPrefixes.redriveDeadLetter}${deadLetterId}-${attempt}`,
-  /** Under the prefix of parking, so that no more event IDs than by contract are reserved. */
+  /** Under the prefix of parking, so that no further event IDs are reserved for it. */
   discardDeadLetter: (deadLetterId: number) =>
     `${workflowIdPrefixes.parkDeadLetter}discard-${deadLetterId}`,
 } as const;

@@ -55,6 +55,6 @@ function outOfRange(stock: number, delta: number): Problem {
   return new Problem(
     409,
     'STOCK_OUT_OF_RANGE',
-    `The stock is ${stock}; changed by ${delta} it would leave the range from 0 to 2^53 - 1.`,
+    `The stock is ${stock}; changed by ${delta} it would leave the range from 0 to 2^52.`,
   );
 }

@@ -6,7 +6,7 @@
  *   batch   one transaction for up to 500 events: the limit of this shape of work
  */
 import type { Consumer, EachBatchPayload } from 'kafkajs';
-import type { Pool, PoolClient } from 'pg';
+import type { Pool } from 'pg';
 import { createAuditLogActivities } from '../../activities/audit-log';
 import { createCacheActivities } from '../../activities/cache';
 import { createMetricsActivities } from '../../activities/metrics';
@@ -14,7 +14,7 @@ import type { ReceivedEvent } from '../../events/received';
 import { eventTopics, partitionsPerTopic } from '../../events/topics';
 import { createKafka } from '../../platform/kafka';
 import { runProcess } from '../../platform/lifecycle';
-import { createPool } from '../../platform/postgres';
+import { createPool, inTransaction } from '../../platform/postgres';
 import { createProductCache } from '../../platform/product-cache';
 import { createRedis } from '../../platform/redis';
 import { receiveEvent } from '../received-event';
@@ -50,20 +50,6 @@ async function write(pool: Pool, events: readonly ReceivedEvent[]): Promise<void
   await createAuditLogActivities({ pool }).writeAuditLog(events);
   const eventIds = events.map(({ eventId }) => eventId);
   await createMetricsActivities({ pool }).updateMetrics({ eventIds, workflowId: 'none' });
-}
-
-async function inTransaction(
-  pool: Pool,
-  work: (client: PoolClient) => Promise<void>,
-): Promise<void> {
-  const client = await pool.connect();
-  try {
-    await client.query('BEGIN');
-    await work(client);
-    await client.query('COMMIT');
-  } finally {
-    client.release();
-  }
 }
 
 async function consume(consumer: Consumer, size: number, apply: Apply): Promise<void> {

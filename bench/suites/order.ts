@@ -5,6 +5,7 @@ import { createStack, type Stack } from '../../test/integration/stack';
 import { until } from '../../test/integration/until';
 import { startInBackground } from '../background';
 import { closedLoop } from '../closed-loop';
+import { measuringProcessorTime } from '../processor-time';
 import { inTurn, ratioOf, type Contestant, type Suite } from '../suite';
 
 const clientCounts = [1, 8, 32];
@@ -60,7 +61,12 @@ async function ordering(stack: Stack, lastsMs: number): Promise<Contestant> {
     name: 'order',
     what: 'HTTP, update-with-start, PostgreSQL, the payment simulator, publication to Kafka',
     async measure() {
-      const figures = await atEachCount(lastsMs, ask, () => untilPublished(stack));
+      const orderedBefore = ordered;
+      const figures = await measuringProcessorTime(
+        'order',
+        () => atEachCount(lastsMs, ask, () => untilPublished(stack)),
+        () => ordered - orderedBefore,
+      );
       const { body: detail } = await stack.call('GET', `/v1/products/${productId}`);
       const { rows } = await stack.pool.query<{ stock: number }>(
         'SELECT stock FROM commerce.products WHERE product_id = $1',

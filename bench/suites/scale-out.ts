@@ -3,6 +3,7 @@ import { AssignerProtocol, type Kafka } from 'kafkajs';
 import { createStack, metricsUrlOf, type Stack } from '../../test/integration/stack';
 import { until } from '../../test/integration/until';
 import { startAtEnd } from '../consuming';
+import { measuringProcessorTime } from '../processor-time';
 import { readCounter } from '../scrape';
 import { emptyCollector, inTurn, type Contestant, type Suite } from '../suite';
 import { drainBacklog } from './catch-up';
@@ -28,7 +29,14 @@ export const scaleOut: Suite = {
         ),
         context,
       );
-      return { sides, ratios: [], targets: [], remarks: [] };
+      return {
+        sides,
+        ratios: [],
+        targets: [],
+        remarks: [
+          'The shares of the workers and the processor time are those of the warm-up and the backlog together.',
+        ],
+      };
     } finally {
       await stack.stop();
     }
@@ -50,7 +58,12 @@ function sharing(stack: Stack, mode: Mode, processes: number, scale: number): Co
       try {
         const partitions = await untilShared(stack.kafka, group.BRIDGE_GROUP_ID, processes);
         const { count, warmUp } = backlogs[mode];
-        const rate = await drainBacklog(stack, Math.round(count * scale), warmUp);
+        const measured = Math.round(count * scale);
+        const figures = await measuringProcessorTime(
+          'event',
+          () => drainBacklog(stack, measured, warmUp),
+          () => measured + warmUp,
+        );
         const handled = await Promise.all(
           workers.map((worker) =>
             readCounter(metricsUrlOf(worker), 'commerce_events_handled_total'),
@@ -58,7 +71,7 @@ function sharing(stack: Stack, mode: Mode, processes: number, scale: number): Co
         );
         const all = handled.reduce((sum, one) => sum + one);
         return {
-          ...rate,
+          ...figures,
           'least partitions of a bridge': Math.min(...partitions),
           'most partitions of a bridge': Math.max(...partitions),
           'least events of a worker, %': (100 * Math.min(...handled)) / all,

@@ -113,6 +113,22 @@ test('coalescing, slots whose work is done are looked for before events are put 
   expect(started.map(eventIdsOf)).toEqual(ids.map((id) => [id]));
 });
 
+test('coalescing, a slice that is larger than all slots is not looked for slots', async () => {
+  const { dependencies, started } = fakes(20);
+  const refresh = jest.fn(() => Promise.resolve());
+  const inFlight: InFlight = { ...dependencies.inFlight, limit: 5, refresh };
+  await dispatchAll(createCoalescingDispatcher({ ...dependencies, inFlight }), events);
+  expect(started.map(eventIdsOf)).toEqual([ids]);
+  expect(refresh).not.toHaveBeenCalled();
+});
+
+test('coalescing, repeats within a slice need one slot', async () => {
+  const { dependencies, started } = fakes(1);
+  const [event] = events;
+  await dispatchAll(createCoalescingDispatcher(dependencies), [event!, event!, event!]);
+  expect(started.map(({ type }) => type)).toEqual(['handleEvent', 'handleEvent', 'handleEvent']);
+});
+
 test('coalescing, poison does not get into a batch', async () => {
   const { dependencies, started } = fakes(0);
   await dispatchAll(createCoalescingDispatcher(dependencies), [events[0]!, 'poison', events[1]!]);

@@ -33,6 +33,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   migrations: ['events', 'platform'],
   test: everyRoom(),
   bench: [...everyRoom(), 'test'],
+  docs: [...everyRoom(), 'test'],
 };
 const rooms = Object.keys(allowed);
 

@@ -32,6 +32,14 @@ test.each([1n, { nested: 1n }, () => 1])('refuses what has no JSON: %p', (value)
   expect(() => payloadConverter.toPayload(value)).toThrow('Unable to convert');
 });
 
+test("takes no mark of the byte order for part of JSON, as Temporal's own does not", () => {
+  const data = new TextEncoder().encode('\ufeff1');
+  const payload = { ...defaultPayloadConverter.toPayload(1), data };
+  for (const converter of [payloadConverter, defaultPayloadConverter]) {
+    expect(() => converter.fromPayload(payload)).toThrow(SyntaxError);
+  }
+});
+
 test('refuses a payload without data', () => {
   const { metadata } = defaultPayloadConverter.toPayload('text');
   expect(() => payloadConverter.fromPayload({ metadata: metadata! })).toThrow('has no data');

@@ -3,6 +3,7 @@ import { defaultPayloadConverter, type Payload } from '@temporalio/common';
 import {
   createEncryptionCodec,
   dataConverterOf,
+  payloadConverterPath,
   encryptionKeyId,
   PayloadDecryptionError,
   UnknownEncryptionKeyError,
@@ -86,5 +87,8 @@ test('a change of any byte is found, and so is a payload cut short', async () =>
 });
 
 test('without a key nothing is encrypted', () => {
-  expect(dataConverterOf({}).dataConverter.payloadCodecs).toEqual([compressionCodec]);
+  expect(dataConverterOf({}).dataConverter).toEqual({
+    payloadConverterPath,
+    payloadCodecs: [compressionCodec],
+  });
 });
