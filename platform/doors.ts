@@ -98,7 +98,7 @@ class RoleNotTakenError extends AccessRefusedError {
 function postgresRefusal(error: unknown): AccessRefusedError | undefined {
   if (error instanceof AccessRefusedError) return error;
   if (!(error instanceof DatabaseError)) return postgresTlsRefusal(error);
-  const { code, message } = error;
+  const { code, message, routine } = error;
   switch (code) {
     case '28P01':
     case '28000':
@@ -114,16 +114,19 @@ function postgresRefusal(error: unknown): AccessRefusedError | undefined {
         error,
       );
     case '42501':
-      return message.includes('set role') ? roleRefusal(error) : undefined;
     case '22023':
-      return message.startsWith('role ') ? roleRefusal(error) : undefined;
+      // Both codes have many reasons; the messages, which tell them apart, come in many languages.
+      return routine === settingRefusedBy ? roleRefusal(error) : undefined;
     default:
       return undefined;
   }
 }
 
+// Where PostgreSQL refuses the value of a setting of text; the only one that we make is the role.
+const settingRefusedBy = 'call_string_check_hook';
+
 function roleRefusal(error: DatabaseError): AccessRefusedError {
-  const role = /"(.*)"/.exec(error.message)?.[1];
+  const role = /"(.*)"/.exec(error.message)?.[1] ?? 'its role';
   const remedy =
     error.code === '22023'
       ? 'Run npm run migrate first, which makes it.'
