@@ -1,5 +1,4 @@
 /** `npm run migrate`: brings the schemas, the topics and the search attributes up to date, then ends. */
-import { Connection } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { assertNotRefused } from '../platform/access';
 import { readConfig, type Config } from '../platform/config';
@@ -7,7 +6,7 @@ import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
 import { createKafka } from '../platform/kafka';
 import { createLogger } from '../platform/logger';
 import { createPool } from '../platform/postgres';
-import { temporalConnectionOptions } from '../platform/temporal';
+import { createTemporalConnection } from '../platform/temporal';
 import type { Logger } from '../platform/logger';
 import { createDevelopmentUsers } from './development-users';
 import { migrateDatabase, migrateTopics } from './migrate';
@@ -21,7 +20,7 @@ async function main(): Promise<void> {
   await migrateDatabase(config.DATABASE_URL, logger);
   if (config.DATABASE_DEVELOPMENT_USERS) await createDevelopmentUsers(config.DATABASE_URL, logger);
   await migrateTopics(kafka, logger);
-  const temporal = Connection.lazy(temporalConnectionOptions(config));
+  const temporal = createTemporalConnection(config);
   try {
     await migrateSearchAttributes(temporal, config.TEMPORAL_NAMESPACE, logger);
   } finally {

@@ -13,11 +13,19 @@ import type { Config } from './config';
 import { dataConverterOf } from './payload-encryption';
 import { TraceClientInterceptor } from './tracing';
 
-/**
- * A client that connects on its first call and again after each loss. Closing its connection ends the
- * calls that are being tried again; it waits for the next try of each, at most six seconds.
- */
+/** A client on a {@link createTemporalConnection}, which is closed by closing the client's `connection`. */
 export function createTemporalClient(config: Config): Client {
+  const { TEMPORAL_NAMESPACE: namespace } = config;
+  const connection = createTemporalConnection(config);
+  const interceptors = { workflow: [new TraceClientInterceptor()] };
+  return new Client({ connection, namespace, interceptors, ...dataConverterOf(config) });
+}
+
+/**
+ * A connection that is made by the first call and again after each loss. Closing it ends the calls that
+ * are being tried again; it waits for the next try of each, at most six seconds.
+ */
+export function createTemporalConnection(config: Config): Connection {
   const retries = createEndingRetries();
   const connection = Connection.lazy({
     ...temporalConnectionOptions(config),
@@ -29,9 +37,7 @@ export function createTemporalClient(config: Config): Client {
     await retries.end();
     await close();
   };
-  const { TEMPORAL_NAMESPACE: namespace } = config;
-  const interceptors = { workflow: [new TraceClientInterceptor()] };
-  return new Client({ connection, namespace, interceptors, ...dataConverterOf(config) });
+  return connection;
 }
 
 // By default gRPC waits up to two minutes between two attempts: for so long a server that is back
