@@ -149,8 +149,9 @@ function count(handled: readonly HandledEvent[], given: number): void {
 // statement has no name, so that it is planned anew each time, in a millisecond: a connection keeps the
 // plan of a named one until the next ANALYZE, and one that was made for a small log reads all of it while
 // it grows.
+// The comment is what it is known by in pg_stat_activity, and to the fault suite.
 const updateStatement = `
-  WITH logged AS MATERIALIZED (
+  /* metrics-update */ WITH logged AS MATERIALIZED (
     SELECT found.* FROM (SELECT DISTINCT unnest($1::text[]) AS event_id) AS given
     CROSS JOIN LATERAL (
       SELECT event_id, type, occurred_at FROM collector.event_log

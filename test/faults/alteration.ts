@@ -12,6 +12,7 @@ import { Kafka, type Consumer, type EachBatchPayload } from 'kafkajs';
 import { Client } from 'pg';
 import type * as KafkaSenderModule from '../../platform/kafka-sender';
 import type * as ProductCacheModule from '../../platform/product-cache';
+import { statementName } from './statement-name';
 
 /** What can be changed. */
 export type Alteration =
@@ -78,9 +79,13 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
     const prototype = Client.prototype as unknown as { query: (...input: unknown[]) => unknown };
     const { query } = prototype;
     prototype.query = function (statement, ...rest) {
-      const { name, text } = statement as { name?: string; text?: string };
-      if (name !== 'metrics-update') return query.call(this, statement, ...rest);
-      const careless = text!.replace('DO NOTHING', 'DO UPDATE SET handled_at = now()');
+      if (statementName(statement) !== 'metrics-update') {
+        return query.call(this, statement, ...rest);
+      }
+      const careless = (statement as { text: string }).text.replace(
+        'DO NOTHING',
+        'DO UPDATE SET handled_at = now()',
+      );
       return query.call(this, { ...(statement as object), text: careless }, ...rest);
     };
   },

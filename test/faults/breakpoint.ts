@@ -8,6 +8,7 @@
  *   commit:stock-change    the stock is changed, and neither Temporal nor the caller knows yet
  */
 import { Client } from 'pg';
+import { statementName } from './statement-name';
 
 const [when, statement] = (process.env['FAULT_BREAKPOINT'] ?? ':').split(':');
 
@@ -19,7 +20,7 @@ const query = prototype.query;
 const marked = new WeakSet<Client>();
 
 prototype.query = function (...input) {
-  const name = nameOf(input[0]);
+  const name = statementName(input[0]);
   if (name === statement && when === 'before') die();
   if (name === statement) marked.add(this);
   const ends = (when === 'commit' ? name === 'COMMIT' : name === statement) && marked.has(this);
@@ -28,11 +29,6 @@ prototype.query = function (...input) {
   if (typeof input.at(-1) === 'function') return query.apply(this, [...input.slice(0, -1), die]);
   return (query.apply(this, input) as Promise<unknown>).then(die);
 };
-
-function nameOf(statementOrText: unknown): string | undefined {
-  if (typeof statementOrText === 'string') return statementOrText;
-  return (statementOrText as { name?: string } | undefined)?.name;
-}
 
 function die(): never {
   process.kill(process.pid, 'SIGKILL');
