@@ -57,7 +57,7 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
      * @throws PaymentGatewayUnavailableError a retry helps
      */
     async voidPayment(orderId: string): Promise<string | null> {
-      const charge = await countingUnavailable(() =>
+      const charge = await countingFailures(() =>
         gateway.voidCharge({ idempotencyKey: chargeKey(orderId) }),
       );
       const chargeId = charge?.chargeId ?? null;
@@ -96,22 +96,17 @@ async function findCaptured(gateway: PaymentGateway, orderId: string): Promise<s
 }
 
 async function counted(charge: () => Promise<ChargeOutcome>): Promise<ChargeOutcome> {
-  try {
-    const outcome = await endingRetriesOfTheImpossible(charge);
-    payments.inc({ outcome: outcome.kind });
-    return outcome;
-  } catch (error) {
-    const isFinal = error instanceof ApplicationFailure;
-    payments.inc({ outcome: isFinal ? 'impossible' : 'unavailable' });
-    throw error;
-  }
+  const outcome = await countingFailures(() => endingRetriesOfTheImpossible(charge));
+  payments.inc({ outcome: outcome.kind });
+  return outcome;
 }
 
-async function countingUnavailable<T>(work: () => Promise<T>): Promise<T> {
+async function countingFailures<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    payments.inc({ outcome: 'unavailable' });
+    const isFinal = error instanceof ApplicationFailure;
+    payments.inc({ outcome: isFinal ? 'impossible' : 'unavailable' });
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 /** What a benchmark is: sides that are measured in turn, in one run, on the same servers. */
 import type { Stack } from '../test/integration/stack';
+import { orAborted } from '../test/test-cluster';
 
 /** One figure of a side, such as `events/s`, with its value in each round. */
 export type Figures = Readonly<Record<string, readonly number[]>>;
@@ -104,20 +105,6 @@ export async function inTurn(
     what,
     figures: Object.fromEntries(values.get(name)!),
   }));
-}
-
-/** Does not wait for a round when the run is to end: what it waits for may never come then. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const over = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true, signal: over.signal });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    over.abort();
-  }
 }
 
 /** The ratio of two sides in a figure: round by round, then the median. */

@@ -1,7 +1,7 @@
 /**
  * `handleEventBatch`: gives the events of a batch their effects, each exactly once, in a statement
- * for all of them instead of one for each. The bridge starts it when more
- * events have arrived at once than it has free slots.
+ * for all of them instead of one for each. The bridge starts it when more events have arrived at once
+ * than it has free slots.
  */
 import type { ReceivedEvent } from '../events/received';
 import { handleEvents } from './event-effects';

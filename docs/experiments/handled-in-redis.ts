@@ -9,6 +9,7 @@ import path from 'node:path';
 import { readConsumerLag } from '../../platform/consumer-lag';
 import { createTopics } from '../../platform/kafka';
 import { produce } from '../../test/integration/foreign-producer';
+import { rememberProcess } from '../../test/integration/child-processes';
 import { createStack, type Stack } from '../../test/integration/stack';
 import { makeCounter, readCounter, waysToCount, type WayToCount } from './counting';
 import { until } from '../../test/integration/until';
@@ -90,16 +91,18 @@ async function consumeWithCrashes(
 /** Lets one process consume until it dies or has nothing left to do. @returns whether it died */
 async function diesOnTheWay(stack: Stack, topic: string, name: WayToCount): Promise<boolean> {
   const script = path.join(__dirname, 'counting-consumer.ts');
-  const child = spawn(process.execPath, ['--require', 'tsx/cjs', script], {
-    env: {
-      ...process.env,
-      ...stack.environment,
-      COUNT_IN: name,
-      COUNT_FROM: topic,
-      CRASH_EVERY: String(crashEvery),
-    },
-    stdio: 'ignore',
-  });
+  const child = rememberProcess(
+    spawn(process.execPath, ['--require', 'tsx/cjs', script], {
+      env: {
+        ...process.env,
+        ...stack.environment,
+        COUNT_IN: name,
+        COUNT_FROM: topic,
+        CRASH_EVERY: String(crashEvery),
+      },
+      stdio: 'ignore',
+    }),
+  );
   const died = once(child, 'exit').then(() => true);
   try {
     return await Promise.race([died, untilConsumed(stack, topic).then(() => false)]);

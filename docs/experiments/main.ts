@@ -2,7 +2,8 @@
  * `npm run experiment -- NAME`: runs what the writing tells of, on real servers of its own, and prints
  * the figures. Without a name it lists what there is.
  */
-import { withTestCluster } from '../../test/test-cluster';
+import { killRememberedProcesses } from '../../test/integration/child-processes';
+import { orAborted, withTestCluster } from '../../test/test-cluster';
 import { commitFirst } from './commit-first';
 import { concurrentSends } from './concurrent-sends';
 import type { Experiment, Findings } from './experiment';
@@ -28,10 +29,15 @@ async function main(name: string | undefined): Promise<number> {
     for (const each of experiments) console.log(`  ${each.name.padEnd(20)} ${each.question}`);
     return name === undefined ? 0 : 2;
   }
-  return withTestCluster(async ({ environment }) => {
+  return withTestCluster(async ({ environment, signal }) => {
     Object.assign(process.env, environment);
-    console.log(toMarkdown(experiment.question, await experiment.run()));
-    return 0;
+    try {
+      const findings = await orAborted(experiment.run(), signal);
+      console.log(toMarkdown(experiment.question, findings));
+      return 0;
+    } finally {
+      await killRememberedProcesses();
+    }
   });
 }
 

@@ -20,6 +20,7 @@ import { createLogger } from '../../platform/logger';
 import { createPool } from '../../platform/postgres';
 import { createRedis } from '../../platform/redis';
 import { createTemporalClient } from '../../platform/temporal';
+import { rememberProcess } from './child-processes';
 import { createConformanceCheck, type ConformanceCheck } from './openapi-conformance';
 import { until } from './until';
 
@@ -229,11 +230,13 @@ export async function registerNamespace(client: Client, namespace: string): Prom
 }
 
 function startProcess(name: ProcessName, environment: NodeJS.ProcessEnv): RunningProcess {
-  const child = spawn(process.execPath, ['--require', 'tsx/cjs', entries[name]], {
-    cwd: root,
-    env: { ...environment, LOG_LEVEL: 'info' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = rememberProcess(
+    spawn(process.execPath, ['--require', 'tsx/cjs', entries[name]], {
+      cwd: root,
+      env: { ...environment, LOG_LEVEL: 'info' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  );
   let output = '';
   const collect = (chunk: Buffer): void => {
     output += chunk.toString();

@@ -100,6 +100,10 @@ describe('a wrong value is named', () => {
     expect(message.split('\n').slice(1)).toEqual([expect.stringMatching(`^  ${name}: .`)]);
   });
 
+  test.each(['localhost:18080', 'ftp://127.0.0.1'])('a gateway at %s', (url) => {
+    expect(problemsOf({ PAYMENT_GATEWAY_URL: url })).toContain('  PAYMENT_GATEWAY_URL: must be');
+  });
+
   test('together with every other that is wrong, in one message', () => {
     const message = problemsOf(Object.fromEntries(wrong));
     for (const [name] of wrong) expect(message).toContain(`  ${name}: `);

@@ -1,0 +1,20 @@
+import { createPaymentActivities } from '../../activities/payments';
+import {
+  PaymentGatewayUnavailableError,
+  type PaymentGateway,
+} from '../../platform/payment-gateway';
+import { payments } from '../../platform/telemetry';
+
+async function counted(outcome: string): Promise<number> {
+  const { values } = await payments.get();
+  return values.find(({ labels }) => labels['outcome'] === outcome)?.value ?? 0;
+}
+
+test('a try to void a payment while the gateway is away is counted as such, and told', async () => {
+  const unavailable = new PaymentGatewayUnavailableError('away');
+  const gateway = { voidCharge: () => Promise.reject(unavailable) } as unknown as PaymentGateway;
+  const before = await counted('unavailable');
+  const { voidPayment } = createPaymentActivities({ gateway });
+  await expect(voidPayment('order-1')).rejects.toBe(unavailable);
+  expect(await counted('unavailable')).toBe(before + 1);
+});
