@@ -1,6 +1,7 @@
 /**
  * What a message can be refused for. A message that raises one of these can never become an event
- * by trying again: it is parked as a dead letter, with the error's code as the reason and its message, which names the field, as the detail.
+ * by trying again: it is parked as a dead letter, with the error's code as the reason, and its message,
+ * which names the field, as the detail.
  */
 
 /** Why a message is not an event. Stable: dead letters are listed and redriven by these codes. */
