@@ -54,10 +54,10 @@ async function readResults(): Promise<Result[]> {
 function toMarkdown(results: readonly Result[]): string {
   return `# Benchmarks
 
-Each suite compares its sides in one run on the same servers, in turn, round by round; a ratio is the median of those of the rounds. The limit of a suite is written as well as its kind of work allows, without this project's parts. \`npm run bench -- SUITE\` repeats one; the kept results are in [\`bench/results/\`](../bench/results). What a side does stands below its suite.
+Each suite compares its sides in one run on the same servers, in turn, round by round; a ratio is the median of those of the rounds. The limit of a suite is the best way to do the same work, or the same steps, that we could write without this project's parts. The servers are the local cluster's: one Kafka broker, PostgreSQL that waits for the disk at each commit, and Temporal's development server with its state in one SQLite file. None of the three engines waits for the disk with its own state: Temporal's SQLite (\`synchronous=NORMAL\`), the system database of DBOS (\`synchronous_commit=off\`), Restate's log (\`rocksdb-disable-wal-fsync\`). \`npm run bench -- SUITE\` repeats one; the kept results are in [\`bench/results/\`](../bench/results). What a side does stands below its suite.
 
-| suite | compared | ratio or figure | goal | |
-|---|---|---|---|---|
+| suite | compared | ratio or figure | lowest to highest round | goal | |
+|---|---|---|---|---|---|
 ${results.flatMap(toSummary).join('\n')}
 
 ${results.map(toSection).join('\n\n')}
@@ -65,12 +65,18 @@ ${results.map(toSection).join('\n\n')}
 }
 
 function toSummary({ suite, ratios, targets, sides }: Result): string[] {
-  const ofRatios = ratios.map(({ side, to, figure, ratio, goal }) =>
-    row([suite, `${figure}: ${side} ÷ ${to}`, ratio.toFixed(2), ...verdict(ratio, goal)]),
-  );
+  const roundsOf = (side: string, figure: string): readonly number[] =>
+    sides.find(({ name }) => name === side)!.figures[figure]!.rounds;
+  const ofRatios = ratios.map(({ side, to, figure, ratio, goal }) => {
+    const others = roundsOf(to, figure);
+    const each = roundsOf(side, figure).map((value, round) => value / others[round]!);
+    const name = `${figure}: ${side} ÷ ${to}`;
+    return row([suite, name, ratio.toFixed(2), range(each), ...verdict(ratio, goal)]);
+  });
   const ofTargets = targets.map(({ side, figure, goal }) => {
-    const value = median(sides.find(({ name }) => name === side)!.figures[figure]!.rounds);
-    return row([suite, `${figure}: ${side}`, short(value), ...verdict(value, goal)]);
+    const values = roundsOf(side, figure);
+    const value = median(values);
+    return row([suite, `${figure}: ${side}`, short(value), range(values), ...verdict(value, goal)]);
   });
   return [...ofRatios, ...ofTargets];
 }
@@ -105,6 +111,11 @@ ${Object.entries(result.versions)
 
 function short(value: number): string {
   return value < 100 ? value.toFixed(2) : Math.round(value).toLocaleString('en');
+}
+
+function range(values: readonly number[]): string {
+  if (values.length < 2) return '';
+  return `${short(Math.min(...values))} to ${short(Math.max(...values))}`;
 }
 
 function row(cells: readonly string[]): string {

@@ -7,6 +7,7 @@ const kinds: readonly (readonly [kind: string, commandLine: RegExp])[] = [
   ['worker:collector', /workers\/collector\.ts/],
   ['worker:commerce', /workers\/commerce\.ts/],
   ['api', /api\/main\.ts/],
+  ['the bare worker', /bare\/worker\.ts/],
   ['Temporal', /temporal server/],
   ['PostgreSQL', /^postgres:|bin\/postgres/],
   ['Kafka', /java.*kafka/],
@@ -27,19 +28,23 @@ export async function measuringProcessorTime(
   work: () => Promise<Readonly<Record<string, number>>>,
   count: () => number,
 ): Promise<Record<string, number>> {
-  const before = await readProcessorTimes();
+  const before = await readProcesses();
   const figures = await work();
-  const after = await readProcessorTimes();
+  const after = await readProcesses();
   const items = count();
-  const used = [...after].map(([kind, ms]) => {
-    const figure = `CPU ms of ${kind} for each ${item}`;
-    return [figure, (ms - (before.get(kind) ?? 0)) / items] as const;
-  });
-  return { ...figures, ...Object.fromEntries(used) };
+  const used = new Map<string, number>();
+  for (const [pid, { kind, ms }] of after) {
+    // What a process used that has ended meanwhile is not known any more.
+    used.set(kind, (used.get(kind) ?? 0) + ms - (before.get(pid)?.ms ?? 0));
+  }
+  const perItem = [...used].map(
+    ([kind, ms]) => [`CPU ms of ${kind} for each ${item}`, ms / items] as const,
+  );
+  return { ...figures, ...Object.fromEntries(perItem) };
 }
 
-/** In ms, by kind of process; of those that descend from this process. */
-async function readProcessorTimes(): Promise<ReadonlyMap<string, number>> {
+/** The processes of the kinds above that descend from this one, by their IDs. */
+async function readProcesses(): Promise<ReadonlyMap<number, { kind: string; ms: number }>> {
   const names = await readdir('/proc').catch(() => []);
   const found = await Promise.all(names.filter((name) => /^\d+$/.test(name)).map(readProcess));
   const processes = new Map(
@@ -49,12 +54,12 @@ async function readProcessorTimes(): Promise<ReadonlyMap<string, number>> {
     const parent = processes.get(pid)?.parent;
     return parent === process.pid || (parent !== undefined && isOurs(parent));
   };
-  const times = new Map<string, number>();
+  const ours = new Map<number, { kind: string; ms: number }>();
   for (const { pid, commandLine, ms } of processes.values()) {
     const kind = kinds.find(([, pattern]) => pattern.test(commandLine))?.[0];
-    if (kind !== undefined && isOurs(pid)) times.set(kind, (times.get(kind) ?? 0) + ms);
+    if (kind !== undefined && isOurs(pid)) ours.set(pid, { kind, ms });
   }
-  return times;
+  return ours;
 }
 
 interface ProcessSample {

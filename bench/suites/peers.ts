@@ -20,7 +20,7 @@ import { handlingEach } from './per-event';
 /** How much is to be worked off: the way that takes an event at a time is measured with less. */
 const backlogs: Readonly<Record<PeerMode, { count: number; warmUp: number }>> = {
   batch: { count: 20_000, warmUp: 5_000 },
-  event: { count: 2_000, warmUp: 200 },
+  event: { count: 1_000, warmUp: 200 },
 };
 
 /** The peers, with what each way is. */

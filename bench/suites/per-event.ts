@@ -7,7 +7,7 @@ import { startAtEnd } from '../consuming';
 import { emptyCollector, inTurn, ratioOf, type Contestant, type Suite } from '../suite';
 import { drainBacklog } from './catch-up';
 
-const eventCount = 2_000;
+const eventCount = 1_500;
 const warmUpCount = 200;
 
 /** As many as the bridge lets be under way. */

@@ -13,7 +13,7 @@ type Mode = 'per-event' | 'coalesce';
 const processCounts = [1, 2, 4];
 const backlogs: Readonly<Record<Mode, { count: number; warmUp: number }>> = {
   coalesce: { count: 30_000, warmUp: 5_000 },
-  'per-event': { count: 1_000, warmUp: 200 },
+  'per-event': { count: 600, warmUp: 100 },
 };
 
 /** `scale-out`. */
