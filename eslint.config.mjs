@@ -30,10 +30,11 @@ const roomsThatStartWorkflows = ['bridge', 'api', 'ops', 'operations'];
 
 /**
  * These may look into every room, and no room looks into them. Benchmarks and the experiments of
- * docs/ run on the pipelines that the tests make.
+ * docs/ run on the pipelines that the tests make; a test sees that the writing quotes the tables that
+ * the experiments print, so test/ and docs/ know each other.
  */
 const outsideRooms = ['test', 'bench', 'docs'];
-const outsideArrows = { test: [], bench: ['test'], docs: ['test'] };
+const outsideArrows = { test: ['docs'], bench: ['test'], docs: ['test'] };
 
 const housePolicies = [
   ...rooms.map((room) => ({

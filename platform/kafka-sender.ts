@@ -1,11 +1,12 @@
 /**
- * The producer of every event: acknowledged by all replicas, idempotent, and with one request
+ * The producer of every event: acknowledged by all replicas in sync, idempotent, and with one request
  * under way at a time, ever. Whatever is handed over meanwhile goes into the next request (group
  * commit), so a single flight is also the fast way.
  *
- * The single flight is what makes it safe. With concurrent sends, kafkajs 2.2.4 gives sequence
- * numbers to requests that overtake each other when one is retried: acknowledged events get lost
- * and others doubled, without an error (https://github.com/tulios/kafkajs/issues/1005).
+ * The single flight is what makes it safe. When a request fails, kafkajs 2.2.4 takes its sequence
+ * number back and lets the next one have it before the first is tried again: with concurrent sends,
+ * acknowledged events get lost and others doubled, without an error. The change that made it so
+ * wonders whether to take the number back (https://github.com/tulios/kafkajs/pull/1050).
  */
 import {
   KafkaJSNumberOfRetriesExceeded,

@@ -238,7 +238,7 @@ export const kafkaSendMessages = new Histogram({
 /** How long the brokers took to acknowledge. */
 export const kafkaSendDuration = new Histogram({
   name: 'commerce_kafka_send_duration_seconds',
-  help: 'From handing a request to Kafka to its acknowledgement by all replicas.',
+  help: 'From handing a request to Kafka to its acknowledgement by all replicas in sync.',
   buckets: workBuckets,
   registers,
 });

@@ -3,8 +3,10 @@
  * committed them before it started their workflows, and ours, which commits afterwards.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { eventTopics } from '../../events/topics';
+import { readConsumerLag } from '../../platform/consumer-lag';
 import { altered } from '../../test/faults/altered';
-import { createStack } from '../../test/integration/stack';
+import { createStack, type Stack } from '../../test/integration/stack';
 import { until } from '../../test/integration/until';
 import type { Experiment } from './experiment';
 import { atRest, countedViews, sendViews } from './views';
@@ -15,11 +17,16 @@ const views = 200;
 export const commitFirst: Experiment = {
   name: 'commit-first',
   question: 'What is lost when a consumer is killed with messages in its hands?',
+  columns: [
+    'offsets are committed',
+    'views that happened',
+    'not committed when it was killed',
+    'counted in the end',
+  ],
   run: async () => ({
-    columns: ['offsets are committed', 'views that happened', 'counted in the end'],
     rows: [
-      ['before the work', views, await killAndReplace(true)],
-      ['after the work is safe (ours)', views, await killAndReplace(false)],
+      ['before the work', views, ...(await killAndReplace(true))],
+      ['after the work is safe (ours)', views, ...(await killAndReplace(false))],
     ],
     remarks: [
       'In both cases a healthy bridge takes over and works until nothing is left to consume.',
@@ -27,7 +34,9 @@ export const commitFirst: Experiment = {
   }),
 };
 
-async function killAndReplace(commitsFirst: boolean): Promise<number> {
+async function killAndReplace(
+  commitsFirst: boolean,
+): Promise<[uncommitted: number, counted: number]> {
   const stack = await createStack(['worker:collector']);
   try {
     await sendViews(stack, views);
@@ -37,12 +46,18 @@ async function killAndReplace(commitsFirst: boolean): Promise<number> {
       await doomed.end('SIGKILL');
     }
     await until('it is dead', () => !stack.running('bridge').includes(doomed));
+    const uncommitted = await countUncommitted(stack);
     // The group keeps the partitions for the dead one until its session is over.
     await sleep(1_000);
     await stack.start('bridge');
     await atRest(stack);
-    return await countedViews(stack);
+    return [uncommitted, await countedViews(stack)];
   } finally {
     await stack.stop();
   }
+}
+
+async function countUncommitted({ kafka, config }: Stack): Promise<number> {
+  const partitions = await readConsumerLag(kafka, config.BRIDGE_GROUP_ID, eventTopics);
+  return partitions.reduce((sum, { lag }) => sum + lag, 0);
 }

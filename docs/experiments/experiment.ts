@@ -5,12 +5,14 @@ export interface Experiment {
   readonly name: string;
   /** What it asks. */
   readonly question: string;
+  /** The heads of the table that answers it; the writing has the same. */
+  readonly columns: readonly string[];
   run(): Promise<Findings>;
 }
 
-/** A table of what was seen. */
+/** What was seen. */
 export interface Findings {
-  readonly columns: readonly string[];
+  /** A cell for each column. */
   readonly rows: readonly (readonly (string | number)[])[];
   /** What has to be known to read it. */
   readonly remarks: readonly string[];

@@ -17,6 +17,12 @@ const deliveries = 3;
 export const guards: Experiment = {
   name: 'guards',
   question: 'What does a counter show after every event was delivered three times?',
+  columns: [
+    'Temporal’s memory of workflow IDs',
+    '`event_handled`',
+    'views',
+    ...Array.from({ length: deliveries }, (_, index) => `after delivery ${index + 1}`),
+  ],
   async run() {
     const rows = [];
     for (const temporalForgets of [false, true]) {
@@ -31,12 +37,6 @@ export const guards: Experiment = {
       }
     }
     return {
-      columns: [
-        'Temporal’s memory of workflow IDs',
-        'event_handled',
-        'views that happened',
-        ...Array.from({ length: deliveries }, (_, index) => `counted after delivery ${index + 1}`),
-      ],
       rows,
       remarks: [
         'Forgotten: an empty namespace, as after the retention of the namespace.',

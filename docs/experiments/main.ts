@@ -4,22 +4,8 @@
  */
 import { killRememberedProcesses } from '../../test/integration/child-processes';
 import { orAborted, withTestCluster } from '../../test/test-cluster';
-import { commitFirst } from './commit-first';
-import { concurrentSends } from './concurrent-sends';
 import type { Experiment, Findings } from './experiment';
-import { guards } from './guards';
-import { handledInRedis } from './handled-in-redis';
-import { oneConsumerOrTwo } from './one-consumer-or-two';
-import { randomKey } from './random-key';
-
-const experiments: readonly Experiment[] = [
-  guards,
-  commitFirst,
-  randomKey,
-  handledInRedis,
-  oneConsumerOrTwo,
-  concurrentSends,
-];
+import { experiments } from './experiments';
 
 async function main(name: string | undefined): Promise<number> {
   const experiment = experiments.find((each) => each.name === name);
@@ -33,7 +19,7 @@ async function main(name: string | undefined): Promise<number> {
     Object.assign(process.env, environment);
     try {
       const findings = await orAborted(experiment.run(), signal);
-      console.log(toMarkdown(experiment.question, findings));
+      console.log(toMarkdown(experiment, findings));
       return 0;
     } finally {
       await killRememberedProcesses();
@@ -42,8 +28,9 @@ async function main(name: string | undefined): Promise<number> {
 }
 
 /** As the writing quotes it. */
-function toMarkdown(question: string, { columns, rows, remarks }: Findings): string {
-  const toRow = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
+function toMarkdown({ question, columns }: Experiment, { rows, remarks }: Findings): string {
+  const toRow = (cells: readonly (string | number)[]): string =>
+    `| ${cells.map((cell) => cell.toLocaleString('en-US')).join(' | ')} |`;
   return [
     `\n${question}\n`,
     toRow(columns),

@@ -12,30 +12,29 @@ import { until } from '../../test/integration/until';
 import type { Experiment } from './experiment';
 
 const changes = 100;
-const awayMs = 15_000;
+const awayMs = 30_000;
 
 /** `one-consumer-or-two`. */
 export const oneConsumerOrTwo: Experiment = {
   name: 'one-consumer-or-two',
   question: 'Redis is away. Do the metrics, which do not need it, go on?',
+  columns: [
+    'design',
+    'events',
+    `in the metrics after ${awayMs / 1_000} s without Redis`,
+    'times the topic is read',
+  ],
   async run() {
     const rows = [];
     for (const [name, consume] of Object.entries(designs)) {
       rows.push([name, changes, ...(await whileRedisIsAway(consume))]);
     }
     return {
-      columns: [
-        'design',
-        'events',
-        `in the metrics after ${awayMs / 1_000} s without Redis`,
-        'in the metrics in the end',
-        'evicted in the end',
-        'times the topic is read',
-      ],
       rows,
       remarks: [
         'Each event makes a product available again that was sold out, so each must evict.',
         'One consumer: one handler does both, eviction first, and tries again until it succeeds.',
+        'Once Redis is back, each design counts and evicts all of them; that is waited for.',
       ],
     };
   },
@@ -75,7 +74,7 @@ async function stopAll(redis: Redis, consumers: readonly Consumer[]): Promise<vo
   redis.disconnect();
 }
 
-async function whileRedisIsAway(consume: Consume): Promise<[number, number, number, number]> {
+async function whileRedisIsAway(consume: Consume): Promise<[counted: number, timesRead: number]> {
   const stack = await createStack([]);
   try {
     await stack.pool.query('CREATE TABLE plain_metrics (product_id text PRIMARY KEY)');
@@ -99,10 +98,8 @@ async function whileRedisIsAway(consume: Consume): Promise<[number, number, numb
     await until('all is evicted', async () => (await countCached(stack, products)) === 0, {
       timeoutMs: 60_000,
     });
-    const evicted = changes - (await countCached(stack, products));
-    const counted = await countCounted(stack);
     await stop();
-    return [meanwhile, counted, evicted, groups];
+    return [meanwhile, groups];
   } finally {
     await stack.stop();
   }

@@ -17,6 +17,13 @@ const partitions = 6;
 export const randomKey: Experiment = {
   name: 'random-key',
   question: 'What if the key of an event were drawn at random instead of being the aggregate’s ID?',
+  columns: [
+    'key',
+    'changes of stock',
+    'came after a newer one',
+    'products wrong: last one wins',
+    'products wrong: newest version wins',
+  ],
   async run() {
     const stack = await createStack([]);
     try {
@@ -25,13 +32,6 @@ export const randomKey: Experiment = {
         rows.push([key, products.length * versions, ...(await consumeAll(stack, key))]);
       }
       return {
-        columns: [
-          'key',
-          'changes of stock',
-          'came after a newer one',
-          'products wrong: last one wins',
-          'products wrong: newest version wins',
-        ],
         rows,
         remarks: [
           `${products.length} products, ${partitions} partitions, every change written to PostgreSQL as it comes.`,
@@ -47,7 +47,7 @@ export const randomKey: Experiment = {
 async function consumeAll(
   stack: Stack,
   key: 'aggregate ID' | 'random',
-): Promise<[late: number, wrongByLast: number, wrongByVersion: number]> {
+): Promise<[late: number, wrongByLast: string, wrongByVersion: string]> {
   const topic = `stock-${randomUUID()}`;
   await createTopics(stack.kafka, [{ topic, numPartitions: partitions }]);
   for (let version = 1; version <= versions; version += 1) {
@@ -67,7 +67,8 @@ async function consumeAll(
     [1_000 - versions],
   );
   const { late, last, newest } = rows[0]!;
-  return [late, last, newest];
+  const ofAll = (count: number): string => `${count} of ${products.length}`;
+  return [late, ofAll(last), ofAll(newest)];
 }
 
 async function write({ pool }: Stack, value: string): Promise<void> {
@@ -95,14 +96,16 @@ async function consume(
   try {
     await consumer.subscribe({ topic, fromBeginning: true });
     await new Promise<void>((resolve, reject) => {
-      let left = products.length * versions;
+      // Not counted down: the producer may have sent a message twice.
+      const seen = new Set<string>();
       consumer
         .run({
           partitionsConsumedConcurrently: partitions,
           async eachMessage({ message }) {
-            await write(message.value!.toString());
-            left -= 1;
-            if (left === 0) resolve();
+            const value = message.value!.toString();
+            await write(value);
+            seen.add(value);
+            if (seen.size === products.length * versions) resolve();
           },
         })
         .catch(reject);

@@ -31,7 +31,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   ops: ['events', 'platform', 'activities', 'operations'],
   cluster: ['events', 'platform'],
   migrations: ['events', 'platform'],
-  test: everyRoom(),
+  test: [...everyRoom(), 'docs'],
   bench: [...everyRoom(), 'test'],
   docs: [...everyRoom(), 'test'],
 };
