@@ -36,6 +36,11 @@ export function productCacheKey(productId: string): string {
   return `product:${productId}`;
 }
 
+/** The key of the lease that a reader has who missed the product. */
+export function productLeaseKey(productId: string): string {
+  return `product-lease:${productId}`;
+}
+
 /**
  * How a like count is shown: exact below 1,000, rounded down to hundreds from there on. The cached
  * detail carries the shown count, so only a change of it has to evict.
@@ -82,7 +87,7 @@ export function createProductCache(redis: Redis, options: ProductCacheOptions = 
 }
 
 function keysOf(productId: string): [detail: string, lease: string] {
-  return [productCacheKey(productId), `product-lease:${productId}`];
+  return [productCacheKey(productId), productLeaseKey(productId)];
 }
 
 // Readers that miss together share one lease: all of them loaded after the last eviction.

@@ -12,11 +12,12 @@ import { Kafka, type Consumer, type EachBatchPayload } from 'kafkajs';
 import { Client } from 'pg';
 import type * as KafkaSenderModule from '../../platform/kafka-sender';
 import type * as ProductCacheModule from '../../platform/product-cache';
+import { lateFillKey } from './altered';
 import { statementName } from './statement-name';
 
 /** What can be changed. */
 export type Alteration =
-  /** A reader that fills the cache does so late: what it has loaded may be old by then. */
+  /** A reader that fills the cache does so only when what it has loaded has changed since. */
   | 'late-fills'
   /** Connections to the port before the colon in `FAULT_PROXY` go to the one behind it. */
   | 'through-proxy'
@@ -31,7 +32,10 @@ export type Alteration =
 
 const alterations: Readonly<Record<Alteration, () => void>> = {
   'late-fills': () => {
-    alterCache((cache) => ({ ...cache, fill: late(cache.fill.bind(cache)) }));
+    alterCache((cache, redis, { productLeaseKey }) => ({
+      ...cache,
+      fill: late(redis, productLeaseKey, cache.fill.bind(cache)),
+    }));
   },
 
   'through-proxy': () => {
@@ -45,9 +49,9 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
   },
 
   'lease-ignored': () => {
-    alterCache((cache, redis, { productCacheKey }) => ({
+    alterCache((cache, redis, { productCacheKey, productLeaseKey }) => ({
       ...cache,
-      fill: late(async (productId, _lease, json) => {
+      fill: late(redis, productLeaseKey, async (productId, _lease, json) => {
         await redis.set(productCacheKey(productId), json, 'EX', 300);
         return true;
       }),
@@ -105,12 +109,17 @@ function alterCache(
   }));
 }
 
-const lateMs = 1_500;
+/** For what nobody changes. A lease is good for longer, so that it is filled all the same. */
+const latestMs = 8_000;
 
-function late(fill: Cache['fill']): Cache['fill'] {
-  return async (...input) => {
-    await sleep(lateMs);
-    return fill(...input);
+/** A fill that comes when what it brings has been evicted, and tells that it has come. */
+function late(redis: Redis, leaseKey: (id: string) => string, fill: Cache['fill']): Cache['fill'] {
+  return async (productId, lease, json) => {
+    const latest = Date.now() + latestMs;
+    while (Date.now() < latest && (await redis.get(leaseKey(productId))) === lease) await sleep(50);
+    const filled = await fill(productId, lease, json);
+    await redis.set(lateFillKey(productId), String(filled), 'PX', 60_000);
+    return filled;
   };
 }
 

@@ -8,6 +8,11 @@ export function altered(alteration: Alteration): Record<string, string> {
   return { ...preloading('alteration'), FAULT_ALTERATION: alteration };
 }
 
+/** The key in Redis under which a reader tells that it has filled the cache with a product, late. */
+export function lateFillKey(productId: string): string {
+  return `late-fill:${productId}`;
+}
+
 /** What a collector is started with that ignores `event_handled`; its role would not let it, either. */
 export async function guardIgnored({ pool }: Pick<Stack, 'pool'>): Promise<Record<string, string>> {
   await pool.query('GRANT UPDATE ON collector.event_handled TO commerce_collector');

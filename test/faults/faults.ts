@@ -8,7 +8,7 @@ import { eventTopics } from '../../events/topics';
 import { produce } from '../integration/foreign-producer';
 import type { ProcessName, Stack } from '../integration/stack';
 import { until } from '../integration/until';
-import { altered, preloading } from './altered';
+import { altered, lateFillKey, preloading } from './altered';
 import { enterEmptyNamespace, resetOffsets, skipToEnd } from './forgetting';
 import { startCuttingProxy } from './cutting-proxy';
 import type { Ledger } from './ledger';
@@ -91,7 +91,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'late-fills',
     strikes:
-      'readers fill the cache 1.5 s after they have read the product, which changes meanwhile',
+      'readers fill the cache only after the product that they have read has changed, and been evicted',
     async inject(context) {
       const { stack } = context;
       await endAll(stack, 'api');
@@ -288,7 +288,7 @@ export async function forgetHistory({ stack }: FaultContext): Promise<void> {
   await Promise.all(processNames.map((name) => stack.start(name)));
 }
 
-/** Lets a product change between a reader's look at it and the late fill that follows. */
+/** Lets a product change between a reader's look at it and the late fill that follows, and has come. */
 export async function changeBehindReader({ stack, ledger }: FaultContext): Promise<void> {
   const body = { name: 'read late', price: 100, stock: 5 };
   const { body: product } = await stack.call('POST', '/v1/products', { body });
@@ -296,12 +296,34 @@ export async function changeBehindReader({ stack, ledger }: FaultContext): Promi
   ledger.products.set(productId, body.stock);
   ledger.leftAlone.add(productId);
   const route = `/v1/products/${productId}`;
+  await untilHandled(stack, productId);
   const asReader = { as: 'shopper', userId: 'reader' } as const;
   await stack.call('GET', route, asReader);
   await stack.call('PUT', `${route}/like`, asReader);
   ledger.likes.set(`${productId} reader`, true);
-  // The fill of that look comes within this time, the eviction long before.
-  await sleep(3_000);
+  await until('the late fill has come', () => stack.redis.get(lateFillKey(productId)));
+}
+
+/** Waits until an aggregate's events have had their effects; that of an eviction is seen nowhere else. */
+async function untilHandled(
+  { pool, temporal, config, later }: Stack,
+  aggregateId: string,
+): Promise<void> {
+  const { rows } = await pool.query<{ event_id: string }>(
+    'SELECT event_id FROM commerce.outbox WHERE key = $1',
+    [aggregateId],
+  );
+  const namespace = later['TEMPORAL_NAMESPACE'] ?? config.TEMPORAL_NAMESPACE;
+  for (const { event_id: workflowId } of rows) {
+    await until(`${workflowId} is handled`, async () => {
+      const { workflowExecutionInfo: workflow } =
+        await temporal.workflowService.describeWorkflowExecution({
+          namespace,
+          execution: { workflowId },
+        });
+      return workflow?.closeTime;
+    });
+  }
 }
 
 async function replaceAll(
