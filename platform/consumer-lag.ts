@@ -42,6 +42,11 @@ export async function readConsumerLag(
   }
 }
 
+/** How many messages of all the partitions are not committed. */
+export function totalLag(partitions: readonly PartitionLag[]): number {
+  return partitions.reduce((sum, { lag }) => sum + lag, 0);
+}
+
 // -1 says that nothing is committed. What retention has deleted is not behind anybody any more.
 function toLag(
   topic: string,

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag } from '../../platform/consumer-lag';
+import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
 import { altered } from '../../test/faults/altered';
 import { createStack, type Stack } from '../../test/integration/stack';
 import { until } from '../../test/integration/until';
@@ -58,6 +58,5 @@ async function killAndReplace(
 }
 
 async function countUncommitted({ kafka, config }: Stack): Promise<number> {
-  const partitions = await readConsumerLag(kafka, config.BRIDGE_GROUP_ID, eventTopics);
-  return partitions.reduce((sum, { lag }) => sum + lag, 0);
+  return totalLag(await readConsumerLag(kafka, config.BRIDGE_GROUP_ID, eventTopics));
 }

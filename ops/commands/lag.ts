@@ -1,7 +1,7 @@
 /** `lag`: how far the collector is behind, for each partition. */
 import type { Command } from 'commander';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag, type PartitionLag } from '../../platform/consumer-lag';
+import { readConsumerLag, totalLag, type PartitionLag } from '../../platform/consumer-lag';
 import type { RunCommand } from '../command';
 import { countOf, formatCount, table, type Column } from '../output';
 
@@ -24,7 +24,7 @@ Examples:
       run(command, async ({ config, kafka, output }) => {
         const group = config.BRIDGE_GROUP_ID;
         const partitions = await readConsumerLag(kafka(), group, eventTopics);
-        const total = partitions.reduce((sum, { lag }) => sum + lag, 0);
+        const total = totalLag(partitions);
         output.result({ group, total, partitions }, () => {
           const summary = `${countOf(total, 'message')} behind in group ${group}`;
           return `${table(partitions, columns, output)}\n\n${output.paint(total > 0 ? 'yellow' : 'green', summary)}`;

@@ -1,7 +1,7 @@
 /** Waiting until a pipeline has nothing left to do, and judging how long it took. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag } from '../../platform/consumer-lag';
+import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
 import { workflowTypes } from '../../workflows/names';
 import { messageOf, produce, viewed } from '../integration/foreign-producer';
 import type { Stack } from '../integration/stack';
@@ -75,8 +75,8 @@ export async function measureRate(stack: Stack): Promise<number> {
  * of either is the other.
  */
 async function countLeft(stack: Stack): Promise<number> {
-  const lags = await readConsumerLag(stack.kafka, stack.config.BRIDGE_GROUP_ID, eventTopics);
-  const behind = lags.reduce((sum, { lag }) => sum + lag, 0);
+  const { kafka, config } = stack;
+  const behind = totalLag(await readConsumerLag(kafka, config.BRIDGE_GROUP_ID, eventTopics));
   return behind + Math.max(await countUnfinished(stack), await countOpenWorkflows(stack));
 }
 

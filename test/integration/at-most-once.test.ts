@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag } from '../../platform/consumer-lag';
+import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
 import { messageOf, produce, viewed } from './foreign-producer';
 import { createStack, type Stack } from './stack';
 import { until } from './until';
@@ -62,8 +62,7 @@ async function listenInSilence(): Promise<SilentServer> {
 }
 
 async function uncommitted(groupId: string): Promise<number> {
-  const lags = await readConsumerLag(stack.kafka, groupId, eventTopics);
-  return lags.reduce((sum, { lag }) => sum + lag, 0);
+  return totalLag(await readConsumerLag(stack.kafka, groupId, eventTopics));
 }
 
 async function countOf(table: 'event_log' | 'event_handled'): Promise<number> {

@@ -6,7 +6,7 @@ import { createFinishedWork } from '../../bridge/finished-work';
 import { createInFlight } from '../../bridge/in-flight';
 import { createWorkflowStarter } from '../../bridge/workflow-starter';
 import { eventTopics, partitionsPerTopic } from '../../events/topics';
-import { readConsumerLag } from '../../platform/consumer-lag';
+import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
 import { createKafka } from '../../platform/kafka';
 import { createLogger } from '../../platform/logger';
 import { messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
@@ -23,8 +23,7 @@ beforeAll(async () => {
 afterAll(() => stack?.stop());
 
 async function uncommitted(groupId: string): Promise<number> {
-  const lags = await readConsumerLag(stack.kafka, groupId, eventTopics);
-  return lags.reduce((sum, { lag }) => sum + lag, 0);
+  return totalLag(await readConsumerLag(stack.kafka, groupId, eventTopics));
 }
 
 describe('a partition that is given up', () => {

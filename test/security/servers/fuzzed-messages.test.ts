@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { eventTopics, partitionsPerTopic } from '../../../events/topics';
-import { readConsumerLag } from '../../../platform/consumer-lag';
+import { readConsumerLag, totalLag } from '../../../platform/consumer-lag';
 import { events } from '../../events/arbitraries';
 import {
   sendWithForeignClient,
@@ -105,8 +105,8 @@ async function count(table: string): Promise<number> {
 }
 
 async function lag(): Promise<number> {
-  const lags = await readConsumerLag(stack.kafka, stack.config.BRIDGE_GROUP_ID, eventTopics);
-  return lags.reduce((sum, each) => sum + each.lag, 0);
+  const { kafka, config } = stack;
+  return totalLag(await readConsumerLag(kafka, config.BRIDGE_GROUP_ID, eventTopics));
 }
 
 test(
