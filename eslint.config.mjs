@@ -49,6 +49,10 @@ const housePolicies = [
     from: { element: { type: 'workflows' } },
     allow: { to: { element: { type: 'activities' } }, dependency: { kind: 'type' } },
   },
+  {
+    from: { file: { categories: 'worker-with-bridge' } },
+    allow: { to: { element: { type: 'bridge' } } },
+  },
   ...outsideRooms.map((room) => ({
     from: { element: { type: room } },
     allow: { to: { element: { types: { anyOf: [room, ...outsideArrows[room], ...rooms] } } } },
@@ -64,7 +68,10 @@ const house = {
       pattern: room,
       partialMatch: false,
     })),
-    'boundaries/files': [{ category: 'workflow-names', pattern: 'workflows/names.ts' }],
+    'boundaries/files': [
+      { category: 'workflow-names', pattern: 'workflows/names.ts' },
+      { category: 'worker-with-bridge', pattern: 'workers/collector-with-bridge.ts' },
+    ],
     'boundaries/dependency-nodes': ['import', 'export', 'require', 'dynamic-import'],
     'boundaries/additional-dependency-nodes': [
       { selector: 'TSImportType > Literal', kind: 'type', name: 'import-type' },

@@ -1,7 +1,5 @@
-/** The bridge: `npm run bridge`. Wiring, nothing else. */
-import { eventTopics } from '../events/topics';
+/** The bridge as a process of its own: `npm run bridge`. Wiring, nothing else. */
 import { assureAccess } from '../platform/access';
-import { readConsumerLag } from '../platform/consumer-lag';
 import { postgresCheck, temporalCheck } from '../platform/dependency-checks';
 import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
 import { createKafka } from '../platform/kafka';
@@ -9,18 +7,8 @@ import { runProcess } from '../platform/lifecycle';
 import { serveMetrics } from '../platform/metrics-server';
 import { createPool } from '../platform/postgres';
 import { createTemporalClient } from '../platform/temporal';
-import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
-import { startEventConsumer } from './event-consumer';
-import { createFinishedWork } from './finished-work';
-import { createInFlight } from './in-flight';
-import { watchLag } from './lag-watch';
+import { startBridge } from './bridge';
 import { kafkaCheck, readBridgeState } from './readiness';
-import { createWorkflowStarter } from './workflow-starter';
-
-// A slot is a workflow of one event, or of up to 500: fewer of these keep the worker as busy. With 4, 8,
-// 16 and 32 of them a backlog was worked off at 5,069, 6,858, 6,220 and 4,423 events/s (the coalescing
-// side of `npm run bench -- catch-up`, medians of three rounds that differed by up to half).
-const defaultMaxInFlight = { 'per-event': 200, coalesce: 16 } as const;
 
 void runProcess('bridge', async (process) => {
   const { config, logger, onStop } = process;
@@ -38,11 +26,8 @@ void runProcess('bridge', async (process) => {
   ]);
   const client = createTemporalClient(config);
   onStop('the connection to Temporal', () => client.connection.close());
-  const finishedWork = createFinishedWork(pool);
-  const limit = config.BRIDGE_MAX_IN_FLIGHT ?? defaultMaxInFlight[config.BRIDGE_MODE];
-  const inFlight = createInFlight(finishedWork, logger, { limit });
   await serveMetrics(process, {
-    kind: 'bridge',
+    kinds: ['bridge'],
     checks: [
       postgresCheck(pool, { required: true }),
       temporalCheck(client, { required: true }),
@@ -50,13 +35,5 @@ void runProcess('bridge', async (process) => {
     ],
     details: readBridgeState,
   });
-  const starter = createWorkflowStarter({ client, logger });
-  const createDispatcher =
-    config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
-  const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
-  const groupId = config.BRIDGE_GROUP_ID;
-  const lag = watchLag(() => readConsumerLag(kafka, groupId, eventTopics), logger);
-  onStop('the watch over the lag', () => lag.stop());
-  const consumer = startEventConsumer({ kafka, dispatcher, logger }, { groupId });
-  onStop('the consumer', () => consumer.stop());
+  startBridge(process, { kafka, database: pool, client, eagerStart: false });
 });

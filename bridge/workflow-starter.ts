@@ -42,35 +42,50 @@ export class StartRefusedError extends Error {
   readonly code = 'START_REFUSED';
 }
 
-/** A starter on a Temporal client. */
-export function createWorkflowStarter(dependencies: WorkflowStarterDependencies): WorkflowStarter {
-  const pause = createPause('temporal-away');
-  return { start: (plan, signal) => startPatiently(dependencies, pause, plan, signal) };
+/** Options of the starter. */
+export interface WorkflowStarterOptions {
+  /**
+   * Whether Temporal may answer a start with the workflow's first task, for a worker on the client's
+   * own connection; it does so while that worker has a place for it. False by default.
+   */
+  readonly eagerStart?: boolean;
 }
+
+/** A starter on a Temporal client. */
+export function createWorkflowStarter(
+  dependencies: WorkflowStarterDependencies,
+  { eagerStart = false }: WorkflowStarterOptions = {},
+): WorkflowStarter {
+  const pause = createPause('temporal-away');
+  const tryOnce: TryToStart = (plan) => tryToStart(dependencies, plan, eagerStart);
+  return { start: (plan, signal) => startPatiently(tryOnce, pause, plan, signal) };
+}
+
+type TryToStart = (plan: WorkflowPlan) => Promise<'started' | 'finished-before' | 'not-taken'>;
 
 const firstDelayMs = 100;
 const longestDelayMs = 5_000;
 
 async function startPatiently(
-  dependencies: WorkflowStarterDependencies,
+  tryOnce: TryToStart,
   pause: Pause,
   plan: WorkflowPlan,
   signal: AbortSignal,
 ): Promise<boolean> {
   signal.throwIfAborted();
-  const answer = await tryToStart(dependencies, plan);
+  const answer = await tryOnce(plan);
   if (answer !== 'not-taken') return answer === 'started';
-  return pause.during(() => startAgain(dependencies, plan, signal));
+  return pause.during(() => startAgain(tryOnce, plan, signal));
 }
 
 async function startAgain(
-  dependencies: WorkflowStarterDependencies,
+  tryOnce: TryToStart,
   plan: WorkflowPlan,
   signal: AbortSignal,
 ): Promise<boolean> {
   for (let delayMs = firstDelayMs; ; delayMs = Math.min(delayMs * 2, longestDelayMs)) {
     await sleep(delayMs, undefined, { signal });
-    const answer = await tryToStart(dependencies, plan);
+    const answer = await tryOnce(plan);
     if (answer !== 'not-taken') return answer === 'started';
   }
 }
@@ -78,9 +93,11 @@ async function startAgain(
 async function tryToStart(
   { client, logger }: WorkflowStarterDependencies,
   plan: WorkflowPlan,
-): Promise<'started' | 'finished-before' | 'not-taken'> {
+  eagerStart: boolean,
+): ReturnType<TryToStart> {
+  const options = { ...startOptions(plan), requestEagerStart: eagerStart };
   try {
-    await inTraceOf(plan, () => client.workflow.start(plan.type, startOptions(plan)));
+    await inTraceOf(plan, () => client.workflow.start(plan.type, options));
     return 'started';
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) {
@@ -103,7 +120,8 @@ function isRefusal(error: unknown): boolean {
   return (
     isGrpcServiceError(cause) &&
     Number(cause.code) === 3 &&
-    /exceeds|too large|larger than/i.test(cause.details)
+    // On a worker's connection the server's words are in the message.
+    /exceeds|too large|larger than/i.test(cause.details || cause.message)
   );
 }
 

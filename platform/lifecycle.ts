@@ -13,10 +13,20 @@ export interface Process {
   readonly logger: Logger;
   /** The traces that are recorded; undefined when none are. */
   readonly traces: RecordedTraces | undefined;
-  /** Registers what to do when the process stops. The last one registered runs first. */
+  /**
+   * Registers what to do when the process stops. The last one registered runs first.
+   *
+   * @throws StoppingError when it stops already: what starts late must not go on starting
+   */
   onStop(what: string, stop: () => Promise<unknown>): void;
   /** Stops the process because it cannot go on; it ends with exit code 1. */
   fail(error: unknown): void;
+}
+
+/** The process was told to stop while it was starting. */
+export class StoppingError extends Error {
+  override readonly name = 'StoppingError';
+  readonly code = 'STOPPING';
 }
 
 // A process that hangs while stopping is of no use to anybody; what it did not finish is durable.
@@ -66,14 +76,19 @@ export async function runProcess(
   };
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
-  const onStop: Process['onStop'] = (what, stop) => stops.push({ what, stop });
+  const onStop: Process['onStop'] = (what, stop) => {
+    if (stopping) throw new StoppingError(`The process stops, and so it does not start ${what}.`);
+    stops.push({ what, stop });
+  };
   try {
     const traces = startTracing(name, config, logger);
     // Registered first, so that it runs last and sends the spans of stopping too.
     if (traces !== undefined) onStop('the traces', () => traces.stop());
     await start({ config, logger, traces, onStop, fail });
   } catch (error) {
-    fail(error);
+    // What fails after that may well fail because the process stops.
+    if (stopping) logger.info({ err: error }, 'did not finish starting: the process stops');
+    else fail(error);
   }
 }
 

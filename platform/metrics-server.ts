@@ -11,11 +11,12 @@ import { metricsContentType, prepareMetrics, renderMetrics, type ProcessKind } f
 
 /** What is served besides the metrics. */
 export interface MetricsServerOptions {
-  readonly kind: ProcessKind;
+  /** What the process is; more than one where it does the work of several. */
+  readonly kinds: readonly ProcessKind[];
   /** What the process depends on. */
   readonly checks: readonly Check[];
-  /** What else `/readyz` tells, for people. */
-  readonly details?: () => Promise<object>;
+  /** What else `/readyz` tells, for people; nothing by default. */
+  readonly details?: (() => Promise<object>) | undefined;
 }
 
 /** The port of the metrics belongs to another program. */
@@ -43,7 +44,7 @@ export async function serveMetrics(
     });
   });
   const address = await listen(server, host, port);
-  prepareMetrics(options.kind);
+  prepareMetrics(...options.kinds);
   onStop('the metrics server', () => close(server));
   logger.info(
     { metricsUrl: `http://${urlHost(address)}:${address.port}/metrics` },

@@ -37,13 +37,13 @@ export async function renderMetrics(): Promise<string> {
 }
 
 /**
- * Adds Node.js' own metrics, and takes away those that a process of this kind never counts. Once a
+ * Adds Node.js' own metrics, and takes away those that a process of these kinds never counts. Once a
  * process.
  */
-export function prepareMetrics(kind: ProcessKind): void {
+export function prepareMetrics(...kinds: readonly ProcessKind[]): void {
   collectDefaultMetrics({ register: metricsRegistry });
-  for (const [name, kinds] of Object.entries(countedBy)) {
-    if (!kinds.includes(kind)) metricsRegistry.removeSingleMetric(name);
+  for (const [name, counting] of Object.entries(countedBy)) {
+    if (!counting.some((kind) => kinds.includes(kind))) metricsRegistry.removeSingleMetric(name);
   }
 }
 

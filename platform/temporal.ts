@@ -5,6 +5,7 @@ import {
   Connection,
   defaultGrpcRetryOptions,
   makeGrpcRetryInterceptor,
+  type ConnectionLike,
   type GrpcRetryOptions,
   type TLSConfig,
 } from '@temporalio/client';
@@ -15,8 +16,12 @@ import { TraceClientInterceptor } from './tracing';
 
 /** A client on a {@link createTemporalConnection}, which is closed by closing the client's `connection`. */
 export function createTemporalClient(config: Config): Client {
+  return createTemporalClientOn(createTemporalConnection(config), config);
+}
+
+/** A client on a connection that others may use too, such as that of a worker. */
+export function createTemporalClientOn(connection: ConnectionLike, config: Config): Client {
   const { TEMPORAL_NAMESPACE: namespace } = config;
-  const connection = createTemporalConnection(config);
   const interceptors = { workflow: [new TraceClientInterceptor()] };
   return new Client({ connection, namespace, interceptors, ...dataConverterOf(config) });
 }

@@ -51,8 +51,8 @@ void runProcess('worker:commerce', async (process) => {
     url: config.PAYMENT_GATEWAY_URL,
     requestTimeoutMs: 4_000,
   });
-  const servesMetrics = await startWorker(process, {
-    kind: 'worker:commerce',
+  const { servesMetrics } = await startWorker(process, {
+    kinds: ['worker:commerce'],
     checks: [
       postgresCheck(pool, { required: true }),
       kafkaSenderCheck(sender, { required: false }),

@@ -23,28 +23,46 @@ import { findWorkflowBundle, workflowBuildId } from './workflow-bundle';
 
 /** What a worker works on. */
 export interface WorkerWork {
-  readonly kind: ProcessKind;
+  /** What the process is; more than one where it does the work of others too. */
+  readonly kinds: readonly ProcessKind[];
   readonly taskQueue: string;
   /** Activities by name. */
   readonly activities: object;
+  /** How much runs at once; the SDK's defaults where not given. */
+  readonly concurrency?: Pick<
+    WorkerOptions,
+    'maxConcurrentWorkflowTaskExecutions' | 'maxConcurrentLocalActivityExecutions'
+  >;
   /** What the activities depend on. */
   readonly checks: readonly Check[];
+  /** What else `/readyz` tells, for people; nothing by default. */
+  readonly details?: (() => Promise<object>) | undefined;
+}
+
+/** A worker that runs. */
+export interface StartedWorker {
+  /** The connection that it works over. It is closed when the process stops, after the worker. */
+  readonly connection: NativeConnection;
+  /** Whether the process serves metrics. */
+  readonly servesMetrics: boolean;
 }
 
 /**
  * Starts a worker and lets it run until the process stops; then it takes no new tasks, and what is
  * under way has ten seconds to finish before it is cancelled and left to another worker.
- *
- * @returns whether the process serves metrics
  */
 export async function startWorker(
   process: Process,
-  { kind, taskQueue, activities, checks }: WorkerWork,
-): Promise<boolean> {
+  { kinds, taskQueue, activities, concurrency, checks, details }: WorkerWork,
+): Promise<StartedWorker> {
   const { config, logger, traces, onStop, fail } = process;
   const state: { connection?: NativeConnection } = {};
-  const metrics = await serveMetrics(process, { kind, checks: [...checks, workerCheck(state)] });
-  await installTemporalRuntime(logger, { metrics });
+  const servesMetrics = await serveMetrics(process, {
+    kinds,
+    checks: [...checks, workerCheck(state)],
+    details,
+  });
+  await installTemporalRuntime(logger, { metrics: servesMetrics });
   const connection = await connectPatiently({ config, logger });
   state.connection = connection;
   onStop('the connection to Temporal', () => connection.close());
@@ -57,6 +75,7 @@ export async function startWorker(
     taskQueue,
     workflowBundle: { codePath: await findWorkflowBundle({ encrypted, traced }) },
     activities,
+    ...concurrency,
     interceptors: {
       activity: [
         ...activityInterceptors,
@@ -67,7 +86,8 @@ export async function startWorker(
     ...dataConverterOf(config),
     ...workerDeploymentOf(version),
     shutdownGraceTime: '10 seconds',
-    shutdownForceTime: '20 seconds',
+    // A process has 30 s to stop in, of which the consumer of a bridge may take ten.
+    shutdownForceTime: '15 seconds',
   });
   const running = worker.run();
   running.catch(fail);
@@ -78,7 +98,7 @@ export async function startWorker(
   if (version !== undefined) await beCurrentIfFirst(process, version);
   const { TEMPORAL_NAMESPACE: namespace } = config;
   logger.info({ taskQueue, namespace, ...version }, 'worker is running');
-  return metrics;
+  return { connection, servesMetrics };
 }
 
 /** Temporal answers on the connection that the worker works over. */

@@ -2,15 +2,23 @@ import { randomUUID } from 'node:crypto';
 import { createProductCache, productCacheKey } from '../../platform/product-cache';
 import { foreignEvent, messageOf, produce, stockAdjusted, viewed } from './foreign-producer';
 import { createTemporalClient } from '../../platform/temporal';
-import { createStack, registerNamespace, type Stack } from './stack';
+import { createStack, registerNamespace, type ProcessName, type Stack } from './stack';
 import { until } from './until';
 
 const topic = 'catalog-events';
-describe.each(['per-event', 'coalesce'] as const)('with BRIDGE_MODE=%s', (mode) => {
+const apart: readonly ProcessName[] = ['bridge', 'worker:collector'];
+const together: readonly ProcessName[] = ['collector'];
+
+describe.each([
+  { mode: 'per-event', where: 'two processes', processes: apart },
+  { mode: 'coalesce', where: 'two processes', processes: apart },
+  { mode: 'per-event', where: 'one process', processes: together },
+  { mode: 'coalesce', where: 'one process', processes: together },
+])('with BRIDGE_MODE=$mode in $where', ({ mode, processes }) => {
   let stack: Stack;
 
   beforeAll(async () => {
-    stack = await createStack(['bridge', 'worker:collector'], { BRIDGE_MODE: mode });
+    stack = await createStack(processes, { BRIDGE_MODE: mode });
   });
 
   afterAll(() => stack.stop());
@@ -206,8 +214,9 @@ describe.each(['per-event', 'coalesce'] as const)('with BRIDGE_MODE=%s', (mode) 
       const before = await everything();
       const empty = { TEMPORAL_NAMESPACE: `${stack.config.TEMPORAL_NAMESPACE}_empty` };
       await registerNamespace(stack.temporal, empty.TEMPORAL_NAMESPACE);
-      await stack.start('worker:collector', empty);
-      await stack.start('bridge', { ...empty, BRIDGE_GROUP_ID: 'replay' });
+      for (const name of processes) {
+        await stack.start(name, { ...empty, BRIDGE_GROUP_ID: 'replay' });
+      }
       await untilConsumed('replay');
       const client = createTemporalClient({ ...stack.config, ...empty });
       await until('every workflow of the replay is finished', async () => {

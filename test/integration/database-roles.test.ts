@@ -15,10 +15,10 @@ import { createLogger } from '../../platform/logger';
 import type { ProcessKind } from '../../platform/telemetry';
 import { runOpsHere } from './run-ops';
 import { runToItsEnd } from './run-process';
-import { createStack, type ProcessName, type Stack } from './stack';
+import { createStack, type Stack } from './stack';
 import { until } from './until';
 
-const processNames: ProcessName[] = ['api', 'bridge', 'worker:commerce', 'worker:collector'];
+const processNames: ProcessKind[] = ['api', 'bridge', 'worker:commerce', 'worker:collector'];
 const logger = createLogger('test', 'fatal');
 let stack: Stack;
 

@@ -19,13 +19,14 @@ import { createKafka } from '../../platform/kafka';
 import { createLogger } from '../../platform/logger';
 import { createPool } from '../../platform/postgres';
 import { createRedis } from '../../platform/redis';
+import type { ProcessKind } from '../../platform/telemetry';
 import { createTemporalClient } from '../../platform/temporal';
 import { rememberProcess } from './child-processes';
 import { createConformanceCheck, type ConformanceCheck } from './openapi-conformance';
 import { until } from './until';
 
 /** The processes that a stack can run. */
-export type ProcessName = 'api' | 'bridge' | 'worker:commerce' | 'worker:collector';
+export type ProcessName = ProcessKind | 'collector';
 
 /** A running pipeline. */
 export interface Stack {
@@ -108,6 +109,7 @@ const entries: Readonly<Record<ProcessName, string>> = {
   bridge: 'bridge/main.ts',
   'worker:commerce': 'workers/commerce.ts',
   'worker:collector': 'workers/collector.ts',
+  collector: 'workers/collector-with-bridge.ts',
 };
 
 /** Makes everything that a stack needs and starts the named processes. */
@@ -275,6 +277,7 @@ const readyMessages: Readonly<Record<ProcessName, string>> = {
   bridge: 'consuming',
   'worker:commerce': 'worker is running',
   'worker:collector': 'worker is running',
+  collector: 'consuming',
 };
 
 function readyLine(running: RunningProcess): Record<string, unknown> | undefined {

@@ -178,6 +178,13 @@ describe('the arrows between rooms', () => {
     expect(await reportedBy('boundaries/dependencies', [types, ...code])).toEqual(texts(code));
   });
 
+  it('lets the worker that runs together with a bridge know the bridge', async () => {
+    const { source } = importing('workers', '../bridge');
+    const snippets = [{ file: 'workers/collector-with-bridge.ts', source }];
+
+    expect(await reportedBy('boundaries/dependencies', snippets)).toEqual([]);
+  });
+
   it.each([
     ['re-exported', `export { value } from '../api/index';`],
     ['re-exported whole', `export * from '../api/index';`],

@@ -19,3 +19,23 @@ test('a process whose output nobody reads any more still stops when it is told t
     child.kill('SIGKILL');
   }
 }, 20_000);
+
+test('a process that is told to stop while it starts does not go on starting', async () => {
+  const child = spawn(
+    process.execPath,
+    ['--require', 'tsx/cjs', path.join(__dirname, 'slow-starter.ts')],
+    { env: { ...process.env, LOG_LEVEL: 'info' }, stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  const exited = once(child, 'exit', { signal: AbortSignal.timeout(15_000) });
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  try {
+    await once(child.stdout, 'data');
+    child.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
+    expect(output).toContain('does not start the second part');
+    expect(output).not.toContain('started too late');
+  } finally {
+    child.kill('SIGKILL');
+  }
+}, 20_000);

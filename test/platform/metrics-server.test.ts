@@ -36,7 +36,7 @@ beforeAll(async () => {
     url = metricsUrl.replace('/metrics', '');
   };
   const details = async () => ({ bridge: { lag: 3 } });
-  await serveMetrics(processWith('0', told), { kind: 'bridge', checks, details });
+  await serveMetrics(processWith('0', told), { kinds: ['bridge'], checks, details });
 });
 
 afterAll(async () => {
@@ -44,7 +44,7 @@ afterAll(async () => {
 });
 
 test('nothing is served unless METRICS_PORT is set', async () => {
-  expect(await serveMetrics(processWith(undefined), { kind: 'bridge', checks: [] })).toBe(false);
+  expect(await serveMetrics(processWith(undefined), { kinds: ['bridge'], checks: [] })).toBe(false);
 });
 
 test("metrics are those of the process's kind, with those of other sources", async () => {
@@ -100,7 +100,7 @@ test('a port that is taken is an error that names the variable and what to do', 
   await once(occupant, 'listening');
   stops.push(async () => occupant.close());
   const { port } = occupant.address() as AddressInfo;
-  const refused = serveMetrics(processWith(String(port)), { kind: 'bridge', checks: [] });
+  const refused = serveMetrics(processWith(String(port)), { kinds: ['bridge'], checks: [] });
   await expect(refused).rejects.toThrow(MetricsPortError);
   await expect(refused).rejects.toThrow(`METRICS_PORT: port ${port} on 127.0.0.1 is in use`);
 });

@@ -1,0 +1,13 @@
+/** A process that is told to stop while it starts, for the test of what starts late. */
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { runProcess } from '../../platform/lifecycle';
+
+void runProcess('slow', async ({ logger, onStop }) => {
+  // Keeps the process stopping for long enough to go on starting.
+  onStop('the first part', () => sleep(1_000));
+  logger.info('starting');
+  await once(process, 'SIGTERM');
+  onStop('the second part', async () => undefined);
+  logger.info('started too late');
+});

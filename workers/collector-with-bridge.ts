@@ -1,0 +1,36 @@
+/**
+ * The collector's side in one process, `npm run collector`: a bridge, and the worker that runs what it
+ * starts. Temporal answers the start of a workflow with its first task, so that no event waits until a
+ * worker asks for it. Wiring, nothing else.
+ */
+import { startBridge } from '../bridge/bridge';
+import { kafkaCheck, readBridgeState } from '../bridge/readiness';
+import { createKafka } from '../platform/kafka';
+import { runProcess } from '../platform/lifecycle';
+import { createPool } from '../platform/postgres';
+import { createTemporalClientOn } from '../platform/temporal';
+import { startCollectorWorker } from './collector-worker';
+
+void runProcess('collector', async (process) => {
+  const { config, logger, onStop } = process;
+  // Apart from the worker's, so that looking for what is handled never waits for what is being handled.
+  const pool = createPool(config.DATABASE_URL, logger, {
+    applicationName: 'collector-bridge',
+    role: 'commerce_collector',
+    maxConnections: 2,
+  });
+  onStop('the database pool of the bridge', () => pool.end());
+  const connection = await startCollectorWorker(process, {
+    kind: 'bridge',
+    // The worker's own check of Kafka is that of its sender.
+    checks: [{ ...kafkaCheck, name: 'kafka-consumer' }],
+    details: readBridgeState,
+  });
+  startBridge(process, {
+    kafka: createKafka(config, logger, { clientId: 'collector-bridge' }),
+    database: pool,
+    client: createTemporalClientOn(connection, config),
+    // Which of the workers' versions a workflow begins with is left to Temporal.
+    eagerStart: config.TEMPORAL_DEPLOYMENT_NAME === undefined,
+  });
+});

@@ -1,0 +1,93 @@
+/**
+ * The worker of the collector's side, in a process of its own or together with a bridge. Wiring,
+ * nothing else.
+ */
+import type { NativeConnection } from '@temporalio/worker';
+import { createAuditLogActivities } from '../activities/audit-log';
+import { createCacheActivities } from '../activities/cache';
+import { createDeadLetterResolutionActivities } from '../activities/dead-letter-resolution';
+import { createDeadLetterActivities } from '../activities/dead-letters';
+import { createCollectorAuditActivities } from '../activities/delivery-audit';
+import { createMetricsActivities } from '../activities/metrics';
+import { assureAccess } from '../platform/access';
+import { kafkaSenderCheck, postgresCheck, redisCheck } from '../platform/dependency-checks';
+import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/doors';
+import type { Check } from '../platform/health';
+import { createKafka } from '../platform/kafka';
+import { createKafkaSender } from '../platform/kafka-sender';
+import type { Process } from '../platform/lifecycle';
+import { createPool } from '../platform/postgres';
+import { createProductCache } from '../platform/product-cache';
+import { createRedis } from '../platform/redis';
+import type { ProcessKind } from '../platform/telemetry';
+import { taskQueues } from '../workflows/names';
+import { watchDeadLetters } from './backlog';
+import { startWorker } from './start-worker';
+
+// A bridge lets 200 workflows of one event each be under way. With the SDK's 40 tasks and 100 local
+// activities at once 37, 41 and 38 events/s were handled, with these 37, 48 and 45, with 10 and 30 of
+// them 31, 36 and 21 (three rounds of the pipeline's side of `npm run bench -- per-event`, in turn).
+const concurrency = {
+  maxConcurrentWorkflowTaskExecutions: 200,
+  maxConcurrentLocalActivityExecutions: 400,
+};
+
+/** What the process is besides this worker. */
+export interface SecondRole {
+  readonly kind: ProcessKind;
+  /** What only this role depends on. */
+  readonly checks: readonly Check[];
+  /** What it tells in `/readyz`, for people. */
+  readonly details: () => Promise<object>;
+}
+
+/**
+ * Starts the worker and lets it run until the process stops.
+ *
+ * @returns the connection that it works over, which is closed when the process stops
+ */
+export async function startCollectorWorker(
+  process: Process,
+  secondRole?: SecondRole,
+): Promise<NativeConnection> {
+  const { config, logger, onStop } = process;
+  const pool = createPool(config.DATABASE_URL, logger, {
+    applicationName: 'worker-collector',
+    role: 'commerce_collector',
+    maxConnections: 16,
+  });
+  onStop('the database pool', () => pool.end());
+  const kafka = createKafka(config, logger, { clientId: 'worker-collector' });
+  await assureAccess(process, [
+    postgresDoor(pool, 'commerce_collector'),
+    redisDoor(config),
+    kafkaDoor(kafka),
+    temporalDoor(config),
+  ]);
+  const redis = createRedis(config.REDIS_URL, logger, { caFile: config.REDIS_TLS_CA_FILE });
+  onStop('the connection to Redis', async () => redis.disconnect());
+  const sender = createKafkaSender(kafka, logger);
+  onStop('the Kafka sender', () => sender.stop());
+  const { connection, servesMetrics } = await startWorker(process, {
+    kinds: secondRole === undefined ? ['worker:collector'] : ['worker:collector', secondRole.kind],
+    checks: [
+      postgresCheck(pool, { required: true }),
+      redisCheck(redis, { required: false }),
+      kafkaSenderCheck(sender, { required: false }),
+      ...(secondRole?.checks ?? []),
+    ],
+    details: secondRole?.details,
+    taskQueue: taskQueues.collector,
+    concurrency,
+    activities: {
+      ...createAuditLogActivities({ pool }),
+      ...createMetricsActivities({ pool }),
+      ...createCacheActivities({ cache: createProductCache(redis) }),
+      ...createDeadLetterActivities({ pool, sender }),
+      ...createCollectorAuditActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
+      ...createDeadLetterResolutionActivities({ pool, sender }),
+    },
+  });
+  if (servesMetrics) watchDeadLetters(process, pool);
+  return connection;
+}
