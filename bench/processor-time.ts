@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 /** Which processes are told apart, by their command lines. */
 const kinds: readonly (readonly [kind: string, commandLine: RegExp])[] = [
   ['bridge', /bridge\/main\.ts/],
+  ['collector', /workers\/collector-with-bridge\.ts/],
   ['worker:collector', /workers\/collector\.ts/],
   ['worker:commerce', /workers\/commerce\.ts/],
   ['api', /api\/main\.ts/],

@@ -29,6 +29,9 @@ async function main(): Promise<void> {
     taskQueue: bareTaskQueue,
     workflowBundle,
     activities,
+    // As many at once as the pipeline's own worker of the collector takes.
+    maxConcurrentWorkflowTaskExecutions: 200,
+    maxConcurrentLocalActivityExecutions: 400,
   });
   const telling = setInterval(() => process.send?.({ done }), tellEveryMs);
   process.once('SIGTERM', () => {

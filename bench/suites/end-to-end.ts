@@ -1,29 +1,34 @@
 /** `end-to-end`: how long after the HTTP answer the effect can be seen in the metrics. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createStack, type Stack } from '../../test/integration/stack';
+import { createStack, type ProcessName, type Stack } from '../../test/integration/stack';
 import { closedLoop } from '../closed-loop';
 import { startAtEnd } from '../consuming';
 import { inTurn, percentile, type Contestant, type Suite } from '../suite';
 
 const lightRate = 5;
 const durationMs = 15_000;
-const capacityMs = 8_000;
+const capacityMs = 4_000;
 const productCount = 16;
 const pollMs = 4;
 const patienceMs = 60_000;
+
+/** The ways to run the collector's side. */
+const ways = [
+  { name: 'per-event', mode: 'per-event', processes: ['worker:collector', 'bridge'] },
+  { name: 'coalesce', mode: 'coalesce', processes: ['worker:collector', 'bridge'] },
+  { name: 'per-event, one process', mode: 'per-event', processes: ['collector'] },
+] as const satisfies readonly { name: string; mode: string; processes: readonly ProcessName[] }[];
 
 /** `end-to-end`. */
 export const endToEnd: Suite = {
   name: 'end-to-end',
   about: 'from the HTTP answer of a stock adjustment to its effect in product_metrics',
   async run(context) {
-    const stack = await createStack(['worker:commerce', 'worker:collector', 'api']);
+    const stack = await createStack(['worker:commerce', 'api']);
     try {
       const products = await registerProducts(stack);
       const sides = await inTurn(
-        (['per-event', 'coalesce'] as const).map((mode) =>
-          measuring(stack, mode, products, context.scale),
-        ),
+        ways.map((way) => measuring(stack, way, products, context.scale)),
         context,
       );
       return {
@@ -55,18 +60,18 @@ async function registerProducts(stack: Stack): Promise<string[]> {
 
 function measuring(
   stack: Stack,
-  mode: 'per-event' | 'coalesce',
+  { name, mode, processes }: (typeof ways)[number],
   products: readonly string[],
   scale: number,
 ): Contestant {
   return {
-    name: mode,
-    what: `API, worker, Kafka, bridge with BRIDGE_MODE=${mode}, worker`,
+    name,
+    what: `API, worker, Kafka, bridge with BRIDGE_MODE=${mode}, ${processes.length === 1 ? 'worker in the same process' : 'worker'}`,
     async measure() {
-      const bridge = await stack.start('bridge', {
-        ...(await startAtEnd(stack)),
-        BRIDGE_MODE: mode,
-      });
+      const environment = { ...(await startAtEnd(stack)), BRIDGE_MODE: mode };
+      const collector = await Promise.all(
+        processes.map((process) => stack.start(process, environment)),
+      );
       try {
         let next = 0;
         const adjust = () => adjustStock(stack, products[(next += 1) % products.length]!);
@@ -84,7 +89,7 @@ function measuring(
           'p99 ms, half': percentile(half, 99),
         };
       } finally {
-        await bridge.end();
+        await Promise.all(collector.map((process) => process.end()));
       }
     },
   };

@@ -1,13 +1,13 @@
 /** `per-event`: what one workflow for each event costs, beside a workflow that does nothing. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createStack, type Stack } from '../../test/integration/stack';
+import { createStack, type ProcessName, type Stack } from '../../test/integration/stack';
 import { startInBackground, type Background } from '../background';
 import { startAtEnd } from '../consuming';
 import { emptyCollector, inTurn, ratioOf, type Contestant, type Suite } from '../suite';
 import { drainBacklog } from './catch-up';
 
-const eventCount = 1_500;
+const eventCount = 1_200;
 const warmUpCount = 200;
 
 /** As many as the bridge lets be under way. */
@@ -18,20 +18,27 @@ export const perEvent: Suite = {
   name: 'per-event',
   about: 'one workflow for each event, with every effect in PostgreSQL and Redis',
   async run(context) {
-    const stack = await createStack(['worker:collector']);
+    const stack = await createStack([]);
     const bareWorker = await startInBackground('bare/worker.ts', '"msg":"worker is running"', {
       ...stack.environment,
     });
     try {
       const count = Math.round(eventCount * context.scale);
       const sides = await inTurn(
-        [handlingEach(stack, count), bare(stack, bareWorker, count)],
+        [
+          handlingEach(stack, count, twoProcesses),
+          handlingEach(stack, count, oneProcess),
+          bare(stack, bareWorker, count),
+        ],
         context,
       );
       const goal = { atLeast: 0.9 };
       return {
         sides,
-        ratios: [ratioOf(sides, 'per-event', 'bare-workflow', 'events/s', { kind: 'limit', goal })],
+        ratios: [
+          ratioOf(sides, 'per-event', 'bare-workflow', 'events/s', { kind: 'limit', goal }),
+          ratioOf(sides, 'one-process', 'per-event', 'events/s', { kind: 'alternative' }),
+        ],
         targets: [],
         remarks: [],
       };
@@ -42,18 +49,48 @@ export const perEvent: Suite = {
   },
 };
 
+/** How the collector's side runs. */
+interface Arrangement {
+  readonly name: string;
+  readonly what: string;
+  /** What is started for a measurement, and ended after it. */
+  readonly processes: readonly ProcessName[];
+}
+
+const twoProcesses: Arrangement = {
+  name: 'per-event',
+  what: 'Kafka, bridge with BRIDGE_MODE=per-event, Temporal, one worker, PostgreSQL, Redis',
+  processes: ['worker:collector', 'bridge'],
+};
+
+const oneProcess: Arrangement = {
+  name: 'one-process',
+  what: 'the same, bridge and worker in one process: `npm run collector`',
+  processes: ['collector'],
+};
+
+/** A bridge that comes to a worker that is there already. */
+const bridgeAlone: Arrangement = { ...twoProcesses, processes: ['bridge'] };
+
 /** The pipeline's own collector: a workflow for each event. */
-export function handlingEach(stack: Stack, count: number): Contestant {
+export function handlingEach(
+  stack: Stack,
+  count: number,
+  { name, what, processes }: Arrangement = bridgeAlone,
+): Contestant {
   return {
-    name: 'per-event',
-    what: 'Kafka, bridge with BRIDGE_MODE=per-event, Temporal, one worker, PostgreSQL, Redis',
+    name,
+    what,
     async measure() {
       await emptyCollector(stack);
-      const bridge = await stack.start('bridge', await startAtEnd(stack));
+      const environment = await startAtEnd(stack);
+      const started = await Promise.all(
+        processes.map((process) => stack.start(process, environment)),
+      );
       try {
         return await drainBacklog(stack, count, warmUpCount);
       } finally {
-        await bridge.end();
+        await Promise.all(started.map((process) => process.end()));
       }
     },
   };

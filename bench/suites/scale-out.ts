@@ -12,8 +12,8 @@ type Mode = 'per-event' | 'coalesce';
 
 const processCounts = [1, 2, 4];
 const backlogs: Readonly<Record<Mode, { count: number; warmUp: number }>> = {
-  coalesce: { count: 30_000, warmUp: 5_000 },
-  'per-event': { count: 600, warmUp: 100 },
+  coalesce: { count: 20_000, warmUp: 4_000 },
+  'per-event': { count: 400, warmUp: 60 },
 };
 
 /** `scale-out`. */
@@ -51,10 +51,10 @@ function sharing(stack: Stack, mode: Mode, processes: number, scale: number): Co
       await emptyCollector(stack);
       const group = await startAtEnd(stack);
       const each = Array.from({ length: processes });
-      const workers = await Promise.all(each.map(() => stack.start('worker:collector')));
-      const bridges = await Promise.all(
-        each.map(() => stack.start('bridge', { ...group, BRIDGE_MODE: mode })),
-      );
+      const [workers, bridges] = await Promise.all([
+        Promise.all(each.map(() => stack.start('worker:collector'))),
+        Promise.all(each.map(() => stack.start('bridge', { ...group, BRIDGE_MODE: mode }))),
+      ]);
       try {
         const partitions = await untilShared(stack.kafka, group.BRIDGE_GROUP_ID, processes);
         const { count, warmUp } = backlogs[mode];
