@@ -25,8 +25,9 @@ import { watchDeadLetters } from './backlog';
 import { startWorker } from './start-worker';
 
 // A bridge lets 200 workflows of one event each be under way. With the SDK's 40 tasks and 100 local
-// activities at once 37, 41 and 38 events/s were handled, with these 37, 48 and 45, with 10 and 30 of
-// them 31, 36 and 21 (three rounds of the pipeline's side of `npm run bench -- per-event`, in turn).
+// activities at once 37.2, 41.4 and 38.3 events/s were handled, with these 36.7, 47.9 and 45.4, with
+// 10 and 30 of them 30.5, 35.9 and 20.9 (the pipeline's side of `npm run bench -- per-event` with 500
+// events, three rounds in turn).
 const concurrency = {
   maxConcurrentWorkflowTaskExecutions: 200,
   maxConcurrentLocalActivityExecutions: 400,

@@ -12,7 +12,7 @@ import { Kafka, type Consumer, type EachBatchPayload } from 'kafkajs';
 import { Client } from 'pg';
 import type * as KafkaSenderModule from '../../platform/kafka-sender';
 import type * as ProductCacheModule from '../../platform/product-cache';
-import { lateFillKey } from './altered';
+import { lateFillKey, type LateFill } from './altered';
 import { statementName } from './statement-name';
 
 /** What can be changed. */
@@ -112,13 +112,15 @@ function alterCache(
 /** For what nobody changes. A lease is good for longer, so that it is filled all the same. */
 const latestMs = 8_000;
 
-/** A fill that comes when what it brings has been evicted, and tells that it has come. */
+/** A fill that comes when what it brings has been evicted, and tells whether it has been. */
 function late(redis: Redis, leaseKey: (id: string) => string, fill: Cache['fill']): Cache['fill'] {
   return async (productId, lease, json) => {
+    const isVoid = async () => (await redis.get(leaseKey(productId))) !== lease;
     const latest = Date.now() + latestMs;
-    while (Date.now() < latest && (await redis.get(leaseKey(productId))) === lease) await sleep(50);
+    while (Date.now() < latest && !(await isVoid())) await sleep(50);
+    const came: LateFill = (await isVoid()) ? 'after its eviction' : 'before it';
     const filled = await fill(productId, lease, json);
-    await redis.set(lateFillKey(productId), String(filled), 'PX', 60_000);
+    await redis.set(lateFillKey(productId), came, 'PX', 60_000);
     return filled;
   };
 }

@@ -8,7 +8,10 @@ export function altered(alteration: Alteration): Record<string, string> {
   return { ...preloading('alteration'), FAULT_ALTERATION: alteration };
 }
 
-/** The key in Redis under which a reader tells that it has filled the cache with a product, late. */
+/** When a late fill has come. */
+export type LateFill = 'after its eviction' | 'before it';
+
+/** The key in Redis under which a reader tells that it has filled the cache with a product: {@link LateFill}. */
 export function lateFillKey(productId: string): string {
   return `late-fill:${productId}`;
 }

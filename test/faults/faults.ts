@@ -8,7 +8,7 @@ import { eventTopics } from '../../events/topics';
 import { produce } from '../integration/foreign-producer';
 import type { ProcessName, Stack } from '../integration/stack';
 import { until } from '../integration/until';
-import { altered, lateFillKey, preloading } from './altered';
+import { altered, lateFillKey, preloading, type LateFill } from './altered';
 import { enterEmptyNamespace, resetOffsets, skipToEnd } from './forgetting';
 import { startCuttingProxy } from './cutting-proxy';
 import type { Ledger } from './ledger';
@@ -288,8 +288,17 @@ export async function forgetHistory({ stack }: FaultContext): Promise<void> {
   await Promise.all(processNames.map((name) => stack.start(name)));
 }
 
-/** Lets a product change between a reader's look at it and the late fill that follows, and has come. */
-export async function changeBehindReader({ stack, ledger }: FaultContext): Promise<void> {
+const attempts = 3;
+
+/** Lets a product change between a reader's look at it and its late fill, and returns when that has come. */
+export async function changeBehindReader(context: FaultContext): Promise<void> {
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    if ((await changeOneBehindReader(context)) === 'after its eviction') return;
+  }
+  throw new Error(`No eviction came in time for a late fill, in ${attempts} attempts.`);
+}
+
+async function changeOneBehindReader({ stack, ledger }: FaultContext): Promise<LateFill> {
   const body = { name: 'read late', price: 100, stock: 5 };
   const { body: product } = await stack.call('POST', '/v1/products', { body });
   const { productId } = product as { productId: string };
@@ -301,7 +310,8 @@ export async function changeBehindReader({ stack, ledger }: FaultContext): Promi
   await stack.call('GET', route, asReader);
   await stack.call('PUT', `${route}/like`, asReader);
   ledger.likes.set(`${productId} reader`, true);
-  await until('the late fill has come', () => stack.redis.get(lateFillKey(productId)));
+  const came = await until('the late fill has come', () => stack.redis.get(lateFillKey(productId)));
+  return came as LateFill;
 }
 
 /** Waits until an aggregate's events have had their effects; that of an eviction is seen nowhere else. */

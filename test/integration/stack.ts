@@ -236,15 +236,16 @@ function startProcess(name: ProcessName, environment: NodeJS.ProcessEnv): Runnin
     spawn(process.execPath, ['--require', 'tsx/cjs', entries[name]], {
       cwd: root,
       env: { ...environment, LOG_LEVEL: 'info' },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // Over the channel the process notices when the tests are gone, and stops.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     }),
   );
   let output = '';
   const collect = (chunk: Buffer): void => {
     output += chunk.toString();
   };
-  child.stdout.on('data', collect);
-  child.stderr.on('data', collect);
+  child.stdout!.on('data', collect);
+  child.stderr!.on('data', collect);
   return {
     name,
     pid: child.pid!,

@@ -4,6 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { runProcess } from '../../platform/lifecycle';
 
 void runProcess('slow', async ({ logger, onStop }) => {
+  // A handler of signals alone keeps no process alive.
+  setInterval(() => undefined, 60_000);
   // Keeps the process stopping for long enough to go on starting.
   onStop('the first part', () => sleep(1_000));
   logger.info('starting');

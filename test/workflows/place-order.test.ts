@@ -207,6 +207,17 @@ function untilOrdinary(orderId: string, activity: string): Promise<unknown> {
   );
 }
 
+/** The workflow knows that it is to be cancelled: what it does from now on must heed it. */
+function untilCancelling(orderId: string): Promise<unknown> {
+  return until('the cancellation is accepted', async () => {
+    const { events } = await handleOf(orderId).fetchHistory();
+    return events?.some(
+      ({ workflowExecutionUpdateAcceptedEventAttributes: accepted }) =>
+        accepted?.acceptedRequest?.input?.name === cancelUpdate,
+    );
+  });
+}
+
 function working<T>(shop: Shop, work: () => Promise<T>): Promise<T> {
   return environment.withWorker(taskQueues.commerce, shop.activities, work);
 }
@@ -496,6 +507,7 @@ describe('cancelling', () => {
       const decision = place(orderId);
       await untilOrdinary(orderId, 'reserveStock');
       const cancelling = cancel(orderId);
+      await untilCancelling(orderId);
       awayStill = false;
       await resultOf(orderId);
       expect(await Promise.all([decision, cancelling])).toEqual([requested(), requested()]);
@@ -535,6 +547,7 @@ describe('cancelling', () => {
       const decision = place(orderId);
       await untilOrdinary(orderId, 'confirmOrder');
       const cancelling = cancel(orderId);
+      await untilCancelling(orderId);
       awayStill = false;
       expect(await resultOf(orderId)).toEqual(requested());
       expect(await Promise.all([decision, cancelling])).toEqual([confirmed, requested()]);
