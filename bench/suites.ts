@@ -7,6 +7,7 @@ import { growth } from './suites/growth';
 import { order } from './suites/order';
 import { peersSuite } from './suites/peers';
 import { perEvent } from './suites/per-event';
+import { roundTrips } from './suites/round-trips';
 import { scaleOut } from './suites/scale-out';
 import { viewOutage } from './suites/view-outage';
 
@@ -21,4 +22,5 @@ export const suites: readonly Suite[] = [
   endToEnd,
   viewOutage,
   scaleOut,
+  roundTrips,
 ];

@@ -82,23 +82,28 @@ function plain(stack: Stack, count: number, size: 'event' | 'batch'): Contestant
   };
 }
 
-/** Warms the side up with a small backlog, then measures how long it takes for a large one. */
+/**
+ * Warms the side up with a small backlog, then measures how long it takes for a large one.
+ *
+ * @param measuring is given the work that is measured, and may add figures of its own
+ */
 export async function drainBacklog(
   stack: Stack,
   count: number,
   warmUp = warmUpCount,
-): Promise<Record<'events/s', number>> {
-  const backlogs: Backlog[] = [];
-  let rate = NaN;
-  let handled = 0;
-  for (const size of [warmUp, count]) {
-    const backlog = createBacklog(size);
-    backlogs.push(backlog);
-    handled += backlog.count;
-    await backlog.send(stack.kafka);
-    const since = await databaseTime(stack);
-    rate = backlog.count / (await untilHandled(stack, handled, since));
-  }
-  await checkEffects(stack, backlogs);
-  return { 'events/s': rate };
+  measuring: (work: () => Promise<Rate>) => Promise<Record<string, number>> = (work) => work(),
+): Promise<Record<string, number>> {
+  const [small, large] = [createBacklog(warmUp), createBacklog(count)];
+  await drain(stack, small, small.count);
+  const figures = await measuring(() => drain(stack, large, small.count + large.count));
+  await checkEffects(stack, [small, large]);
+  return figures;
+}
+
+type Rate = Record<'events/s', number>;
+
+async function drain(stack: Stack, backlog: Backlog, handled: number): Promise<Rate> {
+  await backlog.send(stack.kafka);
+  const since = await databaseTime(stack);
+  return { 'events/s': backlog.count / (await untilHandled(stack, handled, since)) };
 }

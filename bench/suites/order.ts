@@ -44,18 +44,12 @@ export const order: Suite = {
 };
 
 async function ordering(stack: Stack, lastsMs: number): Promise<Contestant> {
-  const productIds = await registerProducts(stack);
+  const productIds = await registerProducts(stack, productCount);
   let asked = 0;
   let ordered = 0;
   const ask = async (): Promise<void> => {
     const productId = productIds[asked++ % productIds.length]!;
-    const answer = await stack.call('POST', '/v1/orders', {
-      as: 'shopper',
-      userId: 'user-1',
-      idempotencyKey: randomUUID(),
-      body: { items: [{ productId, quantity: 1 }], paymentToken: 'tok_approve' },
-    });
-    if (answer.status !== 201) throw new Error(`An order was answered with ${answer.status}.`);
+    await askForOrder(stack, productId);
     ordered += 1;
   };
   return {
@@ -79,9 +73,21 @@ async function ordering(stack: Stack, lastsMs: number): Promise<Contestant> {
   };
 }
 
-async function registerProducts(stack: Stack): Promise<readonly string[]> {
+/** Orders one of a product, and returns when it is decided. @throws unless it is confirmed */
+export async function askForOrder(stack: Stack, productId: string): Promise<void> {
+  const answer = await stack.call('POST', '/v1/orders', {
+    as: 'shopper',
+    userId: 'user-1',
+    idempotencyKey: randomUUID(),
+    body: { items: [{ productId, quantity: 1 }], paymentToken: 'tok_approve' },
+  });
+  if (answer.status !== 201) throw new Error(`An order was answered with ${answer.status}.`);
+}
+
+/** Registers so many products, each with more units than are ever ordered. @returns their IDs */
+export async function registerProducts(stack: Stack, count: number): Promise<readonly string[]> {
   const productIds: string[] = [];
-  while (productIds.length < productCount) {
+  while (productIds.length < count) {
     const body = { name: 'a lamp', price: 100, stock: unitsInStock };
     const { body: product } = await stack.call('POST', '/v1/products', { body });
     productIds.push((product as { productId: string }).productId);
@@ -89,8 +95,8 @@ async function registerProducts(stack: Stack): Promise<readonly string[]> {
   return productIds;
 }
 
-// Events still to be published would be paid for by the next measurement.
-async function untilPublished({ pool }: Stack): Promise<void> {
+/** Waits until every event is in Kafka: what is left would be paid for by the next measurement. */
+export async function untilPublished({ pool }: Stack): Promise<void> {
   await until(
     'everything is published',
     async () => {

@@ -33,9 +33,7 @@ export const scaleOut: Suite = {
         sides,
         ratios: [],
         targets: [],
-        remarks: [
-          'The shares of the workers and the processor time are those of the warm-up and the backlog together.',
-        ],
+        remarks: ['The shares of the workers are those of the warm-up and the backlog together.'],
       };
     } finally {
       await stack.stop();
@@ -59,10 +57,8 @@ function sharing(stack: Stack, mode: Mode, processes: number, scale: number): Co
         const partitions = await untilShared(stack.kafka, group.BRIDGE_GROUP_ID, processes);
         const { count, warmUp } = backlogs[mode];
         const measured = Math.round(count * scale);
-        const figures = await measuringProcessorTime(
-          'event',
-          () => drainBacklog(stack, measured, warmUp),
-          () => measured + warmUp,
+        const figures = await drainBacklog(stack, measured, warmUp, (work) =>
+          measuringProcessorTime('event', work, () => measured),
         );
         const handled = await Promise.all(
           workers.map((worker) =>
