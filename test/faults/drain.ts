@@ -5,6 +5,7 @@ import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
 import { workflowTypes } from '../../workflows/names';
 import { messageOf, produce, viewed } from '../integration/foreign-producer';
 import type { Stack } from '../integration/stack';
+import { namespaceOf } from './forgetting';
 
 /** How a pipeline came to rest. */
 export interface Recovery {
@@ -91,9 +92,9 @@ async function countUnfinished({ pool }: Stack): Promise<number> {
 }
 
 /** All but the audit's, which come and go for ever. */
-async function countOpenWorkflows({ temporal, later, config }: Stack): Promise<number> {
-  const { count } = await temporal.workflowService.countWorkflowExecutions({
-    namespace: later['TEMPORAL_NAMESPACE'] ?? config.TEMPORAL_NAMESPACE,
+async function countOpenWorkflows(stack: Stack): Promise<number> {
+  const { count } = await stack.temporal.workflowService.countWorkflowExecutions({
+    namespace: namespaceOf(stack),
     query: `ExecutionStatus = 'Running' AND WorkflowType != '${workflowTypes.auditDelivery}'`,
   });
   return Number(count);

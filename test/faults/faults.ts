@@ -9,7 +9,7 @@ import { produce } from '../integration/foreign-producer';
 import type { ProcessName, Stack } from '../integration/stack';
 import { until } from '../integration/until';
 import { altered, lateFillKey, preloading, type LateFill } from './altered';
-import { enterEmptyNamespace, resetOffsets, skipToEnd } from './forgetting';
+import { enterEmptyNamespace, namespaceOf, resetOffsets, skipToEnd } from './forgetting';
 import { startCuttingProxy } from './cutting-proxy';
 import type { Ledger } from './ledger';
 import { sendPoison, type PoisonCounts } from './poison';
@@ -315,20 +315,16 @@ async function changeOneBehindReader({ stack, ledger }: FaultContext): Promise<L
 }
 
 /** Waits until an aggregate's events have had their effects; that of an eviction is seen nowhere else. */
-async function untilHandled(
-  { pool, temporal, config, later }: Stack,
-  aggregateId: string,
-): Promise<void> {
-  const { rows } = await pool.query<{ event_id: string }>(
+async function untilHandled(stack: Stack, aggregateId: string): Promise<void> {
+  const { rows } = await stack.pool.query<{ event_id: string }>(
     'SELECT event_id FROM commerce.outbox WHERE key = $1',
     [aggregateId],
   );
-  const namespace = later['TEMPORAL_NAMESPACE'] ?? config.TEMPORAL_NAMESPACE;
   for (const { event_id: workflowId } of rows) {
     await until(`${workflowId} is handled`, async () => {
       const { workflowExecutionInfo: workflow } =
-        await temporal.workflowService.describeWorkflowExecution({
-          namespace,
+        await stack.temporal.workflowService.describeWorkflowExecution({
+          namespace: namespaceOf(stack),
           execution: { workflowId },
         });
       return workflow?.closeTime;

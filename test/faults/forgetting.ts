@@ -13,6 +13,11 @@ export async function enterEmptyNamespace(stack: Stack): Promise<void> {
   stack.later['TEMPORAL_NAMESPACE'] = namespace;
 }
 
+/** The namespace in which the pipeline works now. */
+export function namespaceOf({ later, config }: Stack): string {
+  return later['TEMPORAL_NAMESPACE'] ?? config.TEMPORAL_NAMESPACE;
+}
+
 /** Commits the ends of a topic for the bridge. @returns the messages that it will not see there */
 export async function skipToEnd(stack: Stack, topic: string): Promise<Message[]> {
   const behind = await readConsumerLag(stack.kafka, stack.config.BRIDGE_GROUP_ID, [topic]);
