@@ -8,7 +8,7 @@
  */
 import { ApplicationFailure } from '@temporalio/common';
 import type { Pool } from 'pg';
-import type { Coordinates, ReceivedHeader } from '../events/received';
+import { decodeHeader, type Coordinates, type ReceivedHeader } from '../events/received';
 import {
   withRedrivenFrom,
   type DeadLetterStatus,
@@ -18,7 +18,6 @@ import {
   type RedriveOutcome,
 } from '../events/redrive';
 import { MessageTooLargeError, type KafkaSender } from '../platform/kafka-sender';
-import { toHeaders } from './dead-letters';
 
 /** What settling dead letters needs. */
 export interface DeadLetterResolutionDependencies {
@@ -65,7 +64,7 @@ export function createDeadLetterResolutionActivities({
         topic,
         key,
         value,
-        headers: toHeaders(withRedrivenFrom(headers, deadLetterId)),
+        headers: withRedrivenFrom(headers, deadLetterId).map(decodeHeader),
       };
       const [delivery] = await sendOrRefuse(sender, message);
       return { topic, partition: delivery!.partition, offset: delivery!.offset };

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { Pool } from 'pg';
 import {
   decodeBytes,
+  decodeHeader,
   type ReceivedEvent,
   type ReceivedHeader,
   type RefusedMessage,
@@ -135,21 +136,16 @@ function toCopy(deadLetterId: number, row: DeadLetterRow): OutgoingMessage {
     topic: deadLetterTopicOf(row.topic),
     key: row.key,
     value: row.value,
-    headers: {
-      ...toHeaders(row.headers),
-      dead_letter_id: String(deadLetterId),
-      dead_letter_topic: row.topic,
-      dead_letter_partition: String(row.partition),
-      dead_letter_offset: String(row.offset),
-      dead_letter_reason: row.reason,
-      dead_letter_detail: row.detail,
-    },
+    headers: [
+      ...row.headers.map(decodeHeader),
+      ...Object.entries({
+        dead_letter_id: String(deadLetterId),
+        dead_letter_topic: row.topic,
+        dead_letter_partition: String(row.partition),
+        dead_letter_offset: String(row.offset),
+        dead_letter_reason: row.reason,
+        dead_letter_detail: row.detail,
+      }).map(([name, value]) => ({ name: Buffer.from(name), value: Buffer.from(value) })),
+    ],
   };
-}
-
-/** Headers as the sender takes them; a name that came several times goes several times. */
-export function toHeaders(received: readonly ReceivedHeader[]): Record<string, Buffer[]> {
-  const headers: Record<string, Buffer[]> = {};
-  for (const header of received) (headers[header.name] ??= []).push(decodeBytes(header));
-  return headers;
 }

@@ -2,12 +2,15 @@
  * Hands the messages of a slice to workflows, at one of two speeds: always a workflow for each
  * event, or, where the slots do not suffice for that, one for all that has arrived.
  */
+import type { VanishedOffsets } from '../events/received';
 import type { Logger } from '../platform/logger';
 import type { FinishedWork } from './finished-work';
 import type { InFlight } from './in-flight';
 import {
   planBatch,
   planParking,
+  planParkingByCoordinates,
+  planVanished,
   planWorkflow,
   type BatchPlan,
   type HandlingPlan,
@@ -36,11 +39,14 @@ export interface Dispatcher {
    * @throws when aborted
    */
   dispatch(slice: readonly PartitionMessage[], signal: AbortSignal): Promise<void>;
+  /** Returns once Temporal has acknowledged that these offsets will be put on record. @throws when aborted */
+  recordVanished(offsets: VanishedOffsets, signal: AbortSignal): Promise<void>;
 }
 
 /** One workflow an event, always. */
 export function createPerEventDispatcher(dependencies: DispatcherDependencies): Dispatcher {
   return {
+    ...createRecorder(dependencies),
     sliceSize: 100,
     dispatch: (slice, signal) =>
       allSettled(
@@ -50,6 +56,14 @@ export function createPerEventDispatcher(dependencies: DispatcherDependencies): 
           await startTaken(dependencies, plan, received, signal);
         }),
       ),
+  };
+}
+
+function createRecorder({ starter }: DispatcherDependencies): Pick<Dispatcher, 'recordVanished'> {
+  return {
+    async recordVanished(offsets, signal) {
+      await starter.start(planVanished(offsets), signal);
+    },
   };
 }
 
@@ -66,6 +80,7 @@ const maxBatchBytes = 1024 * 1024;
  */
 export function createCoalescingDispatcher(dependencies: DispatcherDependencies): Dispatcher {
   return {
+    ...createRecorder(dependencies),
     sliceSize: maxBatchEvents,
     async dispatch(slice, signal) {
       const starts: Promise<void>[] = [];
@@ -130,7 +145,7 @@ function takeBatch(planned: readonly Planned[], rest: Planned[]): EventPlanned[]
   let bytes = 0;
   for (const each of planned) {
     const { plan, received } = each;
-    const size = plan.type === 'handleEvent' ? Buffer.byteLength(plan.input[0].value) : 0;
+    const size = plan.type === 'handleEvent' ? plan.bytes : 0;
     const fits = batch.length === 0 || bytes + size <= maxBatchBytes;
     if (plan.type === 'handleEvent' && fits) {
       batch.push({ plan, received });
@@ -224,12 +239,25 @@ async function startTaken(
     if (!started) inFlight.release(plan.doneBy);
   } catch (error) {
     inFlight.release(plan.doneBy);
-    if (!(error instanceof StartRefusedError) || plan.type === 'parkDeadLetter') throw error;
-    logger.error({ err: error, workflowId: plan.workflowId }, 'an event is parked instead');
-    const parking = planParking(received, { reason: error.code, detail: error.message });
+    if (!(error instanceof StartRefusedError)) throw error;
+    const parking = planInstead(plan, received, error);
+    logger.error({ err: error, workflowId: plan.workflowId }, 'Temporal refused a start; parking');
     await inFlight.take(parking.doneBy, signal);
     await startTaken(dependencies, parking, received, signal);
   }
+}
+
+/** What Temporal will take instead of what it has refused. @throws when there is nothing smaller */
+function planInstead(
+  plan: HandlingPlan | ParkingPlan,
+  received: PartitionMessage,
+  refused: StartRefusedError,
+): ParkingPlan {
+  if (plan.type === 'handleEvent') {
+    return planParking(received, { reason: refused.code, detail: refused.message });
+  }
+  if ('lastOffset' in plan.input[0]) throw refused;
+  return planParkingByCoordinates(plan);
 }
 
 /** Waits for all of them, also when one fails; then throws the first failure. */

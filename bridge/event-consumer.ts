@@ -4,11 +4,15 @@
  * again, never that one is left out.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
+import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import { eventTopics, partitionsPerTopic } from '../events/topics';
+import { readPartitionLogs } from '../platform/kafka-log';
+import { batchOf, fetchWholeBatches } from '../platform/kafka-protocol';
 import type { Logger } from '../platform/logger';
 import { watchConsumer } from './consumer-watchdog';
 import type { Dispatcher } from './dispatcher';
+import { unpackedSlices } from './unpacked-slices';
+import type { PartitionMessage } from './workflow-plan';
 
 /** What the consumer needs. */
 export interface EventConsumerDependencies {
@@ -37,6 +41,7 @@ export function startEventConsumer(
   dependencies: EventConsumerDependencies,
   options: EventConsumerOptions,
 ): EventConsumer {
+  fetchWholeBatches();
   const stopping = new AbortController();
   const running = consumeUntil(stopping.signal, dependencies, options);
   return {
@@ -95,7 +100,8 @@ async function consumeOnce(
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: eventTopics.length * partitionsPerTopic,
-      eachBatch: (payload) => health.during(() => handleBatch(payload, { dispatcher, stop })),
+      eachBatch: (payload) =>
+        health.during(() => handleFetched(payload, { kafka, dispatcher, logger, stop })),
     });
     logger.info({ groupId, topics: eventTopics }, 'consuming');
     await Promise.race([stopped, health.failure]);
@@ -114,33 +120,85 @@ async function disconnectInTime(consumer: Consumer, logger: Logger): Promise<voi
   if (!inTime) logger.warn('the consumer did not disconnect in time; it is left alone');
 }
 
-interface BatchContext {
-  readonly dispatcher: Dispatcher;
+interface BatchContext extends Pick<EventConsumerDependencies, 'kafka' | 'dispatcher' | 'logger'> {
   readonly stop: AbortSignal;
 }
 
-async function handleBatch(
-  payload: EachBatchPayload,
-  { dispatcher, stop }: BatchContext,
-): Promise<void> {
-  const { batch, resolveOffset, commitOffsetsIfNecessary, heartbeat, isRunning, isStale } = payload;
-  const { topic, partition, messages } = batch;
-  for (let from = 0; from < messages.length; from += dispatcher.sliceSize) {
-    if (!isRunning() || isStale() || stop.aborted) return;
-    const slice = messages.slice(from, from + dispatcher.sliceSize);
-    const received = slice.map((message) => ({ topic, partition, message }));
-    try {
-      await whileBeating(payload, stop, (signal) => dispatcher.dispatch(received, signal));
-    } catch (error) {
-      // Asked to stop: what was not started is not committed, and comes again.
-      if (stop.aborted) return;
-      throw error;
+/** Handles what a fetch has brought of one partition, slice by slice, and commits each slice. */
+async function handleFetched(payload: EachBatchPayload, context: BatchContext): Promise<void> {
+  const { batch, isRunning, isStale } = payload;
+  const { topic, partition } = batch;
+  for (const message of batch.messages) {
+    const fetched = batchOf(message);
+    if ('kind' in fetched) {
+      await goOnBehindTheGap(payload, fetched.offset, context);
+      return;
     }
-    const last = slice.at(-1)!;
-    resolveOffset(last.offset);
-    await commitOffsetsIfNecessary(offsetAfter(payload, last, messages));
-    await heartbeat();
+    // The first batch may begin before the offset that was asked for.
+    const from = Number((batch as typeof batch & { readonly fetchedOffset: string }).fetchedOffset);
+    for await (const slice of unpackedSlices(fetched, from, context.dispatcher.sliceSize)) {
+      if (!isRunning() || isStale() || context.stop.aborted) return;
+      const received = slice.entries.map((entry) => ({ topic, partition, entry }));
+      const committed = await handleSlice(payload, received, slice.next, context);
+      if (!committed) return;
+    }
   }
+}
+
+/** @returns whether the slice was handed over and committed; otherwise it comes again */
+async function handleSlice(
+  payload: EachBatchPayload,
+  received: readonly PartitionMessage[],
+  next: number,
+  { dispatcher, stop }: BatchContext,
+): Promise<boolean> {
+  try {
+    if (received.length > 0) {
+      await whileBeating(payload, stop, (signal) => dispatcher.dispatch(received, signal));
+    }
+  } catch (error) {
+    // Asked to stop: what was not started is not committed, and comes again.
+    if (stop.aborted) return false;
+    throw error;
+  }
+  await commit(payload, next);
+  return true;
+}
+
+async function commit(payload: EachBatchPayload, next: number): Promise<void> {
+  const { batch, resolveOffset, commitOffsetsIfNecessary, heartbeat } = payload;
+  const { topic, partition } = batch;
+  resolveOffset(String(next - 1));
+  const partitions = [{ partition, offset: String(next) }];
+  await commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
+  await heartbeat();
+}
+
+/**
+ * The log does not have the offset that is next: it was deleted before it was read, or the log was cut
+ * or made anew. That is put on record, and what there is is read from where it begins.
+ */
+async function goOnBehindTheGap(
+  payload: EachBatchPayload,
+  from: number,
+  { kafka, dispatcher, logger, stop }: BatchContext,
+): Promise<void> {
+  const { topic, partition } = payload.batch;
+  const [log] = await readPartitionLogs(kafka, [{ topic, partition, offset: from }]);
+  if (log === undefined || 'error' in log) throw log?.error ?? new Error('no answer');
+  const { start, end } = log;
+  // Meanwhile there again: an offset just behind the end is where the next message will be.
+  if (from >= start && from <= end) return;
+  const vanished =
+    from < start
+      ? ({ topic, partition, from, to: start - 1, reason: 'RETENTION' } as const)
+      : ({ topic, partition, from, reason: 'TOPIC_MADE_ANEW' } as const);
+  logger.warn(
+    { ...vanished, start, end },
+    'offsets vanished before they were read; reading on from the first that is there',
+  );
+  await whileBeating(payload, stop, (signal) => dispatcher.recordVanished(vanished, signal));
+  await commit(payload, start);
 }
 
 /**
@@ -166,16 +224,4 @@ async function whileBeating(
     throw error;
   }
   await working;
-}
-
-// After the last message of a batch comes what kafkajs filtered out: a transaction's control records.
-function offsetAfter(
-  { batch }: EachBatchPayload,
-  last: KafkaMessage,
-  messages: readonly KafkaMessage[],
-) {
-  const { topic, partition } = batch;
-  const reached = last === messages.at(-1) ? batch.lastOffset() : last.offset;
-  const offset = (BigInt(reached) + 1n).toString();
-  return { topics: [{ topic, partitions: [{ partition, offset }] }] };
 }

@@ -1,8 +1,16 @@
 /** The start of a workflow as a part of the traces of the messages that it is for. */
-import { decodeBytes, type ReceivedEvent, type RefusedMessage } from '../events/received';
+import {
+  readHeader,
+  type ReceivedEvent,
+  type RefusedMessage,
+  type RefusedOffsets,
+  type VanishedOffsets,
+} from '../events/received';
 import { withLogFields } from '../platform/logger';
 import { continueTrace, traceparentHeader } from '../platform/tracing';
 import type { WorkflowPlan } from './workflow-plan';
+
+type Refused = RefusedMessage | RefusedOffsets | VanishedOffsets;
 
 /** Runs the start of a planned workflow within the trace of its message; of several, linked to each. */
 export function inTraceOf<T>(plan: WorkflowPlan, start: () => Promise<T>): Promise<T> {
@@ -24,11 +32,10 @@ export function inTraceOf<T>(plan: WorkflowPlan, start: () => Promise<T>): Promi
   return continueTrace(messages.map(traceparentOf), work, () => withLogFields(fields, start));
 }
 
-function messagesOf({ type, input }: WorkflowPlan): readonly (ReceivedEvent | RefusedMessage)[] {
+function messagesOf({ type, input }: WorkflowPlan): readonly (ReceivedEvent | Refused)[] {
   return type === 'handleEventBatch' ? input[0] : [input[0]];
 }
 
-function traceparentOf({ headers }: ReceivedEvent | RefusedMessage): string | undefined {
-  const header = headers.find(({ name }) => name === traceparentHeader);
-  return header === undefined ? undefined : decodeBytes(header).toString('latin1');
+function traceparentOf(message: ReceivedEvent | Refused): string | undefined {
+  return 'headers' in message ? readHeader(message.headers, traceparentHeader) : undefined;
 }

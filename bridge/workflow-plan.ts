@@ -1,26 +1,34 @@
 /**
  * What is to be done with a message: the workflow that handles its event or, where it is none, the
- * one that parks it. Pure: decided from the message alone.
+ * one that parks it. Pure: decided from the message alone, and for every message, whatever it is.
  */
-import type { KafkaMessage } from 'kafkajs';
 import type { Event } from '../events/envelope';
 import { InvalidEventError } from '../events/errors';
 import { parseMessage } from '../events/parse';
 import {
   encodeBytes,
+  encodeHeader,
+  readHeader,
   type Coordinates,
   type ReceivedEvent,
-  type ReceivedHeader,
   type RefusedMessage,
+  type RefusedOffsets,
+  type Refusal,
+  type VanishedOffsets,
 } from '../events/received';
+import { redrivenFromHeader } from '../events/redrive';
+import type { LogRecord, UnreadableOffsets } from '../platform/kafka-record-batch';
+import { traceparentHeader } from '../platform/tracing';
 import { workflowIds, workflowTypes } from '../workflows/names';
 
 /** A workflow to be started. */
-export type WorkflowPlan = HandlingPlan | BatchPlan | ParkingPlan;
+export type WorkflowPlan = HandlingPlan | BatchPlan | ParkingPlan | VanishedPlan;
 
 /** The workflow that handles one event. */
 export interface HandlingPlan extends Plan {
   readonly type: typeof workflowTypes.handleEvent;
+  /** What the input weighs, before JSON escapes any of it. */
+  readonly bytes: number;
   readonly event: Event;
   readonly input: [event: ReceivedEvent];
 }
@@ -34,7 +42,13 @@ export interface BatchPlan extends Plan {
 /** The workflow that parks a message. */
 export interface ParkingPlan extends Plan {
   readonly type: typeof workflowTypes.parkDeadLetter;
-  readonly input: [message: RefusedMessage, value: Uint8Array | null];
+  readonly input: [message: RefusedMessage, value: Uint8Array | null] | [offsets: RefusedOffsets];
+}
+
+/** The workflow that puts on record which offsets vanished unread. */
+export interface VanishedPlan extends Plan {
+  readonly type: typeof workflowTypes.recordVanishedOffsets;
+  readonly input: [offsets: VanishedOffsets];
 }
 
 interface Plan {
@@ -46,45 +60,109 @@ interface Plan {
   readonly doneBy: string;
 }
 
-/** A message of a partition. */
+/** A message of a partition, or a stretch of it that cannot be read as messages. */
 export interface PartitionMessage {
   readonly topic: string;
   readonly partition: number;
-  readonly message: KafkaMessage;
+  readonly entry: LogRecord | UnreadableOffsets;
 }
 
 /** The workflow for a message. Every message has one: what is no event is parked, never dropped. */
 export function planWorkflow(received: PartitionMessage): HandlingPlan | ParkingPlan {
+  const { entry } = received;
+  if (entry.kind === 'unreadable') return planParking(received, entry);
   try {
-    return planHandling(received);
+    return planHandling(received, entry);
   } catch (error) {
-    if (!(error instanceof InvalidEventError)) throw error;
-    return planParking(received, { reason: error.code, detail: error.message });
+    return planParking(received, whyRefused(error));
   }
+}
+
+// Whatever it is that throws: the same message would throw again, and hold its partition up for ever.
+function whyRefused(error: unknown): Refusal {
+  if (error instanceof InvalidEventError) return { reason: error.code, detail: error.message };
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { reason: 'PLANNING_FAILED', detail };
 }
 
 /** The workflow that parks a message, for the reason given. */
 export function planParking(
-  { topic, partition, message }: PartitionMessage,
-  why: Pick<RefusedMessage, 'reason' | 'detail'>,
+  { topic, partition, entry }: PartitionMessage,
+  { reason, detail }: Pick<Refusal, 'reason' | 'detail'>,
 ): ParkingPlan {
-  const coordinates = coordinatesOf({ topic, partition, message });
-  const eventId = claimedEventId(message);
-  const refused: RefusedMessage = {
-    ...coordinates,
-    ...why,
-    key: message.key === null ? null : encodeBytes(message.key),
-    headers: receivedHeaders(message),
-    producedAt: producedAt(message),
-    ...(eventId === undefined ? {} : { eventId }),
-  };
-  const workflowId = workflowIds.parkDeadLetter(coordinates);
+  const coordinates = { topic, partition, offset: entry.offset };
+  return toParkingPlan(coordinates, parkingInput(coordinates, entry, { reason, detail }));
+}
+
+/** The same for one that turned out too large to travel: it is read from Kafka where it is parked. */
+export function planParkingByCoordinates({ input: [message] }: ParkingPlan): ParkingPlan {
+  const { topic, partition, offset, reason, detail } = message;
+  const lastOffset = 'lastOffset' in message ? message.lastOffset : offset;
+  const coordinates = { topic, partition, offset };
+  return toParkingPlan(coordinates, [{ ...coordinates, lastOffset, reason, detail }]);
+}
+
+/** The workflow that puts on record which offsets vanished unread. */
+export function planVanished(offsets: VanishedOffsets): VanishedPlan {
+  const workflowId = workflowIds.recordVanishedOffsets(offsets);
   return {
-    type: workflowTypes.parkDeadLetter,
+    type: workflowTypes.recordVanishedOffsets,
     workflowId,
     doneBy: workflowId,
-    input: [refused, message.value],
+    input: [offsets],
   };
+}
+
+function toParkingPlan(coordinates: Coordinates, input: ParkingPlan['input']): ParkingPlan {
+  const workflowId = workflowIds.parkDeadLetter(coordinates);
+  return { type: workflowTypes.parkDeadLetter, workflowId, doneBy: workflowId, input };
+}
+
+function parkingInput(
+  coordinates: Coordinates,
+  entry: LogRecord | UnreadableOffsets,
+  refusal: Refusal,
+): ParkingPlan['input'] {
+  if (entry.kind === 'unreadable') {
+    return [{ ...coordinates, lastOffset: entry.lastOffset, ...refusal }];
+  }
+  const { value, key } = entry;
+  if (lengthOf(key) + lengthOf(value) + headersLength(entry) > maxCarriedBytes) {
+    return [{ ...coordinates, lastOffset: entry.offset, ...refusal }];
+  }
+  const headers = entry.headers.map(encodeHeader);
+  const eventId = claimedEventId(headers);
+  const message: RefusedMessage = {
+    ...coordinates,
+    ...refusal,
+    key: key === null ? null : encodeBytes(key),
+    headers,
+    producedAt: producedAt(entry),
+    ...(eventId === undefined ? {} : { eventId }),
+  };
+  return [message, value];
+}
+
+/** Most bytes of a message that travel through Temporal, which takes 2 MiB as an input (bytes). */
+const maxCarriedBytes = 1024 * 1024;
+
+/** Most bytes of headers that travel with an event. */
+const maxCarriedHeaderBytes = 64 * 1024;
+
+/** What the JSON of a header takes beside its bytes, at the most. */
+const headerOverheadBytes = 48;
+
+function lengthOf(bytes: Buffer | null): number {
+  return bytes?.length ?? 0;
+}
+
+// Base64 makes four bytes of three.
+function headersLength({ headers }: LogRecord): number {
+  return headers.reduce(
+    (sum, { name, value }) =>
+      sum + headerOverheadBytes + ((2 * name.length + lengthOf(value)) * 4) / 3,
+    0,
+  );
 }
 
 /**
@@ -101,50 +179,52 @@ export function planBatch(events: readonly ReceivedEvent[]): BatchPlan {
   };
 }
 
-function planHandling({ topic, partition, message }: PartitionMessage): HandlingPlan {
-  const { key, value } = message;
+function planHandling({ topic, partition }: PartitionMessage, record: LogRecord): HandlingPlan {
+  const { key, value, offset } = record;
   const event = parseMessage({ topic, key, value });
   const received: ReceivedEvent = {
-    ...coordinatesOf({ topic, partition, message }),
+    topic,
+    partition,
+    offset,
     eventId: event.id,
     key: event.subject,
     value: value!.toString('utf8'),
-    headers: receivedHeaders(message),
-    producedAt: producedAt(message),
+    ...carriedHeaders(record),
+    producedAt: producedAt(record),
   };
   return {
     type: workflowTypes.handleEvent,
     workflowId: workflowIds.handleEvent(event.id),
     doneBy: event.id,
+    bytes: value!.length + Math.min(headersLength(record), maxCarriedHeaderBytes),
     event,
     input: [received],
   };
 }
 
-function coordinatesOf({ topic, partition, message }: PartitionMessage): Coordinates {
-  return { topic, partition, offset: Number(message.offset) };
+/** The headers that handling looks at. */
+const handlingHeaders = [traceparentHeader, redrivenFromHeader].map((name) => Buffer.from(name));
+
+function carriedHeaders(record: LogRecord): Pick<ReceivedEvent, 'headers' | 'headersInKafka'> {
+  if (headersLength(record) <= maxCarriedHeaderBytes) {
+    return { headers: record.headers.map(encodeHeader) };
+  }
+  const needed = handlingHeaders.flatMap(
+    (name) => record.headers.findLast((header) => header.name.equals(name)) ?? [],
+  );
+  const fits = needed.filter(({ value }) => lengthOf(value) <= 1024);
+  return { headers: fits.map(encodeHeader), headersInKafka: true };
 }
 
-function producedAt(message: KafkaMessage): number {
+function producedAt({ timestamp }: LogRecord): number {
   // A producer may send any number; one that is no time would be refused by the database.
-  const time = Number(message.timestamp);
-  return Number.isFinite(time) && time >= 0 && time <= latestTime ? time : 0;
+  return timestamp >= 0 && timestamp <= latestTime ? timestamp : 0;
 }
 
 const latestTime = Date.UTC(9999, 11, 31);
 
-function receivedHeaders({ headers = {} }: KafkaMessage): ReceivedHeader[] {
-  return Object.entries(headers).flatMap(([name, values]) =>
-    [values].flat().map((value) => ({
-      // A NUL cannot be stored as text; its picture can.
-      name: name.replaceAll('\0', '\u2400'),
-      ...encodeBytes(Buffer.from(value ?? '')),
-    })),
-  );
-}
-
 // A message that is no event may still say which one it was meant to be.
-function claimedEventId({ headers = {} }: KafkaMessage): string | undefined {
-  const claimed = [headers['ce_id']].flat()[0]?.toString();
+function claimedEventId(headers: RefusedMessage['headers']): string | undefined {
+  const claimed = readHeader(headers, 'ce_id');
   return claimed !== undefined && /^[\x21-\x7e]{1,128}$/.test(claimed) ? claimed : undefined;
 }

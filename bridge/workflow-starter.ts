@@ -113,13 +113,14 @@ async function tryToStart(
   }
 }
 
-// gRPC's INVALID_ARGUMENT, for the size of the input. For anything else, such as a search attribute
-// that the namespace lacks, the event is not to blame: it waits until that is mended.
+// gRPC's INVALID_ARGUMENT, for the size of the input, or its RESOURCE_EXHAUSTED for that of the whole
+// request. For anything else, such as a search attribute that the namespace lacks or a limit of
+// requests, the event is not to blame: it waits until that is mended.
 function isRefusal(error: unknown): boolean {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   return (
     isGrpcServiceError(cause) &&
-    Number(cause.code) === 3 &&
+    [3, 8].includes(Number(cause.code)) &&
     // On a worker's connection the server's words are in the message.
     /exceeds|too large|larger than/i.test(cause.details || cause.message)
   );
@@ -133,6 +134,10 @@ function summaryOf(plan: WorkflowPlan): string {
     case workflowTypes.handleEventBatch: {
       const [events] = plan.input;
       return `${events.length} events of ${placeOf(events[0]!)} and on`;
+    }
+    case workflowTypes.recordVanishedOffsets: {
+      const [{ topic, partition, from, to }] = plan.input;
+      return `offsets ${from} to ${to ?? 'nobody knows which'} of ${topic}/${partition} vanished unread`;
     }
     case workflowTypes.parkDeadLetter: {
       const [message] = plan.input;

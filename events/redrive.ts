@@ -2,7 +2,7 @@
  * Settling dead letters: sending one back to the topic that it came from, or giving it up. What can
  * be asked for, how it can turn out, and how a message says that it was sent back.
  */
-import { decodeBytes, type Coordinates, type ReceivedHeader } from './received';
+import { readHeader, type Coordinates, type ReceivedHeader } from './received';
 
 /** Whether a dead letter waits for somebody, was sent back to its topic, or was given up. */
 export type DeadLetterStatus = 'parked' | 'redriven' | 'discarded';
@@ -54,8 +54,7 @@ export type DiscardOutcome =
  * nothing of the kind. Anybody can write a header, so it is a claim only.
  */
 export function redrivenFrom(headers: readonly ReceivedHeader[]): number | undefined {
-  const header = headers.findLast(({ name }) => name === redrivenFromHeader);
-  const text = header === undefined ? '' : decodeBytes(header).toString('utf8');
+  const text = readHeader(headers, redrivenFromHeader) ?? '';
   return /^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined;
 }
 

@@ -18,6 +18,8 @@ import {
   type Producer,
   type RecordMetadata,
 } from 'kafkajs';
+import { asProducerHeaders, sendHeaderLists } from './kafka-protocol';
+import type { RecordHeader } from './kafka-record-batch';
 import type { Logger } from './logger';
 import { kafkaSendDuration, kafkaSendMessages, kafkaSends } from './telemetry';
 
@@ -26,7 +28,8 @@ export interface OutgoingMessage {
   readonly topic: string;
   readonly key: string | Buffer | null;
   readonly value: string | Buffer | null;
-  readonly headers?: Readonly<Record<string, string | Buffer | (string | Buffer)[]>>;
+  /** By name or, where names repeat or are no text, as a list that is sent as it is. */
+  readonly headers?: Readonly<Record<string, string>> | readonly RecordHeader[];
 }
 
 /** Where the brokers have put a message. */
@@ -79,6 +82,7 @@ export function createKafkaSender(
   logger: Logger,
   options: KafkaSenderOptions = {},
 ): KafkaSender {
+  sendHeaderLists();
   return new SingleFlightSender(kafka, logger, {
     maxRequestBytes: options.maxRequestBytes ?? 512 * 1024,
     retries: options.retries ?? 3,
@@ -309,27 +313,28 @@ class SingleFlightSender implements KafkaSender {
 
 function toQueued(
   submission: Submission,
-  { topic, key, value, headers }: OutgoingMessage,
+  { topic, key, value, headers = {} }: OutgoingMessage,
 ): QueuedMessage {
-  const bytes = byteLength(key) + byteLength(value) + headerBytes(headers);
-  const message: Message = {
-    key,
-    value,
-    ...(headers === undefined ? {} : { headers: { ...headers } }),
-  };
+  const list = toHeaderList(headers);
+  const bytes = byteLength(key) + byteLength(value) + headerBytes(list);
+  const message: Message = { key, value, headers: asProducerHeaders(list) };
   return { submission, topic, message, bytes };
+}
+
+function toHeaderList(headers: OutgoingMessage['headers'] & object): readonly RecordHeader[] {
+  if (Array.isArray(headers)) return headers as readonly RecordHeader[];
+  return Object.entries(headers as Readonly<Record<string, string>>).map(([name, value]) => ({
+    name: Buffer.from(name),
+    value: Buffer.from(value),
+  }));
 }
 
 function byteLength(part: string | Buffer | null): number {
   return part === null ? 0 : Buffer.byteLength(part);
 }
 
-function headerBytes(headers: OutgoingMessage['headers'] = {}): number {
-  return Object.entries(headers).reduce(
-    (sum, [name, values]) =>
-      [values].flat().reduce((size, value) => size + byteLength(name) + byteLength(value), sum),
-    0,
-  );
+function headerBytes(headers: readonly RecordHeader[]): number {
+  return headers.reduce((sum, { name, value }) => sum + name.length + byteLength(value), 0);
 }
 
 function createConnection(kafka: Kafka, retries: number): Connection {

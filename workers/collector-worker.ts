@@ -9,6 +9,7 @@ import { createDeadLetterResolutionActivities } from '../activities/dead-letter-
 import { createDeadLetterActivities } from '../activities/dead-letters';
 import { createCollectorAuditActivities } from '../activities/delivery-audit';
 import { createMetricsActivities } from '../activities/metrics';
+import { createVanishedOffsetsActivities } from '../activities/vanished-offsets';
 import { assureAccess } from '../platform/access';
 import { kafkaSenderCheck, postgresCheck, redisCheck } from '../platform/dependency-checks';
 import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/doors';
@@ -87,6 +88,7 @@ export async function startCollectorWorker(
       ...createDeadLetterActivities({ pool, sender }),
       ...createCollectorAuditActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
       ...createDeadLetterResolutionActivities({ pool, sender }),
+      ...createVanishedOffsetsActivities({ pool }),
     },
   });
   if (servesMetrics) watchDeadLetters(process, pool);

@@ -8,5 +8,6 @@ export { handleEventBatch } from './handle-event-batch';
 export { parkDeadLetter } from './park-dead-letter';
 export { placeOrder } from './place-order';
 export { publishEvents } from './publish-events';
+export { recordVanishedOffsets } from './record-vanished-offsets';
 export { redriveDeadLetter } from './redrive-dead-letter';
 export { registerProduct } from './register-product';

@@ -5,7 +5,7 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { searchAttributeNames } from '../events/search-attributes';
 import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
-import type { Coordinates } from '../events/received';
+import type { Coordinates, VanishedOffsets } from '../events/received';
 
 /** The task queues: the shop's side and the collector's. */
 export const taskQueues = { commerce: 'commerce', collector: 'collector' } as const;
@@ -22,6 +22,7 @@ export const workflowTypes = {
   parkDeadLetter: 'parkDeadLetter',
   redriveDeadLetter: 'redriveDeadLetter',
   discardDeadLetter: 'discardDeadLetter',
+  recordVanishedOffsets: 'recordVanishedOffsets',
   auditDelivery: 'auditDelivery',
 } as const;
 
@@ -45,6 +46,9 @@ export const workflowIds = {
   /** Under the prefix of parking, so that no further event IDs are reserved for it. */
   discardDeadLetter: (deadLetterId: number) =>
     `${workflowIdPrefixes.parkDeadLetter}discard-${deadLetterId}`,
+  /** Under the prefix of parking, for the same reason. */
+  recordVanishedOffsets: ({ topic, partition, from, to }: VanishedOffsets) =>
+    `${workflowIdPrefixes.parkDeadLetter}vanished-${topic}-${partition}-${from}-${to ?? 'unknown'}`,
 } as const;
 
 /** The schedule that runs the delivery audit; the IDs of its workflows begin so, too. */

@@ -35,7 +35,7 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
       async ({ params: { id } }) => {
         const found = await deadLetters.find(id);
         if (found === undefined) throw unknownDeadLetter(id);
-        return { ...found, headers: [...found.headers] };
+        return { ...found, headers: found.headers.map((header) => ({ ...header })) };
       },
     );
 

@@ -32,7 +32,10 @@ function describe(deadLetter: DeadLetterWithMessage, { paint }: Output): string 
     .filter(([, field]) => field !== null)
     .map(([name, field]) => `${paint('dim', name.padEnd(14))} ${String(field)}`);
   const message = [
-    ...headers.map(({ name, ...bytes }) => `${paint('dim', `header ${name}`)} ${toText(bytes)}`),
+    ...headers.map((header) => {
+      const text = toText('value' in header ? null : header);
+      return `${paint('dim', `header ${header.name}`)} ${text}`;
+    }),
     `${paint('dim', 'key'.padEnd(14))} ${toText(key)}`,
     `${paint('dim', 'value'.padEnd(14))} ${toText(value)}`,
   ];
