@@ -197,10 +197,13 @@ const testCode = {
 };
 
 const scripts = {
-  files: ['**/*.js', '**/*.mjs'],
+  files: ['**/*.js', '**/*.cjs', '**/*.mjs'],
   languageOptions: {
     globals: Object.fromEntries(
-      ['process', 'console', 'module', 'require', 'URL'].map((name) => [name, 'readonly']),
+      ['process', 'console', 'module', 'require', 'URL', '__dirname'].map((name) => [
+        name,
+        'readonly',
+      ]),
     ),
   },
 };

@@ -141,7 +141,7 @@ async function bringUp({ cluster, report, environment }: Plan, given: AbortSigna
     await work.catch((error: unknown) => failed.abort(error));
   };
   const run = (entry: string): Promise<string> =>
-    runCommand(process.execPath, ['--require', 'tsx/cjs', entry], {
+    runCommand(process.execPath, ['--require', './typescript.cjs', entry], {
       cwd: root,
       environment: environment as Record<string, string>,
       signal,
