@@ -1,5 +1,6 @@
 /** Shows how far the consumer group is behind, also while this bridge gets nothing to read. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { withLinkedSignal } from '../platform/abort';
 import type { PartitionLag } from '../platform/consumer-lag';
 import type { Logger } from '../platform/logger';
 import { consumerLag } from '../platform/telemetry';
@@ -31,11 +32,7 @@ export function watchLag(
 ): LagWatch {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const lookInTime = () =>
-    look(() => withinTime(read, AbortSignal.any([signal, AbortSignal.timeout(lookTimeoutMs)])), {
-      logger,
-      signal,
-    });
+  const lookInTime = () => look(() => withinTime(read, lookTimeoutMs, signal), { logger, signal });
   const running = lookUntil(signal, lookInTime, intervalMs);
   return {
     async stop() {
@@ -71,14 +68,20 @@ async function look(
 }
 
 // A broker that hangs would otherwise leave the last figure standing as if it were true.
-async function withinTime<T>(work: () => Promise<T>, limit: AbortSignal): Promise<T> {
-  const given = new AbortController();
-  const tooLate = new Promise<never>((_, reject) => {
-    limit.addEventListener('abort', () => reject(limit.reason as Error), { signal: given.signal });
+function withinTime<T>(work: () => Promise<T>, timeoutMs: number, stop: AbortSignal): Promise<T> {
+  return withLinkedSignal(stop, async (linked) => {
+    const { signal } = linked;
+    const timer = setTimeout(
+      () => linked.abort(new Error(`nothing came back within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
+    const tooLate = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error));
+    });
+    try {
+      return await Promise.race([work(), tooLate]);
+    } finally {
+      clearTimeout(timer);
+    }
   });
-  try {
-    return await Promise.race([work(), tooLate]);
-  } finally {
-    given.abort();
-  }
 }
