@@ -193,7 +193,7 @@ const spellings = fc
       (number: number) => `${number}.5`,
       (number: number) => `${number}.50000000000000000001`,
       (number: number) => `${number}e0`,
-      (number: number) => `${number}000E-3`,
+      (number: number) => `${number}.000E+0`,
       () => '0.2E+1',
       () => '1e-400',
       () => '-0.0',
@@ -201,6 +201,10 @@ const spellings = fc
   )
   .map(([number, spell]) => spell(number))
   .filter((text) => Number.isSafeInteger(Number(text)));
+
+function withoutMinusZero(_: string, value: unknown): unknown {
+  return value === 0 ? 0 : value;
+}
 
 test('a number counts as what JavaScript reads, however it is spelled', async () => {
   const [productId, userId, wasConfirmed] = ['p1', 'u1', true] as const;
@@ -228,7 +232,7 @@ test('a number counts as what JavaScript reads, however it is spelled', async ()
       await empty(stack.pool);
       const batch = texts.flatMap(spelled);
       await handleReceived(stack.pool, batch);
-      const read = batch.map(({ value }) => JSON.parse(value) as Event);
+      const read = batch.map(({ value }) => JSON.parse(value, withoutMinusZero) as Event);
       expect(await readAggregates(stack.pool)).toEqual(addUp(read));
     }),
     { numRuns: 150 },
