@@ -1,5 +1,5 @@
 /**
- * The Kafka consumer: reads both topics in slices and commits a slice's offset only when Temporal
+ * The Kafka consumer: reads the topics that can be read in slices and commits a slice's offset only when Temporal
  * has acknowledged the workflow of each of its messages. A crash anywhere means that messages come
  * again, never that one is left out.
  */
@@ -7,13 +7,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
 import { eventTopics, partitionsPerTopic } from '../events/topics';
 import type { Logger } from '../platform/logger';
+import type { TopicWatch } from '../platform/topic-watch';
 import { watchConsumer } from './consumer-watchdog';
 import type { Dispatcher } from './dispatcher';
+import { assignLed, leaveOutRefused, subscribeToReadable } from './topic-availability';
 
 /** What the consumer needs. */
 export interface EventConsumerDependencies {
   readonly kafka: Kafka;
   readonly dispatcher: Dispatcher;
+  /** Says which of the topics can be read. */
+  readonly topics: TopicWatch;
   readonly logger: Logger;
 }
 
@@ -32,7 +36,10 @@ export interface EventConsumer {
   stop(): Promise<void>;
 }
 
-/** Starts consuming; whenever the consumer stops by itself, another takes its place. */
+/**
+ * Starts consuming; whenever the consumer stops by itself, or other topics can be read than it has
+ * subscribed to, another takes its place.
+ */
 export function startEventConsumer(
   dependencies: EventConsumerDependencies,
   options: EventConsumerOptions,
@@ -60,6 +67,8 @@ async function consumeUntil(
     try {
       await consumeOnce(stop, dependencies, options);
     } catch (error) {
+      if (stop.aborted) return;
+      leaveOutRefused(dependencies.topics, error);
       dependencies.logger.warn({ err: error }, 'the consumer stopped; another will take its place');
       await sleep(replaceAfterMs, undefined, { signal: stop }).catch(() => undefined);
     }
@@ -69,9 +78,11 @@ async function consumeUntil(
 /** Consumes with one kafkajs consumer until asked to stop. @throws what made the consumer stop */
 async function consumeOnce(
   stop: AbortSignal,
-  { kafka, dispatcher, logger }: EventConsumerDependencies,
+  { kafka, dispatcher, topics: watch, logger }: EventConsumerDependencies,
   { groupId, sessionTimeoutMs = 6_000, stallTimeoutMs = 30_000 }: EventConsumerOptions,
 ): Promise<void> {
+  const subscription = await subscribeToReadable(watch, stop);
+  const { topics, outdated } = subscription;
   const consumer = kafka.consumer({
     groupId,
     sessionTimeout: sessionTimeoutMs,
@@ -79,6 +90,9 @@ async function consumeOnce(
     rebalanceTimeout: 2 * sessionTimeoutMs,
     heartbeatInterval: heartbeatMs,
     maxWaitTimeInMs: 500,
+    // So soon partitions that were added are read; kafkajs then joins the group again.
+    metadataMaxAge: 10_000,
+    partitionAssigners: [assignLed],
     allowAutoTopicCreation: false,
     retry: { retries: 5, restartOnFailure: () => Promise.resolve(false) },
   });
@@ -90,16 +104,17 @@ async function consumeOnce(
   });
   try {
     await consumer.connect();
-    await consumer.subscribe({ topics: [...eventTopics], fromBeginning: true });
+    await consumer.subscribe({ topics: [...topics], fromBeginning: true });
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: eventTopics.length * partitionsPerTopic,
       eachBatch: (payload) => health.during(() => handleBatch(payload, { dispatcher, stop })),
     });
-    logger.info({ groupId, topics: eventTopics }, 'consuming');
-    await Promise.race([stopped, health.failure]);
+    logger.info({ groupId, topics }, 'consuming');
+    await Promise.race([stopped, health.failure, outdated]);
   } finally {
+    subscription.end();
     health.stop();
     await disconnectInTime(consumer, logger);
   }
