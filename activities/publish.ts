@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Pool, PoolClient } from 'pg';
 import { toMessage, type Event } from '../events/envelope';
-import type { EventTopic } from '../events/topics';
+import { eventTopics, type EventTopic } from '../events/topics';
 import {
   KafkaUnavailableError,
   type Delivery,
@@ -46,15 +46,18 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
      * order, and marks them with where they went. Returns when the brokers have acknowledged them,
      * or at once when another relay has sent them. Trying again sends only what is not marked.
      *
-     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE`, or `AGGREGATE_BUSY` while another
-     * relay sends the events of one of the aggregates; a retry helps in both cases
+     * A topic that is unavailable keeps back its own events only.
+     *
+     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE`, of type `TOPIC_UNAVAILABLE` once all
+     * that goes to other topics is sent, or `AGGREGATE_BUSY` while another relay sends the events of
+     * one of the aggregates; a retry helps in each case
      */
     async publishOutbox(aggregates: readonly Aggregate[]): Promise<void> {
       await paced(pacing, async () => {
         let left = await withUnpublished(relayPool, aggregates);
         for (let tries = 1; left.length > 0 && tries <= turnTries; tries += 1) {
           if (tries > 1) await sleep(turnRetryMs);
-          if (!sender.isConnected()) throw new KafkaUnavailableError('Not connected to Kafka.');
+          assertConnected(sender, left);
           if (await publishThoseFree(relayPool, send, left)) return;
           left = await withUnpublished(relayPool, left);
         }
@@ -66,7 +69,7 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
      * Sends events that are in no outbox. Trying again sends them again; whoever handles them
      * refuses the repeats.
      *
-     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE`; a retry helps
+     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE` or `TOPIC_UNAVAILABLE`; a retry helps
      */
     async publishDirectly(events: readonly Event[]): Promise<void> {
       const trace = currentTraceHeaders();
@@ -80,6 +83,12 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
 }
 
 type Send = KafkaSender['send'];
+
+function assertConnected(sender: KafkaSender, aggregates: readonly Aggregate[]): void {
+  if (aggregates.some(({ topic }) => sender.isConnected(topic))) return;
+  const topics = [...new Set(aggregates.map(({ topic }) => topic))].join(', ');
+  throw new KafkaUnavailableError(`Not connected to Kafka for ${topics}.`);
+}
 
 /** While Kafka is away, the more workflows wait for it, the less often each of them tries. */
 async function paced(pacing: OutagePacing, publish: () => Promise<unknown>): Promise<void> {
@@ -103,7 +112,8 @@ const turnTries = 20;
 const eventsPerRound = 500;
 
 /**
- * Publishes those of the aggregates whose turn is free.
+ * Publishes those of the aggregates whose turn is free. What one topic refuses fails once the other
+ * topics' events are marked.
  *
  * @returns whether that was all there was to publish
  */
@@ -112,16 +122,39 @@ async function publishThoseFree(
   send: Send,
   aggregates: readonly Aggregate[],
 ): Promise<boolean> {
-  return inTransaction(relayPool, async (connection) => {
+  const { isAll, failures } = await inTransaction(relayPool, async (connection) => {
     const free = await takeTurns(connection, aggregates);
-    if (free.length === 0) return false;
-    const events = await selectUnpublished(connection, free);
-    if (events.length > 0) {
-      const deliveries = await send(events.map(toOutgoing));
-      await markPublished(connection, events, deliveries);
-    }
-    return free.length === aggregates.length && events.length < eventsPerRound;
+    const events = free.length === 0 ? [] : await selectUnpublished(connection, free);
+    const sent = await sendByTopic(send, events);
+    if (sent.events.length > 0) await markPublished(connection, sent.events, sent.deliveries);
+    const isAll = free.length === aggregates.length && events.length < eventsPerRound;
+    return { isAll, failures: sent.failures };
   });
+  if (failures.length > 0) throw failures[0];
+  return isAll;
+}
+
+/** What was sent, and why the rest was not. */
+interface Sent {
+  readonly events: OutboxRow[];
+  readonly deliveries: Delivery[];
+  readonly failures: unknown[];
+}
+
+async function sendByTopic(send: Send, events: readonly OutboxRow[]): Promise<Sent> {
+  const sent: Sent = { events: [], deliveries: [], failures: [] };
+  await Promise.all(
+    eventTopics.map(async (topic) => {
+      const own = events.filter((event) => event.topic === topic);
+      try {
+        sent.deliveries.push(...(await send(own.map(toOutgoing))));
+        sent.events.push(...own);
+      } catch (error) {
+        sent.failures.push(error);
+      }
+    }),
+  );
+  return sent;
 }
 
 // Locks of the transaction: they cannot be left behind, and when their holder freezes, PostgreSQL

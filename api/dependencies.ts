@@ -6,6 +6,7 @@ import type { Pool } from 'pg';
 import type { Config } from '../platform/config';
 import type { KafkaSender } from '../platform/kafka-sender';
 import type { Logger } from '../platform/logger';
+import type { TopicWatch } from '../platform/topic-watch';
 import type { DeadLetterOperations } from '../operations/dead-letters';
 import type { CollectorReads } from './collector-reads';
 import type { Commands } from './commands';
@@ -27,6 +28,8 @@ export interface ApiDependencies {
   readonly kafka: Kafka;
   readonly sender: KafkaSender;
   readonly temporal: Client;
+  /** Watches the topics of events, and whether the brokers answer. */
+  readonly topics: TopicWatch;
 }
 
 /** What routes work with. */

@@ -1,4 +1,5 @@
 /** The API: `npm run api`. Wiring, nothing else. */
+import { eventTopics } from '../events/topics';
 import { assureAccess } from '../platform/access';
 import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/doors';
 import { createKafka } from '../platform/kafka';
@@ -8,6 +9,7 @@ import { createPool } from '../platform/postgres';
 import { createRedis } from '../platform/redis';
 import { prepareMetrics } from '../platform/telemetry';
 import { createTemporalClient } from '../platform/temporal';
+import { watchTopics } from '../platform/topic-watch';
 import { createServer } from './server';
 
 void runProcess('api', async (process) => {
@@ -32,9 +34,20 @@ void runProcess('api', async (process) => {
   onStop('the Redis connection', async () => redis.disconnect());
   const sender = createKafkaSender(kafka, logger, { retries: 2 });
   onStop('the Kafka sender', () => sender.stop());
+  const topics = watchTopics(kafka, eventTopics, logger);
+  onStop('the watch over the topics', () => topics.stop());
   const temporal = createTemporalClient(config);
   onStop('the Temporal client', () => temporal.connection.close());
-  const server = await createServer({ config, logger, pool, redis, kafka, sender, temporal });
+  const server = await createServer({
+    config,
+    logger,
+    pool,
+    redis,
+    kafka,
+    sender,
+    temporal,
+    topics,
+  });
   onStop('the HTTP server', () => server.close());
   const address = await server.listen({ host: config.API_HOST, port: config.API_PORT });
   logger.info({ address }, 'listening');

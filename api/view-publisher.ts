@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createEvent, toMessage, type EventOf } from '../events/envelope';
+import { eventDefinitions } from '../events/schemas';
 import type { KafkaSender } from '../platform/kafka-sender';
 import { eventsPublished, views } from '../platform/telemetry';
 import { currentTraceHeaders } from '../platform/tracing';
@@ -25,6 +26,8 @@ export interface ViewPublisherDependencies {
   readonly sender: KafkaSender;
   readonly fallback: ViewFallback;
 }
+
+const viewTopic = eventDefinitions.ProductViewed.topic;
 
 // While the brokers are slow, views wait in memory: this bounds it to a few MB.
 const maxUnacknowledged = 10_000;
@@ -52,7 +55,7 @@ export function createViewPublisher(dependencies: ViewPublisherDependencies): Vi
   return {
     publish(productId, userId) {
       const view = viewOf(productId, userId);
-      const direct = sender.isConnected() && unacknowledged.size < maxUnacknowledged;
+      const direct = sender.isConnected(viewTopic) && unacknowledged.size < maxUnacknowledged;
       if (direct) unacknowledged.set(view, send(view));
       else fallback.take(view);
     },

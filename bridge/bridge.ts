@@ -1,15 +1,16 @@
 /** The bridge: consumes events from Kafka and starts a workflow for each, or for many together. */
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
-import { eventTopics } from '../events/topics';
 import { readConsumerLag } from '../platform/consumer-lag';
 import type { Process } from '../platform/lifecycle';
 import type { Queryable } from '../platform/postgres';
+import type { TopicWatch } from '../platform/topic-watch';
 import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
 import { startEventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
 import { createInFlight } from './in-flight';
 import { watchLag } from './lag-watch';
+import { readableTopics } from './topic-availability';
 import { createWorkflowStarter } from './workflow-starter';
 
 /** What a bridge works with. It closes none of them. */
@@ -18,6 +19,8 @@ export interface BridgeDependencies {
   /** Where it can read what is handled. */
   readonly database: Queryable;
   readonly client: Client;
+  /** Watches the topics of events. */
+  readonly topics: TopicWatch;
   /**
    * Whether Temporal may hand the first task of a workflow to this very process, with the answer to
    * its start. The client must be on the connection of a worker for the same task queue.
@@ -33,7 +36,7 @@ const defaultMaxInFlight = { 'per-event': 200, coalesce: 16 } as const;
 /** Lets a bridge run until the process stops. */
 export function startBridge(
   { config, logger, onStop }: Pick<Process, 'config' | 'logger' | 'onStop'>,
-  { kafka, database, client, eagerStart }: BridgeDependencies,
+  { kafka, database, client, topics, eagerStart }: BridgeDependencies,
 ): void {
   const finishedWork = createFinishedWork(database);
   const limit = config.BRIDGE_MAX_IN_FLIGHT ?? defaultMaxInFlight[config.BRIDGE_MODE];
@@ -43,8 +46,9 @@ export function startBridge(
     config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
   const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
   const groupId = config.BRIDGE_GROUP_ID;
-  const lag = watchLag(() => readConsumerLag(kafka, groupId, eventTopics), logger);
+  const readLag = () => readConsumerLag(kafka, groupId, readableTopics(topics.states()));
+  const lag = watchLag(readLag, logger);
   onStop('the watch over the lag', () => lag.stop());
-  const consumer = startEventConsumer({ kafka, dispatcher, logger }, { groupId });
+  const consumer = startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
   onStop('the consumer', () => consumer.stop());
 }

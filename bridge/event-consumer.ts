@@ -1,5 +1,5 @@
 /**
- * The Kafka consumer: reads both topics in slices and commits a slice's offset only when Temporal
+ * The Kafka consumer: reads the topics that can be read in slices and commits a slice's offset only when Temporal
  * has acknowledged the workflow of each of its messages. A crash anywhere means that messages come
  * again, never that one is left out.
  */
@@ -10,8 +10,10 @@ import { withLinkedSignal } from '../platform/abort';
 import { readPartitionLogs } from '../platform/kafka-log';
 import { batchOf, fetchWholeBatches } from '../platform/kafka-protocol';
 import type { Logger } from '../platform/logger';
+import type { TopicWatch } from '../platform/topic-watch';
 import { watchConsumer } from './consumer-watchdog';
 import type { Dispatcher } from './dispatcher';
+import { assignLed, leaveOutRefused, subscribeToReadable } from './topic-availability';
 import { unpackedSlices } from './unpacked-slices';
 import type { PartitionMessage } from './workflow-plan';
 
@@ -19,6 +21,8 @@ import type { PartitionMessage } from './workflow-plan';
 export interface EventConsumerDependencies {
   readonly kafka: Kafka;
   readonly dispatcher: Dispatcher;
+  /** Says which of the topics can be read. */
+  readonly topics: TopicWatch;
   readonly logger: Logger;
 }
 
@@ -37,7 +41,10 @@ export interface EventConsumer {
   stop(): Promise<void>;
 }
 
-/** Starts consuming; whenever the consumer stops by itself, another takes its place. */
+/**
+ * Starts consuming; whenever the consumer stops by itself, or other topics can be read than it has
+ * subscribed to, another takes its place.
+ */
 export function startEventConsumer(
   dependencies: EventConsumerDependencies,
   options: EventConsumerOptions,
@@ -66,6 +73,8 @@ async function consumeUntil(
     try {
       await withLinkedSignal(stop, ({ signal }) => consumeOnce(signal, dependencies, options));
     } catch (error) {
+      if (stop.aborted) return;
+      leaveOutRefused(dependencies.topics, error);
       dependencies.logger.warn({ err: error }, 'the consumer stopped; another will take its place');
       await sleep(replaceAfterMs, undefined, { signal: stop }).catch(() => undefined);
     }
@@ -75,9 +84,11 @@ async function consumeUntil(
 /** Consumes with one kafkajs consumer until asked to stop. @throws what made the consumer stop */
 async function consumeOnce(
   stop: AbortSignal,
-  { kafka, dispatcher, logger }: EventConsumerDependencies,
+  { kafka, dispatcher, topics: watch, logger }: EventConsumerDependencies,
   { groupId, sessionTimeoutMs = 6_000, stallTimeoutMs = 30_000 }: EventConsumerOptions,
 ): Promise<void> {
+  const subscription = await subscribeToReadable(watch, stop);
+  const { topics, outdated } = subscription;
   const consumer = kafka.consumer({
     groupId,
     sessionTimeout: sessionTimeoutMs,
@@ -85,6 +96,9 @@ async function consumeOnce(
     rebalanceTimeout: 2 * sessionTimeoutMs,
     heartbeatInterval: heartbeatMs,
     maxWaitTimeInMs: 500,
+    // So soon partitions that were added are read; kafkajs then joins the group again.
+    metadataMaxAge: 10_000,
+    partitionAssigners: [assignLed],
     allowAutoTopicCreation: false,
     retry: { retries: 5, restartOnFailure: () => Promise.resolve(false) },
   });
@@ -96,7 +110,7 @@ async function consumeOnce(
   });
   try {
     await consumer.connect();
-    await consumer.subscribe({ topics: [...eventTopics], fromBeginning: true });
+    await consumer.subscribe({ topics: [...topics], fromBeginning: true });
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
@@ -104,9 +118,10 @@ async function consumeOnce(
       eachBatch: (payload) =>
         health.during(() => handleFetched(payload, { kafka, dispatcher, logger, stop })),
     });
-    logger.info({ groupId, topics: eventTopics }, 'consuming');
-    await Promise.race([stopped, health.failure]);
+    logger.info({ groupId, topics }, 'consuming');
+    await Promise.race([stopped, health.failure, outdated]);
   } finally {
+    subscription.end();
     health.stop();
     await disconnectInTime(consumer, logger);
   }

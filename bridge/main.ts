@@ -1,4 +1,5 @@
 /** The bridge as a process of its own: `npm run bridge`. Wiring, nothing else. */
+import { eventTopics } from '../events/topics';
 import { assureAccess } from '../platform/access';
 import { postgresCheck, temporalCheck } from '../platform/dependency-checks';
 import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
@@ -7,6 +8,7 @@ import { runProcess } from '../platform/lifecycle';
 import { serveMetrics } from '../platform/metrics-server';
 import { createPool } from '../platform/postgres';
 import { createTemporalClient } from '../platform/temporal';
+import { topicsCheck, watchTopics } from '../platform/topic-watch';
 import { startBridge } from './bridge';
 import { kafkaCheck, readBridgeState } from './readiness';
 
@@ -26,14 +28,17 @@ void runProcess('bridge', async (process) => {
   ]);
   const client = createTemporalClient(config);
   onStop('the connection to Temporal', () => client.connection.close());
+  const topics = watchTopics(kafka, eventTopics, logger);
+  onStop('the watch over the topics', () => topics.stop());
   await serveMetrics(process, {
     kinds: ['bridge'],
     checks: [
       postgresCheck(pool, { required: true }),
       temporalCheck(client, { required: true }),
       kafkaCheck,
+      topicsCheck(topics),
     ],
     details: readBridgeState,
   });
-  startBridge(process, { kafka, database: pool, client, eagerStart: false });
+  startBridge(process, { kafka, database: pool, client, topics, eagerStart: false });
 });

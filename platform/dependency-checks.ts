@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
 import { probeTimeoutMs, type Check } from './health';
 import type { KafkaSender } from './kafka-sender';
+import type { TopicWatch } from './topic-watch';
 
 /** What a check may be told. */
 export interface CheckOptions {
@@ -25,10 +26,18 @@ export function temporalCheck(client: Client, { required }: CheckOptions): Check
   return { name: 'temporal', required, probe };
 }
 
-/** The sender has a connection to the brokers. */
-export function kafkaSenderCheck(sender: KafkaSender, { required }: CheckOptions): Check {
+/**
+ * The sender has a connection to the brokers, and they answer. A connection alone says nothing: without
+ * traffic nobody would notice that there is no broker behind it any more.
+ */
+export function kafkaSenderCheck(
+  sender: KafkaSender,
+  topics: TopicWatch,
+  { required }: CheckOptions,
+): Check {
   const probe = async (): Promise<void> => {
     if (!sender.isConnected()) throw new Error('not connected');
+    if (!topics.answers()) throw new Error('does not answer');
   };
   return { name: 'kafka', required, probe };
 }

@@ -7,6 +7,7 @@ import type { KafkaMessage } from 'kafkajs';
 import Encoder from 'kafkajs/src/protocol/encoder';
 import { createErrorFromCode } from 'kafkajs/src/protocol/error';
 import fetchDefinition from 'kafkajs/src/protocol/requests/fetch';
+import metadataDefinition from 'kafkajs/src/protocol/requests/metadata';
 import produceDefinition from 'kafkajs/src/protocol/requests/produce';
 import {
   readBatches,
@@ -58,6 +59,7 @@ export const fetchVersion = 11;
 
 let fetchesBatches = false;
 let sendsHeaderLists = false;
+let toleratesLeaderless = false;
 
 /**
  * From now on every consumer of this process gets one message for each record batch, with the batch on
@@ -78,6 +80,45 @@ export function sendHeaderLists(): void {
   if (sendsHeaderLists) return;
   sendsHeaderLists = true;
   replaceProduce();
+}
+
+/**
+ * From now on a partition without a leader has the leader -1 in what this process knows of a topic, and
+ * only what needs that one partition fails. (kafkajs 2.2.4 throws for the whole topic, and for every
+ * other that was asked for along with it.) Harmless to call again.
+ */
+export function tolerateLeaderlessPartitions(): void {
+  if (toleratesLeaderless) return;
+  toleratesLeaderless = true;
+  const original = metadataDefinition.protocol;
+  metadataDefinition.protocol = (choice) => {
+    const create = original(choice);
+    return (input: never) => {
+      const made = create(input);
+      const parse = (metadata: never) => made.response.parse(withoutLeaderErrors(metadata));
+      return { ...made, response: { ...made.response, parse } };
+    };
+  };
+}
+
+interface Metadata {
+  readonly topicMetadata: readonly {
+    readonly partitionMetadata: readonly { readonly partitionErrorCode: number }[];
+  }[];
+}
+
+const leaderNotAvailableCode = 5;
+
+function withoutLeaderErrors(metadata: Metadata): never {
+  const topicMetadata = metadata.topicMetadata.map(({ partitionMetadata, ...topic }) => ({
+    ...topic,
+    partitionMetadata: partitionMetadata.map((partition) =>
+      partition.partitionErrorCode === leaderNotAvailableCode
+        ? { ...partition, partitionErrorCode: 0 }
+        : partition,
+    ),
+  }));
+  return { ...metadata, topicMetadata } as never;
 }
 
 interface FetchInput {
@@ -112,7 +153,8 @@ function toConsumer(answer: FetchAnswer, { topics }: FetchInput) {
   const partitions = answer.responses.flatMap(({ partitions: each }) => each);
   const failed = partitions.find(isFailed);
   if (failed !== undefined && !partitions.some(bringsSomething)) {
-    throw createErrorFromCode(failed.errorCode);
+    const topic = answer.responses.find(({ partitions: own }) => own.includes(failed))?.topicName;
+    throw Object.assign(createErrorFromCode(failed.errorCode), { topic });
   }
   const askedFor = (topic: string, partition: number): number =>
     Number(

@@ -1,7 +1,11 @@
 /**
  * The producer of every event: acknowledged by all replicas in sync, idempotent, and with one request
- * under way at a time, ever. Whatever is handed over meanwhile goes into the next request (group
- * commit), so a single flight is also the fast way.
+ * under way at a time for each topic, ever. Whatever is handed over meanwhile goes into the next
+ * request (group commit), so a single flight is also the fast way.
+ *
+ * Each topic has a queue and a producer of its own, so that one that is missing, forbidden or without
+ * a leader fails nobody else's messages. Order is promised within a topic, which is more than the
+ * order within a key that events need; between topics there never was any.
  *
  * The single flight is what makes it safe. When a request fails, kafkajs 2.2.4 takes its sequence
  * number back and lets the next one have it before the first is tried again: with concurrent sends,
@@ -9,6 +13,7 @@
  * wonders whether to take the number back (https://github.com/tulios/kafkajs/pull/1050).
  */
 import {
+  KafkaJSBrokerNotFound,
   KafkaJSNumberOfRetriesExceeded,
   KafkaJSProtocolError,
   Partitioners,
@@ -20,6 +25,7 @@ import {
 } from 'kafkajs';
 import { asProducerHeaders, sendHeaderLists } from './kafka-protocol';
 import type { RecordHeader } from './kafka-record-batch';
+import { describeTopicProblem, topicProblemOf, type TopicProblem } from './kafka-topics';
 import type { Logger } from './logger';
 import { kafkaSendDuration, kafkaSendMessages, kafkaSends } from './telemetry';
 
@@ -38,26 +44,52 @@ export interface Delivery {
   readonly offset: number;
 }
 
-/** Sends messages in the order in which they are handed over. */
+/** Sends messages of each topic in the order in which they are handed over. */
 export interface KafkaSender {
   /**
-   * Resolves once all replicas in sync have all of the messages, in this order; where each went is
-   * answered in the same order. After an error each of them may or may not be in the topic.
+   * Resolves once all replicas in sync have all of the messages, each topic's in this order; where
+   * each went is answered in the order given. After an error each of them may or may not be in its
+   * topic; none is under way any more. Those of other topics than the one that failed were tried too.
    *
+   * @throws TopicUnavailableError a later retry can help; for a while after the brokers have said so at once
    * @throws KafkaUnavailableError a later retry can help; at once while there is no connection
-   * @throws MessageTooLargeError a retry cannot help; messages before it may have been sent, none after it
+   * @throws MessageTooLargeError a retry cannot help; messages before it may have been sent, none
+   * after it to its topic
    */
   send(messages: readonly OutgoingMessage[]): Promise<Delivery[]>;
-  /** Whether a message handed over now would be tried at once. */
-  isConnected(): boolean;
+  /**
+   * Whether a message to the topic that is handed over now would be tried at once. Without a topic:
+   * whether the brokers were there when they were last needed, whatever they say about a topic.
+   */
+  isConnected(topic?: string): boolean;
   /** Sends what was handed over, then disconnects. */
   stop(): Promise<void>;
 }
 
 /** The brokers cannot be reached or did not acknowledge in time. */
 export class KafkaUnavailableError extends Error {
-  override readonly name = 'KafkaUnavailableError';
-  readonly code = 'KAFKA_UNAVAILABLE';
+  override readonly name: string = 'KafkaUnavailableError';
+  readonly code: 'KAFKA_UNAVAILABLE' | 'TOPIC_UNAVAILABLE' = 'KAFKA_UNAVAILABLE';
+}
+
+/** The brokers are there, and one topic cannot be written to: it is missing, forbidden or without a leader. */
+export class TopicUnavailableError extends KafkaUnavailableError {
+  override readonly name = 'TopicUnavailableError';
+  override readonly code = 'TOPIC_UNAVAILABLE';
+
+  constructor(
+    readonly topic: string,
+    problem: TopicProblem,
+    options?: ErrorOptions,
+  ) {
+    super(`The topic ${topic} ${describeTopicProblem(problem)}`, options);
+  }
+}
+
+/** The brokers have answered, but not said where a message is: kafkajs may not have sent it at all. */
+class UnacknowledgedMessageError extends Error {
+  override readonly name = 'UnacknowledgedMessageError';
+  readonly code = 'MESSAGE_UNACKNOWLEDGED';
 }
 
 /** The brokers refuse a message for its size. */
@@ -74,6 +106,8 @@ export interface KafkaSenderOptions {
   readonly retries?: number;
   /** Longest wait between two attempts to connect, in ms. */
   readonly maxReconnectDelayMs?: number;
+  /** For how long messages to a topic are refused once the brokers have said that it is unavailable, in ms. */
+  readonly topicRetryMs?: number;
 }
 
 /** A sender that connects at once and, whenever the connection is lost, again and again. */
@@ -83,10 +117,11 @@ export function createKafkaSender(
   options: KafkaSenderOptions = {},
 ): KafkaSender {
   sendHeaderLists();
-  return new SingleFlightSender(kafka, logger, {
+  return new SenderByTopic(kafka, logger, {
     maxRequestBytes: options.maxRequestBytes ?? 512 * 1024,
     retries: options.retries ?? 3,
     maxReconnectDelayMs: options.maxReconnectDelayMs ?? 2_000,
+    topicRetryMs: options.topicRetryMs ?? 2_000,
   });
 }
 
@@ -112,19 +147,99 @@ interface Connection {
   readonly partitions: WeakMap<Message, number>;
 }
 
-class SingleFlightSender implements KafkaSender {
-  private queue: QueuedMessage[] = [];
-  private connection: Connection | undefined;
+class SenderByTopic implements KafkaSender {
+  private readonly senders = new Map<string, SingleFlightSender>();
+  /** Connects before anybody knows what is to be sent; the first topic takes it. */
+  private spare: SingleFlightSender | undefined;
   private stopped = false;
-  private draining: Promise<void> | undefined;
-  private connecting: Promise<void> | undefined;
-  private wakeFromBackoff: (() => void) | undefined;
 
   constructor(
     private readonly kafka: Kafka,
     private readonly logger: Logger,
     private readonly options: Required<KafkaSenderOptions>,
   ) {
+    this.spare = new SingleFlightSender(kafka, logger, options);
+  }
+
+  isConnected(topic?: string): boolean {
+    const own = topic === undefined ? undefined : this.senders.get(topic);
+    if (own !== undefined) return own.isConnected() && !own.isHeldBack();
+    return this.all().every((sender) => sender.isConnected() || sender.connectsFirst());
+  }
+
+  async send(messages: readonly OutgoingMessage[]): Promise<Delivery[]> {
+    if (this.stopped) throw new KafkaUnavailableError('The sender has stopped.');
+    const topics = indexesByTopic(messages);
+    const outcomes = await Promise.allSettled(
+      [...topics].map(([topic, indexes]) =>
+        this.senderOf(topic).send(
+          topic,
+          indexes.map((index) => messages[index]!),
+        ),
+      ),
+    );
+    throwFirstFailure(outcomes);
+    const deliveries: Delivery[] = [];
+    [...topics.values()].forEach((indexes, position) => {
+      const own = (outcomes[position] as PromiseFulfilledResult<Delivery[]>).value;
+      indexes.forEach((index, number) => (deliveries[index] = own[number]!));
+    });
+    return deliveries;
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await Promise.all(this.all().map((sender) => sender.stop()));
+  }
+
+  private senderOf(topic: string): SingleFlightSender {
+    const existing = this.senders.get(topic);
+    if (existing !== undefined) return existing;
+    const sender = this.spare ?? this.addSender();
+    this.spare = undefined;
+    this.senders.set(topic, sender);
+    return sender;
+  }
+
+  private addSender(): SingleFlightSender {
+    // While the brokers are away, nobody is to wait for one more connection that fails.
+    const patient = this.isConnected();
+    return new SingleFlightSender(this.kafka, this.logger, this.options, patient);
+  }
+
+  private all(): SingleFlightSender[] {
+    return [...this.senders.values(), ...(this.spare === undefined ? [] : [this.spare])];
+  }
+}
+
+/** One producer and its queue. It is given the messages of one topic. */
+class SingleFlightSender {
+  private queue: QueuedMessage[] = [];
+  private connection: Connection | undefined;
+  private stopped = false;
+  private draining: Promise<void> | undefined;
+  private connecting: Promise<void> | undefined;
+  private wakeFromBackoff: (() => void) | undefined;
+  private refusal: { readonly problem: TopicProblem; readonly until: number } | undefined;
+  /** Resolves when the first try to connect has ended, well or not; undefined from then on. */
+  private firstTry: Promise<void> | undefined;
+  private endFirstTry: () => void = () => undefined;
+
+  /** @param patient whether messages wait for the first try to connect instead of being refused */
+  constructor(
+    private readonly kafka: Kafka,
+    private readonly logger: Logger,
+    private readonly options: Required<KafkaSenderOptions>,
+    patient = false,
+  ) {
+    if (patient) {
+      this.firstTry = new Promise((resolve) => {
+        this.endFirstTry = () => {
+          this.firstTry = undefined;
+          resolve();
+        };
+      });
+    }
     this.reconnect();
   }
 
@@ -132,13 +247,21 @@ class SingleFlightSender implements KafkaSender {
     return this.connection !== undefined;
   }
 
-  send(messages: readonly OutgoingMessage[]): Promise<Delivery[]> {
-    if (messages.length === 0) return Promise.resolve([]);
-    if (this.stopped) return Promise.reject(new KafkaUnavailableError('The sender has stopped.'));
+  /** Whether it is new and nothing is known against the brokers. */
+  connectsFirst(): boolean {
+    return this.firstTry !== undefined;
+  }
+
+  /** Whether the brokers have just said that the topic is unavailable. */
+  isHeldBack(): boolean {
+    return this.refusal !== undefined && Date.now() < this.refusal.until;
+  }
+
+  async send(topic: string, messages: readonly OutgoingMessage[]): Promise<Delivery[]> {
+    if (this.firstTry !== undefined) await this.firstTry;
+    if (this.isHeldBack()) throw new TopicUnavailableError(topic, this.refusal!.problem);
     if (this.connection === undefined) {
-      return Promise.reject(
-        new KafkaUnavailableError('Not connected to Kafka; reconnecting. Try again later.'),
-      );
+      throw new KafkaUnavailableError('Not connected to Kafka; reconnecting. Try again later.');
     }
     return new Promise((resolve, reject) => {
       const size = messages.length;
@@ -151,7 +274,9 @@ class SingleFlightSender implements KafkaSender {
   async stop(): Promise<void> {
     this.stopped = true;
     this.wakeFromBackoff?.();
-    await Promise.all([this.draining, this.connecting]);
+    await this.connecting;
+    // What waited for the first try is handed over by now.
+    await this.draining;
     await this.connection?.producer.disconnect();
     this.connection = undefined;
   }
@@ -188,12 +313,16 @@ class SingleFlightSender implements KafkaSender {
       const stopTimer = kafkaSendDuration.startTimer();
       const records = await connection.producer.sendBatch({
         acks: -1,
-        topicMessages: byTopic(request),
+        topicMessages: [
+          { topic: request[0]!.topic, messages: request.map(({ message }) => message) },
+        ],
       });
+      const deliveries = locate(request, records, connection.partitions);
       stopTimer();
       kafkaSends.inc({ outcome: 'acknowledged' });
       kafkaSendMessages.observe(request.length);
-      settle(request, locate(request, records, connection.partitions));
+      settle(request, deliveries);
+      this.refusal = undefined;
     } catch (error) {
       await this.handleFailure(connection, request, error);
     }
@@ -252,10 +381,18 @@ class SingleFlightSender implements KafkaSender {
       { err: error, messages: request.length },
       'sending to Kafka failed; reconnecting',
     );
-    rejectAll([...request, ...this.queue.splice(0)], unavailable(error));
+    rejectAll([...request, ...this.queue.splice(0)], this.toRefusal(request[0]!.topic, error));
     this.connection = undefined;
     this.discard(connection.producer);
     this.reconnect();
+  }
+
+  private toRefusal(topic: string, error: unknown): KafkaUnavailableError {
+    const problem = topicProblemOf(error) ?? (lacksLeader(error) ? 'leaderless' : undefined);
+    if (problem === undefined) return unavailable(error);
+    // Otherwise each message would cost the brokers a new producer and all of its retries.
+    this.refusal = { problem, until: Date.now() + this.options.topicRetryMs };
+    return new TopicUnavailableError(topic, problem, { cause: error });
   }
 
   private discard(producer: Producer): void {
@@ -282,12 +419,14 @@ class SingleFlightSender implements KafkaSender {
       try {
         await connection.producer.connect();
         this.connection = connection;
+        this.endFirstTry();
         if (told) this.logger.info('connected to Kafka again');
         return;
       } catch (error) {
         if (!told)
           this.logger.warn({ err: error }, 'Kafka is away; trying to connect again and again');
         told = true;
+        this.endFirstTry();
         await connection.producer.disconnect().catch((disconnectError: unknown) => {
           this.logger.debug(
             { err: disconnectError },
@@ -352,6 +491,9 @@ function createConnection(kafka: Kafka, retries: number): Connection {
   const producer = kafka.producer({
     idempotent: true,
     maxInFlightRequests: 1,
+    // So soon partitions that were added get messages. Until all producers know of them, those of one
+    // key may go to two partitions.
+    metadataMaxAge: 30_000,
     createPartitioner,
     allowAutoTopicCreation: false,
     retry: { retries, initialRetryTime: 200, maxRetryTime: 2_000 },
@@ -359,17 +501,31 @@ function createConnection(kafka: Kafka, retries: number): Connection {
   return { producer, partitions };
 }
 
-function byTopic(request: readonly QueuedMessage[]): { topic: string; messages: Message[] }[] {
-  const topics = new Map<string, Message[]>();
-  for (const { topic, message } of request) {
-    const messages = topics.get(topic);
-    if (messages === undefined) topics.set(topic, [message]);
-    else messages.push(message);
-  }
-  return [...topics].map(([topic, messages]) => ({ topic, messages }));
+function indexesByTopic(messages: readonly OutgoingMessage[]): Map<string, number[]> {
+  const topics = new Map<string, number[]>();
+  messages.forEach(({ topic }, index) => {
+    const indexes = topics.get(topic);
+    if (indexes === undefined) topics.set(topic, [index]);
+    else indexes.push(index);
+  });
+  return topics;
 }
 
-// The brokers answer the first offset of each partition; within it, messages follow in their order.
+// One that no retry can help says more than one that will pass.
+function throwFirstFailure(outcomes: readonly PromiseSettledResult<unknown>[]): void {
+  const reasons = outcomes.flatMap((each): unknown[] =>
+    each.status === 'rejected' ? [each.reason] : [],
+  );
+  if (reasons.length === 0) return;
+  throw reasons.find((each) => !(each instanceof KafkaUnavailableError)) ?? reasons[0];
+}
+
+/**
+ * The brokers answer the first offset of each partition; within it, messages follow in their order.
+ *
+ * @throws UnacknowledgedMessageError when the answer does not name a message's partition: kafkajs
+ * leaves a partition out that has moved to another broker between two tries of one request
+ */
 function locate(
   request: readonly QueuedMessage[],
   records: readonly RecordMetadata[],
@@ -378,12 +534,17 @@ function locate(
   const next = new Map(
     records.map(({ topicName, partition, baseOffset }) => [
       `${topicName}/${partition}`,
-      Number(baseOffset),
+      Number(baseOffset ?? -1),
     ]),
   );
   return request.map(({ topic, message }) => {
-    const partition = partitions.get(message) ?? -1;
-    const offset = next.get(`${topic}/${partition}`) ?? -1;
+    const partition = partitions.get(message);
+    const offset = next.get(`${topic}/${partition}`);
+    if (partition === undefined || offset === undefined || offset < 0) {
+      throw new UnacknowledgedMessageError(
+        `The brokers' answer does not say where in ${topic}/${partition} the message is.`,
+      );
+    }
     next.set(`${topic}/${partition}`, offset + 1);
     return { partition, offset };
   });
@@ -407,6 +568,12 @@ function unavailable(cause: unknown): KafkaUnavailableError {
   return new KafkaUnavailableError('Kafka did not acknowledge the messages. Try again later.', {
     cause,
   });
+}
+
+// The leader of a partition that has none is a broker that nobody knows.
+function lacksLeader(error: unknown): boolean {
+  const cause = error instanceof KafkaJSNumberOfRetriesExceeded ? error.cause : error;
+  return cause instanceof KafkaJSBrokerNotFound;
 }
 
 function isTooLarge(error: unknown): boolean {

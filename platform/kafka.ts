@@ -12,6 +12,7 @@ import {
 } from 'kafkajs';
 import { readCertificateFile } from './certificates';
 import type { Config } from './config';
+import { tolerateLeaderlessPartitions } from './kafka-protocol';
 import type { Logger } from './logger';
 
 /** Options of the client that differ by use. */
@@ -28,6 +29,7 @@ export interface KafkaOptions {
  * @throws ConfigurationError when a certificate's file cannot be read
  */
 export function createKafka(config: Config, logger: Logger, options: KafkaOptions): Kafka {
+  tolerateLeaderlessPartitions();
   return new Kafka({
     clientId: options.clientId,
     brokers: config.KAFKA_BROKERS,
@@ -64,8 +66,9 @@ async function untilLed(admin: Admin, topics: readonly ITopicConfig[]): Promise<
   const names = topics.map(({ topic }) => topic);
   for (const deadline = Date.now() + ledWithinMs; ; await sleep(ledPollMs)) {
     try {
-      await admin.fetchTopicMetadata({ topics: names });
-      return;
+      const { topics: known } = await admin.fetchTopicMetadata({ topics: names });
+      const partitions = known.flatMap((topic) => topic.partitions);
+      if (partitions.every(({ leader }) => leader >= 0) || Date.now() > deadline) return;
     } catch (error) {
       if (!(error instanceof KafkaJSProtocolError) || Date.now() > deadline) throw error;
     }

@@ -6,6 +6,12 @@ declare module 'kafkajs/src/protocol/requests/fetch' {
   export default definition;
 }
 
+declare module 'kafkajs/src/protocol/requests/metadata' {
+  import type { RequestDefinition } from 'kafkajs/src/protocol/requests';
+  const definition: RequestDefinition;
+  export default definition;
+}
+
 declare module 'kafkajs/src/protocol/requests/produce' {
   import type { RequestDefinition } from 'kafkajs/src/protocol/requests';
   const definition: RequestDefinition;

@@ -116,6 +116,14 @@ export const consumerLag = new Gauge<'topic' | 'partition'>({
 
 const registers = [metricsRegistry];
 
+/** Whether a topic that the process works with can be used in all its partitions; no figure while the brokers do not answer. */
+export const topicAvailable = new Gauge({
+  name: 'commerce_topic_available',
+  help: 'Whether a topic is there, may be used and has all its leaders (1) or not (0).',
+  labelNames: ['topic'] as const,
+  registers,
+});
+
 // From a read of the cache to a command that waits for its decision.
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 // From the usual way of an event to one that has waited for a server to come back.

@@ -5,10 +5,12 @@
  */
 import { startBridge } from '../bridge/bridge';
 import { kafkaCheck, readBridgeState } from '../bridge/readiness';
+import { eventTopics } from '../events/topics';
 import { createKafka } from '../platform/kafka';
 import { runProcess } from '../platform/lifecycle';
 import { createPool } from '../platform/postgres';
 import { createTemporalClientOn } from '../platform/temporal';
+import { topicsCheck, watchTopics } from '../platform/topic-watch';
 import { startCollectorWorker } from './collector-worker';
 
 void runProcess('collector', async (process) => {
@@ -20,14 +22,21 @@ void runProcess('collector', async (process) => {
     maxConnections: 2,
   });
   onStop('the database pool of the bridge', () => pool.end());
+  const kafka = createKafka(config, logger, { clientId: 'collector-bridge' });
+  const topics = watchTopics(kafka, eventTopics, logger);
+  onStop('the watch over the topics that are read', () => topics.stop());
   const connection = await startCollectorWorker(process, {
     kind: 'bridge',
-    // The worker's own check of Kafka is that of its sender.
-    checks: [{ ...kafkaCheck, name: 'kafka-consumer' }],
+    // The worker's own checks are those of its sender.
+    checks: [
+      { ...kafkaCheck, name: 'kafka-consumer' },
+      { ...topicsCheck(topics), name: 'topics-consumer' },
+    ],
     details: readBridgeState,
   });
   startBridge(process, {
-    kafka: createKafka(config, logger, { clientId: 'collector-bridge' }),
+    kafka,
+    topics,
     database: pool,
     client: createTemporalClientOn(connection, config),
     // Which of the workers' versions a workflow begins with is left to Temporal.

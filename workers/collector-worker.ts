@@ -10,6 +10,7 @@ import { createDeadLetterActivities } from '../activities/dead-letters';
 import { createCollectorAuditActivities } from '../activities/delivery-audit';
 import { createMetricsActivities } from '../activities/metrics';
 import { createVanishedOffsetsActivities } from '../activities/vanished-offsets';
+import { deadLetterTopicOf, eventTopics } from '../events/topics';
 import { assureAccess } from '../platform/access';
 import { kafkaSenderCheck, postgresCheck, redisCheck } from '../platform/dependency-checks';
 import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/doors';
@@ -21,6 +22,7 @@ import { createPool } from '../platform/postgres';
 import { createProductCache } from '../platform/product-cache';
 import { createRedis } from '../platform/redis';
 import type { ProcessKind } from '../platform/telemetry';
+import { topicsCheck, watchTopics } from '../platform/topic-watch';
 import { taskQueues } from '../workflows/names';
 import { watchDeadLetters } from './backlog';
 import { startWorker } from './start-worker';
@@ -70,12 +72,17 @@ export async function startCollectorWorker(
   onStop('the connection to Redis', async () => redis.disconnect());
   const sender = createKafkaSender(kafka, logger);
   onStop('the Kafka sender', () => sender.stop());
+  // Events are redriven to the one kind, and parked ones copied to the other.
+  const sentTo = eventTopics.flatMap((topic) => [topic, deadLetterTopicOf(topic)]);
+  const topics = watchTopics(kafka, sentTo, logger);
+  onStop('the watch over the topics', () => topics.stop());
   const { connection, servesMetrics } = await startWorker(process, {
     kinds: secondRole === undefined ? ['worker:collector'] : ['worker:collector', secondRole.kind],
     checks: [
       postgresCheck(pool, { required: true }),
       redisCheck(redis, { required: false }),
-      kafkaSenderCheck(sender, { required: false }),
+      kafkaSenderCheck(sender, topics, { required: false }),
+      topicsCheck(topics),
       ...(secondRole?.checks ?? []),
     ],
     details: secondRole?.details,

@@ -6,6 +6,7 @@ import { createPaymentActivities } from '../activities/payments';
 import { createProductActivities } from '../activities/products';
 import { createPublishActivities } from '../activities/publish';
 import { createStockActivities } from '../activities/stock';
+import { eventTopics } from '../events/topics';
 import { assureAccess } from '../platform/access';
 import { kafkaSenderCheck, postgresCheck } from '../platform/dependency-checks';
 import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
@@ -15,6 +16,7 @@ import { runProcess } from '../platform/lifecycle';
 import { createHttpPaymentGateway } from '../platform/payment-gateway';
 import { createPool } from '../platform/postgres';
 import { createTemporalClient } from '../platform/temporal';
+import { topicsCheck, watchTopics } from '../platform/topic-watch';
 import { taskQueues } from '../workflows/names';
 import { watchOutbox } from './backlog';
 import { scheduleDeliveryAudit } from './delivery-audit-schedule';
@@ -47,6 +49,8 @@ void runProcess('worker:commerce', async (process) => {
   ]);
   const sender = createKafkaSender(kafka, logger, { retries: 2 });
   onStop('the Kafka sender', () => sender.stop());
+  const topics = watchTopics(kafka, eventTopics, logger);
+  onStop('the watch over the topics', () => topics.stop());
   const gateway = createHttpPaymentGateway({
     url: config.PAYMENT_GATEWAY_URL,
     requestTimeoutMs: 4_000,
@@ -55,7 +59,8 @@ void runProcess('worker:commerce', async (process) => {
     kinds: ['worker:commerce'],
     checks: [
       postgresCheck(pool, { required: true }),
-      kafkaSenderCheck(sender, { required: false }),
+      kafkaSenderCheck(sender, topics, { required: false }),
+      topicsCheck(topics),
     ],
     taskQueue: taskQueues.commerce,
     activities: {

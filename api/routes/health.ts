@@ -9,6 +9,7 @@ import {
 } from '../../platform/dependency-checks';
 import { checkReadiness, isReady, type Check } from '../../platform/health';
 import { metricsContentType, renderMetrics } from '../../platform/telemetry';
+import { topicsCheck } from '../../platform/topic-watch';
 import type { ApiDependencies } from '../dependencies';
 import { shareReading } from '../shared-reading';
 
@@ -53,11 +54,12 @@ const readiness = z.object({
   dependencies: z.record(z.string(), dependencyState),
 });
 
-function checksOf({ pool, redis, sender, temporal }: ApiDependencies): Check[] {
+function checksOf({ pool, redis, sender, temporal, topics }: ApiDependencies): Check[] {
   return [
     postgresCheck(pool, { required: true }),
     temporalCheck(temporal, { required: true }),
-    kafkaSenderCheck(sender, { required: false }),
+    kafkaSenderCheck(sender, topics, { required: false }),
+    topicsCheck(topics),
     redisCheck(redis, { required: false }),
   ];
 }

@@ -5,6 +5,7 @@ import { createServer } from '../../api/server';
 import { readConfig } from '../../platform/config';
 import { createKafka } from '../../platform/kafka';
 import { createKafkaSender } from '../../platform/kafka-sender';
+import { watchTopics } from '../../platform/topic-watch';
 import type { Logger } from '../../platform/logger';
 import { createPool } from '../../platform/postgres';
 import { createRedis } from '../../platform/redis';
@@ -37,14 +38,16 @@ export async function createDisconnectedServer(
   const redis = createRedis(config.REDIS_URL, logger);
   const kafka = createKafka(config, logger, { clientId: 'test' });
   const sender = createKafkaSender(kafka, logger);
+  const topics = watchTopics(kafka, [], logger);
   const temporal = createTemporalClient(config);
-  const app = await createServer({ config, logger, pool, redis, kafka, sender, temporal });
+  const app = await createServer({ config, logger, pool, redis, kafka, sender, temporal, topics });
   return {
     app,
     async stop() {
       await app.close();
       await temporal.connection.close();
       await sender.stop();
+      await topics.stop();
       redis.disconnect();
       await pool.end();
     },

@@ -62,10 +62,15 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
     alterModule<typeof KafkaSenderModule>('platform/kafka-sender.ts', (original) => ({
       ...original,
       createKafkaSender: (...input) => {
-        const sender = original.createKafkaSender(...input);
+        const sender = original.createKafkaSender(...input) as unknown as {
+          senderOf(topic: string): object;
+        };
+        const { senderOf } = sender;
         // A sender that never sees that it is sending already.
-        const unseen = { get: () => undefined, set: () => undefined };
-        return Object.defineProperty(sender, 'draining', unseen);
+        const unseen = { get: () => undefined, set: () => undefined, configurable: true };
+        sender.senderOf = (topic) =>
+          Object.defineProperty(senderOf.call(sender, topic), 'draining', unseen);
+        return sender as unknown as KafkaSenderModule.KafkaSender;
       },
     }));
   },

@@ -9,18 +9,24 @@ import { eventTopics, partitionsPerTopic } from '../../events/topics';
 import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
 import { createKafka } from '../../platform/kafka';
 import { createLogger } from '../../platform/logger';
+import { watchTopics, type TopicWatch } from '../../platform/topic-watch';
 import { messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
 import { createStack, type Stack } from './stack';
 import { until } from './until';
 
 const topic = 'catalog-events';
 let stack: Stack;
+let topics: TopicWatch;
 
 beforeAll(async () => {
   stack = await createStack(['worker:collector']);
+  topics = watchTopics(stack.kafka, eventTopics, createLogger('test', 'silent'));
 });
 
-afterAll(() => stack?.stop());
+afterAll(async () => {
+  await topics?.stop();
+  await stack?.stop();
+});
 
 async function uncommitted(groupId: string): Promise<number> {
   return totalLag(await readConsumerLag(stack.kafka, groupId, eventTopics));
@@ -54,7 +60,9 @@ describe('a partition that is given up', () => {
       recordVanished: () => Promise.reject(new Error('Nothing vanishes here.')),
     };
     const logger = createLogger('test', 'silent');
-    consumers.push(startEventConsumer({ kafka: stack.kafka, dispatcher, logger }, { groupId }));
+    consumers.push(
+      startEventConsumer({ kafka: stack.kafka, dispatcher, topics, logger }, { groupId }),
+    );
   }
 
   test('is read by another only when the starts under way have ended', async () => {
@@ -133,7 +141,7 @@ function joinAsBridge(): EventConsumer {
     logger,
   });
   const kafka = createKafka(config, logger, { clientId: 'bridge' });
-  return startEventConsumer({ kafka, dispatcher, logger }, { groupId });
+  return startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
 }
 
 /** Resolves when four members share the partitions. */
