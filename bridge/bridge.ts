@@ -1,7 +1,8 @@
 /** The bridge: consumes events from Kafka and starts a workflow for each, or for many together. */
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
-import { readConsumerLag } from '../platform/consumer-lag';
+import { eventTopics } from '../events/topics';
+import { readGroupProgress } from '../platform/consumer-lag';
 import type { Process } from '../platform/lifecycle';
 import type { Queryable } from '../platform/postgres';
 import type { TopicWatch } from '../platform/topic-watch';
@@ -10,7 +11,6 @@ import { startEventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
 import { createInFlight } from './in-flight';
 import { watchLag } from './lag-watch';
-import { readableTopics } from './topic-availability';
 import { createWorkflowStarter } from './workflow-starter';
 
 /** What a bridge works with. It closes none of them. */
@@ -46,8 +46,7 @@ export function startBridge(
     config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
   const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
   const groupId = config.BRIDGE_GROUP_ID;
-  const readLag = () => readConsumerLag(kafka, groupId, readableTopics(topics.states()));
-  const lag = watchLag(readLag, logger);
+  const lag = watchLag(() => readGroupProgress(kafka, groupId, eventTopics), logger);
   onStop('the watch over the lag', () => lag.stop());
   const consumer = startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
   onStop('the consumer', () => consumer.stop());

@@ -10,6 +10,7 @@ import { withLinkedSignal } from '../platform/abort';
 import { readPartitionLogs } from '../platform/kafka-log';
 import { batchOf, fetchWholeBatches } from '../platform/kafka-protocol';
 import type { Logger } from '../platform/logger';
+import { consumersReplaced } from '../platform/telemetry';
 import type { TopicWatch } from '../platform/topic-watch';
 import { watchConsumer } from './consumer-watchdog';
 import type { Dispatcher } from './dispatcher';
@@ -75,6 +76,7 @@ async function consumeUntil(
     } catch (error) {
       if (stop.aborted) return;
       leaveOutRefused(dependencies.topics, error);
+      consumersReplaced.inc();
       dependencies.logger.warn({ err: error }, 'the consumer stopped; another will take its place');
       await sleep(replaceAfterMs, undefined, { signal: stop }).catch(() => undefined);
     }

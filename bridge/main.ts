@@ -10,7 +10,7 @@ import { createPool } from '../platform/postgres';
 import { createTemporalClient } from '../platform/temporal';
 import { topicsCheck, watchTopics } from '../platform/topic-watch';
 import { startBridge } from './bridge';
-import { kafkaCheck, readBridgeState } from './readiness';
+import { bridgeChecks, readBridgeState } from './readiness';
 
 void runProcess('bridge', async (process) => {
   const { config, logger, onStop } = process;
@@ -35,7 +35,7 @@ void runProcess('bridge', async (process) => {
     checks: [
       postgresCheck(pool, { required: true }),
       temporalCheck(client, { required: true }),
-      kafkaCheck,
+      ...bridgeChecks(),
       topicsCheck(topics),
     ],
     details: readBridgeState,

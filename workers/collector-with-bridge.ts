@@ -4,7 +4,7 @@
  * worker asks for it. Wiring, nothing else.
  */
 import { startBridge } from '../bridge/bridge';
-import { kafkaCheck, readBridgeState } from '../bridge/readiness';
+import { bridgeChecks, readBridgeState } from '../bridge/readiness';
 import { eventTopics } from '../events/topics';
 import { createKafka } from '../platform/kafka';
 import { runProcess } from '../platform/lifecycle';
@@ -29,7 +29,7 @@ void runProcess('collector', async (process) => {
     kind: 'bridge',
     // The worker's own checks are those of its sender.
     checks: [
-      { ...kafkaCheck, name: 'kafka-consumer' },
+      ...bridgeChecks('kafka-consumer'),
       { ...topicsCheck(topics), name: 'topics-consumer' },
     ],
     details: readBridgeState,

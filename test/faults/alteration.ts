@@ -27,6 +27,8 @@ export type Alteration =
   | 'concurrent-sends'
   /** The bridge commits before it starts workflows, and is killed in between. */
   | 'commit-before-start'
+  /** The bridge's consumer keeps its partitions and its heart beating, and does nothing. */
+  | 'hung-consumer'
   /** An event that is handled already is applied once more. */
   | 'guard-ignored';
 
@@ -84,6 +86,15 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
     };
   },
 
+  'hung-consumer': () => {
+    const prototype = Kafka.prototype as Pick<Kafka, 'consumer'>;
+    const createConsumer = prototype.consumer;
+    prototype.consumer = function (...input) {
+      const consumer = createConsumer.apply(this as Kafka, input);
+      return { ...consumer, run: (options) => consumer.run({ ...options, eachBatch: hang }) };
+    };
+  },
+
   'guard-ignored': () => {
     const prototype = Client.prototype as unknown as { query: (...input: unknown[]) => unknown };
     const { query } = prototype;
@@ -137,6 +148,13 @@ function commitAndDie(consumer: Consumer): (payload: EachBatchPayload) => Promis
     await consumer.commitOffsets([{ topic, partition, offset }]);
     process.kill(process.pid, 'SIGKILL');
   };
+}
+
+async function hang({ heartbeat }: EachBatchPayload): Promise<never> {
+  for (;;) {
+    await heartbeat();
+    await sleep(1_000);
+  }
 }
 
 /** Gives whoever requires the file of the project something else. */
