@@ -33,6 +33,11 @@ export interface Coordinates {
   readonly offset: number;
 }
 
+/** Where a message stood, for a person. */
+export function placeOf({ topic, partition, offset }: Coordinates): string {
+  return `${topic}/${partition}, offset ${offset}`;
+}
+
 /** A message that carries a valid event. */
 export interface ReceivedEvent extends Coordinates {
   /** The event's ID, as in `value`. */
@@ -72,6 +77,12 @@ export interface RefusedMessage extends Coordinates, Refusal {
 export interface RefusedOffsets extends Coordinates, Refusal {
   readonly lastOffset: number;
 }
+
+/**
+ * The first and the last offset of each partition that a batch has events of, by `topic/partition`.
+ * It is the memo `offsets` of the batch's workflow, where the delivery audit looks for a message.
+ */
+export type BatchOffsets = Readonly<Record<string, readonly [first: number, last: number]>>;
 
 /** Offsets that vanished before the group had read them. */
 export interface VanishedOffsets {
