@@ -9,7 +9,7 @@ import { getClient, log } from '@temporalio/activity';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
-import type { ReceivedEvent } from '../events/received';
+import type { BatchOffsets, ReceivedEvent } from '../events/received';
 import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
 import { readGroupProgress, type GroupProgress } from '../platform/consumer-lag';
 import { MessageTooLargeError, type Delivery, type KafkaSender } from '../platform/kafka-sender';
@@ -485,17 +485,34 @@ async function isOpen(client: Client, workflowId: string): Promise<boolean> {
   }
 }
 
-// A batch is named by its offsets, so which one holds a message can only be found among the open ones.
-async function listOpenBatches(client: Client): Promise<string[]> {
-  const query = `ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '${workflowIdPrefixes.handleEventBatch}'`;
-  const workflowIds: string[] = [];
-  for await (const { workflowId } of client.workflow.list({ query })) workflowIds.push(workflowId);
-  return workflowIds;
+interface OpenBatch {
+  readonly workflowId: string;
+  readonly memo?: { readonly offsets?: BatchOffsets };
 }
 
-function holds(batchId: string, { topic, partition, offset }: Publication): boolean {
+// A batch is named by a hash of its messages, so which one holds one can only be found among the open
+// ones.
+async function listOpenBatches(client: Client): Promise<OpenBatch[]> {
+  const query = `ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '${workflowIdPrefixes.handleEventBatch}'`;
+  const batches: OpenBatch[] = [];
+  for await (const batch of client.workflow.list({ query })) batches.push(batch);
+  return batches;
+}
+
+function holds({ workflowId, memo }: OpenBatch, publication: Publication): boolean {
+  const { topic, partition, offset } = publication;
+  if (offset === null) return false;
+  const range = memo?.offsets?.[`${topic}/${partition}`] ?? rangeInName(workflowId, publication);
+  return range !== undefined && offset >= range[0]! && offset <= range[1]!;
+}
+
+// Batches of earlier versions have no memo; their name ends with a partition and its offsets.
+function rangeInName(
+  workflowId: string,
+  { topic, partition }: Publication,
+): readonly number[] | undefined {
   const start = `${workflowIdPrefixes.handleEventBatch}${topic}-${partition}-`;
-  if (!batchId.startsWith(start) || offset === null) return false;
-  const [first, last] = batchId.slice(start.length).split('-').map(Number);
-  return offset >= first! && offset <= last!;
+  return workflowId.startsWith(start)
+    ? workflowId.slice(start.length).split('-').map(Number)
+    : undefined;
 }

@@ -1,8 +1,12 @@
 /**
  * Hands the messages of a slice to workflows, at one of two speeds: always a workflow for each
  * event, or, where the slots do not suffice for that, one for all that has arrived.
+ *
+ * That an event of its ID is known does not make a message a repeat: somebody else may use the same ID.
+ * So a message is left out only when it is the very one that is logged and handled, by topic, partition
+ * and offset. Any other goes to a batch, whose workflow compares it with what is logged.
  */
-import type { VanishedOffsets } from '../events/received';
+import { placeOf, type Coordinates, type VanishedOffsets } from '../events/received';
 import type { Logger } from '../platform/logger';
 import type { FinishedWork } from './finished-work';
 import type { InFlight } from './in-flight';
@@ -48,14 +52,14 @@ export function createPerEventDispatcher(dependencies: DispatcherDependencies): 
   return {
     ...createRecorder(dependencies),
     sliceSize: 100,
-    dispatch: (slice, signal) =>
-      allSettled(
-        slice.map(async (received) => {
-          const plan = planWorkflow(received);
-          await dependencies.inFlight.take(plan.doneBy, signal);
-          await startTaken(dependencies, plan, received, signal);
-        }),
-      ),
+    async dispatch(slice, signal) {
+      const known = await allSettled(
+        slice.map((received) =>
+          startOne(dependencies, { plan: planWorkflow(received), received }, signal),
+        ),
+      );
+      await startBatches(dependencies, known.flat(), signal);
+    },
   };
 }
 
@@ -83,8 +87,8 @@ export function createCoalescingDispatcher(dependencies: DispatcherDependencies)
     ...createRecorder(dependencies),
     sliceSize: maxBatchEvents,
     async dispatch(slice, signal) {
-      const starts: Promise<void>[] = [];
-      const begin = (start: Promise<void>): void => {
+      const starts: Promise<Known>[] = [];
+      const begin = (start: Promise<Known>): void => {
         // Looked at below, when all have been begun; until then a failure must not end the process.
         start.catch(() => undefined);
         starts.push(start);
@@ -94,7 +98,8 @@ export function createCoalescingDispatcher(dependencies: DispatcherDependencies)
       } finally {
         await Promise.allSettled(starts);
       }
-      await allSettled(starts);
+      const known = await allSettled(starts);
+      await startBatches(dependencies, known.flat(), signal);
     },
   };
 }
@@ -104,39 +109,57 @@ interface Planned {
   readonly received: PartitionMessage;
 }
 
+interface EventPlanned extends Planned {
+  readonly plan: HandlingPlan;
+}
+
+/** Events of which Temporal said that it knows their ID; they are not taken care of. */
+type Known = readonly EventPlanned[];
+
 async function startAll(
   dependencies: DispatcherDependencies,
   slice: readonly PartitionMessage[],
   signal: AbortSignal,
-  begin: (start: Promise<void>) => void,
+  begin: (start: Promise<Known>) => void,
 ): Promise<void> {
   const waiting: Planned[] = slice.map((received) => ({ plan: planWorkflow(received), received }));
   if (await takeAllIfFree(dependencies.inFlight, waiting)) {
-    for (const { plan, received } of waiting) {
-      begin(startTaken(dependencies, plan, received, signal));
-    }
+    for (const planned of waiting) begin(startTaken(dependencies, planned, signal));
     return;
   }
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-    const { plan, received } = next;
-    if (plan.type === 'parkDeadLetter') {
-      await dependencies.inFlight.take(plan.doneBy, signal);
-      begin(startTaken(dependencies, plan, received, signal));
+    if (next.plan.type === 'parkDeadLetter') {
+      await dependencies.inFlight.take(next.plan.doneBy, signal);
+      begin(startTaken(dependencies, next, signal));
     } else {
       const batch = takeBatch([next, ...waiting.splice(0)], waiting);
       const prepared = await prepareBatch(dependencies, batch, signal);
-      if (prepared !== undefined) begin(startBatch(dependencies, prepared, signal));
+      if (prepared !== undefined) begin(startBatch(dependencies, prepared, signal).then(() => []));
     }
   }
 }
 
 async function takeAllIfFree(inFlight: InFlight, planned: readonly Planned[]): Promise<boolean> {
-  const doneBy = [...new Set(planned.map(({ plan }) => plan.doneBy))];
-  if (doneBy.length > inFlight.limit) return false;
+  const doneBy = planned.map(({ plan }) => plan.doneBy);
+  if (new Set(doneBy).size > inFlight.limit) return false;
   if (inFlight.tryTakeAll(doneBy)) return true;
   // Slots are free as soon as their work is done, but only known to be when looked for.
   await inFlight.refresh();
   return inFlight.tryTakeAll(doneBy);
+}
+
+/** Starts batches of these events, in as few as hold them; what is done already is left out. */
+async function startBatches(
+  dependencies: DispatcherDependencies,
+  events: readonly EventPlanned[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (let waiting: Planned[] = [...events]; waiting.length > 0;) {
+    const batch = takeBatch(waiting.splice(0), waiting);
+    const prepared = await prepareBatch(dependencies, batch, signal);
+    if (prepared === undefined) continue;
+    await startBatch(dependencies, prepared, signal);
+  }
 }
 
 /** Takes events from the front, as many as a batch holds; what is left goes to `rest`. */
@@ -157,10 +180,6 @@ function takeBatch(planned: readonly Planned[], rest: Planned[]): EventPlanned[]
   return batch;
 }
 
-interface EventPlanned extends Planned {
-  readonly plan: HandlingPlan;
-}
-
 interface PreparedBatch {
   readonly plan: BatchPlan;
   readonly batch: readonly EventPlanned[];
@@ -172,11 +191,17 @@ async function prepareBatch(
   batch: readonly EventPlanned[],
   signal: AbortSignal,
 ): Promise<PreparedBatch | undefined> {
-  const fresh = unique(await withoutHandled(dependencies, batch));
-  if (fresh.length === 0) return undefined;
-  const plan = planBatch(fresh.map(({ plan: { input } }) => input[0]));
+  const handled = await findHandled(dependencies, batch);
+  const left = unique(batch.filter(({ plan }) => !isLoggedCopy(plan, handled)));
+  if (left.length === 0) return undefined;
+  // What is handled may still have to be compared. But the slot is free when the rest is handled, too.
+  const last = left.findLast(({ plan }) => !handled.has(plan.event.id)) ?? left.at(-1)!;
+  const plan = planBatch(
+    left.map(({ plan: { input } }) => input[0]),
+    last.plan.doneBy,
+  );
   await dependencies.inFlight.take(plan.doneBy, signal);
-  return { plan, batch: fresh };
+  return { plan, batch: left };
 }
 
 async function startBatch(
@@ -190,61 +215,95 @@ async function startBatch(
   } catch (error) {
     inFlight.release(plan.doneBy);
     if (!(error instanceof StartRefusedError)) throw error;
+    const [only] = batch;
+    if (batch.length === 1) {
+      await parkRefused(dependencies, only!, error, signal);
+      return;
+    }
     logger.warn({ err: error, events: batch.length }, 'a batch was refused; starting one by one');
-    await allSettled(
-      batch.map(async ({ plan: single, received }) => {
-        await inFlight.take(single.doneBy, signal);
-        await startTaken(dependencies, single, received, signal);
-      }),
-    );
+    const known = await allSettled(batch.map((single) => startOne(dependencies, single, signal)));
+    // Not as the same batch again, which would be refused again.
+    for (const single of known.flat()) await startBatches(dependencies, [single], signal);
   }
 }
 
 /**
- * After a replay most of a batch may be done already. Left out, it costs nothing, and the event by
- * which the batch is known to be done is one that is still to be handled.
+ * After a replay most of a batch may be done already.
+ *
+ * @returns where the logged copy stood of those events that are handled, as far as can be seen
  */
-async function withoutHandled(
+async function findHandled(
   { finishedWork, logger }: DispatcherDependencies,
   batch: readonly EventPlanned[],
-): Promise<readonly EventPlanned[]> {
+): Promise<ReadonlyMap<string, Coordinates>> {
   try {
-    const eventIds = batch.map(({ plan }) => plan.event.id);
-    const handled = new Set(await finishedWork.findHandled(eventIds));
-    return batch.filter(({ plan }) => !handled.has(plan.event.id));
+    return await finishedWork.findHandled(batch.map(({ plan }) => plan.event.id));
   } catch (error) {
     logger.warn({ err: error }, 'cannot see which events are handled; handling all of them');
-    return batch;
+    return new Map();
   }
 }
 
+function isLoggedCopy(
+  { event, input: [received] }: HandlingPlan,
+  handled: ReadonlyMap<string, Coordinates>,
+): boolean {
+  const logged = handled.get(event.id);
+  return logged !== undefined && placeOf(logged) === placeOf(received);
+}
+
+/** Without further copies of the same bytes: they are repeats, whatever is logged. */
 function unique(batch: readonly EventPlanned[]): EventPlanned[] {
-  const byEvent = new Map<string, EventPlanned>();
+  const byBytes = new Map<string, EventPlanned>();
   for (const each of batch) {
-    if (!byEvent.has(each.plan.event.id)) byEvent.set(each.plan.event.id, each);
+    const [{ value }] = each.plan.input;
+    if (!byBytes.has(value)) byBytes.set(value, each);
   }
-  return [...byEvent.values()];
+  return [...byBytes.values()];
 }
 
-/** Starts a workflow in a slot that is taken for it; a start that is refused for good is parked. */
+async function startOne(
+  dependencies: DispatcherDependencies,
+  planned: Planned,
+  signal: AbortSignal,
+): Promise<Known> {
+  await dependencies.inFlight.take(planned.plan.doneBy, signal);
+  return startTaken(dependencies, planned, signal);
+}
+
+/**
+ * Starts a workflow in a slot that is taken for it; a start that is refused for good is parked.
+ *
+ * @returns the event, if Temporal knows one of its ID
+ */
 async function startTaken(
   dependencies: DispatcherDependencies,
-  plan: HandlingPlan | ParkingPlan,
-  received: PartitionMessage,
+  planned: Planned,
   signal: AbortSignal,
-): Promise<void> {
-  const { starter, inFlight, logger } = dependencies;
+): Promise<Known> {
+  const { starter, inFlight } = dependencies;
+  const { plan, received } = planned;
   try {
-    const started = await starter.start(plan, signal);
-    if (!started) inFlight.release(plan.doneBy);
+    if (await starter.start(plan, signal)) return [];
+    inFlight.release(plan.doneBy);
+    return plan.type === 'handleEvent' ? [{ plan, received }] : [];
   } catch (error) {
     inFlight.release(plan.doneBy);
     if (!(error instanceof StartRefusedError)) throw error;
-    const parking = planInstead(plan, received, error);
-    logger.error({ err: error, workflowId: plan.workflowId }, 'Temporal refused a start; parking');
-    await inFlight.take(parking.doneBy, signal);
-    await startTaken(dependencies, parking, received, signal);
+    return parkRefused(dependencies, planned, error, signal);
   }
+}
+
+async function parkRefused(
+  dependencies: DispatcherDependencies,
+  { plan, received }: Planned,
+  refused: StartRefusedError,
+  signal: AbortSignal,
+): Promise<Known> {
+  const parking = planInstead(plan, received, refused);
+  const { workflowId } = plan;
+  dependencies.logger.error({ err: refused, workflowId }, 'Temporal refused a start; parking');
+  return startOne(dependencies, { plan: parking, received }, signal);
 }
 
 /** What Temporal will take instead of what it has refused. @throws when there is nothing smaller */
@@ -261,8 +320,9 @@ function planInstead(
 }
 
 /** Waits for all of them, also when one fails; then throws the first failure. */
-async function allSettled(work: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(work)) {
+async function allSettled<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  return (await Promise.allSettled(work)).map((result) => {
     if (result.status === 'rejected') throw result.reason;
-  }
+    return result.value;
+  });
 }

@@ -1,12 +1,16 @@
 /** What the database knows of work that is done: the only thing that the bridge reads there. */
+import type { Coordinates } from '../events/received';
 import type { Queryable } from '../platform/postgres';
 
 /** Looks up what is done. */
 export interface FinishedWork {
   /** Those of the IDs whose event is handled, or whose workflow has parked its message. */
   findDone(ids: readonly string[]): Promise<string[]>;
-  /** Those of the events that are handled. Not those that are parked: they may have been redriven. */
-  findHandled(eventIds: readonly string[]): Promise<string[]>;
+  /**
+   * Where the logged copy stood of those of the events that are handled, by event ID. Not of those
+   * that are parked: they may have been redriven.
+   */
+  findHandled(eventIds: readonly string[]): Promise<ReadonlyMap<string, Coordinates>>;
 }
 
 /**
@@ -29,11 +33,14 @@ export function createFinishedWork(database: Queryable): FinishedWork {
     },
 
     async findHandled(eventIds) {
-      const { rows } = await database.query<{ id: string }>({
-        text: 'SELECT event_id AS id FROM collector.event_handled WHERE event_id = ANY($1)',
+      const { rows } = await database.query<Coordinates & { id: string }>({
+        text: `
+          SELECT event_id AS id, log.topic, log.partition, log."offset"
+          FROM collector.event_handled JOIN collector.event_log AS log USING (event_id)
+          WHERE event_id = ANY($1)`,
         values: [eventIds],
       });
-      return rows.map(({ id }) => id);
+      return new Map(rows.map(({ id, ...coordinates }) => [id, coordinates]));
     },
   };
 }

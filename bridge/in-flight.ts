@@ -30,17 +30,24 @@ export interface InFlight {
   /**
    * Takes a slot for each if so many are free, as far as is known; otherwise none.
    *
-   * @param doneBy each once
+   * @param doneBy what repeats shares a slot
    */
   tryTakeAll(doneBy: readonly string[]): boolean;
   /** Looks which workflows have finished; often asked, it looks once a moment for all. */
   refresh(): Promise<void>;
   /** Takes a slot; waits while none is free. @throws when aborted */
   take(doneBy: string, signal: AbortSignal): Promise<void>;
-  /** Gives a slot back that turned out not to be needed. */
+  /** Gives a slot back that turned out not to be needed; whoever shares it keeps it. */
   release(doneBy: string): void;
   /** How many slots are taken, as far as is known. */
   count(): number;
+}
+
+interface Slot {
+  /** When it was last taken, in ms since the epoch. */
+  readonly since: number;
+  /** How many wait for the same event: its repeats share its slot. */
+  readonly holders: number;
 }
 
 /** Slots that are freed by looking into the database. */
@@ -49,19 +56,19 @@ export function createInFlight(
   logger: Logger,
   { limit, pollMs = 50, idleLookMs = 5_000, abandonAfterMs = 600_000 }: InFlightOptions,
 ): InFlight {
-  const takenAt = new Map<string, number>();
+  const slots = new Map<string, Slot>();
   const pause = createPause('no-slot');
   let refreshing: Promise<void> | undefined;
   let refreshedAt = 0;
   let lookingLater = false;
 
   bridgeSlots.set(limit);
-  const showCount = (): void => bridgeInFlight.set(takenAt.size);
+  const showCount = (): void => bridgeInFlight.set(slots.size);
 
   const refresh = async (): Promise<void> => {
     await sleep(Math.max(refreshedAt + pollMs - Date.now(), 0));
     try {
-      for (const id of await finishedWork.findDone([...takenAt.keys()])) takenAt.delete(id);
+      for (const id of await finishedWork.findDone([...slots.keys()])) slots.delete(id);
     } catch (error) {
       logger.warn({ err: error }, 'cannot see which workflows have finished; waiting');
     }
@@ -72,16 +79,16 @@ export function createInFlight(
 
   const abandonOldest = (): void => {
     const oldest = Date.now() - abandonAfterMs;
-    for (const [workflowId, since] of takenAt) {
+    for (const [workflowId, { since }] of slots) {
       if (since > oldest) continue;
-      takenAt.delete(workflowId);
+      slots.delete(workflowId);
       logger.warn({ workflowId }, 'a workflow has not finished for long; its slot is given up');
     }
   };
 
   // Without this, whatever was under way when the last message came would be shown for ever.
   const lookLater = (): void => {
-    if (lookingLater || takenAt.size === 0) return;
+    if (lookingLater || slots.size === 0) return;
     lookingLater = true;
     const look = async (): Promise<void> => {
       await startRefreshing();
@@ -99,9 +106,11 @@ export function createInFlight(
   };
 
   const tryTakeAll = (doneBy: readonly string[]): boolean => {
-    const fresh = doneBy.filter((id) => !takenAt.has(id));
-    if (takenAt.size + fresh.length > limit) return false;
-    for (const id of doneBy) takenAt.set(id, Date.now());
+    const fresh = new Set(doneBy.filter((id) => !slots.has(id)));
+    if (slots.size + fresh.size > limit) return false;
+    for (const id of doneBy) {
+      slots.set(id, { since: Date.now(), holders: (slots.get(id)?.holders ?? 0) + 1 });
+    }
     showCount();
     lookLater();
     return true;
@@ -121,9 +130,12 @@ export function createInFlight(
       });
     },
     release(doneBy) {
-      takenAt.delete(doneBy);
+      const slot = slots.get(doneBy);
+      if (slot === undefined) return;
+      if (slot.holders === 1) slots.delete(doneBy);
+      else slots.set(doneBy, { ...slot, holders: slot.holders - 1 });
       showCount();
     },
-    count: () => takenAt.size,
+    count: () => slots.size,
   };
 }

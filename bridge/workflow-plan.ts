@@ -4,11 +4,13 @@
  */
 import type { Event } from '../events/envelope';
 import { InvalidEventError } from '../events/errors';
+import { deriveBatchUuid } from '../events/identifiers';
 import { parseMessage } from '../events/parse';
 import {
   encodeHeader,
   producedAt,
   refusedMessage,
+  type BatchOffsets,
   type Coordinates,
   type ReceivedEvent,
   type RefusedMessage,
@@ -33,8 +35,10 @@ export interface HandlingPlan extends Plan {
   readonly input: [event: ReceivedEvent];
 }
 
-/** The workflow that handles many events of a partition. */
+/** The workflow that handles many events, or one that may be a repeat. */
 export interface BatchPlan extends Plan {
+  /** The first and the last offset of each partition that it has events of, by `topic/partition`. */
+  readonly offsets: BatchOffsets;
   readonly type: typeof workflowTypes.handleEventBatch;
   readonly input: [events: readonly ReceivedEvent[]];
 }
@@ -159,15 +163,24 @@ function headersLength({ headers }: LogRecord): number {
 }
 
 /**
- * The workflow for many events of one partition, in their order; at least one. The database tells
- * by the last of them that they are done, since they are applied in one statement.
+ * The workflow for many events, in their order; at least one. It is named by what is in it: the
+ * same messages again join it while it runs, others never do, whatever IDs they claim.
+ *
+ * @param doneBy one of their IDs, by which the database tells that they are done, since they are
+ * applied in one statement: of an event that is still to be handled, if there is one
  */
-export function planBatch(events: readonly ReceivedEvent[]): BatchPlan {
-  const [first, last] = [events[0]!, events.at(-1)!];
+export function planBatch(events: readonly ReceivedEvent[], doneBy: string): BatchPlan {
+  const offsets: Record<string, [number, number]> = {};
+  for (const { topic, partition, offset } of events) {
+    const place = `${topic}/${partition}`;
+    const [first, last] = offsets[place] ?? [offset, offset];
+    offsets[place] = [Math.min(first, offset), Math.max(last, offset)];
+  }
   return {
     type: workflowTypes.handleEventBatch,
-    workflowId: workflowIds.handleEventBatch(first, last.offset),
-    doneBy: last.eventId,
+    workflowId: workflowIds.handleEventBatch(deriveBatchUuid(events)),
+    doneBy,
+    offsets,
     input: [events],
   };
 }

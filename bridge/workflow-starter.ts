@@ -1,6 +1,6 @@
 /**
- * Starts workflows and returns only when Temporal has acknowledged them. An event whose workflow
- * runs is joined, one whose workflow is finished is left alone, a failed one may be tried again.
+ * Starts workflows and returns only when Temporal has acknowledged them, or has answered that it
+ * knows the event: then its workflow runs or has finished. A failed one is tried again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -10,7 +10,7 @@ import {
   type WorkflowStartOptions,
 } from '@temporalio/client';
 import { TypedSearchAttributes } from '@temporalio/common';
-import type { Coordinates } from '../events/received';
+import { placeOf } from '../events/received';
 import type { Logger } from '../platform/logger';
 import { duplicatesRefused } from '../platform/telemetry';
 import { searchAttributes, taskQueues, workflowTypes } from '../workflows/names';
@@ -27,10 +27,10 @@ export interface WorkflowStarterDependencies {
 /** Starts planned workflows. */
 export interface WorkflowStarter {
   /**
-   * Returns once Temporal has acknowledged the start, or has answered that the work is done or
-   * under way. Tries again while Temporal is away.
+   * Returns once Temporal has acknowledged the start. Tries again while Temporal is away.
    *
-   * @returns whether the workflow is under way now; otherwise it had finished before
+   * @returns whether a workflow is under way with this very input; otherwise Temporal knows a workflow
+   * for an event of this ID, which runs or has finished, and may have been started for another message
    * @throws when aborted; StartRefusedError when Temporal will never take this start
    */
   start(plan: WorkflowPlan, signal: AbortSignal): Promise<boolean>;
@@ -61,7 +61,7 @@ export function createWorkflowStarter(
   return { start: (plan, signal) => startPatiently(tryOnce, pause, plan, signal) };
 }
 
-type TryToStart = (plan: WorkflowPlan) => Promise<'started' | 'finished-before' | 'not-taken'>;
+type TryToStart = (plan: WorkflowPlan) => Promise<'started' | 'known' | 'not-taken'>;
 
 const firstDelayMs = 100;
 const longestDelayMs = 5_000;
@@ -102,7 +102,7 @@ async function tryToStart(
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) {
       duplicatesRefused.inc({ guard: 'workflow_id' });
-      return 'finished-before';
+      return 'known';
     }
     if (isRefusal(error)) {
       throw new StartRefusedError(`Temporal refuses to start the workflow.`, { cause: error });
@@ -133,7 +133,10 @@ function summaryOf(plan: WorkflowPlan): string {
       return `${plan.event.type} of ${plan.event.subject}`;
     case workflowTypes.handleEventBatch: {
       const [events] = plan.input;
-      return `${events.length} events of ${placeOf(events[0]!)} and on`;
+      const [first] = events;
+      return events.length === 1
+        ? `${placeOf(first!)}, which may be a repeat`
+        : `${events.length} events of ${placeOf(first!)} and on`;
     }
     case workflowTypes.recordVanishedOffsets: {
       const [{ topic, partition, from, to }] = plan.input;
@@ -146,10 +149,6 @@ function summaryOf(plan: WorkflowPlan): string {
   }
 }
 
-function placeOf({ topic, partition, offset }: Coordinates): string {
-  return `${topic}/${partition}, offset ${offset}`;
-}
-
 function startOptions(plan: WorkflowPlan): WorkflowStartOptions {
   const { workflowId, input } = plan;
   const common = {
@@ -157,15 +156,21 @@ function startOptions(plan: WorkflowPlan): WorkflowStartOptions {
     staticSummary: summaryOf(plan),
     taskQueue: taskQueues.collector,
     args: input,
-    workflowIdConflictPolicy: 'USE_EXISTING',
   } as const;
   if (plan.type !== workflowTypes.handleEvent) {
-    // Named by coordinates, which a topic made anew has again. Their effects refuse a repeat.
-    return { ...common, workflowIdReusePolicy: 'ALLOW_DUPLICATE' };
+    return {
+      ...common,
+      ...(plan.type === workflowTypes.handleEventBatch ? { memo: { offsets: plan.offsets } } : {}),
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      // Named by coordinates, which a topic made anew has again. Their effects refuse a repeat.
+      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    };
   }
   const { type, subject } = plan.event;
   return {
     ...common,
+    // Joining a running workflow would not tell that it was started for another message.
+    workflowIdConflictPolicy: 'FAIL',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
     typedSearchAttributes: new TypedSearchAttributes([
       { key: searchAttributes.eventType, value: type },

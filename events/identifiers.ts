@@ -1,6 +1,7 @@
 /** The shapes of every ID in an event, and how the ID of an event of ours is made. */
 import { v5 as uuidV5 } from 'uuid';
 import { z } from 'zod';
+import type { ReceivedEvent } from './received';
 
 /** A product's, order's or user's ID: 1 to 64 letters, digits, `_` or `-`. */
 export const aggregateIdSchema = z
@@ -25,4 +26,23 @@ const eventIdNamespace = '5f0c2a52-6f0b-4b8e-9d0c-6f6f3c1f7a11';
  */
 export function deriveEventId(workflowId: string, type: string, position: string | number): string {
   return uuidV5(JSON.stringify([workflowId, type, String(position)]), eventIdNamespace);
+}
+
+// Fixed like the other: during a deploy both versions of the bridge join the same batch.
+const batchNamespace = '0a4e6f5e-3c0b-4f53-8f0e-0d6b7a0c9f2d';
+
+/**
+ * The UUID in the name of a batch: the same for the same messages, whoever puts them together, and
+ * another one if any of them has another ID or stood elsewhere.
+ */
+export function deriveBatchUuid(
+  events: readonly Pick<ReceivedEvent, 'eventId' | 'topic' | 'partition' | 'offset'>[],
+): string {
+  const messages = events.map(({ eventId, topic, partition, offset }) => [
+    eventId,
+    topic,
+    partition,
+    offset,
+  ]);
+  return uuidV5(JSON.stringify(messages), batchNamespace);
 }

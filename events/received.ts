@@ -33,6 +33,11 @@ export interface Coordinates {
   readonly offset: number;
 }
 
+/** Where a message stood, for a person. */
+export function placeOf({ topic, partition, offset }: Coordinates): string {
+  return `${topic}/${partition}, offset ${offset}`;
+}
+
 /** A message that carries a valid event. */
 export interface ReceivedEvent extends Coordinates {
   /** The event's ID, as in `value`. */
@@ -114,6 +119,12 @@ function claimedEventId(headers: RefusedMessage['headers']): string | undefined 
   const claimed = readHeader(headers, 'ce_id');
   return claimed !== undefined && /^[\x21-\x7e]{1,128}$/.test(claimed) ? claimed : undefined;
 }
+
+/**
+ * The first and the last offset of each partition that a batch has events of, by `topic/partition`.
+ * It is the memo `offsets` of the batch's workflow, where the delivery audit looks for a message.
+ */
+export type BatchOffsets = Readonly<Record<string, readonly [first: number, last: number]>>;
 
 /** Offsets that vanished before the group had read them. */
 export interface VanishedOffsets {

@@ -36,8 +36,8 @@ export const workflowIds = {
   publishEvents: (eventId: string) => workflowIdPrefixes.publishEvents + eventId,
   /** An event's workflow bears the event's ID, nothing before or after it. */
   handleEvent: (eventId: string) => eventId,
-  handleEventBatch: ({ topic, partition, offset }: Coordinates, lastOffset: number) =>
-    `${workflowIdPrefixes.handleEventBatch}${topic}-${partition}-${offset}-${lastOffset}`,
+  /** From a UUID that is derived from its messages. */
+  handleEventBatch: (uuid: string) => workflowIdPrefixes.handleEventBatch + uuid,
   parkDeadLetter: ({ topic, partition, offset }: Coordinates) =>
     `${workflowIdPrefixes.parkDeadLetter}${topic}-${partition}-${offset}`,
   /** From the number of the attempt: whoever redrives a dead letter meanwhile joins this one. */

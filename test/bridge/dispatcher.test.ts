@@ -13,16 +13,25 @@ import { carrying, received } from './records';
 
 const never = new AbortController().signal;
 
-/** Slots, starts and handled events that a test controls. */
-function fakes(freeSlots: number, handled: readonly string[] = []) {
+/** Where the messages of a test stand. */
+const place = { topic: 'catalog-events', partition: 4 };
+
+/**
+ * Slots, starts and handled events that a test controls.
+ *
+ * @param handled by the offset of the logged copy
+ */
+function fakes(freeSlots: number, handled: Readonly<Record<string, number>> = {}) {
   const started: WorkflowPlan[] = [];
   let free = freeSlots;
   let refuse: (plan: WorkflowPlan) => boolean = () => false;
+  const known = new Set<string>();
   const inFlight: InFlight = {
     limit: 10,
-    tryTakeAll: ({ length }) => {
-      if (length > free) return false;
-      free -= length;
+    tryTakeAll: (doneBy) => {
+      const { size } = new Set(doneBy);
+      if (size > free) return false;
+      free -= size;
       return true;
     },
     refresh: () => Promise.resolve(),
@@ -35,19 +44,24 @@ function fakes(freeSlots: number, handled: readonly string[] = []) {
     starter: {
       async start(plan) {
         if (refuse(plan)) throw new StartRefusedError('no');
+        if (known.has(plan.workflowId)) return false;
+        known.add(plan.workflowId);
         started.push(plan);
         return true;
       },
     },
     finishedWork: {
       findDone: () => Promise.resolve([]),
-      findHandled: (ids) => Promise.resolve(ids.filter((id) => handled.includes(id))),
+      findHandled: async () =>
+        new Map(Object.entries(handled).map(([id, offset]) => [id, { ...place, offset }])),
     },
     logger: createLogger('test', 'silent'),
   };
   return {
     dependencies,
     started,
+    /** Temporal has had a workflow for this ID. */
+    knows: (id: string) => known.add(id),
     refuseWhen(condition: (plan: WorkflowPlan) => boolean) {
       refuse = condition;
     },
@@ -57,7 +71,7 @@ function fakes(freeSlots: number, handled: readonly string[] = []) {
 function slice(events: readonly (ForeignEvent | string)[]): PartitionMessage[] {
   return events.map((event, offset) => {
     const message = typeof event === 'string' ? { key: 'k', value: event } : carrying(event);
-    return received({ ...message, offset }, { partition: 4 });
+    return received({ ...message, offset }, place);
   });
 }
 
@@ -89,7 +103,7 @@ test('coalescing, what finds too few slots goes together into the next', async (
   const { dependencies, started } = fakes(5);
   await dispatchAll(createCoalescingDispatcher(dependencies), events);
   expect(started.map(eventIdsOf)).toEqual([ids]);
-  expect(started[0]?.workflowId).toBe('batch-catalog-events-4-0-5');
+  expect(started[0]?.workflowId).toMatch(/^batch-/);
 });
 
 test('coalescing, slots whose work is done are looked for before events are put together', async () => {
@@ -117,7 +131,9 @@ test('coalescing, repeats within a slice need one slot', async () => {
   const { dependencies, started } = fakes(1);
   const [event] = events;
   await dispatchAll(createCoalescingDispatcher(dependencies), [event!, event!, event!]);
-  expect(started.map(({ type }) => type)).toEqual(['handleEvent', 'handleEvent', 'handleEvent']);
+  // Temporal knows the others; what is not handled yet is compared, once for the same bytes.
+  expect(started.map(({ type }) => type)).toEqual(['handleEvent', 'handleEventBatch']);
+  expect(started.map(eventIdsOf)).toEqual([[event!.id], [event!.id]]);
 });
 
 test('coalescing, poison does not get into a batch', async () => {
@@ -128,11 +144,66 @@ test('coalescing, poison does not get into a batch', async () => {
 });
 
 test('coalescing, repeats and events that are handled already are left out', async () => {
-  const { dependencies, started } = fakes(0, [ids[0]!, ids[5]!]);
-  await dispatchAll(createCoalescingDispatcher(dependencies), [...events, ...events]);
+  const { dependencies, started } = fakes(0, { [ids[0]!]: 0, [ids[5]!]: 5 });
+  await dispatchAll(createCoalescingDispatcher(dependencies), [...events, ...events.slice(1, 5)]);
   expect(started.map(eventIdsOf)).toEqual([ids.slice(1, 5)]);
   // By this event the batch is known to be done: it must be one that still has to be handled.
   expect(started[0]?.doneBy).toBe(ids[4]);
+});
+
+test('coalescing, another event with the ID of one in the batch goes with it', async () => {
+  const { dependencies, started } = fakes(0);
+  const other = { ...events[0]!, source: '/another' };
+  await dispatchAll(createCoalescingDispatcher(dependencies), [events[0]!, other, events[0]!]);
+  expect(started.map(eventIdsOf)).toEqual([[ids[0], ids[0]]]);
+});
+
+describe.each([
+  ['one by one', createPerEventDispatcher, 6],
+  ['coalescing', createCoalescingDispatcher, 0],
+])('%s, a message with a known ID', (_, create, slots) => {
+  test('is left out when it is the very one that is logged and handled', async () => {
+    const { dependencies, started, knows } = fakes(slots, { [ids[0]!]: 0 });
+    knows(ids[0]!);
+    await dispatchAll(create(dependencies), [events[0]!]);
+    expect(started).toEqual([]);
+  });
+
+  test.each([
+    ['stands elsewhere than the logged one', { [ids[0]!]: 17 }],
+    ['is not handled', {}],
+  ])('is compared when it %s', async (_why, handled) => {
+    const { dependencies, started, knows } = fakes(slots, handled);
+    knows(ids[0]!);
+    await dispatchAll(create(dependencies), [events[0]!]);
+    expect(started.map(({ type }) => type)).toEqual(['handleEventBatch']);
+    expect(started.map(eventIdsOf)).toEqual([[ids[0]]]);
+  });
+
+  test('is compared when the database does not tell', async () => {
+    const { dependencies, started, knows } = fakes(slots);
+    knows(ids[0]!);
+    const findHandled = () => Promise.reject(new Error('away'));
+    const finishedWork = { ...dependencies.finishedWork, findHandled };
+    await dispatchAll(create({ ...dependencies, finishedWork }), [events[0]!]);
+    expect(started.map(eventIdsOf)).toEqual([[ids[0]]]);
+  });
+
+  test('is parked when Temporal will not take it', async () => {
+    const { dependencies, started, knows, refuseWhen } = fakes(slots);
+    knows(ids[0]!);
+    refuseWhen(({ type }) => type === 'handleEventBatch');
+    await dispatchAll(create(dependencies), [events[0]!]);
+    expect(started.map(({ type }) => type)).toEqual(['parkDeadLetter']);
+  });
+
+  test('is compared together with others in one workflow, done by one that is not handled', async () => {
+    const { dependencies, started, knows } = fakes(slots, { [ids[2]!]: 17 });
+    ids.forEach(knows);
+    await dispatchAll(create(dependencies), events.slice(0, 3));
+    expect(started.map(eventIdsOf)).toEqual([ids.slice(0, 3)]);
+    expect(started[0]?.doneBy).toBe(ids[1]);
+  });
 });
 
 test('coalescing, events that are too large for one batch go into several', async () => {

@@ -52,6 +52,17 @@ test('slots are taken without asking while any is free', async () => {
   expect(asked).toEqual([]);
 });
 
+test('a repeat shares the slot of its event, and gives back only its own share', async () => {
+  const { finishedWork, finish } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
+  expect(inFlight.tryTakeAll(['a', 'a'])).toBe(true);
+  inFlight.release('a');
+  expect(inFlight.count()).toBe(1);
+  finish('a');
+  await inFlight.refresh();
+  expect(inFlight.count()).toBe(0);
+});
+
 test('who finds none free waits until one is finished, and gets exactly that one', async () => {
   const { finishedWork, asked, finish } = fakeFinishedWork();
   const inFlight = createInFlight(finishedWork, logger, { limit: 2, pollMs: 1 });

@@ -1,5 +1,10 @@
 import { planBatch, planParking, planWorkflow } from '../../bridge/workflow-plan';
-import { decodeBytes, decodeHeader, type RefusedMessage } from '../../events/received';
+import {
+  decodeBytes,
+  decodeHeader,
+  type ReceivedEvent,
+  type RefusedMessage,
+} from '../../events/received';
 import { maxEventBytes } from '../../events/topics';
 import { exampleEvent } from '../events/examples';
 import { received, type RecordChange } from './records';
@@ -143,19 +148,38 @@ describe('a message that is no event is parked, with the reason', () => {
   });
 });
 
-test('a batch is named by where it begins and ends, and done by its last event', () => {
-  const events = [42, 43, 44].map((offset) => {
-    const json = exampleEvent('ProductViewed', { id: `event-${offset}` });
-    const planned = planOf({ value: JSON.stringify(json), offset });
-    if (planned.type !== 'handleEvent') throw new Error('It must be handled.');
-    return planned.input[0];
-  });
-  expect(planBatch(events)).toEqual({
+function receivedEvent(id: string, offset: number) {
+  const value = json(exampleEvent('ProductViewed', { id }));
+  const planned = planOf({ value, offset });
+  if (planned.type !== 'handleEvent') throw new Error('It must be handled.');
+  return planned.input[0];
+}
+
+test('a batch tells which offsets it has of each partition, and what it is done by', () => {
+  const events = [42, 43, 44].map((offset) => receivedEvent(`event-${offset}`, offset));
+  const elsewhere = { ...events[0]!, partition: 5 };
+  expect(planBatch([...events, elsewhere], 'event-43')).toEqual({
     type: 'handleEventBatch',
-    workflowId: 'batch-catalog-events-3-42-44',
-    doneBy: 'event-44',
-    input: [events],
+    workflowId: expect.stringMatching(/^batch-[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f-]{21}$/) as string,
+    doneBy: 'event-43',
+    offsets: { 'catalog-events/3': [42, 44], 'catalog-events/5': [42, 42] },
+    input: [[...events, elsewhere]],
   });
+});
+
+test('a batch is named by its messages: the same again is the same, any other is another', () => {
+  const nameOf = (...events: ReceivedEvent[]) => planBatch(events, 'event-1').workflowId;
+  const one = receivedEvent('event-1', 1);
+  expect(nameOf(one)).toBe(nameOf({ ...one, headers: [] }));
+  const names = [
+    nameOf(one),
+    nameOf({ ...one, eventId: 'event-2' }),
+    nameOf({ ...one, offset: 2 }),
+    nameOf({ ...one, partition: 4 }),
+    nameOf({ ...one, topic: 'order-events' }),
+    nameOf(one, receivedEvent('event-2', 2)),
+  ];
+  expect(new Set(names).size).toBe(names.length);
 });
 
 test('an event that Temporal refuses to start is parked by its coordinates', () => {

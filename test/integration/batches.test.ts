@@ -1,5 +1,6 @@
 /** A batch with events in it that the database can never take: they are parked, the others have their effects. */
 import { WorkflowFailedError } from '@temporalio/client';
+import { deriveBatchUuid } from '../../events/identifiers';
 import type { ReceivedEvent } from '../../events/received';
 import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
 import { viewed } from './foreign-producer';
@@ -40,7 +41,7 @@ describe.each([
       producedAt: Date.now(),
     };
   });
-  const workflowId = workflowIds.handleEventBatch(events[0]!, firstOffset + size - 1);
+  const workflowId = workflowIds.handleEventBatch(deriveBatchUuid(events));
   const idsOf = (user: string): string[] =>
     events.filter((_each, index) => userOf(index) === user).map(({ eventId }) => eventId);
 

@@ -184,6 +184,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     commerce_bridge: [
       'collector.dead_letters: SELECT(event_id workflow_id)',
       'collector.event_handled: SELECT(event_id)',
+      'collector.event_log: SELECT(event_id offset partition topic)',
     ],
     commerce_collector: [
       'collector.dead_letters: INSERT SELECT UPDATE',
