@@ -28,7 +28,9 @@ export type Alteration =
   /** The bridge commits before it starts workflows, and is killed in between. */
   | 'commit-before-start'
   /** An event that is handled already is applied once more. */
-  | 'guard-ignored';
+  | 'guard-ignored'
+  /** The bridge keeps its place in the group and does nothing with what it has fetched. */
+  | 'consumer-hangs';
 
 const alterations: Readonly<Record<Alteration, () => void>> = {
   'late-fills': () => {
@@ -70,14 +72,9 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
     }));
   },
 
-  'commit-before-start': () => {
-    const prototype = Kafka.prototype as Pick<Kafka, 'consumer'>;
-    const createConsumer = prototype.consumer;
-    prototype.consumer = function (...input) {
-      const consumer = createConsumer.apply(this as Kafka, input);
-      return { ...consumer, run: () => consumer.run({ eachBatch: commitAndDie(consumer) }) };
-    };
-  },
+  'commit-before-start': () => alterBatches(commitAndDie),
+
+  'consumer-hangs': () => alterBatches(() => hang),
 
   'guard-ignored': () => {
     const prototype = Client.prototype as unknown as { query: (...input: unknown[]) => unknown };
@@ -125,7 +122,28 @@ function late(redis: Redis, leaseKey: (id: string) => string, fill: Cache['fill'
   };
 }
 
-function commitAndDie(consumer: Consumer): (payload: EachBatchPayload) => Promise<void> {
+type EachBatch = (payload: EachBatchPayload) => Promise<void>;
+
+function alterBatches(createEachBatch: (consumer: Consumer) => EachBatch): void {
+  const prototype = Kafka.prototype as Pick<Kafka, 'consumer'>;
+  const createConsumer = prototype.consumer;
+  prototype.consumer = function (...input) {
+    const consumer = createConsumer.apply(this as Kafka, input);
+    return {
+      ...consumer,
+      run: (config) => consumer.run({ ...config, eachBatch: createEachBatch(consumer) }),
+    };
+  };
+}
+
+async function hang({ heartbeat }: EachBatchPayload): Promise<void> {
+  for (;;) {
+    await sleep(1_000);
+    await heartbeat();
+  }
+}
+
+function commitAndDie(consumer: Consumer): EachBatch {
   return async ({ batch }) => {
     const { topic, partition } = batch;
     const offset = (BigInt(batch.lastOffset()) + 1n).toString();
