@@ -27,10 +27,10 @@ export type Alteration =
   | 'concurrent-sends'
   /** The bridge commits before it starts workflows, and is killed in between. */
   | 'commit-before-start'
+  /** The bridge's consumer keeps its partitions and its heart beating, and does nothing. */
+  | 'hung-consumer'
   /** An event that is handled already is applied once more. */
-  | 'guard-ignored'
-  /** The bridge keeps its place in the group and does nothing with what it has fetched. */
-  | 'consumer-hangs';
+  | 'guard-ignored';
 
 const alterations: Readonly<Record<Alteration, () => void>> = {
   'late-fills': () => {
@@ -72,9 +72,23 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
     }));
   },
 
-  'commit-before-start': () => alterBatches(commitAndDie),
+  'commit-before-start': () => {
+    const prototype = Kafka.prototype as Pick<Kafka, 'consumer'>;
+    const createConsumer = prototype.consumer;
+    prototype.consumer = function (...input) {
+      const consumer = createConsumer.apply(this as Kafka, input);
+      return { ...consumer, run: () => consumer.run({ eachBatch: commitAndDie(consumer) }) };
+    };
+  },
 
-  'consumer-hangs': () => alterBatches(() => hang),
+  'hung-consumer': () => {
+    const prototype = Kafka.prototype as Pick<Kafka, 'consumer'>;
+    const createConsumer = prototype.consumer;
+    prototype.consumer = function (...input) {
+      const consumer = createConsumer.apply(this as Kafka, input);
+      return { ...consumer, run: (options) => consumer.run({ ...options, eachBatch: hang }) };
+    };
+  },
 
   'guard-ignored': () => {
     const prototype = Client.prototype as unknown as { query: (...input: unknown[]) => unknown };
@@ -122,34 +136,20 @@ function late(redis: Redis, leaseKey: (id: string) => string, fill: Cache['fill'
   };
 }
 
-type EachBatch = (payload: EachBatchPayload) => Promise<void>;
-
-function alterBatches(createEachBatch: (consumer: Consumer) => EachBatch): void {
-  const prototype = Kafka.prototype as Pick<Kafka, 'consumer'>;
-  const createConsumer = prototype.consumer;
-  prototype.consumer = function (...input) {
-    const consumer = createConsumer.apply(this as Kafka, input);
-    return {
-      ...consumer,
-      run: (config) => consumer.run({ ...config, eachBatch: createEachBatch(consumer) }),
-    };
-  };
-}
-
-async function hang({ heartbeat }: EachBatchPayload): Promise<void> {
-  for (;;) {
-    await sleep(1_000);
-    await heartbeat();
-  }
-}
-
-function commitAndDie(consumer: Consumer): EachBatch {
+function commitAndDie(consumer: Consumer): (payload: EachBatchPayload) => Promise<void> {
   return async ({ batch }) => {
     const { topic, partition } = batch;
     const offset = (BigInt(batch.lastOffset()) + 1n).toString();
     await consumer.commitOffsets([{ topic, partition, offset }]);
     process.kill(process.pid, 'SIGKILL');
   };
+}
+
+async function hang({ heartbeat }: EachBatchPayload): Promise<never> {
+  for (;;) {
+    await heartbeat();
+    await sleep(1_000);
+  }
 }
 
 /** Gives whoever requires the file of the project something else. */

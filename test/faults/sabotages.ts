@@ -78,11 +78,11 @@ export const sabotages: readonly Sabotage[] = [
     },
   },
   {
-    name: 'consumer-hangs',
+    name: 'hung-consumer',
     strikes: 'the bridge takes what it has fetched, keeps its place in the group, and does nothing',
     breaks: 'readiness, metrics and verify are well',
     async inject(context) {
-      await replace(context, 'bridge', 'consumer-hangs');
+      await replace(context, 'bridge', 'hung-consumer');
       const reports = await untilAllReport(context);
       await endAll(context.stack, 'bridge', 'SIGKILL');
       await context.stack.start('bridge');
