@@ -159,13 +159,18 @@ export interface OutboxRow {
   readonly traceparent: string | null;
 }
 
+/** The value of the message that carries an event of the outbox: the same bytes, however often it is sent. */
+export function outgoingValue(payload: object): string {
+  return JSON.stringify(payload);
+}
+
 /** The message that carries an event of the outbox. */
 export function toOutgoing(row: OutboxRow): OutgoingMessage {
   const { event_id, topic, key, type, payload, traceparent } = row;
   return {
     topic,
     key,
-    value: JSON.stringify(payload),
+    value: outgoingValue(payload),
     headers: {
       'content-type': 'application/cloudevents+json',
       ce_id: event_id,

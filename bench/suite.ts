@@ -144,7 +144,8 @@ export async function emptyCollector({
 }: Pick<Stack, 'pool' | 'redis'>): Promise<void> {
   await pool.query(`
     TRUNCATE collector.event_log, collector.event_handled, collector.product_metrics,
-      collector.product_metrics_daily, collector.product_user_metrics, collector.dead_letters`);
+      collector.product_metrics_daily, collector.product_user_metrics, collector.dead_letters,
+      collector.partition_progress, collector.vanished_offsets`);
   await redis.flushall();
 }
 

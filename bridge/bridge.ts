@@ -2,7 +2,7 @@
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../events/topics';
-import { readConsumerLag } from '../platform/consumer-lag';
+import { readGroupProgress } from '../platform/consumer-lag';
 import type { Process } from '../platform/lifecycle';
 import type { Queryable } from '../platform/postgres';
 import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
@@ -43,7 +43,7 @@ export function startBridge(
     config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
   const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
   const groupId = config.BRIDGE_GROUP_ID;
-  const lag = watchLag(() => readConsumerLag(kafka, groupId, eventTopics), logger);
+  const lag = watchLag(() => readGroupProgress(kafka, groupId, eventTopics), logger);
   onStop('the watch over the lag', () => lag.stop());
   const consumer = startEventConsumer({ kafka, dispatcher, logger }, { groupId });
   onStop('the consumer', () => consumer.stop());

@@ -3,6 +3,7 @@
  * connection without a sign (https://github.com/tulios/kafkajs/issues/1299, 1513, 1163).
  */
 import type { Consumer } from 'kafkajs';
+import { consumerLastCommit, consumerLastFetch } from '../platform/telemetry';
 
 /** The consumer fetches nothing any more, though nothing keeps it from doing so. */
 export class ConsumerStalledError extends Error {
@@ -39,7 +40,11 @@ export function watchConsumer(consumer: Consumer, stallTimeoutMs: number): Consu
   const sign = (): void => {
     lastSign = Date.now();
   };
-  consumer.on(consumer.events.FETCH, sign);
+  consumer.on(consumer.events.FETCH, () => {
+    sign();
+    consumerLastFetch.setToCurrentTime();
+  });
+  consumer.on(consumer.events.COMMIT_OFFSETS, () => consumerLastCommit.setToCurrentTime());
   consumer.on(consumer.events.GROUP_JOIN, sign);
   consumer.on(consumer.events.CRASH, ({ payload }) => {
     fail(payload.error);

@@ -9,6 +9,7 @@ import { eventTopics, partitionsPerTopic } from '../events/topics';
 import { readPartitionLogs } from '../platform/kafka-log';
 import { batchOf, fetchWholeBatches } from '../platform/kafka-protocol';
 import type { Logger } from '../platform/logger';
+import { consumersReplaced } from '../platform/telemetry';
 import { watchConsumer } from './consumer-watchdog';
 import type { Dispatcher } from './dispatcher';
 import { unpackedSlices } from './unpacked-slices';
@@ -65,6 +66,7 @@ async function consumeUntil(
     try {
       await consumeOnce(stop, dependencies, options);
     } catch (error) {
+      consumersReplaced.inc();
       dependencies.logger.warn({ err: error }, 'the consumer stopped; another will take its place');
       await sleep(replaceAfterMs, undefined, { signal: stop }).catch(() => undefined);
     }

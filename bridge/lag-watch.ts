@@ -1,8 +1,19 @@
-/** Shows how far the consumer group is behind, also while this bridge gets nothing to read. */
+/**
+ * Shows how far the consumer group is behind and what of it stands still, also while this bridge gets
+ * nothing to read.
+ */
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PartitionLag } from '../platform/consumer-lag';
+import type { GroupProgress, UnreadableTopic } from '../platform/consumer-lag';
 import type { Logger } from '../platform/logger';
-import { consumerLag } from '../platform/telemetry';
+import {
+  consumerLag,
+  consumerStalled,
+  oldestUncommittedAge,
+  partitionHeldBack,
+  topicReadable,
+} from '../platform/telemetry';
+import { createStandstillWatch, type StandstillWatch } from './standstill';
 
 /** Options of the watch. */
 export interface LagWatchOptions {
@@ -19,23 +30,20 @@ export interface LagWatch {
 }
 
 /**
- * Keeps the lag of each partition in the metrics from now on. While it cannot be read, no partition
- * has one: an old figure would look like a true one.
+ * Keeps in the metrics, from now on, how far each partition is behind and whether it stands still. Of
+ * what cannot be read there is no figure: an old one would look like a true one.
  *
  * @param read where the group stands; it may throw
  */
 export function watchLag(
-  read: () => Promise<readonly PartitionLag[]>,
+  read: () => Promise<GroupProgress>,
   logger: Logger,
-  { intervalMs = 10_000, lookTimeoutMs = 10_000 }: LagWatchOptions = {},
+  { intervalMs = 5_000, lookTimeoutMs = 10_000 }: LagWatchOptions = {},
 ): LagWatch {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const lookInTime = () =>
-    look(() => withinTime(read, AbortSignal.any([signal, AbortSignal.timeout(lookTimeoutMs)])), {
-      logger,
-      signal,
-    });
+  const context = { logger, signal, standstill: createStandstillWatch() };
+  const lookInTime = () => look(() => withinTime(read, signal, lookTimeoutMs), context);
   const running = lookUntil(signal, lookInTime, intervalMs);
   return {
     async stop() {
@@ -56,29 +64,79 @@ async function lookUntil(
   }
 }
 
+interface LookContext {
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  readonly standstill: StandstillWatch;
+}
+
 async function look(
-  read: () => Promise<readonly PartitionLag[]>,
-  { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal },
+  read: () => Promise<GroupProgress>,
+  { logger, signal, standstill }: LookContext,
 ): Promise<void> {
   try {
-    const lags = await read();
-    for (const { topic, partition, lag } of lags) consumerLag.set({ topic, partition }, lag);
+    const progress = await read();
+    standstill.observe(progress.partitions, performance.now());
+    show(progress, standstill);
+    progress.unreadable.forEach((topic) => warnOf(topic, logger));
   } catch (error) {
     if (signal.aborted) return;
-    consumerLag.reset();
+    standstill.forget();
+    resetAll();
     logger.warn({ err: error }, 'cannot see how far the group is behind; looking again later');
   }
 }
 
+function show({ partitions, unreadable }: GroupProgress, standstill: StandstillWatch): void {
+  resetAll();
+  for (const { topic, partition, lag, heldBackBy, oldestUncommittedAt } of partitions) {
+    const of = { topic, partition };
+    const age = oldestUncommittedAt === undefined ? 0 : Date.now() - oldestUncommittedAt;
+    topicReadable.set({ topic }, 1);
+    consumerLag.set(of, lag);
+    // The producer's clock may go ahead of ours.
+    oldestUncommittedAge.set(of, Math.max(age, 0) / 1_000);
+    partitionHeldBack.set(of, heldBackBy === undefined ? 0 : 1);
+    consumerStalled.set(of, 0);
+  }
+  for (const { topic, partition, forMs } of standstill.stalled()) {
+    consumerStalled.set({ topic, partition }, forMs / 1_000);
+  }
+  for (const { topic } of unreadable) topicReadable.set({ topic }, 0);
+}
+
+function resetAll(): void {
+  for (const gauge of [
+    consumerLag,
+    consumerStalled,
+    oldestUncommittedAge,
+    partitionHeldBack,
+    topicReadable,
+  ]) {
+    gauge.reset();
+  }
+}
+
+function warnOf({ topic, error }: UnreadableTopic, logger: Logger): void {
+  logger.warn({ err: error, topic }, 'a topic cannot be read; the others are');
+}
+
 // A broker that hangs would otherwise leave the last figure standing as if it were true.
-async function withinTime<T>(work: () => Promise<T>, limit: AbortSignal): Promise<T> {
+async function withinTime<T>(
+  work: () => Promise<T>,
+  stop: AbortSignal,
+  timeoutMs: number,
+): Promise<T> {
   const given = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_, reject) => {
-    limit.addEventListener('abort', () => reject(limit.reason as Error), { signal: given.signal });
+    timer = setTimeout(reject, timeoutMs, new Error(`no answer within ${timeoutMs} ms`));
+    stop.addEventListener('abort', () => reject(stop.reason as Error), { signal: given.signal });
   });
   try {
     return await Promise.race([work(), tooLate]);
   } finally {
+    clearTimeout(timer);
     given.abort();
   }
 }

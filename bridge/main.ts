@@ -8,7 +8,7 @@ import { serveMetrics } from '../platform/metrics-server';
 import { createPool } from '../platform/postgres';
 import { createTemporalClient } from '../platform/temporal';
 import { startBridge } from './bridge';
-import { kafkaCheck, readBridgeState } from './readiness';
+import { bridgeChecks, readBridgeState } from './readiness';
 
 void runProcess('bridge', async (process) => {
   const { config, logger, onStop } = process;
@@ -31,7 +31,7 @@ void runProcess('bridge', async (process) => {
     checks: [
       postgresCheck(pool, { required: true }),
       temporalCheck(client, { required: true }),
-      kafkaCheck,
+      ...bridgeChecks(),
     ],
     details: readBridgeState,
   });

@@ -22,7 +22,7 @@ import type {
 } from '../events/redrive';
 import type { Queryable } from '../platform/postgres';
 import { taskQueues, workflowIds, workflowTypes } from '../workflows/names';
-import { forEachConcurrently } from './concurrency';
+import { forEachConcurrently } from '../platform/concurrency';
 
 /** A dead letter without its message. Times are RFC 3339. */
 export interface DeadLetter {

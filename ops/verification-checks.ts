@@ -3,14 +3,16 @@
  * does not. Written apart from the code that it checks: only the view `event_effects`, which says
  * what an event does, is common to both.
  */
-import type { PartitionLag } from '../platform/consumer-lag';
+import type { GroupProgress } from '../platform/consumer-lag';
 
 /** What a check may depend on besides the snapshot. */
 export interface CheckInput {
   /** For how long an event may be in flight, in seconds. */
   readonly graceSeconds: number;
   /** Where the consumer group stood before the snapshot. */
-  readonly committed: readonly PartitionLag[];
+  readonly progress: GroupProgress;
+  /** When it was read, in ms since the epoch. */
+  readonly now: number;
 }
 
 /** A rule. */
@@ -20,6 +22,8 @@ export interface Check {
   readonly rule: string;
   /** A query of one row: how much was compared. */
   readonly figures: string;
+  /** Its parameters; none by default. */
+  readonly figureValues?: (input: CheckInput) => unknown[];
   /** A query that returns a row for each difference. */
   readonly differences: string;
   /** The parameters of `differences`. */
@@ -37,13 +41,17 @@ const handledEffects = `
       SELECT FROM collector.event_handled WHERE event_handled.event_id = event_effects.event_id)
   )`;
 
-/** Whether an event is accounted for as a dead letter; one that was redriven only for a while. */
-const isParked = (eventId: string, graceParameter: string): string => `
+/**
+ * Whether an event is accounted for as a dead letter; one that was redriven only for a while. A letter
+ * may claim any ID: it has to carry what the event says.
+ */
+const isParked = (event: 'outbox' | 'event_log', graceParameter: string): string => `
   EXISTS (
     SELECT FROM collector.dead_letters AS letter
-    WHERE letter.event_id = ${eventId}
+    WHERE letter.event_id = ${event}.event_id
       AND (letter.status <> 'redriven'
-        OR letter.resolved_at > now() - make_interval(secs => ${graceParameter})))`;
+        OR letter.resolved_at > now() - make_interval(secs => ${graceParameter}))
+      AND collector.json_of(letter.value) = ${event}.payload)`;
 
 /** Every rule, in the order of an event's way. */
 export const checks: readonly Check[] = [
@@ -175,7 +183,7 @@ export const checks: readonly Check[] = [
   },
   {
     name: 'delivery',
-    rule: 'Every event of the outbox is published in time and, once the consumer has passed it, logged or parked.',
+    rule: 'Every event of the outbox is published in time, and logged or parked in time, however far the consumer has come.',
     figures: `
       SELECT count(*) AS events, count(*) FILTER (WHERE published_at IS NULL) AS unpublished,
         count(*) FILTER (WHERE EXISTS (
@@ -186,23 +194,66 @@ export const checks: readonly Check[] = [
         CASE WHEN published_at IS NULL THEN 'not published' ELSE 'neither logged nor parked' END
           AS problem
       FROM commerce.outbox
-      LEFT JOIN unnest($2::text[], $3::integer[], $4::bigint[])
-        AS consumed (topic, partition, next_offset) USING (topic, partition)
       WHERE coalesce(published_at, created_at) <= now() - make_interval(secs => $1)
-        AND (published_at IS NULL OR "offset" < next_offset)
         AND NOT EXISTS (
           SELECT FROM collector.event_log WHERE event_log.event_id = outbox.event_id)
-        AND NOT ${isParked('outbox.event_id', '$1')}
-        AND NOT EXISTS (
-          SELECT FROM collector.dead_letters AS letter
-          WHERE letter.topic = outbox.topic AND letter.partition = outbox.partition
-            AND letter."offset" = outbox."offset" AND letter.event_id IS NULL)`,
-    values: ({ graceSeconds, committed }) => [
+        AND NOT ${isParked('outbox', '$1')}`,
+    values: grace,
+  },
+  {
+    name: 'consumer-progress',
+    rule: 'The consumer can read every topic, and leaves no message uncommitted for longer than it may be in flight.',
+    figures: `
+      SELECT count(*) AS partitions, count(*) FILTER (WHERE lag > 0) AS behind,
+        coalesce(sum(lag), 0) AS lag
+      FROM unnest($1::bigint[]) AS group_progress (lag)`,
+    figureValues: ({ progress }) => [progress.partitions.map(({ lag }) => lag)],
+    differences: `
+      SELECT topic, partition, committed, "end", lag, round(age) AS "ageSeconds",
+        held_back_by AS "heldBackBy", 'the oldest message is not committed' AS problem
+      FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::numeric[], $7::text[])
+        AS group_progress (topic, partition, committed, "end", lag, age, held_back_by)
+      WHERE lag > 0 AND age >= $8
+      UNION ALL
+      SELECT topic, NULL, NULL, NULL, NULL, NULL, NULL, 'cannot be read: ' || error
+      FROM unnest($9::text[], $10::text[]) AS unreadable (topic, error)`,
+    values: ({ progress: { partitions, unreadable }, graceSeconds, now }) => [
+      partitions.map(({ topic }) => topic),
+      partitions.map(({ partition }) => partition),
+      partitions.map(({ committed }) => committed),
+      partitions.map(({ end }) => end),
+      partitions.map(({ lag }) => lag),
+      partitions.map(({ oldestUncommittedAt: at }) =>
+        // The producer's clock may go ahead of ours.
+        at === undefined ? null : Math.max(now - at, 0) / 1_000,
+      ),
+      partitions.map(({ heldBackBy }) => heldBackBy ?? null),
       graceSeconds,
-      committed.map(({ topic }) => topic),
-      committed.map(({ partition }) => partition),
-      committed.map(({ committed: next }) => next ?? 0),
+      unreadable.map(({ topic }) => topic),
+      unreadable.map(({ error }) => error.message),
     ],
+  },
+  {
+    name: 'vanished-offsets',
+    rule: 'Events of the outbox that vanished from Kafka before they were read have arrived another way. (What others sent is gone; the figures tell how much.)',
+    figures: `
+      SELECT count(*) AS ranges,
+        coalesce(sum(coalesce(last_offset, first_offset) - first_offset + 1), 0) AS offsets
+      FROM collector.vanished_offsets`,
+    differences: `
+      SELECT vanished.topic, vanished.partition, first_offset, last_offset, reason, noticed_at,
+        event_id, outbox."offset"
+      FROM collector.vanished_offsets AS vanished
+      JOIN commerce.outbox ON outbox.topic = vanished.topic
+        AND outbox.partition = vanished.partition
+        AND outbox."offset" >= first_offset
+        AND outbox."offset" <= coalesce(last_offset, outbox."offset")
+        AND outbox.published_at < noticed_at
+      WHERE noticed_at <= now() - make_interval(secs => $1)
+        AND NOT EXISTS (
+          SELECT FROM collector.event_log WHERE event_log.event_id = outbox.event_id)
+        AND NOT ${isParked('outbox', '$1')}`,
+    values: grace,
   },
   {
     name: 'log-equals-outbox',
@@ -241,7 +292,7 @@ export const checks: readonly Check[] = [
       WHERE recorded_at <= now() - make_interval(secs => $1)
         AND NOT EXISTS (
           SELECT FROM collector.event_handled WHERE event_handled.event_id = event_log.event_id)
-        AND NOT ${isParked('event_log.event_id', '$1')}`,
+        AND NOT ${isParked('event_log', '$1')}`,
     values: grace,
   },
   {

@@ -6,9 +6,9 @@
 import type { Kafka } from 'kafkajs';
 import type { Pool, PoolClient } from 'pg';
 import { eventTopics } from '../events/topics';
-import { readConsumerLag } from '../platform/consumer-lag';
+import { readGroupProgress } from '../platform/consumer-lag';
 import { inTransaction } from '../platform/postgres';
-import { checks, type Check } from './verification-checks';
+import { checks, type Check, type CheckInput } from './verification-checks';
 
 /** What verifying needs. */
 export interface VerificationDependencies {
@@ -61,15 +61,15 @@ export async function verify(
     maxDifferences = defaultMaxDifferences,
   }: VerificationOptions = {},
 ): Promise<VerificationReport> {
-  // Before the snapshot: what was consumed by then must show in it.
-  const committed = await readConsumerLag(kafka, groupId, eventTopics);
+  const now = Date.now();
+  const progress = await readGroupProgress(kafka, groupId, eventTopics);
   return inTransaction(pool, async (connection) => {
     await connection.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
     await connection.query(`
       SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`);
     const results: CheckResult[] = [];
     for (const check of checks) {
-      const input = { graceSeconds, committed };
+      const input = { graceSeconds, progress, now };
       results.push(await run(connection, check, input, maxDifferences));
     }
     return { holds: results.every(({ holds }) => holds), checks: results };
@@ -78,12 +78,13 @@ export async function verify(
 
 async function run(
   connection: PoolClient,
-  { name, rule, figures, differences, values }: Check,
-  input: Parameters<Check['values']>[0],
+  { name, rule, figures, figureValues, differences, values }: Check,
+  input: CheckInput,
   maxDifferences: number,
 ): Promise<CheckResult> {
   const figuresRow = await connection.query<{ figures: Record<string, number> }>(
     `SELECT to_json(figures) AS figures FROM (${figures}) AS figures`,
+    figureValues?.(input),
   );
   const found = await connection.query<{ count: number; difference: Record<string, unknown> }>(
     // As JSON, so that a number that is damaged beyond what JavaScript holds can be shown too.

@@ -51,14 +51,17 @@ export function prepareMetrics(...kinds: readonly ProcessKind[]): void {
 export type AuditFinding =
   /** An event in the outbox that nobody had published. */
   | 'unpublished'
-  /** A published event that the consumer had passed without it being logged or parked; sent again. */
+  /** A published event that can come no more, and was neither logged nor parked; sent again. */
   | 'republished'
   /** A logged event that was neither handled nor parked. */
   | 'unhandled'
   /** An order that had not been decided for long. */
   | 'undecided';
 
-/** What the delivery audit has found. A look that finds the same thing again counts again. */
+/**
+ * What the delivery audit has found. A look that finds the same thing again counts again, but for an
+ * event that is still unpublished.
+ */
 export const auditFindings = new Counter<'finding'>({
   name: 'commerce_audit_findings_total',
   help: 'What the delivery audit found and set right, by kind of finding.',
@@ -69,7 +72,7 @@ export const auditFindings = new Counter<'finding'>({
 /** How many published events the delivery audit has found to have arrived. */
 export const auditConfirmations = new Counter({
   name: 'commerce_audit_confirmed_total',
-  help: 'Published events that the delivery audit found in the audit log or among the dead letters.',
+  help: 'Published events that the delivery audit found in the audit log, or discarded.',
   registers: [metricsRegistry],
 });
 
@@ -115,6 +118,68 @@ export const consumerLag = new Gauge<'topic' | 'partition'>({
 });
 
 const registers = [metricsRegistry];
+const partitionLabels = ['topic', 'partition'] as const;
+
+/** How long the first message of a partition that is not committed has waited. */
+export const oldestUncommittedAge = new Gauge({
+  name: 'commerce_consumer_oldest_uncommitted_age_seconds',
+  help: 'Age of the oldest message in a partition that the group has not committed; 0 when there is none.',
+  labelNames: partitionLabels,
+  registers,
+});
+
+/** For how long a partition has stood still; see `bridge/standstill.ts` for when it counts as that. */
+export const consumerStalled = new Gauge({
+  name: 'commerce_consumer_stalled_seconds',
+  help: 'For how long a partition with messages has not been committed in; 0 while it moves or waits its turn.',
+  labelNames: partitionLabels,
+  registers,
+});
+
+/** Whether somebody's open transaction keeps the group from going on in a partition, 1 or 0. */
+export const partitionHeldBack = new Gauge({
+  name: 'commerce_consumer_held_back',
+  help: 'Whether an open transaction of a producer keeps the group from reading on in a partition (1).',
+  labelNames: partitionLabels,
+  registers,
+});
+
+/** Whether a topic can be read, 1 or 0. */
+export const topicReadable = new Gauge({
+  name: 'commerce_consumer_topic_readable',
+  help: 'Whether the brokers tell where the group stands in a topic (1); 0: it is missing, forbidden or has no leader.',
+  labelNames: ['topic'] as const,
+  registers,
+});
+
+/** When this bridge's consumer last came back from a fetch. */
+export const consumerLastFetch = new Gauge({
+  name: 'commerce_consumer_last_fetch_timestamp_seconds',
+  help: "When this bridge's consumer last came back from a fetch, in seconds since 1970; 0 before the first.",
+  registers,
+});
+
+/** When this bridge last committed. */
+export const consumerLastCommit = new Gauge({
+  name: 'commerce_consumer_last_commit_timestamp_seconds',
+  help: 'When this bridge last committed offsets, in seconds since 1970; 0 before the first.',
+  registers,
+});
+
+/** Consumers that stopped or hung. */
+export const consumersReplaced = new Counter({
+  name: 'commerce_consumers_replaced_total',
+  help: 'Consumers of this bridge that stopped by themselves or hung, each replaced by another.',
+  registers,
+});
+
+/** Offsets that nobody has read, and nobody ever will. */
+export const vanishedOffsets = new Counter({
+  name: 'commerce_vanished_offsets_total',
+  help: 'Offsets that vanished before they were read, at least, by topic and reason.',
+  labelNames: ['topic', 'reason'] as const,
+  registers,
+});
 
 // From a read of the cache to a command that waits for its decision.
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -385,4 +450,12 @@ export const countedBy: Readonly<Record<string, readonly ProcessKind[]>> = {
   commerce_bridge_slots: ['bridge'],
   commerce_bridge_paused: ['bridge'],
   commerce_consumer_lag: ['bridge'],
+  commerce_consumer_oldest_uncommitted_age_seconds: ['bridge'],
+  commerce_consumer_stalled_seconds: ['bridge'],
+  commerce_consumer_held_back: ['bridge'],
+  commerce_consumer_topic_readable: ['bridge'],
+  commerce_consumer_last_fetch_timestamp_seconds: ['bridge'],
+  commerce_consumer_last_commit_timestamp_seconds: ['bridge'],
+  commerce_consumers_replaced_total: ['bridge'],
+  commerce_vanished_offsets_total: ['worker:collector'],
 };

@@ -4,7 +4,7 @@
  * worker asks for it. Wiring, nothing else.
  */
 import { startBridge } from '../bridge/bridge';
-import { kafkaCheck, readBridgeState } from '../bridge/readiness';
+import { bridgeChecks, readBridgeState } from '../bridge/readiness';
 import { createKafka } from '../platform/kafka';
 import { runProcess } from '../platform/lifecycle';
 import { createPool } from '../platform/postgres';
@@ -23,7 +23,7 @@ void runProcess('collector', async (process) => {
   const connection = await startCollectorWorker(process, {
     kind: 'bridge',
     // The worker's own check of Kafka is that of its sender.
-    checks: [{ ...kafkaCheck, name: 'kafka-consumer' }],
+    checks: bridgeChecks('kafka-consumer'),
     details: readBridgeState,
   });
   startBridge(process, {

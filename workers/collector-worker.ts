@@ -88,7 +88,7 @@ export async function startCollectorWorker(
       ...createDeadLetterActivities({ pool, sender }),
       ...createCollectorAuditActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
       ...createDeadLetterResolutionActivities({ pool, sender }),
-      ...createVanishedOffsetsActivities({ pool }),
+      ...createVanishedOffsetsActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
     },
   });
   if (servesMetrics) watchDeadLetters(process, pool);

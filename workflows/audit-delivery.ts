@@ -12,6 +12,7 @@ import {
   continueAsNew,
   isCancellation,
   ParentClosePolicy,
+  patched,
   proxyActivities,
   startChild,
   workflowInfo,
@@ -22,6 +23,7 @@ import type {
   createCollectorAuditActivities,
   createShopAuditActivities,
 } from '../activities/delivery-audit';
+import type { createVanishedOffsetsActivities } from '../activities/vanished-offsets';
 import { searchAttributes, taskQueues, workflowIds, workflowTypes } from './names';
 
 /** From which age on something counts as left behind, each in ms. */
@@ -38,11 +40,11 @@ export interface DeliveryAuditOptions {
 
 /** How much the audit has found. All but `confirmed` and `handledUntil` are 0 in a healthy system. */
 export interface DeliveryAuditSummary {
-  /** Events that nobody had published; they are being published now. */
+  /** Events that nobody had published, also those found before; they are being published now. */
   readonly unpublished: number;
   /** Published events that were lost, and were sent again. */
   readonly republished: number;
-  /** Published events that have been found to have arrived. */
+  /** Published events that have been found to have arrived, or were given up by a person. */
   readonly confirmed: number;
   /** Orders that were not decided; they are being carried on. */
   readonly undecided: number;
@@ -102,6 +104,11 @@ const collector = proxyActivities<ReturnType<typeof createCollectorAuditActiviti
   taskQueue: taskQueues.collector,
 });
 
+const vanishedOffsets = proxyActivities<ReturnType<typeof createVanishedOffsetsActivities>>({
+  ...untilNextAudit,
+  taskQueue: taskQueues.collector,
+});
+
 const eventsPerPage = 1_000;
 
 /** Each item of these pages gets a workflow, or shares one that should stay small. */
@@ -139,6 +146,7 @@ const parts: readonly { readonly name: string; readonly audit: Part }[] = [
   { name: 'unconfirmed events', audit: auditUnconfirmed },
   { name: 'undecided orders', audit: auditUndecided },
   { name: 'unhandled events', audit: auditUnhandled },
+  { name: 'vanished offsets', audit: auditOffsets },
 ];
 
 function begin({ unhandledAfterMs }: DeliveryAuditOptions): DeliveryAuditProgress {
@@ -230,6 +238,10 @@ async function auditUnhandled({ options, startedAt, cursor, summary }: Page) {
   for (const eventId of eventIds) await handleAgain(eventId);
   if (next !== undefined) return { from, id: next };
   return before < end ? { from: before } : undefined;
+}
+
+async function auditOffsets(): Promise<undefined> {
+  if (patched('note-progress')) await vanishedOffsets.noteProgress();
 }
 
 function handledUntilLastTime(): number | undefined {

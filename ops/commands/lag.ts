@@ -1,8 +1,8 @@
 /** `lag`: how far the collector is behind, for each partition. */
 import type { Command } from 'commander';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag, totalLag, type PartitionLag } from '../../platform/consumer-lag';
-import type { RunCommand } from '../command';
+import { readGroupProgress, totalLag, type PartitionLag } from '../../platform/consumer-lag';
+import { exitCodes, type RunCommand } from '../command';
 import { countOf, formatCount, table, type Column } from '../output';
 
 /** Adds the command. */
@@ -23,12 +23,25 @@ Examples:
     .action((_options: unknown, command: Command) =>
       run(command, async ({ config, kafka, output }) => {
         const group = config.BRIDGE_GROUP_ID;
-        const partitions = await readConsumerLag(kafka(), group, eventTopics);
+        const progress = await readGroupProgress(kafka(), group, eventTopics);
+        const { partitions } = progress;
         const total = totalLag(partitions);
-        output.result({ group, total, partitions }, () => {
+        const unreadable = progress.unreadable.map(({ topic, error }) => ({
+          topic,
+          problem: error.message,
+        }));
+        output.result({ group, total, partitions, unreadable }, () => {
           const summary = `${countOf(total, 'message')} behind in group ${group}`;
-          return `${table(partitions, columns, output)}\n\n${output.paint(total > 0 ? 'yellow' : 'green', summary)}`;
+          return [
+            table(partitions, columns, output),
+            '',
+            output.paint(total > 0 ? 'yellow' : 'green', summary),
+            ...unreadable.map(({ topic, problem }) =>
+              output.paint('red', `${topic} cannot be read: ${problem}`),
+            ),
+          ].join('\n');
         });
+        return unreadable.length === 0 ? exitCodes.ok : exitCodes.failed;
       }),
     );
 }
@@ -42,5 +55,6 @@ const columns: readonly Column<PartitionLag>[] = [
     align: 'right',
   },
   { title: 'end', of: ({ end }) => formatCount(end), align: 'right' },
+  { title: 'held back by', of: ({ heldBackBy }) => heldBackBy ?? null },
   { title: 'lag', of: ({ lag }) => formatCount(lag), align: 'right' },
 ];

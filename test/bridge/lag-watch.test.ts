@@ -1,13 +1,22 @@
 import { watchLag } from '../../bridge/lag-watch';
-import type { PartitionLag } from '../../platform/consumer-lag';
+import type { GroupProgress, PartitionLag } from '../../platform/consumer-lag';
 import { createLogger } from '../../platform/logger';
-import { consumerLag } from '../../platform/telemetry';
+import {
+  consumerLag,
+  oldestUncommittedAge,
+  partitionHeldBack,
+  topicReadable,
+} from '../../platform/telemetry';
 import { until } from '../integration/until';
 
 const logger = createLogger('test', 'silent');
 
 function lagOf(partition: number, lag: number): PartitionLag {
-  return { topic: 'catalog-events', partition, committed: 0, end: lag, lag };
+  return { topic: 'catalog-events', partition, committed: 0, start: 0, end: lag, lag };
+}
+
+function progressOf(...partitions: PartitionLag[]): GroupProgress {
+  return { partitions, unreadable: [] };
 }
 
 async function shown(): Promise<Record<string, number>> {
@@ -18,7 +27,7 @@ async function shown(): Promise<Record<string, number>> {
 }
 
 test('the metrics have the lag of each partition, and none while it cannot be read', async () => {
-  let read: () => Promise<readonly PartitionLag[]> = async () => [lagOf(0, 7), lagOf(1, 0)];
+  let read: () => Promise<GroupProgress> = async () => progressOf(lagOf(0, 7), lagOf(1, 0));
   const watch = watchLag(() => read(), logger, { intervalMs: 1 });
   try {
     await until('it is read', async () => Object.keys(await shown()).length === 2);
@@ -26,7 +35,7 @@ test('the metrics have the lag of each partition, and none while it cannot be re
 
     read = () => Promise.reject(new Error('Kafka is away'));
     await until('it is gone', async () => Object.keys(await shown()).length === 0);
-    read = async () => [lagOf(0, 3)];
+    read = async () => progressOf(lagOf(0, 3));
     await until('it is read again', async () => (await shown())['catalog-events/0'] === 3);
   } finally {
     await watch.stop();
@@ -35,9 +44,9 @@ test('the metrics have the lag of each partition, and none while it cannot be re
 
 test('a watch is stopped at once, however rarely it looks', async () => {
   let looks = 0;
-  const read = async (): Promise<readonly PartitionLag[]> => {
+  const read = async (): Promise<GroupProgress> => {
     looks += 1;
-    return [];
+    return progressOf();
   };
   const watch = watchLag(read, logger, { intervalMs: 3_600_000 });
   await until('it has looked', () => looks === 1);
@@ -46,10 +55,39 @@ test('a watch is stopped at once, however rarely it looks', async () => {
 });
 
 test('a look that hangs leaves no old figure standing, and does not hold up the end', async () => {
-  let read: () => Promise<readonly PartitionLag[]> = async () => [lagOf(0, 7)];
+  let read: () => Promise<GroupProgress> = async () => progressOf(lagOf(0, 7));
   const watch = watchLag(() => read(), logger, { intervalMs: 1, lookTimeoutMs: 50 });
   await until('it is read', async () => (await shown())['catalog-events/0'] === 7);
   read = () => new Promise(() => undefined);
   await until('it is gone', async () => Object.keys(await shown()).length === 0);
   await watch.stop();
+});
+
+test('what holds a partition back, how long its first message waits, and what cannot be read are shown', async () => {
+  const heldBack = { ...lagOf(0, 7), heldBackBy: 'open-transaction' } as const;
+  const waiting = { ...lagOf(1, 1), oldestUncommittedAt: Date.now() - 90_000 };
+  const error = new Error('no leader');
+  const watch = watchLag(
+    async () => ({
+      partitions: [heldBack, waiting],
+      unreadable: [{ topic: 'order-events', error }],
+    }),
+    logger,
+    { intervalMs: 1 },
+  );
+  try {
+    await until('it is read', async () => Object.keys(await shown()).length === 2);
+    const values = async (gauge: typeof partitionHeldBack | typeof topicReadable) =>
+      (await gauge.get()).values.map(({ value }) => value);
+    expect(await values(partitionHeldBack)).toEqual([1, 0]);
+    expect((await topicReadable.get()).values).toEqual([
+      expect.objectContaining({ labels: { topic: 'catalog-events' }, value: 1 }),
+      expect.objectContaining({ labels: { topic: 'order-events' }, value: 0 }),
+    ]);
+    const [none, age] = (await oldestUncommittedAge.get()).values;
+    expect(none?.value).toBe(0);
+    expect(age?.value).toBeGreaterThanOrEqual(90);
+  } finally {
+    await watch.stop();
+  }
 });

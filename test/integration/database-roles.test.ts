@@ -167,9 +167,11 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     'event_effects',
     'event_handled',
     'event_log',
+    'partition_progress',
     'product_metrics',
     'product_metrics_daily',
     'product_user_metrics',
+    'vanished_offsets',
   ].map((table) => `collector.${table}: SELECT`);
   expect(Object.fromEntries(granted)).toEqual({
     commerce_api: [
@@ -188,9 +190,11 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'collector.event_effects: SELECT',
       'collector.event_handled: INSERT SELECT',
       'collector.event_log: INSERT SELECT',
+      'collector.partition_progress: INSERT SELECT UPDATE',
       'collector.product_metrics: INSERT SELECT UPDATE',
       'collector.product_metrics_daily: INSERT SELECT UPDATE',
       'collector.product_user_metrics: INSERT SELECT UPDATE',
+      'collector.vanished_offsets: DELETE INSERT SELECT',
     ],
     commerce_collector_reader: readsCollector,
     commerce_operator: [
@@ -210,7 +214,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.order_items: INSERT SELECT',
       'commerce.orders: INSERT SELECT UPDATE',
       'commerce.outbox: INSERT SELECT',
-      'commerce.outbox: UPDATE(delivered_at offset partition published_at)',
+      'commerce.outbox: UPDATE(delivered_at left_behind_at offset partition published_at)',
       'commerce.payments: INSERT SELECT UPDATE',
       'commerce.product_likes: DELETE INSERT SELECT',
       'commerce.products: INSERT SELECT UPDATE',

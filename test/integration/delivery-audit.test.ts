@@ -3,7 +3,11 @@
  * hand, and the audit has to find that, and nothing else.
  */
 import { randomUUID } from 'node:crypto';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { createShopAuditActivities } from '../../activities/delivery-audit';
 import { createEvent, type Event } from '../../events/envelope';
+import type { KafkaSender } from '../../platform/kafka-sender';
+import { auditFindings } from '../../platform/telemetry';
 import type { DeliveryAuditOptions, DeliveryAuditSummary } from '../../workflows/audit-delivery';
 import {
   deliveryAuditScheduleId,
@@ -115,6 +119,24 @@ async function rowOf(eventId: string) {
   return rows[0]!;
 }
 
+/** Puts a dead letter in place that names an event. */
+async function park(eventId: string, value: string, { partition, offset }: Mark): Promise<void> {
+  await stack.pool.query(
+    `INSERT INTO collector.dead_letters (topic, partition, "offset", key, value, value_hash, headers,
+       produced_at, event_id, reason, detail, workflow_id)
+     VALUES ($1, $2, $3, '', $4, sha256($4), '[]', now(), $5, 'TEST', 'by hand', 'by hand')`,
+    [topic, partition, offset, Buffer.from(value), eventId],
+  );
+}
+
+async function redrivenSince(eventId: string, age: string): Promise<void> {
+  await stack.pool.query(
+    `UPDATE collector.dead_letters SET status = 'redriven', resolved_at = now() - $2::interval
+     WHERE event_id = $1`,
+    [eventId, age],
+  );
+}
+
 /** What the shop's worker has logged about an event. */
 function linesAbout(eventId: string): Record<string, unknown>[] {
   const lines = stack.running('worker:commerce').flatMap((each) => each.output().split('\n'));
@@ -172,14 +194,63 @@ describe('an event that claims to be published', () => {
     expect((await rowOf(event.id)).delivered_at).toEqual(expect.any(Date));
   });
 
-  test('where the bridge has not been yet is left alone', async () => {
+  test('where the log does not reach is sent again, whatever else comes to its partition', async () => {
     const productId = await registerProduct();
     await untilHealthy();
     const { partition } = await passedMark(productId);
-    const ahead = adjusted(productId);
-    await putInOutbox(ahead, { partition, offset: 1_000_000 });
+    const beyond = adjusted(productId);
+    await putInOutbox(beyond, { partition, offset: 1_000_000 });
+    expect(await audit()).toMatchObject({ ...nothing, republished: 1 });
+    await until('it is handled', () => exists('collector.event_handled', { event_id: beyond.id }));
+    await untilHealthy();
+  });
+
+  test('where the bridge has not been yet is left alone', async () => {
+    const productId = await registerProduct();
+    await untilHealthy();
+    await Promise.all(stack.running('bridge').map((bridge) => bridge.end()));
+    const event = adjusted(productId);
+    await putInOutbox(event);
+    expect(await audit()).toMatchObject({ ...nothing, unpublished: 1 });
+    await until('it is published', async () => (await rowOf(event.id)).offset !== null);
     expect(await audit()).toMatchObject(nothing);
-    await stack.pool.query('DELETE FROM commerce.outbox WHERE event_id = $1', [ahead.id]);
+    await stack.start('bridge');
+    await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+    await untilHealthy();
+  });
+
+  test('and whose ID a dead letter merely claims is sent again', async () => {
+    const productId = await registerProduct();
+    await untilHealthy();
+    const event = adjusted(productId);
+    const mark = await passedMark(productId);
+    await putInOutbox(event, mark);
+    await park(event.id, 'not json', mark);
+    expect(await audit()).toMatchObject({ ...nothing, republished: 1 });
+    await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+    await untilHealthy();
+  });
+
+  test('and is parked is left alone until it is redriven and does not arrive', async () => {
+    const productId = await registerProduct();
+    await untilHealthy();
+    const event = adjusted(productId);
+    const mark = await passedMark(productId);
+    await putInOutbox(event, mark);
+    const { rows } = await stack.pool.query<{ payload: object }>(
+      'SELECT payload FROM commerce.outbox WHERE event_id = $1',
+      [event.id],
+    );
+    await park(event.id, JSON.stringify(rows[0]!.payload), mark);
+    expect(await audit()).toMatchObject(nothing);
+    expect((await rowOf(event.id)).delivered_at).toBeNull();
+
+    await redrivenSince(event.id, '1 second');
+    expect(await audit()).toMatchObject(nothing);
+    await redrivenSince(event.id, '1 hour');
+    expect(await audit()).toMatchObject({ ...nothing, republished: 1 });
+    await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
+    await untilHealthy();
   });
 
   test('whose workflow is open is left alone until that has ended without logging it', async () => {
@@ -205,10 +276,9 @@ describe('an event that claims to be published', () => {
     await stack.pool.query(
       `INSERT INTO commerce.outbox
          (event_id, topic, key, type, payload, created_at, published_at, partition, "offset")
-       SELECT 'stuck-' || number, $1, 'stuck', 'StockAdjusted', '{}', now() - interval '1 hour',
-         now() - interval '1 hour', 0, 1000000
+       SELECT 'stuck-' || number, 'a-topic-that-is-missing', 'stuck', 'StockAdjusted', '{}',
+         now() - interval '1 hour', now() - interval '1 hour', 0, 1000000
        FROM generate_series(1, 2500) AS number`,
-      [topic],
     );
     const event = adjusted(productId);
     await putInOutbox(event, await passedMark(productId));
@@ -237,6 +307,30 @@ test('events that nobody has published are published, and each is logged', async
   const [event] = events as [Event];
   const publishing = stack.temporal.workflow.getHandle(workflowIds.publishEvents(event.id));
   await publishing.result();
+  await untilHealthy();
+});
+
+test('an event that stays unpublished is logged and counted once, however often the audit looks', async () => {
+  const event = adjusted(await registerProduct());
+  await untilHealthy();
+  const { findUnpublished } = createShopAuditActivities({
+    pool: stack.pool,
+    sender: {} as KafkaSender,
+  });
+  const look = () =>
+    new MockActivityEnvironment().run(findUnpublished, {
+      before: Date.now(),
+      after: 0,
+      limit: 100,
+    });
+  const counted = async () => (await auditFindings.get()).values[0]!.value;
+  const before = await counted();
+  await putInOutbox(event);
+  expect(await look()).toMatchObject({ events: 1, firstEventId: event.id });
+  expect(await look()).toMatchObject({ events: 1, firstEventId: event.id });
+  expect(await counted()).toBe(before + 1);
+  expect(await audit()).toMatchObject({ ...nothing, unpublished: 1 });
+  await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
   await untilHealthy();
 });
 

@@ -152,6 +152,7 @@ test.each(kinds)('%s is alive, and ready with each dependency named', async (kin
   expect(ready.bridge).toEqual({
     pausedBy: [],
     lag: expect.any(Number),
+    heldBack: [],
     inFlight: expect.any(Number),
     slots: 200,
   });

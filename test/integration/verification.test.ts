@@ -100,7 +100,7 @@ const tables = [
 ].map((name) => `commerce.${name}`);
 const collectorTables = [
   ...['event_log', 'event_handled', 'product_metrics', 'product_metrics_daily'],
-  ...['product_user_metrics', 'dead_letters'],
+  ...['product_user_metrics', 'dead_letters', 'partition_progress', 'vanished_offsets'],
 ].map((name) => `collector.${name}`);
 const allTables = [...tables, ...collectorTables];
 
@@ -203,6 +203,34 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
     ['delivery'],
   ],
   [
+    'an event that the consumer has not come to, although it was published long ago',
+    `UPDATE commerce.outbox SET "offset" = 1000000 WHERE type = 'OrderPlaced' AND key = 'open';
+     DELETE FROM collector.event_handled WHERE event_id = (SELECT event_id FROM commerce.outbox WHERE type = 'OrderPlaced' AND key = 'open');
+     DELETE FROM collector.event_log WHERE event_id = (SELECT event_id FROM commerce.outbox WHERE type = 'OrderPlaced' AND key = 'open')`,
+    ['delivery'],
+  ],
+  [
+    'an event whose ID a dead letter merely claims',
+    `DELETE FROM collector.event_handled WHERE event_id = (SELECT event_id FROM commerce.outbox WHERE type = 'OrderPlaced' AND key = 'open');
+     DELETE FROM collector.event_log WHERE event_id = (SELECT event_id FROM commerce.outbox WHERE type = 'OrderPlaced' AND key = 'open');
+     INSERT INTO collector.dead_letters
+       (topic, partition, "offset", value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id)
+     SELECT topic, 5, place, value, '', '[]', now(), event_id, 'INVALID_JSON', '', ''
+     FROM commerce.outbox,
+       (VALUES (0, 'not json'::bytea), (1, '\\xff'), (2, '{"id": "\\\\u0000"}')) AS letter (place, value)
+     WHERE type = 'OrderPlaced' AND key = 'open'`,
+    ['delivery'],
+  ],
+  [
+    'an event that vanished before it was read, and has not arrived another way',
+    `DELETE FROM collector.event_handled WHERE event_id = (SELECT event_id FROM commerce.outbox WHERE type = 'OrderPlaced' AND key = 'open');
+     DELETE FROM collector.event_log WHERE event_id = (SELECT event_id FROM commerce.outbox WHERE type = 'OrderPlaced' AND key = 'open');
+     INSERT INTO collector.vanished_offsets (topic, partition, first_offset, last_offset, reason)
+     SELECT topic, partition, "offset", NULL, 'TOPIC_MADE_ANEW' FROM commerce.outbox
+     WHERE type = 'OrderPlaced' AND key = 'open'`,
+    ['delivery', 'vanished-offsets'],
+  ],
+  [
     'a log that says something else',
     `UPDATE collector.event_log SET payload = jsonb_set(payload, '{data,totalAmount}', '1')
      WHERE type = 'OrderPlaced'`,
@@ -287,8 +315,9 @@ describe('what may be in flight is no difference', () => {
       DELETE FROM collector.event_handled
       WHERE event_id IN (SELECT event_id FROM collector.event_log WHERE type = 'OrderPlaced');
       INSERT INTO collector.dead_letters
-        (topic, partition, "offset", value_hash, headers, produced_at, event_id, reason, detail, workflow_id)
-      SELECT topic, partition, "offset", '', '[]', now(), event_id, 'HANDLING_FAILED', '', event_id
+        (topic, partition, "offset", value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id)
+      SELECT topic, partition, "offset", convert_to(payload::text, 'UTF8'), '', '[]', now(), event_id,
+        'HANDLING_FAILED', '', event_id
       FROM collector.event_log WHERE type = 'OrderPlaced'`);
     expect(failed(await run(600))).toEqual([]);
     await stack.pool.query(

@@ -40,6 +40,42 @@ export function readSelectors(expression: string): Selector[] {
   return found;
 }
 
+/** A sample of a scrape. */
+export interface Sample {
+  readonly labels: ReadonlyMap<string, string>;
+  readonly value: number;
+}
+
+/**
+ * What an expression answers about one scrape: the samples for which it holds. It knows comparisons of
+ * a metric, or of the maximum of one, with a number: what an alert needs that looks at one moment.
+ *
+ * @param samples the samples of each metric
+ * @throws PromQLSyntaxError for anything else
+ */
+export function evaluateComparison(
+  expression: string,
+  samples: ReadonlyMap<string, readonly Sample[]>,
+): Sample[] {
+  const top = promql.parser.parse(expression).topNode.firstChild!;
+  const [left, right] = [top.firstChild, top.lastChild];
+  const compares = top.type.id === promql.BinaryExpr && top.getChild(promql.Gtr) !== null;
+  const [selector, ...others] = readSelectors(expression);
+  if (!compares || left === null || right === null || selector === undefined || others.length > 0) {
+    throw new PromQLSyntaxError(`no comparison of one metric with a number: ${expression}`);
+  }
+  const bound = Number(expression.slice(right.from, right.to));
+  const groups = new Map<string, Sample>();
+  for (const sample of samples.get(selector.metric) ?? []) {
+    const kept = selector.aggregated ? selector.groupedBy : [...sample.labels.keys()];
+    const labels = new Map(kept.map((label) => [label, sample.labels.get(label) ?? '']));
+    const key = JSON.stringify([...labels]);
+    const value = Math.max(sample.value, groups.get(key)?.value ?? -Infinity);
+    groups.set(key, { labels, value });
+  }
+  return [...groups.values()].filter(({ value }) => value > bound);
+}
+
 function selectorOf(node: SyntaxNode, expression: string): Selector {
   const text = ({ from, to }: SyntaxNode): string => expression.slice(from, to);
   const name = node.getChild(promql.Identifier);

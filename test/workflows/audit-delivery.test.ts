@@ -8,6 +8,7 @@ import type {
   UnhandledPage,
   UnpublishedPage,
 } from '../../activities/delivery-audit';
+import type { createVanishedOffsetsActivities } from '../../activities/vanished-offsets';
 import type { ReceivedEvent } from '../../events/received';
 import type { DeliveryAuditOptions, DeliveryAuditSummary } from '../../workflows/audit-delivery';
 import {
@@ -19,7 +20,8 @@ import {
 import { createEnvironment, type Environment } from './environment';
 
 type ShopActivities = ReturnType<typeof createShopAuditActivities>;
-type CollectorActivities = ReturnType<typeof createCollectorAuditActivities>;
+type CollectorActivities = ReturnType<typeof createCollectorAuditActivities> &
+  Pick<ReturnType<typeof createVanishedOffsetsActivities>, 'noteProgress'>;
 
 const minuteMs = 60_000;
 const options: DeliveryAuditOptions = {
@@ -55,6 +57,7 @@ function collector(given: Partial<CollectorActivities> = {}): CollectorActivitie
     lookUpArrivals: () => Promise.resolve({ arrived: [], lost: [] }),
     findUnhandled: (): Promise<UnhandledPage> => Promise.resolve({ eventIds: [] }),
     readLoggedEvent: () => Promise.reject(new Error('nothing was to be read')),
+    noteProgress: () => Promise.resolve(0),
     ...given,
   };
 }
@@ -73,7 +76,7 @@ function audit(shopActivities: object, collectorActivities: object): Promise<Del
 }
 
 function publicationOf(eventId: string) {
-  return { eventId, topic: 'catalog-events', partition: 0, offset: 1 };
+  return { eventId, topic: 'catalog-events', partition: 0, offset: 1, valueHash: '' };
 }
 
 test('where all is well nothing is found, and nothing is started', async () => {

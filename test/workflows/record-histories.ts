@@ -286,7 +286,7 @@ const recordings: readonly Recording[] = [
     activities: { markDiscarded: answering({ kind: 'discarded' }) },
   },
   {
-    name: 'audit-delivery',
+    name: 'audit-delivery-noting-progress',
     workflowType: workflowTypes.auditDelivery,
     taskQueue: collector,
     args: [auditOptions],
@@ -310,6 +310,7 @@ const recordings: readonly Recording[] = [
       findUndecided: answering({ orderIds: ['o-audited'] }),
       findUnhandled: answering({ eventIds: [] }),
       readLoggedEvent: answering(event),
+      noteProgress: answering(0),
     },
   },
 ];
