@@ -4,13 +4,16 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServerName } from '../../cluster/local-cluster';
-import { eventTopics } from '../../events/topics';
+import { deadLetterTopicOf, eventTopics } from '../../events/topics';
+import { migrateTopics } from '../../migrations/migrate';
+import { createLogger } from '../../platform/logger';
 import { produce } from '../integration/foreign-producer';
 import type { ProcessName, Stack } from '../integration/stack';
 import { until } from '../integration/until';
 import { altered, lateFillKey, preloading, type LateFill } from './altered';
 import { enterEmptyNamespace, namespaceOf, resetOffsets, skipToEnd } from './forgetting';
 import { startCuttingProxy } from './cutting-proxy';
+import { sendHostileBatches } from './hostile-batches';
 import type { Ledger } from './ledger';
 import { sendPoison, type PoisonCounts } from './poison';
 import type { Random } from './random';
@@ -29,6 +32,11 @@ export interface Fault {
   readonly name: string;
   /** What it does, for the report. */
   readonly strikes: string;
+  /**
+   * Whether the topics do not hold afterwards what was in them: less can be checked then, and the next
+   * fault gets a pipeline of its own.
+   */
+  readonly cutsLog?: true;
   /** Strikes, under load, and heals again. */
   inject(context: FaultContext): Promise<void>;
 }
@@ -170,7 +178,95 @@ export const faults: readonly Fault[] = [
     strikes: 'messages of every kind that cannot be events, between healthy ones',
     inject: ({ stack, poison }) => sendPoison(stack, poison),
   },
+  {
+    name: 'hostile-batches',
+    strikes:
+      'record batches of every kind between healthy ones on each partition: every codec, strange headers, aborted transactions, poison; on some 100,000 headers, 3 MiB, and what unpacks to more than 64 MiB',
+    async inject(context) {
+      await sendHostileBatches(context);
+      await sendPoison(context.stack, context.poison);
+    },
+  },
+  {
+    name: 'topic-made-anew',
+    strikes: 'the topics are deleted and made anew while everything runs',
+    cutsLog: true,
+    async inject({ stack }) {
+      const cutAt = await timeOf(stack);
+      await makeTopicsAnew(stack);
+      await untilShopsEventsAreLogged(stack, cutAt);
+    },
+  },
+  {
+    name: 'retention-runs-ahead',
+    strikes: 'every message is deleted while the bridge is frozen, and has not read the last ones',
+    cutsLog: true,
+    async inject({ stack }) {
+      const [bridge] = stack.running('bridge');
+      bridge!.signal('SIGSTOP');
+      try {
+        await sleep(10_000);
+        await deleteRecords(stack);
+      } finally {
+        bridge!.signal('SIGCONT');
+      }
+      await untilShopsEventsAreLogged(stack, await timeOf(stack));
+    },
+  },
 ];
+
+async function makeTopicsAnew({ kafka }: Stack): Promise<void> {
+  const topics = eventTopics.flatMap((topic) => [topic, deadLetterTopicOf(topic)]);
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    await admin.deleteTopics({ topics });
+    await until('they are gone', async () => {
+      const left = await admin.listTopics();
+      return !topics.some((topic) => left.includes(topic));
+    });
+  } finally {
+    await admin.disconnect();
+  }
+  await migrateTopics(kafka, createLogger('test', 'fatal'));
+}
+
+async function deleteRecords({ kafka }: Stack): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    for (const topic of eventTopics) {
+      const ends = await admin.fetchTopicOffsets(topic);
+      const partitions = ends
+        .filter(({ low, high }) => low !== high)
+        .map(({ partition, high: offset }) => ({ partition, offset }));
+      if (partitions.length > 0) await admin.deleteTopicRecords({ topic, partitions });
+    }
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+async function timeOf({ pool }: Stack): Promise<Date> {
+  const { rows } = await pool.query<{ now: Date }>('SELECT now() AS now');
+  return rows[0]!.now;
+}
+
+/** What was lost has to be found first: until then it looks like rest. */
+async function untilShopsEventsAreLogged({ pool }: Stack, createdBefore: Date): Promise<void> {
+  await until(
+    'the shop’s events that were lost have arrived',
+    async () => {
+      const { rows } = await pool.query<{ missing: number }>(
+        `SELECT count(*)::int AS missing FROM commerce.outbox
+          WHERE created_at <= $1 AND event_id NOT IN (SELECT event_id FROM collector.event_log)`,
+        [createdBefore],
+      );
+      return rows[0]?.missing === 0;
+    },
+    { timeoutMs: 120_000 },
+  );
+}
 
 function kill(name: ProcessName): Fault {
   return {

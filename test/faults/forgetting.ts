@@ -3,8 +3,8 @@ import type { Admin, Message } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
 import { readConsumerLag } from '../../platform/consumer-lag';
 import { registerNamespace, type Stack } from '../integration/stack';
-import { readTopic } from '../integration/topic-reader';
 import { until } from '../integration/until';
+import { readLog } from './log-reader';
 
 /** What is started from now on works in a namespace of Temporal that knows nothing. */
 export async function enterEmptyNamespace(stack: Stack): Promise<void> {
@@ -23,7 +23,7 @@ export async function skipToEnd(stack: Stack, topic: string): Promise<Message[]>
   const behind = await readConsumerLag(stack.kafka, stack.config.BRIDGE_GROUP_ID, [topic]);
   const partitions = behind.map(({ partition, end }) => ({ partition, offset: String(end) }));
   await moveGroup(stack, (admin, groupId) => admin.setOffsets({ groupId, topic, partitions }));
-  const skipped = (await readTopic(stack.kafka, topic)).filter(({ partition, offset }) =>
+  const skipped = (await readLog(stack.kafka, topic)).filter(({ partition, offset }) =>
     behind.some(
       (each) =>
         each.partition === partition && offset >= (each.committed ?? 0) && offset < each.end,

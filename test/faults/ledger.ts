@@ -31,6 +31,10 @@ export interface Ledger {
   readonly likes: Map<string, boolean>;
   /** Pairs of which a change was once left without an answer. */
   readonly uncertainLikes: Set<string>;
+  /** IDs of the events that strangers have sent and that must be logged. */
+  readonly strangersEvents: Set<string>;
+  /** IDs of those that they have sent and aborted. */
+  readonly voidEvents: Set<string>;
   /** Calls of the API, answered or not. */
   sent: number;
   /** Calls that were answered as decided. */
@@ -48,6 +52,8 @@ export function createLedger(strangersOrders: ReadonlySet<string>): Ledger {
     orders: new Map(),
     likes: new Map(),
     uncertainLikes: new Set(),
+    strangersEvents: new Set(),
+    voidEvents: new Set(),
     sent: 0,
     acknowledged: 0,
   };

@@ -35,6 +35,7 @@ import {
   type SoakResult,
 } from './report';
 import { sabotages, type Sabotage } from './sabotages';
+import { askable, watchStandstills, type StandstillWatch } from './standstill';
 
 const { values: options } = parseArgs({
   options: {
@@ -151,20 +152,28 @@ function namesOf(named: readonly Named[]): string {
 /** One pipeline and its load, which faults strike one after the other. */
 interface Run extends FaultContext {
   readonly ledger: Ledger;
+  readonly standstills: StandstillWatch;
   /** Events that it handles in a second. */
   readonly rate: number;
 }
 
 async function begin(random: Random, environment: Readonly<Record<string, string>>): Promise<Run> {
-  const stack = await createStack(processNames, environment);
+  const stack = await createStack(processNames, { ...askable, ...environment });
   try {
     const ledger = createLedger(await readReferences(stack.config));
     await registerProducts(stack, ledger);
-    return { stack, random, ledger, poison: new Map(), rate: await measureRate(stack) };
+    const rate = await measureRate(stack);
+    const standstills = watchStandstills(stack);
+    return { stack, random, ledger, standstills, poison: new Map(), rate };
   } catch (error) {
     await stack.stop();
     throw error;
   }
+}
+
+async function end({ stack, standstills }: Run): Promise<void> {
+  await standstills.stop();
+  await stack.stop();
 }
 
 /** Strikes with every fault; after one that broke something, the next gets a pipeline of its own. */
@@ -179,13 +188,13 @@ async function strikeAll(hand: Hand, signal: AbortSignal): Promise<FaultResult[]
         run ??= await begin(hand.random, impatience);
         const result = { seed: hand.seed, ...(await strike(fault, run)) };
         results.push(result);
-        if (result.problems.length === 0) continue;
-        await run.stack.stop();
+        if (result.problems.length === 0 && fault.cutsLog !== true) continue;
+        await end(run);
         run = undefined;
       }
     } while (Date.now() < deadline && hand.faults.length > 0);
   } finally {
-    await run?.stack.stop();
+    if (run !== undefined) await end(run);
   }
   return results;
 }
@@ -201,7 +210,7 @@ async function strike(fault: Fault, run: Run): Promise<Omit<FaultResult, 'seed'>
   let redeliveries = 0;
   try {
     recovery = await underLoad(run, fault);
-    const evidence = await gatherEvidence(stack, ledger, run.poison);
+    const evidence = await gatherEvidence(knownOf(run, fault));
     const { published } = evidence;
     events = new Set(published.map(({ id }) => id)).size;
     redeliveries = published.length - events;
@@ -230,6 +239,10 @@ async function strike(fault: Fault, run: Run): Promise<Omit<FaultResult, 'seed'>
   return result;
 }
 
+function knownOf({ stack, ledger, poison, standstills }: Run, { cutsLog }: Partial<Fault>) {
+  return { stack, ledger, poison, unseen: standstills.unseen(), isWhole: cutsLog !== true };
+}
+
 /** Sabotages a pipeline of its own: it passes if the invariant that it breaks is seen to fail. */
 async function prove(sabotage: Sabotage, random: Random): Promise<SabotageResult> {
   const from = Date.now();
@@ -238,13 +251,10 @@ async function prove(sabotage: Sabotage, random: Random): Promise<SabotageResult
   try {
     const run = await begin(random, sabotage.audited === true ? impatience : {});
     try {
-      await underLoad(run, sabotage);
-      const evidence = await gatherEvidence(run.stack, run.ledger, run.poison);
-      const broken = invariants.find(({ name }) => name === sabotage.breaks)!;
-      found = await broken.check(evidence);
+      found = await whatFails(sabotage, run);
       if (found.length === 0) problems.push(`not seen to fail: ${sabotage.breaks}`);
     } finally {
-      await run.stack.stop();
+      await end(run);
     }
   } catch (error) {
     problems.push(describe(error));
@@ -254,6 +264,18 @@ async function prove(sabotage: Sabotage, random: Random): Promise<SabotageResult
     `${verdict} ${sabotage.name.padEnd(38)} ${seconds(Date.now() - from)}  ${found[0] ?? problems[0] ?? ''}`,
   );
   return { sabotage, found, problems };
+}
+
+async function whatFails(sabotage: Sabotage, run: Run): Promise<string[]> {
+  let seen: readonly string[] | void = undefined;
+  await underLoad(run, {
+    async inject(context) {
+      seen = await sabotage.inject(context);
+    },
+  });
+  if (seen !== undefined) return seen;
+  const broken = invariants.find(({ name }) => name === sabotage.breaks)!;
+  return broken.check(await gatherEvidence(knownOf(run, {})));
 }
 
 /** Whether the processes have kept their memory; nothing where none lived long enough to tell. */

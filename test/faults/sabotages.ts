@@ -8,21 +8,26 @@ import { until } from '../integration/until';
 import { changeBehindReader, endAll, forgetHistory, freezeFor, type FaultContext } from './faults';
 import type { Alteration } from './alteration';
 import { altered, guardIgnored } from './altered';
+import { readReports, reporters, seenWithinMs, type Reports } from './standstill';
 
 /** One thing that is taken away. */
 export interface Sabotage {
   readonly name: Alteration;
   /** What is taken away, and what then happens, for the report. */
   readonly strikes: string;
-  /** The invariant that must fail. */
+  /** The invariant that must fail, or what must be seen while the sabotage lasts. */
   readonly breaks: string;
   /**
    * Whether the delivery audit runs all the same: where Temporal has forgotten what was under way,
    * nobody else would finish it.
    */
   readonly audited?: boolean;
-  /** Takes it away and does what is harmless as long as it is there. */
-  inject(context: FaultContext): Promise<void>;
+  /**
+   * Takes it away and does what is harmless as long as it is there.
+   *
+   * @returns what was seen to fail meanwhile, where nothing of it is left afterwards
+   */
+  inject(context: FaultContext): Promise<readonly string[] | void>;
 }
 
 /** Every sabotage. Most run without the delivery audit, which would repair what they lose. */
@@ -72,7 +77,32 @@ export const sabotages: readonly Sabotage[] = [
       await changeBehindReader(context);
     },
   },
+  {
+    name: 'hung-consumer',
+    strikes: 'the bridge takes what it has fetched, keeps its place in the group, and does nothing',
+    breaks: 'readiness, metrics and verify are well',
+    async inject(context) {
+      await replace(context, 'bridge', 'hung-consumer');
+      const reports = await untilAllReport(context);
+      await endAll(context.stack, 'bridge', 'SIGKILL');
+      await context.stack.start('bridge');
+      return Object.entries(reports).map(([reporter, report]) => `${reporter}: ${report}`);
+    },
+  },
 ];
+
+/** Everybody must tell in time, and of the standstill, not of a bridge that is just starting. */
+async function untilAllReport({ stack }: FaultContext): Promise<Reports> {
+  const isAll = (reports: Reports): boolean =>
+    reporters.every((reporter) => reports[reporter] !== undefined);
+  let reports: Reports = {};
+  for (const deadline = Date.now() + seenWithinMs; Date.now() < deadline && !isAll(reports);) {
+    await sleep(2_000);
+    reports = await readReports(stack);
+  }
+  if (isAll(reports)) return reports;
+  throw new Error(`After ${seenWithinMs / 1_000} s only these tell: ${JSON.stringify(reports)}`);
+}
 
 async function replace(
   { stack }: FaultContext,
