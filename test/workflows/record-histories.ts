@@ -54,10 +54,9 @@ const refusing: ActivityFake = async () => {
 /** More tries than are made within the workflow's own task. */
 const longOutage = 8;
 
+const place = { topic: 'catalog-events', partition: 0, offset: 1 };
 const event = {
-  topic: 'catalog-events',
-  partition: 0,
-  offset: 1,
+  ...place,
   eventId: '2f400afe-2b89-5ffc-b108-b6e098173a0c',
   key: 'product-1',
   value: '{"data":{"productId":"product-1"}}',
@@ -70,6 +69,7 @@ const message = {
   reason: 'NOT_JSON',
   detail: 'The value is not JSON.',
 };
+const offsets = { ...place, lastOffset: 3, reason: 'BROKEN_BATCH', detail: 'A checksum.' };
 const product = { productId: 'product-1', name: 'Mug', price: 900, stock: 5 };
 const adjustment = { adjustmentId: 'a', productId: 'product-1', delta: -1, reason: 'correction' };
 const adjusted = { kind: 'adjusted', stock: 4, version: 2, eventId: 'event-1' };
@@ -263,6 +263,33 @@ const recordings: readonly Recording[] = [
     taskQueue: collector,
     args: [message, Buffer.from([0x00, 0xff])],
     activities: { parkMessage: answering(17), copyToDeadLetterTopic: failing(2) },
+  },
+  {
+    name: 'park-dead-letter-by-coordinates',
+    workflowType: workflowTypes.parkDeadLetter,
+    taskQueue: collector,
+    args: [offsets],
+    activities: { parkOffsets: failing(2, 17), copyToDeadLetterTopic: answering() },
+  },
+  {
+    name: 'record-vanished-offsets',
+    workflowType: workflowTypes.recordVanishedOffsets,
+    taskQueue: collector,
+    args: [{ topic: 'catalog-events', partition: 0, from: 3, to: 5, reason: 'RETENTION' }],
+    activities: { recordVanished: answering() },
+  },
+  {
+    name: 'handle-event-id-conflict',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [event],
+    activities: {
+      writeAuditLog: answering([
+        { ...place, eventId: event.eventId, source: '/b', logged: { ...place, source: '/a' } },
+      ]),
+      parkEvent: answering(17),
+      copyToDeadLetterTopic: answering(),
+    },
   },
   {
     name: 'redrive-dead-letter',
