@@ -27,6 +27,7 @@ export const problems = {
   STOCK_OUT_OF_RANGE: { status: 409, meaning: 'The stock would fall below 0 or grow too large.' },
   DEAD_LETTER_SETTLED: { status: 409, meaning: 'The dead letter is settled already.' },
   REDRIVE_REFUSED: { status: 409, meaning: 'Kafka will never take the message.' },
+  UNREADABLE: { status: 409, meaning: 'The dead letter is no message that could be sent back.' },
   REDRIVE_UNDER_WAY: { status: 409, meaning: 'The dead letter is being sent back right now.' },
   REQUEST_UNDER_WAY: {
     status: 409,

@@ -2,6 +2,7 @@
 import type { Kafka } from 'kafkajs';
 import { randomUUID } from 'node:crypto';
 import { checkMessage } from './asyncapi-conformance';
+import { until } from './until';
 
 /** A message as it stands in a topic. */
 export interface TopicMessage {
@@ -22,7 +23,10 @@ export interface TopicMessage {
 export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessage[]> {
   const admin = kafka.admin();
   await admin.connect();
-  const ends = await admin.fetchTopicOffsets(topic);
+  // A broker that has just come back may not lead its partitions yet.
+  const ends = await until('the ends of the topic can be read', () =>
+    admin.fetchTopicOffsets(topic),
+  );
   await admin.disconnect();
   const left = new Map(
     ends.filter(({ low, high }) => high !== low).map((end) => [end.partition, Number(end.high)]),
