@@ -241,7 +241,10 @@ async function startTaken(
     inFlight.release(plan.doneBy);
     if (!(error instanceof StartRefusedError)) throw error;
     const parking = planInstead(plan, received, error);
-    logger.error({ err: error, workflowId: plan.workflowId }, 'Temporal refused a start; parking');
+    logger.error(
+      { err: error, workflowId: plan.workflowId },
+      'Temporal refused to start the workflow; parking the message instead',
+    );
     await inFlight.take(parking.doneBy, signal);
     await startTaken(dependencies, parking, received, signal);
   }
