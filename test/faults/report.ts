@@ -66,7 +66,7 @@ export interface RunResult {
 
 const messagesOfOthers = `## What is promised of the messages of others
 
-Behind any of these the healthy ones go on. Where nothing moves, readiness, metrics and \`verify\` tell of it. The limits stand in [architecture](architecture.md#messages-of-others).
+Behind any of these, but an open transaction, the healthy ones go on. Where nothing moves, readiness, metrics and \`verify\` tell of it. The limits stand in [architecture](architecture.md#messages-of-others).
 
 | what others can do | what happens |
 |---|---|
