@@ -126,12 +126,12 @@ async function sendCopies(
     return undefined;
   } catch (error) {
     if (!(error instanceof MessageTooLargeError)) throw error;
-    return `${copies[0]?.topic} refuses the copy for its size; the message is here only.`;
+    return `${copies[0]?.topic} refuses the copy as too large; the message is in dead_letters only.`;
   }
 }
 
 const headersGone =
-  '(Kafka did not have the message any more when it was parked: most of its headers are lost.)';
+  '(The message was gone from Kafka when it was parked: most of its headers are lost.)';
 
 /** A dead letter to be. */
 interface Letter {
@@ -151,7 +151,7 @@ function toLetter(offsets: RefusedOffsets, entry: LogEntry | undefined): Letter 
   if (!asMessage && entry?.kind === 'unreadable' && entry.offset === offsets.offset) {
     return { message, value: entry.bytes, lastOffset };
   }
-  const detail = `${offsets.detail} (Kafka did not have it any more when it was parked: its bytes are lost.)`;
+  const detail = `${offsets.detail} (It was gone from Kafka when it was parked: its bytes are lost.)`;
   return { message: { ...message, detail }, value: null, lastOffset };
 }
 

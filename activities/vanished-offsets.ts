@@ -193,7 +193,7 @@ async function record(
   if (added <= 0) return;
   afterCommit(connection, () => {
     vanishedOffsets.inc({ topic, reason }, added);
-    log.warn('offsets vanished before anybody had read them', {
+    log.warn('offsets vanished before they were read', {
       topic,
       partition,
       from,

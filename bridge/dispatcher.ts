@@ -302,7 +302,10 @@ async function parkRefused(
 ): Promise<Known> {
   const parking = planInstead(plan, received, refused);
   const { workflowId } = plan;
-  dependencies.logger.error({ err: refused, workflowId }, 'Temporal refused a start; parking');
+  dependencies.logger.error(
+    { err: refused, workflowId },
+    'Temporal refused to start the workflow; parking the message instead',
+  );
   return startOne(dependencies, { plan: parking, received }, signal);
 }
 

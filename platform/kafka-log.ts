@@ -168,7 +168,11 @@ async function withCluster<T>(kafka: Kafka, work: (cluster: Cluster) => Promise<
   const create = Object.getOwnPropertySymbols(kafka).find(
     ({ description }) => description === 'private:Kafka:createCluster',
   );
-  if (create === undefined) throw new TypeError('kafkajs is not of the version that is expected.');
+  if (create === undefined) {
+    throw new TypeError(
+      'kafkajs has no createCluster any more. Install the version in package.json.',
+    );
+  }
   const options = { metadataMaxAge: 300_000, allowAutoTopicCreation: false };
   const cluster = (kafka as unknown as Record<symbol, (of: object) => Cluster>)[create]!(options);
   await cluster.connect();

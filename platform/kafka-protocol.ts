@@ -47,10 +47,18 @@ export interface FetchAnswer {
   }[];
 }
 
-/** What a consumer is handed as a message: a whole record batch, or that there is none where it asked. */
+/**
+ * What a consumer is handed as a message: a whole record batch, or that there is none where it asked.
+ *
+ * @throws when kafkajs has decoded it by itself, which it does for a broker that is too old
+ */
 export function batchOf(message: KafkaMessage): FetchedBatch | OutOfRange {
   const { batch } = message as KafkaMessage & { readonly batch?: FetchedBatch | OutOfRange };
-  if (batch === undefined) throw new Error('kafkajs has decoded this message by itself.');
+  if (batch === undefined) {
+    throw new Error(
+      `The broker does not know version ${fetchVersion} of the fetch request. Use Kafka 2.3 or later.`,
+    );
+  }
   return batch;
 }
 

@@ -72,7 +72,7 @@ export const auditFindings = new Counter<'finding'>({
 /** How many published events the delivery audit has found to have arrived. */
 export const auditConfirmations = new Counter({
   name: 'commerce_audit_confirmed_total',
-  help: 'Published events that the delivery audit found in the audit log, or discarded.',
+  help: 'Published events that the delivery audit found in the audit log or among the discarded dead letters.',
   registers: [metricsRegistry],
 });
 
@@ -131,7 +131,7 @@ export const oldestUncommittedAge = new Gauge({
 /** For how long a partition has stood still; see `bridge/standstill.ts` for when it counts as that. */
 export const consumerStalled = new Gauge({
   name: 'commerce_consumer_stalled_seconds',
-  help: 'For how long a partition with messages has not been committed in; 0 while it moves or waits its turn.',
+  help: 'For how long nothing has been committed in a partition although messages wait; 0 while it moves or waits its turn.',
   labelNames: partitionLabels,
   registers,
 });
@@ -176,7 +176,7 @@ export const vanishedOffsets = new Counter({
 /** Whether a topic that the process works with can be used in all its partitions; no figure while the brokers do not answer. */
 export const topicAvailable = new Gauge({
   name: 'commerce_topic_available',
-  help: 'Whether a topic is there, may be used and has all its leaders (1) or not (0).',
+  help: 'Whether a topic exists, may be used and has a leader for each partition (1) or not (0).',
   labelNames: ['topic'] as const,
   registers,
 });

@@ -259,7 +259,7 @@ export const operations: Readonly<Record<string, OperationDescription>> = {
     summary: 'Send a dead letter back to its topic',
     description: 'With the same bytes it may well be parked again, as a dead letter of its own.',
     key: 'operator',
-    problems: [...deadLetterCommand, 'REDRIVE_REFUSED'],
+    problems: [...deadLetterCommand, 'REDRIVE_REFUSED', 'UNREADABLE'],
     example: {
       url: '/v1/dead-letters/$DEAD_LETTER/redrive',
       body: { again: false },

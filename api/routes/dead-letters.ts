@@ -164,7 +164,7 @@ function toRedriven(id: number, outcome: RedriveOutcome): z.infer<typeof redrive
       throw new Problem(
         409,
         'UNREADABLE',
-        `Dead letter ${id} is no message that could be sent. Look at its bytes, then discard it.`,
+        `No message could be read where dead letter ${id} was, so there is none to send. Look at its bytes, then discard it.`,
       );
     case 'refused':
       throw new Problem(409, 'REDRIVE_REFUSED', `It was not sent: ${outcome.detail}`);

@@ -94,7 +94,7 @@ function whyFailed(outcome: RedriveReport['failed'][number]['outcome']): string 
     case 'settled':
       return `${outcome.status} before; to send it all the same: --again`;
     case 'unreadable':
-      return 'UNREADABLE: it is no message that could be sent; look at its bytes, then discard it';
+      return 'UNREADABLE: no message could be read there, so there is none to send; look at its bytes, then discard it';
     case 'refused':
       return outcome.detail;
   }

@@ -64,6 +64,23 @@ export interface RunResult {
   readonly days: readonly DayResult[];
 }
 
+const messagesOfOthers = `## What is promised of the messages of others
+
+Behind any of these, but an open transaction, the healthy ones go on. Where nothing moves, readiness, metrics and \`verify\` tell of it. The limits stand in [architecture](architecture.md#messages-of-others).
+
+| what others can do | what happens |
+|---|---|
+| send bytes, values or headers that are no event | parked whole, once; a redrive sends the same |
+| compress with gzip, snappy, lz4 or zstd | read |
+| send what Temporal will not carry | parked whole, by its coordinates |
+| leave a batch that cannot be read, or that unpacks to more than 64 MiB | parked from its first offset to its last, as bytes; it cannot be redriven |
+| abort a transaction | nothing of it is logged, and it is committed past |
+| keep a transaction open | its partition waits, and is named |
+| use a known ID for another event | the second is parked as \`EVENT_ID_CONFLICT\` |
+| delete, cut or make anew what was not read | put on record; the shop's own events are sent again, those of others are gone |
+| make one topic unusable | the other goes on |
+`;
+
 /** The page `docs/reliability.md`. */
 export function toMarkdown(result: RunResult): string {
   const { command, struck, soaked, sabotaged, days } = result;
@@ -81,6 +98,7 @@ ${struck.map(toRow).join('\n')}
 
 ${invariants.map(({ name }) => `- ${name}`).join('\n')}
 
+${messagesOfOthers}
 ${soaked.length === 0 ? '' : `## Memory over the run\n\n${soaked.map(toSoak).join('\n')}\n\n`}## That the suite can fail
 
 Each of these takes away one thing that correctness rests on, in a pipeline of its own, and most without the delivery audit, which would repair it.
