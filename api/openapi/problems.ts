@@ -34,7 +34,6 @@ export const problems = {
     meaning: 'A request with this Idempotency-Key is still being decided.',
   },
   BODY_TOO_LARGE: { status: 413, meaning: 'The body is larger than 64 KiB.' },
-  UNREADABLE: { status: 409, meaning: 'No message could be read there, so there is none to send.' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, meaning: 'The body is not application/json.' },
   IDEMPOTENCY_KEY_REUSED: {
     status: 422,
