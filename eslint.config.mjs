@@ -180,6 +180,15 @@ const typedCode = {
       { considerDefaultExhaustiveForUnions: true },
     ],
     eqeqeq: 'error',
+    'no-restricted-properties': [
+      'error',
+      {
+        object: 'AbortSignal',
+        property: 'any',
+        message:
+          'On a signal that lives long it leaks on Node.js 20: use withLinkedSignal of platform/abort.ts.',
+      },
+    ],
     'no-console': 'off',
   },
 };
@@ -196,11 +205,20 @@ const testCode = {
   },
 };
 
+/** Browsers do not leak there, and have no Node.js to take another way by. */
+const browserCode = {
+  files: ['api/dashboard/client/**/*.ts'],
+  rules: { 'no-restricted-properties': 'off' },
+};
+
 const scripts = {
-  files: ['**/*.js', '**/*.mjs'],
+  files: ['**/*.js', '**/*.cjs', '**/*.mjs'],
   languageOptions: {
     globals: Object.fromEntries(
-      ['process', 'console', 'module', 'require', 'URL'].map((name) => [name, 'readonly']),
+      ['process', 'console', 'module', 'require', 'URL', '__dirname'].map((name) => [
+        name,
+        'readonly',
+      ]),
     ),
   },
 };
@@ -211,6 +229,7 @@ export default defineConfig(
   eslint.configs.recommended,
   typedCode,
   testCode,
+  browserCode,
   house,
   ...pureRooms,
   scripts,

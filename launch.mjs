@@ -53,7 +53,7 @@ try {
 }
 
 function runProgram(file, ...programArguments) {
-  require('tsx/cjs/api').register();
+  require('./typescript.cjs');
   become(path.join(root, file), programArguments);
 }
 

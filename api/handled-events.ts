@@ -8,9 +8,8 @@
  * them, the last row that was taken. Nothing is skipped or repeated, whatever commits when, and no
  * long transaction holds anything back.
  */
-import { z } from 'zod';
 import { eventIdSchema } from '../events/identifiers';
-import { readCursor, writeCursor } from './cursor';
+import { readCursor, snapshotPart, transactionPart, writeCursor } from './cursor';
 import type { Database } from './database';
 
 /** An event whose effects have been applied. */
@@ -75,7 +74,7 @@ export function placeOf(snapshot: string): HandledPosition {
 
 /** Whether a place lies ahead of a snapshot, as it does when it comes from another database. */
 export function isAheadOf({ until }: HandledPosition, snapshot: string): boolean {
-  return BigInt(partsOf(until).next) > BigInt(partsOf(snapshot).next);
+  return nextOf(until) > nextOf(snapshot);
 }
 
 /** A place as text that clients keep without looking into it. */
@@ -140,24 +139,11 @@ function isLogged({ event }: PlacedEvent): boolean {
 
 const noEventId = '-';
 
-const transactionText = z.string().regex(/^\d{1,19}$/);
+const positionParts = [snapshotPart, snapshotPart, transactionPart, eventIdSchema] as const;
 
-// PostgreSQL takes only texts whose numbers are in order.
-const snapshotText = z
-  .string()
-  .regex(/^\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?$/)
-  .refine((text) => {
-    const { first, running, next } = partsOf(text);
-    const numbers = [first, ...running, next].map(BigInt);
-    return numbers.every((number, index) => number > 0n && (numbers[index - 1] ?? 0n) <= number);
-  });
-
-const positionParts = [snapshotText, snapshotText, transactionText, eventIdSchema] as const;
-
-/** A snapshot's parts: what is before `first` is over, what is from `next` on has not begun. */
-function partsOf(snapshot: string): { first: string; next: string; running: string[] } {
-  const [first = '0', next = '0', running = ''] = snapshot.split(':');
-  return { first, next, running: running === '' ? [] : running.split(',') };
+/** What has not begun in a snapshot: from this transaction on. */
+function nextOf(snapshot: string): bigint {
+  return BigInt(snapshot.split(':')[1] ?? 0);
 }
 
 const columns = `

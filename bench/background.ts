@@ -21,10 +21,14 @@ export async function startInBackground(
   readyText: string,
   environment: Readonly<NodeJS.ProcessEnv>,
 ): Promise<Background> {
-  const child = spawn(process.execPath, ['--require', 'tsx/cjs', path.join(__dirname, file)], {
-    env: { ...process.env, ...environment },
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-  });
+  const child = spawn(
+    process.execPath,
+    ['--require', './typescript.cjs', path.join(__dirname, file)],
+    {
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    },
+  );
   const exited = once(child, 'exit');
   let output = '';
   let done = 0;

@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import { eventTopics, partitionsPerTopic } from '../events/topics';
+import { withLinkedSignal } from '../platform/abort';
 import { readPartitionLogs } from '../platform/kafka-log';
 import { batchOf, fetchWholeBatches } from '../platform/kafka-protocol';
 import type { Logger } from '../platform/logger';
@@ -64,7 +65,7 @@ async function consumeUntil(
 ): Promise<void> {
   while (!stop.aborted) {
     try {
-      await consumeOnce(stop, dependencies, options);
+      await withLinkedSignal(stop, ({ signal }) => consumeOnce(signal, dependencies, options));
     } catch (error) {
       consumersReplaced.inc();
       dependencies.logger.warn({ err: error }, 'the consumer stopped; another will take its place');
@@ -212,18 +213,19 @@ async function whileBeating(
   stop: AbortSignal,
   work: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  const abort = new AbortController();
-  const working = work(AbortSignal.any([abort.signal, stop]));
-  const settled = working.then(
-    () => true,
-    () => true,
-  );
-  try {
-    while (!(await Promise.race([settled, sleep(heartbeatMs, false)]))) await heartbeat();
-  } catch (error) {
-    abort.abort();
-    await settled;
-    throw error;
-  }
-  await working;
+  await withLinkedSignal(stop, async (linked) => {
+    const working = work(linked.signal);
+    const settled = working.then(
+      () => true,
+      () => true,
+    );
+    try {
+      while (!(await Promise.race([settled, sleep(heartbeatMs, false)]))) await heartbeat();
+    } catch (error) {
+      linked.abort();
+      await settled;
+      throw error;
+    }
+    await working;
+  });
 }

@@ -4,6 +4,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { withLinkedSignal } from '../platform/abort';
 import type { GroupProgress, UnreadableTopic } from '../platform/consumer-lag';
 import type { Logger } from '../platform/logger';
 import {
@@ -43,7 +44,7 @@ export function watchLag(
   const stopping = new AbortController();
   const { signal } = stopping;
   const context = { logger, signal, standstill: createStandstillWatch() };
-  const lookInTime = () => look(() => withinTime(read, signal, lookTimeoutMs), context);
+  const lookInTime = () => look(() => withinTime(read, lookTimeoutMs, signal), context);
   const running = lookUntil(signal, lookInTime, intervalMs);
   return {
     async stop() {
@@ -122,21 +123,20 @@ function warnOf({ topic, error }: UnreadableTopic, logger: Logger): void {
 }
 
 // A broker that hangs would otherwise leave the last figure standing as if it were true.
-async function withinTime<T>(
-  work: () => Promise<T>,
-  stop: AbortSignal,
-  timeoutMs: number,
-): Promise<T> {
-  const given = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(reject, timeoutMs, new Error(`no answer within ${timeoutMs} ms`));
-    stop.addEventListener('abort', () => reject(stop.reason as Error), { signal: given.signal });
+function withinTime<T>(work: () => Promise<T>, timeoutMs: number, stop: AbortSignal): Promise<T> {
+  return withLinkedSignal(stop, async (linked) => {
+    const { signal } = linked;
+    const timer = setTimeout(
+      () => linked.abort(new Error(`nothing came back within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
+    const tooLate = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error));
+    });
+    try {
+      return await Promise.race([work(), tooLate]);
+    } finally {
+      clearTimeout(timer);
+    }
   });
-  try {
-    return await Promise.race([work(), tooLate]);
-  } finally {
-    clearTimeout(timer);
-    given.abort();
-  }
 }

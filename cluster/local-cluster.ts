@@ -2,6 +2,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { withLinkedSignal } from '../platform/abort';
 import {
   findDaemon,
   hasEndedUnasked,
@@ -182,23 +183,27 @@ function serverCalled(name: ServerName): Server {
 
 // Starting
 
-async function startAll(place: Place, given: AbortSignal): Promise<ServerName[]> {
-  const giveUp = new AbortController();
-  const signal = AbortSignal.any([given, giveUp.signal]);
+function startAll(place: Place, given: AbortSignal): Promise<ServerName[]> {
+  return withLinkedSignal(given, (linked) => startAllOrNone(place, linked));
+}
+
+async function startAllOrNone(place: Place, linked: AbortController): Promise<ServerName[]> {
   const started: Server[] = [];
+  let failure: { readonly error: unknown } | undefined;
   await Promise.all(
     SERVERS.map(async (server) => {
       try {
-        if (await startServer(place, server, signal)) started.push(server);
+        if (await startServer(place, server, linked.signal)) started.push(server);
       } catch (error) {
         // The first failure ends the others; theirs only follow from it.
-        giveUp.abort(error);
+        failure ??= { error };
+        linked.abort(error);
       }
     }),
   );
-  if (giveUp.signal.aborted) {
+  if (failure !== undefined) {
     await Promise.all(started.map((server) => stopServer(place, server)));
-    throw giveUp.signal.reason;
+    throw failure.error;
   }
   return started.map((server) => server.name);
 }

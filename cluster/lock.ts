@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { lock } from 'proper-lockfile';
+import { withLinkedSignal } from '../platform/abort';
 import { ClusterError } from './errors';
 
 /** What `withLock` needs beside the work. */
@@ -23,21 +24,29 @@ export async function withLock<Result>(
   options: LockOptions,
   work: (signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  const lost = new AbortController();
-  const release = await acquire(options, lost);
-  try {
-    return await work(AbortSignal.any([options.signal, lost.signal]));
-  } finally {
-    // A lost lock belongs to somebody else by now.
-    if (!lost.signal.aborted) await release();
-  }
+  return withLinkedSignal(options.signal, async (linked) => {
+    let lost = false;
+    const release = await acquire(options, (error) => {
+      lost = true;
+      linked.abort(error);
+    });
+    try {
+      return await work(linked.signal);
+    } finally {
+      // A lost lock belongs to somebody else by now.
+      if (!lost) await release();
+    }
+  });
 }
 
 /** A lock not renewed for this long belonged to a process that died. */
 const STALE_MS = 10_000;
 const RETRY_MS = 100;
 
-async function acquire(options: LockOptions, lost: AbortController): Promise<() => Promise<void>> {
+async function acquire(
+  options: LockOptions,
+  onLost: (error: ClusterError) => void,
+): Promise<() => Promise<void>> {
   await mkdir(dirname(options.path), { recursive: true });
   for (let attempt = 0; ; attempt++) {
     options.signal.throwIfAborted();
@@ -45,7 +54,7 @@ async function acquire(options: LockOptions, lost: AbortController): Promise<() 
       return await lock(options.path, {
         realpath: false,
         stale: STALE_MS,
-        onCompromised: (cause) => lost.abort(lostLock(options.path, cause)),
+        onCompromised: (cause) => onLost(lostLock(options.path, cause)),
       });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw error;

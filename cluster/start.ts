@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { withLinkedSignal } from '../platform/abort';
 import { ConfigurationError, readConfig, type Config } from '../platform/config';
 import { runCommand } from './command';
 import { ClusterError, messageOf, PortInUseError } from './errors';
@@ -134,14 +135,20 @@ async function runAll(
 }
 
 /** Resolves when every server answers, the workflows are bundled and the schemas, topics and search attributes are there. */
-async function bringUp({ cluster, report, environment }: Plan, given: AbortSignal): Promise<void> {
-  const failed = new AbortController();
-  const signal = AbortSignal.any([given, failed.signal]);
+function bringUp(plan: Plan, given: AbortSignal): Promise<void> {
+  return withLinkedSignal(given, (linked) => bringUpOrGiveUp(plan, linked));
+}
+
+async function bringUpOrGiveUp(
+  { cluster, report, environment }: Plan,
+  linked: AbortController,
+): Promise<void> {
+  const { signal } = linked;
   const orGiveUp = async (work: Promise<unknown>): Promise<void> => {
-    await work.catch((error: unknown) => failed.abort(error));
+    await work.catch((error: unknown) => linked.abort(error));
   };
   const run = (entry: string): Promise<string> =>
-    runCommand(process.execPath, ['--require', 'tsx/cjs', entry], {
+    runCommand(process.execPath, ['--require', './typescript.cjs', entry], {
       cwd: root,
       environment: environment as Record<string, string>,
       signal,

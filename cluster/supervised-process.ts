@@ -120,7 +120,7 @@ export function superviseProcess(
 }
 
 function spawnProcess(name: ProcessName, environment: NodeJS.ProcessEnv): ChildProcess {
-  return spawn(process.execPath, ['--require', 'tsx/cjs', PROCESSES[name].entry], {
+  return spawn(process.execPath, ['--require', './typescript.cjs', PROCESSES[name].entry], {
     cwd: root,
     env: environment,
     // A group of its own: Ctrl-C in a terminal reaches the supervisor, which stops it in its turn.

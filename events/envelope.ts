@@ -4,9 +4,12 @@
  * is made and laid out as a Kafka message.
  */
 import { z } from 'zod';
+import { eventTimeLayout, readEventTime } from './event-time';
 import { aggregateIdSchema, eventIdSchema } from './identifiers';
 import { eventDefinitions, type EventData, type EventType } from './schemas';
 import type { EventTopic } from './topics';
+
+const noTime = 'must be a time as RFC 3339 lays it out, in the years 1 to 9999';
 
 /** The envelope alone: `data` is checked by the schema that `dataschema` names. Extension attributes are kept. */
 export const envelopeSchema = z.looseObject({
@@ -15,7 +18,11 @@ export const envelopeSchema = z.looseObject({
   source: z.string().min(1),
   type: z.string().min(1),
   subject: aggregateIdSchema,
-  time: z.iso.datetime({ offset: true }).refine(isStorableTime, 'must be in the years 1 to 9999'),
+  time: z
+    .string()
+    .regex(eventTimeLayout, noTime)
+    .refine((time) => readEventTime(time) !== undefined, noTime)
+    .meta({ format: 'date-time' }),
   datacontenttype: z.literal('application/json').optional(),
   dataschema: z.string().min(1),
   data: z.looseObject({}),
@@ -30,7 +37,7 @@ export interface EventOf<T extends EventType> {
   readonly type: T;
   /** ID of the aggregate, equal to the Kafka key. */
   readonly subject: string;
-  /** When it happened, RFC 3339. */
+  /** When it happened, RFC 3339: `readEventTime` of `events/event-time.ts` gives the instant. */
   readonly time: string;
   readonly datacontenttype: 'application/json';
   /** `/schemas/<type>/<version>`. */
@@ -95,10 +102,4 @@ export function toMessage(event: Event): EventMessage {
 /** The ID of the aggregate that an event's data tells of. */
 export function aggregateIdOf(type: EventType, data: object): string {
   return (data as Record<string, string>)[eventDefinitions[type].aggregate] ?? '';
-}
-
-// PostgreSQL's timestamptz has no year 0, and an offset can push year 1 into it.
-function isStorableTime(time: string): boolean {
-  const year = new Date(time).getUTCFullYear();
-  return year >= 1 && year <= 9999;
 }

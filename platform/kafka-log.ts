@@ -155,7 +155,10 @@ interface Cluster {
 }
 
 interface Broker {
-  readonly connectionPool: { send(request: object): Promise<unknown> };
+  readonly connectionPool: {
+    send(request: object): Promise<unknown>;
+    getConnection(index: number): Promise<unknown>;
+  };
   listOffsets(input: object): Promise<{
     responses: readonly { partitions: readonly { offset: string }[] }[];
   }>;
@@ -206,11 +209,24 @@ async function fetchAt(
   options: FetchOptions,
 ): Promise<FetchedPartition> {
   const broker = await leaderOf(cluster, topic, partition);
+  await openForFetches(broker);
   const answer = (await broker.connectionPool.send({
     request: fetchRequest(topic, partition, offset, options),
     response: { decode: async (bytes: Buffer) => decodeFetch(bytes), parse: keep },
   })) as FetchAnswer;
   return answer.responses[0]!.partitions[0]!;
+}
+
+const opened = new WeakMap<Broker, Promise<unknown>>();
+
+/** Which of a broker's connections kafkajs fetches over. */
+const fetchConnection = 1;
+
+// Of fetches that find it closed, kafkajs opens one for each, and ever closes only the last of them.
+async function openForFetches(broker: Broker): Promise<void> {
+  const opening = opened.get(broker) ?? broker.connectionPool.getConnection(fetchConnection);
+  opened.set(broker, opening);
+  await opening;
 }
 
 const keep = async (answer: FetchAnswer): Promise<FetchAnswer> => answer;

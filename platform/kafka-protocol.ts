@@ -111,7 +111,7 @@ const outOfRangeCode = 1;
 function toConsumer(answer: FetchAnswer, { topics }: FetchInput) {
   const partitions = answer.responses.flatMap(({ partitions: each }) => each);
   const failed = partitions.find(isFailed);
-  if (failed !== undefined && !partitions.some(({ batches }) => batches.length > 0)) {
+  if (failed !== undefined && !partitions.some(bringsSomething)) {
     throw createErrorFromCode(failed.errorCode);
   }
   const askedFor = (topic: string, partition: number): number =>
@@ -138,6 +138,10 @@ function toConsumer(answer: FetchAnswer, { topics }: FetchInput) {
         })),
     })),
   };
+}
+
+function bringsSomething({ batches, errorCode }: FetchedPartition): boolean {
+  return batches.length > 0 || errorCode === outOfRangeCode;
 }
 
 function isFailed({ errorCode }: FetchedPartition): boolean {

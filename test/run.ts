@@ -20,6 +20,13 @@ interface Counts {
 
 interface PhaseResult extends Counts {
   readonly exitCode: number;
+  readonly durations: readonly Duration[];
+}
+
+/** How long a test took, in ms. */
+interface Duration {
+  readonly name: string;
+  readonly milliseconds: number;
 }
 
 /** The parts of jest's report that are read here. */
@@ -29,7 +36,16 @@ interface JestReport {
   readonly numPendingTests: number;
   readonly numTodoTests: number;
   readonly numRuntimeErrorTestSuites: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly duration?: number | null;
+    }[];
+  }[];
 }
+
+const root = path.join(__dirname, '..');
 
 /** The tests are run in these phases; `jest.config.js` says which test is in which project. */
 const phases = [
@@ -60,12 +76,12 @@ async function runJest(
   await rm(reportFile, { force: true });
   const options = ['--json', `--outputFile=${reportFile}`, '--passWithNoTests', ...jestArguments];
   const jest = spawn(process.execPath, [require.resolve('jest/bin/jest'), ...options], {
-    cwd: path.join(__dirname, '..'),
+    cwd: root,
     env: environment,
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   const exitCode = await untilExit(jest, signal);
-  return { exitCode, ...(await readCounts(reportFile)) };
+  return { exitCode, ...(await readReport(reportFile)) };
 }
 
 async function untilExit(child: ChildProcess, signal: AbortSignal): Promise<number> {
@@ -80,19 +96,38 @@ async function untilExit(child: ChildProcess, signal: AbortSignal): Promise<numb
   }
 }
 
-async function readCounts(reportFile: string): Promise<Counts> {
+async function readReport(reportFile: string): Promise<Omit<PhaseResult, 'exitCode'>> {
   const text = await readFile(reportFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
   // jest leaves no report when it could not even begin.
-  if (text === undefined) return { passed: 0, failed: 1, skipped: 0 };
-  const counts = JSON.parse(text) as JestReport;
+  if (text === undefined) return { passed: 0, failed: 1, skipped: 0, durations: [] };
+  const report = JSON.parse(text) as JestReport;
   return {
-    passed: counts.numPassedTests,
-    failed: counts.numFailedTests + counts.numRuntimeErrorTestSuites,
-    skipped: counts.numPendingTests + counts.numTodoTests,
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + report.numRuntimeErrorTestSuites,
+    skipped: report.numPendingTests + report.numTodoTests,
+    durations: report.testResults.flatMap(({ name, assertionResults }) =>
+      assertionResults.map(({ fullName, duration }) => ({
+        name: `${path.relative(root, name)}: ${fullName}`,
+        milliseconds: duration ?? 0,
+      })),
+    ),
   };
+}
+
+const shownDurations = 10;
+
+/** Their time is everybody's: where it went stands at the end of each run. */
+function tellSlowest(results: readonly PhaseResult[]): void {
+  const durations = results.flatMap((result) => result.durations);
+  const slowest = [...durations].sort((one, other) => other.milliseconds - one.milliseconds);
+  if (durations.length <= shownDurations) return;
+  console.log(`\nThe ${shownDurations} slowest of ${durations.length} tests:`);
+  for (const { name, milliseconds } of slowest.slice(0, shownDurations)) {
+    console.log(`${(milliseconds / 1000).toFixed(1).padStart(7)} s  ${name}`);
+  }
 }
 
 function conclude(results: readonly PhaseResult[]): number {
@@ -101,6 +136,7 @@ function conclude(results: readonly PhaseResult[]): number {
   const passed = sum((result) => result.passed);
   const failed = sum((result) => result.failed);
   const skipped = sum((result) => result.skipped);
+  tellSlowest(results);
   if (passed + failed === 0) console.log('No test was run: does the pattern match any?');
   console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
   const exitCode = results.find((result) => result.exitCode !== 0)?.exitCode ?? 0;

@@ -65,10 +65,18 @@ async function hashSources(): Promise<string> {
     .update(await readFile(payloadConverterPath))
     .update(await readFile(failureConverterPath));
   for (const folder of ['events', 'workflows']) {
-    const names = await readdir(path.join(root, folder));
-    for (const name of names.filter((each) => path.extname(each) !== '').sort()) {
-      hash.update(`${folder}/${name}\n`).update(await readFile(path.join(root, folder, name)));
+    for (const file of await filesBelow(path.join(root, folder))) {
+      hash.update(`${path.relative(root, file)}\n`).update(await readFile(file));
     }
   }
   return hash.digest('hex').slice(0, 16);
+}
+
+/** Every file in a folder and in those below it, in the order of their paths. */
+export async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .sort();
 }

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
 import { eventDefinitions, type EventType } from '../../events/schemas';
 import type { LoggedEvent } from '../../operations/event-log';
-import { readCursor, writeCursor } from '../cursor';
+import { readCursor, transactionPart, writeCursor } from '../cursor';
 import type { Services } from '../dependencies';
 import { pageLimitSchema } from '../input';
 import { requireRole } from '../plugins/authentication';
@@ -48,7 +48,7 @@ const logQuery = z.strictObject({
   limit: pageLimitSchema,
 });
 
-const logPosition = [z.string().regex(/^\d{1,19}$/), eventIdSchema] as const;
+const logPosition = [transactionPart, eventIdSchema] as const;
 
 /** An event of the audit log, in an answer. */
 export const loggedEventSchema = z.object({

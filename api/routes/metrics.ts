@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
 import { rankings } from '../collector-reads';
-import { readCursor, writeCursor } from '../cursor';
+import { figurePart, readCursor, timestampPart, writeCursor } from '../cursor';
 import type { Services } from '../dependencies';
 import { pageLimitSchema } from '../input';
 import { requireRole } from '../plugins/authentication';
@@ -123,7 +123,7 @@ const rankingQuery = page.extend({
     .describe('YYYY-MM-DD in UTC; all time without'),
 });
 
-const rankPosition = [z.string().regex(/^-?\d{1,40}$/), aggregateIdSchema] as const;
+const rankPosition = [figurePart, aggregateIdSchema] as const;
 
 const nextCursor = z.string().nullable().describe('null on the last page');
 
@@ -165,8 +165,7 @@ const users = z.object({
   nextCursor,
 });
 
-// PostgreSQL's own way to write the time, with all of its digits.
-const historyPosition = [z.string().regex(/^[\d:. +-]{1,40}$/), eventIdSchema] as const;
+const historyPosition = [timestampPart, eventIdSchema] as const;
 
 const history = z.object({
   items: z

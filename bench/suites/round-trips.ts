@@ -22,6 +22,8 @@ const modes = {
 } as const;
 const orderCount = 60;
 
+const root = path.join(__dirname, '..', '..');
+
 /** `round-trips`. */
 export const roundTrips: Suite = {
   name: 'round-trips',
@@ -29,7 +31,7 @@ export const roundTrips: Suite = {
   async run(context) {
     const stack = await createStack([], {
       METRICS_PORT: '0',
-      NODE_OPTIONS: `--require tsx/cjs --require ${path.join(__dirname, '..', 'counting-statements.ts')}`,
+      NODE_OPTIONS: `--require ${path.join(root, 'typescript.cjs')} --require ${path.join(__dirname, '..', 'counting-statements.ts')}`,
     });
     try {
       const sides = await inTurn(

@@ -3,7 +3,7 @@
  * the tests. What it answers is described in `server.ts`, what it can be set to in
  * `configuration.ts`.
  *
- *   node --require tsx/cjs cluster/payments-simulator/main.ts
+ *   node --require ./typescript.cjs cluster/payments-simulator/main.ts
  *
  * Prints `payments simulator listening on <url>` on standard output once it answers, so that
  * whoever starts it on port 0 learns the port. SIGTERM and SIGINT stop it with exit code 0. Started

@@ -17,7 +17,7 @@ export const payments: Server = {
 function prepare(program: string, { ports, directory }: ServerContext): Promise<Launch> {
   return Promise.resolve({
     program: process.execPath,
-    parameters: ['--require', require.resolve('tsx/cjs'), program],
+    parameters: ['--require', join(__dirname, '..', '..', 'typescript.cjs'), program],
     environment: {
       PAYMENTS_HOST: HOST,
       PAYMENTS_PORT: String(ports.payments),

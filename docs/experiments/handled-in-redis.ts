@@ -105,7 +105,7 @@ async function consumeWithCrashes(
 async function diesOnTheWay(stack: Stack, topic: string, name: WayToCount): Promise<boolean> {
   const script = path.join(__dirname, 'counting-consumer.ts');
   const child = rememberProcess(
-    spawn(process.execPath, ['--require', 'tsx/cjs', script], {
+    spawn(process.execPath, ['--require', './typescript.cjs', script], {
       env: {
         ...process.env,
         ...stack.environment,

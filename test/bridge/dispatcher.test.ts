@@ -1,4 +1,3 @@
-import type { KafkaMessage } from 'kafkajs';
 import {
   createCoalescingDispatcher,
   createPerEventDispatcher,
@@ -9,7 +8,8 @@ import type { InFlight } from '../../bridge/in-flight';
 import type { PartitionMessage, WorkflowPlan } from '../../bridge/workflow-plan';
 import { StartRefusedError } from '../../bridge/workflow-starter';
 import { createLogger } from '../../platform/logger';
-import { messageOf, viewed, type ForeignEvent } from '../integration/foreign-producer';
+import { viewed, type ForeignEvent } from '../integration/foreign-producer';
+import { carrying, received } from './records';
 
 const never = new AbortController().signal;
 
@@ -56,17 +56,8 @@ function fakes(freeSlots: number, handled: readonly string[] = []) {
 
 function slice(events: readonly (ForeignEvent | string)[]): PartitionMessage[] {
   return events.map((event, offset) => {
-    const { key, value } =
-      typeof event === 'string' ? { key: 'k', value: event } : messageOf(event);
-    const message = {
-      key: Buffer.from(String(key)),
-      value: Buffer.from(String(value)),
-      offset: String(offset),
-      timestamp: '0',
-      attributes: 0,
-      headers: {},
-    } as KafkaMessage;
-    return { topic: 'catalog-events', partition: 4, message };
+    const message = typeof event === 'string' ? { key: 'k', value: event } : carrying(event);
+    return received({ ...message, offset }, { partition: 4 });
   });
 }
 

@@ -1,29 +1,28 @@
-import type { KafkaMessage } from 'kafkajs';
 import { planBatch, planParking, planWorkflow } from '../../bridge/workflow-plan';
-import { decodeBytes } from '../../events/received';
+import { decodeBytes, decodeHeader, type RefusedMessage } from '../../events/received';
 import { maxEventBytes } from '../../events/topics';
 import { exampleEvent } from '../events/examples';
+import { received, type RecordChange } from './records';
 
 const event = exampleEvent('ProductViewed');
+const eventBytes = Buffer.from(JSON.stringify(event));
 
-type Change = Partial<Pick<KafkaMessage, 'key' | 'value' | 'timestamp'>> & {
-  readonly headers?: NonNullable<KafkaMessage['headers']>;
+const message: RecordChange = {
+  key: 'product-1',
+  value: eventBytes,
+  timestamp: 1767225600000,
+  offset: 42,
 };
 
-function message(change: Change = {}): KafkaMessage {
-  return {
-    key: Buffer.from('product-1'),
-    value: Buffer.from(JSON.stringify(event)),
-    timestamp: '1767225600000',
-    attributes: 0,
-    offset: '42',
-    headers: {},
-    ...change,
-  };
+function planOf(change: RecordChange, topic = 'catalog-events') {
+  return planWorkflow(received({ ...message, ...change }, { topic, partition: 3 }));
 }
 
-function planOf(change: Change, topic = 'catalog-events') {
-  return planWorkflow({ topic, partition: 3, message: message(change) });
+/** How a message travels that is to be parked and fits. */
+function refusedOf(change: RecordChange): [RefusedMessage, Uint8Array | null] {
+  const { type, input } = planOf(change);
+  if (type !== 'parkDeadLetter' || input.length !== 2) throw new Error('It must travel whole.');
+  return input;
 }
 
 function json(value: unknown): Buffer {
@@ -33,10 +32,11 @@ function json(value: unknown): Buffer {
 describe('a message that carries an event', () => {
   test('is handled by a workflow whose ID is exactly the event ID', () => {
     const value = Buffer.from(`  ${JSON.stringify(event)}\n`);
-    expect(planOf({ value, headers: { traceparent: Buffer.from('00-1-2-01') } })).toEqual({
+    expect(planOf({ value, headers: [['traceparent', '00-1-2-01']] })).toEqual({
       type: 'handleEvent',
       workflowId: event['id'],
       doneBy: event['id'],
+      bytes: expect.any(Number) as number,
       event,
       input: [
         {
@@ -54,13 +54,17 @@ describe('a message that carries an event', () => {
   });
 
   test('is handled whatever its headers say', () => {
-    const headers = { ce_id: 'another', ce_type: 'Nonsense', 'content-type': Buffer.from([0xff]) };
+    const headers: RecordChange['headers'] = [
+      ['ce_id', 'another'],
+      ['ce_type', 'Nonsense'],
+      ['content-type', Buffer.from([0xff])],
+    ];
     expect(planOf({ headers })).toMatchObject({ type: 'handleEvent', workflowId: event['id'] });
   });
 });
 
 describe('a message that is no event is parked, with the reason', () => {
-  test.each<[string, Change, string?]>([
+  test.each<[string, RecordChange, string?]>([
     ['NOT_JSON', { value: Buffer.from('{"id":') }],
     ['NOT_JSON', { value: Buffer.from('hello') }],
     ['NOT_UTF8', { value: Buffer.from([0xff, 0x00]) }],
@@ -81,7 +85,7 @@ describe('a message that is no event is parked, with the reason', () => {
     ['UNSTORABLE_JSON', { value: json({ ...event, extra: 2 ** 53 }) }],
     ['UNSTORABLE_JSON', { value: json({ ...event, extra: 'a\0b' }) }],
   ])('%s', (reason, change, topic = 'catalog-events') => {
-    const { value = message().value } = change;
+    const { value = eventBytes } = change;
     const plan = planOf(change, topic);
     expect(plan).toMatchObject({
       type: 'parkDeadLetter',
@@ -96,58 +100,53 @@ describe('a message that is no event is parked, with the reason', () => {
 
   test('with its key and headers byte for byte', () => {
     const garbage = Buffer.from([0x00, 0x80, 0xff]);
-    const plan = planOf({
-      key: garbage,
-      value: garbage,
-      headers: {
-        'odd\0name': garbage,
-        '': Buffer.alloc(0),
-        twice: [Buffer.from('one'), garbage],
-        nothing: undefined,
-      },
-    });
-    if (plan.type !== 'parkDeadLetter') throw new Error('It must be parked.');
-    const [refused, value] = plan.input;
+    const headers: [Buffer | string, Buffer | string | null][] = [
+      ['odd\0name', garbage],
+      ['', ''],
+      ['twice', 'one'],
+      [garbage, 'between'],
+      ['twice', garbage],
+      ['nothing', null],
+      ['__proto__', ''],
+    ];
+    const [refused, value] = refusedOf({ key: garbage, value: garbage, headers });
     expect(value).toEqual(garbage);
     expect(decodeBytes(refused.key!)).toEqual(garbage);
-    expect(refused.headers.map((header) => [header.name, decodeBytes(header)])).toEqual([
-      ['odd␀name', garbage],
-      ['', Buffer.alloc(0)],
-      ['twice', Buffer.from('one')],
-      ['twice', garbage],
-      ['nothing', Buffer.alloc(0)],
-    ]);
+    expect(refused.headers.map(decodeHeader)).toEqual(received({ headers }).entry.headers);
+    expect(refused.headers[0]?.name).toBe('odd␀name');
   });
 
-  test.each<[string, NonNullable<KafkaMessage['headers']>, string | undefined]>([
-    ['claims one', { ce_id: Buffer.from('event-1') }, 'event-1'],
-    ['claims several', { ce_id: [Buffer.from('event-1'), Buffer.from('event-2')] }, 'event-1'],
-    ['claims none', {}, undefined],
-    ['claims one that is none', { ce_id: Buffer.from('a b') }, undefined],
-    ['claims bytes', { ce_id: Buffer.from([0xff]) }, undefined],
+  test.each<[string, RecordChange['headers'] & object, string | undefined]>([
+    ['claims one', [['ce_id', 'event-1']], 'event-1'],
+    [
+      'claims several',
+      [
+        ['ce_id', 'event-1'],
+        ['ce_id', 'event-2'],
+      ],
+      'event-2',
+    ],
+    ['claims none', [], undefined],
+    ['claims one that is none', [['ce_id', 'a b']], undefined],
+    ['claims bytes', [['ce_id', Buffer.from([0xff])]], undefined],
   ])('with its event ID where it %s', (_, headers, eventId) => {
-    const plan = planOf({ value: null, headers });
-    expect(plan.input[0].eventId).toBe(eventId);
+    expect(refusedOf({ value: null, headers })[0].eventId).toBe(eventId);
   });
 
   test.each([
-    ['1767225600000', 1767225600000],
-    ['-1', 0],
-    ['9223372036854775807', 0],
-    ['253402300800000', 0],
+    [1767225600000, 1767225600000],
+    [-1, 0],
+    [2 ** 63, 0],
+    [253402300800000, 0],
   ])('produced at %s', (timestamp, producedAt) => {
-    expect(planOf({ value: null, timestamp }).input[0].producedAt).toBe(producedAt);
+    expect(refusedOf({ value: null, timestamp })[0].producedAt).toBe(producedAt);
   });
 });
 
 test('a batch is named by where it begins and ends, and done by its last event', () => {
   const events = [42, 43, 44].map((offset) => {
     const json = exampleEvent('ProductViewed', { id: `event-${offset}` });
-    const planned = planWorkflow({
-      topic: 'catalog-events',
-      partition: 3,
-      message: { ...message(), value: Buffer.from(JSON.stringify(json)), offset: String(offset) },
-    });
+    const planned = planOf({ value: JSON.stringify(json), offset });
     if (planned.type !== 'handleEvent') throw new Error('It must be handled.');
     return planned.input[0];
   });
@@ -161,10 +160,10 @@ test('a batch is named by where it begins and ends, and done by its last event',
 
 test('an event that Temporal refuses to start is parked by its coordinates', () => {
   const why = { reason: 'START_REFUSED', detail: 'too large' };
-  const plan = planParking({ topic: 'catalog-events', partition: 0, message: message() }, why);
+  const plan = planParking(received(message), why);
   expect(plan).toMatchObject({
     workflowId: 'dead-letter-catalog-events-0-42',
-    input: [why, message().value],
+    input: [why, eventBytes],
   });
 });
 

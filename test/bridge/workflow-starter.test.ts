@@ -1,11 +1,11 @@
 import type { Client } from '@temporalio/client';
-import type { KafkaMessage } from 'kafkajs';
 import { planWorkflow } from '../../bridge/workflow-plan';
 import { createWorkflowStarter } from '../../bridge/workflow-starter';
 import { createLogger } from '../../platform/logger';
 import { bridgePaused } from '../../platform/telemetry';
-import { messageOf, viewed } from '../integration/foreign-producer';
+import { viewed } from '../integration/foreign-producer';
 import { until } from '../integration/until';
+import { carrying, received } from './records';
 
 const logger = createLogger('test', 'silent');
 
@@ -15,16 +15,7 @@ async function isPaused(): Promise<boolean> {
 }
 
 function plan() {
-  const { key, value } = messageOf(viewed('product-1'));
-  const message = {
-    key: Buffer.from(String(key)),
-    value: Buffer.from(String(value)),
-    offset: '0',
-    timestamp: '0',
-    attributes: 0,
-    headers: {},
-  } as KafkaMessage;
-  return planWorkflow({ topic: 'catalog-events', partition: 0, message });
+  return planWorkflow(received(carrying(viewed('product-1'))));
 }
 
 /** A client of a Temporal that can be away. */

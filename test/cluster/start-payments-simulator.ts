@@ -31,7 +31,7 @@ export interface RunningSimulator {
 export async function startPaymentsSimulator(
   environment: Record<string, string> = {},
 ): Promise<RunningSimulator> {
-  const child = spawn(process.execPath, ['--require', 'tsx/cjs', entryPoint], {
+  const child = spawn(process.execPath, ['--require', './typescript.cjs', entryPoint], {
     cwd: projectFolder,
     env: { ...process.env, PAYMENTS_PORT: '0', PAYMENTS_HOST: '127.0.0.1', ...environment },
     // The channel ends a simulator whose test run was interrupted and ran no afterEach.

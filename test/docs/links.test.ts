@@ -100,7 +100,7 @@ test.each(pages)('every npm script that $name tells to run is there', (page) => 
 
 test.each(pages)('every program that $name tells to run is there', (page) => {
   const programs = codeOf(page).flatMap((code) =>
-    [...code.matchAll(/\b(?:launch\.mjs run|--require tsx\/cjs) ([\w./-]+)/g)].map(
+    [...code.matchAll(/\b(?:launch\.mjs run|--require \.\/typescript\.cjs) ([\w./-]+)/g)].map(
       ([, name]) => name!,
     ),
   );

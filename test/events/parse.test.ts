@@ -159,6 +159,8 @@ describe('an envelope that breaks CloudEvents is refused by the name of its fiel
     ['time', '2026-01-01'],
     ['time', '2026-02-30T00:00:00Z'],
     ['time', '2026-01-01T00:00:00'],
+    ['time', '2026-01-01 00:00:00Z'],
+    ['time', '2026-06-30T12:59:60Z'],
     ['time', '0000-12-31T00:00:00Z'],
     ['time', '0001-01-01T00:00:00+01:00'],
     ['time', '9999-12-31T23:30:00-01:00'],

@@ -1,6 +1,6 @@
 /**
  * Writes the schemas of events as they are now to `events/released/`, from where on they are held to
- * that: `node --require tsx/cjs test/events/release-schemas.ts`. Refuses what would break readers.
+ * that: `node --require ./typescript.cjs test/events/release-schemas.ts`. Refuses what would break readers.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dataJsonSchema, schemaVersions } from '../../events/json-schemas';

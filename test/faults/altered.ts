@@ -3,6 +3,8 @@ import path from 'node:path';
 import type { Stack } from '../integration/stack';
 import type { Alteration } from './alteration';
 
+const root = path.join(__dirname, '..', '..');
+
 /** What a process is started with for something in it to be changed. */
 export function altered(alteration: Alteration): Record<string, string> {
   return { ...preloading('alteration'), FAULT_ALTERATION: alteration };
@@ -24,5 +26,7 @@ export async function guardIgnored({ pool }: Pick<Stack, 'pool'>): Promise<Recor
 
 /** What a process is started with that loads a file of this folder first. */
 export function preloading(file: 'alteration' | 'breakpoint'): Record<string, string> {
-  return { NODE_OPTIONS: `--require tsx/cjs --require ${path.join(__dirname, `${file}.ts`)}` };
+  return {
+    NODE_OPTIONS: `--require ${path.join(root, 'typescript.cjs')} --require ${path.join(__dirname, `${file}.ts`)}`,
+  };
 }

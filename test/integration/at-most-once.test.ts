@@ -116,7 +116,7 @@ test('the bridge, killed at the same moment, loses nothing', async () => {
 function startCommitFirstBridge(groupId: string): ChildProcess {
   return spawn(
     process.execPath,
-    ['--require', 'tsx/cjs', path.join(__dirname, 'commit-first-bridge.ts')],
+    ['--require', './typescript.cjs', path.join(__dirname, 'commit-first-bridge.ts')],
     {
       env: {
         ...process.env,

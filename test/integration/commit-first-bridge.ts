@@ -8,6 +8,7 @@ import { createInFlight } from '../../bridge/in-flight';
 import { createWorkflowStarter } from '../../bridge/workflow-starter';
 import { eventTopics } from '../../events/topics';
 import { createKafka } from '../../platform/kafka';
+import { batchOf, fetchWholeBatches } from '../../platform/kafka-protocol';
 import { runProcess } from '../../platform/lifecycle';
 import { createPool } from '../../platform/postgres';
 import { createTemporalClient } from '../../platform/temporal';
@@ -28,6 +29,7 @@ void runProcess('commit-first-bridge', async ({ config, logger }) => {
     sessionTimeout: 6_000,
     heartbeatInterval: 1_000,
   });
+  fetchWholeBatches();
   await consumer.connect();
   await consumer.subscribe({ topics: [...eventTopics], fromBeginning: true });
   await consumer.run({
@@ -39,7 +41,13 @@ void runProcess('commit-first-bridge', async ({ config, logger }) => {
       await commitOffsetsIfNecessary({
         topics: [{ topic, partitions: [{ partition, offset }] }],
       });
-      const slice = messages.map((message) => ({ topic, partition, message }));
+      const slice = messages.flatMap((message) => {
+        const fetched = batchOf(message);
+        if ('kind' in fetched) return [];
+        return [...fetched.open().entries]
+          .filter((entry) => entry.kind !== 'skipped')
+          .map((entry) => ({ topic, partition, entry }));
+      });
       await dispatcher.dispatch(slice, new AbortController().signal);
     },
   });

@@ -160,7 +160,7 @@ test.each(kinds)('%s is alive, and ready with each dependency named', async (kin
 
 test('a second process on the same port ends with the name of the variable', async () => {
   const METRICS_PORT = new URL(urlOf('bridge')).port;
-  const second = spawn(process.execPath, ['--require', 'tsx/cjs', 'bridge/main.ts'], {
+  const second = spawn(process.execPath, ['--require', './typescript.cjs', 'bridge/main.ts'], {
     cwd: path.join(__dirname, '..', '..'),
     env: { ...process.env, ...stack.environment, METRICS_PORT, LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import fc from 'fast-check';
 import type { Pool } from 'pg';
 import { createAuditLogActivities } from '../../activities/audit-log';
@@ -125,23 +127,30 @@ function split<T>(all: readonly T[], sizes: readonly number[]): T[][] {
   return parts;
 }
 
-function received(event: Event): ReceivedEvent {
+function received(event: Event, value = JSON.stringify(event)): ReceivedEvent {
   return {
     topic: 'catalog-events',
     partition: 0,
     offset: 0,
     eventId: event.id,
     key: event.subject,
-    value: JSON.stringify(event),
+    value,
     headers: [],
     producedAt: 0,
   };
 }
 
 async function handle(pool: Pool, batch: readonly Event[]): Promise<void> {
-  await createAuditLogActivities({ pool }).writeAuditLog(batch.map(received));
+  await handleReceived(
+    pool,
+    batch.map((event) => received(event)),
+  );
+}
+
+async function handleReceived(pool: Pool, batch: readonly ReceivedEvent[]): Promise<void> {
+  await createAuditLogActivities({ pool }).writeAuditLog(batch);
   await createMetricsActivities({ pool }).updateMetrics({
-    eventIds: batch.map(({ id }) => id),
+    eventIds: batch.map(({ eventId }) => eventId),
     workflowId: 'test',
   });
 }
@@ -164,6 +173,90 @@ test('any order, any repeats and any split into batches give the aggregates of a
     { numRuns: 150 },
   );
 }, 120_000);
+
+const wholeNumber = fc.oneof(
+  fc.nat(20),
+  fc.integer({ min: 2 ** 52 - 3, max: 2 ** 52 + 3 }),
+  fc.integer({ min: Number.MAX_SAFE_INTEGER - 3, max: Number.MAX_SAFE_INTEGER }),
+);
+
+/** A whole number, spelled in a way that JSON allows and JavaScript reads as some whole number. */
+const spellings = fc
+  .tuple(
+    wholeNumber,
+    fc.constantFrom(
+      (number: number) => `${number}`,
+      (number: number) => `${number}.0`,
+      (number: number) => `${number}.00000000000000000001`,
+      (number: number) => `${number - 1}.99999999999999999999`,
+      (number: number) => `${number}.4`,
+      (number: number) => `${number}.5`,
+      (number: number) => `${number}.50000000000000000001`,
+      (number: number) => `${number}e0`,
+      (number: number) => `${number}.000E+0`,
+      () => '0.2E+1',
+      () => '1e-400',
+      () => '-0.0',
+    ),
+  )
+  .map(([number, spell]) => spell(number))
+  .filter((text) => Number.isSafeInteger(Number(text)));
+
+function withoutMinusZero(_: string, value: unknown): unknown {
+  return value === 0 ? 0 : value;
+}
+
+test('a number counts as what JavaScript reads, however it is spelled', async () => {
+  const [productId, userId, wasConfirmed] = ['p1', 'u1', true] as const;
+  const told: Fact[] = [
+    {
+      type: 'OrderConfirmed',
+      userId,
+      wasConfirmed,
+      items: [{ productId, quantity: 7, unitPrice: 1 }],
+    },
+    { type: 'StockAdjusted', productId, stock: 7 },
+    { type: 'LikeChanged', productId, userId, liked: true, likeCount: 7 },
+  ];
+  const spelled = (text: string, index: number): ReceivedEvent[] =>
+    told.map((fact) => {
+      const event = toEvent(fact, new Date(), () => 7);
+      const value = JSON.stringify(event)
+        .replace('"version":7', `"version":${index + 1}.0`)
+        .replace('"quantity":7', `"quantity":${Number(text) < 1 ? '1.0' : text}`)
+        .replace(/"(stock|likeCount)":7/, `"$1":${text}`);
+      return received(event, value);
+    });
+  await fc.assert(
+    fc.asyncProperty(fc.array(spellings, { minLength: 1, maxLength: 5 }), async (texts) => {
+      await empty(stack.pool);
+      const batch = texts.flatMap(spelled);
+      await handleReceived(stack.pool, batch);
+      const read = batch.map(({ value }) => JSON.parse(value, withoutMinusZero) as Event);
+      expect(await readAggregates(stack.pool)).toEqual(addUp(read));
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('sums that were stored with fractions are mended by the migration', async () => {
+  await empty(stack.pool);
+  await stack.pool.query(`
+    INSERT INTO collector.product_metrics (product_id, sales_count)
+      VALUES ('p1', 3.00000000000000000001), ('p2', 2.0), ('p3', -0.99999999999999999999), ('p4', 5);
+    INSERT INTO collector.product_metrics_daily (product_id, day, sales_count)
+      VALUES ('p1', '2026-01-01', 3.00000000000000000001);
+    INSERT INTO collector.product_user_metrics (product_id, user_id, purchase_count, last_event_at)
+      VALUES ('p1', 'u1', 3.00000000000000000001, now())`);
+  const migration = path.join(__dirname, '../../migrations/0012_whole_numbers.sql');
+  await stack.pool.query(await readFile(migration, 'utf8'));
+  const { product_metrics, product_metrics_daily, product_user_metrics } = await readAggregates(
+    stack.pool,
+  );
+  expect(product_metrics.map((row) => row['sales_count'])).toEqual(['3', '2', '-1', '5']);
+  expect(product_metrics_daily).toMatchObject([{ sales_count: '3' }]);
+  expect(product_user_metrics).toMatchObject([{ purchase_count: '3' }]);
+});
 
 test('every aggregate has a guard, and each guard a metric', async () => {
   const { rows } = await stack.pool.query<{ table_name: string; column_name: string }>(

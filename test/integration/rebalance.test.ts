@@ -51,6 +51,7 @@ describe('a partition that is given up', () => {
         await starts;
         calls.push({ member, step: 'end', partition });
       },
+      recordVanished: () => Promise.reject(new Error('Nothing vanishes here.')),
     };
     const logger = createLogger('test', 'silent');
     consumers.push(startEventConsumer({ kafka: stack.kafka, dispatcher, logger }, { groupId }));

@@ -20,7 +20,7 @@ export async function runOps(
 ): Promise<OpsResult> {
   const child = spawn(
     process.execPath,
-    ['--require', 'tsx/cjs', 'ops/main.ts', ...commandArguments],
+    ['--require', './typescript.cjs', 'ops/main.ts', ...commandArguments],
     {
       cwd: path.join(__dirname, '..', '..'),
       env: { ...process.env, ...environment },

@@ -17,7 +17,7 @@ export async function runToItsEnd(
   environment: Readonly<Record<string, string>>,
   patienceMs = 30_000,
 ): Promise<Ending> {
-  const child = spawn(process.execPath, ['--require', 'tsx/cjs', entry], {
+  const child = spawn(process.execPath, ['--require', './typescript.cjs', entry], {
     cwd: path.join(__dirname, '..', '..'),
     env: { ...process.env, ...environment, LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'pipe'],

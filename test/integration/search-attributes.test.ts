@@ -113,11 +113,15 @@ describe('where nobody answers', () => {
 
   test('the command ends with one line that names the address and its variable', async () => {
     const root = path.join(__dirname, '..', '..');
-    const command = spawn(process.execPath, ['--require', 'tsx/cjs', 'migrations/main.ts'], {
-      cwd: root,
-      env: { ...process.env, ...servers, TEMPORAL_ADDRESS: nowhere, LOG_LEVEL: 'fatal' },
-      stdio: ['ignore', 'inherit', 'pipe'],
-    });
+    const command = spawn(
+      process.execPath,
+      ['--require', './typescript.cjs', 'migrations/main.ts'],
+      {
+        cwd: root,
+        env: { ...process.env, ...servers, TEMPORAL_ADDRESS: nowhere, LOG_LEVEL: 'fatal' },
+        stdio: ['ignore', 'inherit', 'pipe'],
+      },
+    );
     let errors = '';
     command.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
     expect(await once(command, 'close')).toEqual([1, null]);

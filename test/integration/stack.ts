@@ -233,7 +233,7 @@ export async function registerNamespace(client: Client, namespace: string): Prom
 
 function startProcess(name: ProcessName, environment: NodeJS.ProcessEnv): RunningProcess {
   const child = rememberProcess(
-    spawn(process.execPath, ['--require', 'tsx/cjs', entries[name]], {
+    spawn(process.execPath, ['--require', './typescript.cjs', entries[name]], {
       cwd: root,
       env: { ...environment, LOG_LEVEL: 'info' },
       // Over the channel the process notices when the tests are gone, and stops.

@@ -34,7 +34,15 @@ afterAll(async () => {
 /** The project with another `placeOrder`: a new step, behind a patch. */
 async function makeOtherVersion(): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'commerce-event-pipeline-version-'));
-  const parts = ['events', 'workflows', 'activities', 'platform', 'workers', 'package.json'];
+  const parts = [
+    'events',
+    'workflows',
+    'activities',
+    'platform',
+    'workers',
+    'package.json',
+    'typescript.cjs',
+  ];
   for (const part of parts)
     await cp(path.join(root, part), path.join(folder, part), { recursive: true });
   await symlink(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
@@ -55,7 +63,7 @@ function spawnOther(
 ): { child: ChildProcess; output(): string } {
   const { DATABASE_URL, TEMPORAL_NAMESPACE } = stack.config;
   const variables = { DATABASE_URL, TEMPORAL_NAMESPACE, TEMPORAL_DEPLOYMENT_NAME };
-  const child = spawn(process.execPath, ['--require', 'tsx/cjs', entry, ...parameters], {
+  const child = spawn(process.execPath, ['--require', './typescript.cjs', entry, ...parameters], {
     cwd: otherRoot,
     env: { ...process.env, ...stack.cluster.environment, ...variables, LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'pipe'],

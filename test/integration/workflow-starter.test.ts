@@ -7,6 +7,7 @@ import { createWorkflowStarter, StartRefusedError } from '../../bridge/workflow-
 import { createLogger } from '../../platform/logger';
 import { createTemporalClientOn } from '../../platform/temporal';
 import { connectWorker } from '../../platform/temporal-worker';
+import { received } from '../bridge/records';
 import { createStack, type Stack } from './stack';
 
 const logger = createLogger('test', 'silent');
@@ -28,15 +29,7 @@ let offset = 0;
 /** A message that cannot be parsed, whose bytes go into the input of the workflow that parks it. */
 function planOf(bytes: number) {
   offset += 1;
-  const message = {
-    key: null,
-    value: randomBytes(bytes),
-    offset: String(offset),
-    timestamp: '0',
-    attributes: 0,
-    headers: {},
-  };
-  return planWorkflow({ topic: 'catalog-events', partition: 0, message });
+  return planWorkflow(received({ value: randomBytes(bytes), offset }));
 }
 
 const clients: readonly (readonly [string, () => Client])[] = [

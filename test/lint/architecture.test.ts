@@ -270,3 +270,25 @@ describe('determinism', () => {
     },
   );
 });
+
+describe('signals that live long', () => {
+  const source = 'void AbortSignal.any([]);';
+
+  it('are never joined in a way that leaks, in any room', async () => {
+    const destructured = {
+      file: 'bridge/file.ts',
+      source: 'const { any } = AbortSignal; void any;',
+    };
+    const snippets = rooms.map((room) => ({ file: `${room}/file.ts`, source }));
+
+    expect(await reportedBy('no-restricted-properties', [...snippets, destructured])).toEqual(
+      texts([...snippets, destructured]),
+    );
+  });
+
+  it('may be joined in a browser', async () => {
+    const snippets = [{ file: 'api/dashboard/client/file.ts', source }];
+
+    expect(await reportedBy('no-restricted-properties', snippets)).toEqual([]);
+  });
+});

@@ -5,7 +5,7 @@ import path from 'node:path';
 test('a process whose output nobody reads any more still stops when it is told to', async () => {
   const child = spawn(
     process.execPath,
-    ['--require', 'tsx/cjs', path.join(__dirname, 'quiet-process.ts')],
+    ['--require', './typescript.cjs', path.join(__dirname, 'quiet-process.ts')],
     { env: { ...process.env, LOG_LEVEL: 'info' }, stdio: ['ignore', 'pipe', 'inherit'] },
   );
   const exited = once(child, 'exit', { signal: AbortSignal.timeout(15_000) });
@@ -23,7 +23,7 @@ test('a process whose output nobody reads any more still stops when it is told t
 test('a process that is told to stop while it starts does not go on starting', async () => {
   const child = spawn(
     process.execPath,
-    ['--require', 'tsx/cjs', path.join(__dirname, 'slow-starter.ts')],
+    ['--require', './typescript.cjs', path.join(__dirname, 'slow-starter.ts')],
     { env: { ...process.env, LOG_LEVEL: 'info' }, stdio: ['ignore', 'pipe', 'inherit'] },
   );
   const exited = once(child, 'exit', { signal: AbortSignal.timeout(15_000) });

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 
 async function startApi(environment: Record<string, string>) {
-  const api = spawn(process.execPath, ['--require', 'tsx/cjs', 'api/main.ts'], {
+  const api = spawn(process.execPath, ['--require', './typescript.cjs', 'api/main.ts'], {
     cwd: path.join(__dirname, '..', '..'),
     env: { PATH: process.env['PATH'], ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

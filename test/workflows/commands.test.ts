@@ -192,7 +192,12 @@ test('a worker that is killed after the change leaves it to another, which chang
   try {
     worker = spawn(
       process.execPath,
-      ['--require', 'tsx/cjs', path.join(__dirname, 'fixtures', 'worker-that-dies.ts'), ledger],
+      [
+        '--require',
+        './typescript.cjs',
+        path.join(__dirname, 'fixtures', 'worker-that-dies.ts'),
+        ledger,
+      ],
       {
         env: {
           ...process.env,

@@ -1,0 +1,103 @@
+/** Migrating on real servers, as it is done when several machines start at once. */
+import { randomUUID } from 'node:crypto';
+import type { Kafka } from 'kafkajs';
+import { PG_MIGRATE_LOCK_ID } from 'node-pg-migrate';
+import type { Pool } from 'pg';
+import { createCluster } from '../../cluster/local-cluster';
+import { deadLetterTopicOf, eventTopics } from '../../events/topics';
+import { readConfig } from '../../platform/config';
+import { createKafka } from '../../platform/kafka';
+import { createLogger } from '../../platform/logger';
+import { createPool } from '../../platform/postgres';
+import { createTemporalClient } from '../../platform/temporal';
+import { runToItsEnd } from './run-process';
+import { until } from './until';
+
+const config = readConfig({ ...process.env, ...createCluster().environment });
+const logger = createLogger('test', 'fatal');
+let pool: Pool;
+let kafka: Kafka;
+
+beforeAll(() => {
+  pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
+  kafka = createKafka(config, logger, { clientId: 'test' });
+});
+
+afterAll(() => pool.end());
+
+/** A database, a namespace and topics that nobody has migrated. */
+async function makeEmptyServers(): Promise<Record<string, string>> {
+  const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
+  await pool.query(`CREATE DATABASE ${name}`);
+  const temporal = createTemporalClient(config);
+  await temporal.workflowService.registerNamespace({
+    namespace: name,
+    workflowExecutionRetentionPeriod: { seconds: (24 * 3600) as never },
+  });
+  await temporal.connection.close();
+  await forgetTopics();
+  const url = new URL(config.DATABASE_URL);
+  url.pathname = `/${name}`;
+  return {
+    ...createCluster().environment,
+    DATABASE_URL: url.href,
+    TEMPORAL_NAMESPACE: name,
+    DATABASE_DEVELOPMENT_USERS: 'true',
+  };
+}
+
+async function forgetTopics(): Promise<void> {
+  const ours = eventTopics.flatMap((topic) => [topic, deadLetterTopicOf(topic)]);
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const listed = async () => (await admin.listTopics()).filter((topic) => ours.includes(topic));
+    const existing = await listed();
+    if (existing.length > 0) await admin.deleteTopics({ topics: existing });
+    await until('the topics are gone', async () => (await listed()).length === 0);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+test.each([1, 2])(
+  'several that migrate empty servers at once all end well (round %i)',
+  async () => {
+    const servers = await makeEmptyServers();
+    const endings = await Promise.all(
+      [1, 2, 3].map(() => runToItsEnd('migrations/main.ts', servers, 60_000)),
+    );
+    expect(endings).toEqual(endings.map(({ output }) => ({ exitCode: 0, output })));
+    const applied = endings.map(({ output }) => /"applied":\[(.+?)\]/.test(output));
+    expect(applied.filter(Boolean)).toHaveLength(1);
+  },
+  120_000,
+);
+
+test('one that comes while another migrates waits until that has ended', async () => {
+  const servers = await makeEmptyServers();
+  const database = createPool(servers['DATABASE_URL']!, logger, { applicationName: 'test' });
+  // The other one, as node-pg-migrate by itself locks everybody out.
+  const other = await database.connect();
+  try {
+    await other.query(`SELECT pg_advisory_lock(${PG_MIGRATE_LOCK_ID})`);
+    let ended = false;
+    const ending = runToItsEnd('migrations/main.ts', servers, 60_000);
+    void ending.then(() => (ended = true));
+    await until('it waits', async () => {
+      if (ended) return true;
+      const { rows } = await other.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return rows.length === 1;
+    });
+    expect(ended).toBe(false);
+    await other.query(`SELECT pg_advisory_unlock(${PG_MIGRATE_LOCK_ID})`);
+    const { exitCode, output } = await ending;
+    expect({ exitCode, output }).toEqual({ exitCode: 0, output });
+    expect(output).toContain('another process migrates the database');
+  } finally {
+    other.release();
+    await database.end();
+  }
+}, 120_000);
