@@ -43,7 +43,7 @@ export function createDeadLetterResolutionActivities({
         name: 'redrive-claim',
         text: `
           UPDATE collector.dead_letters SET redriving_since = coalesce(redriving_since, now())
-          WHERE id = $1 AND attempt = $2 - 1 AND (status = 'parked' OR $3)`,
+          WHERE id = $1 AND attempt = $2 - 1 AND (status = 'parked' OR $3) AND last_offset IS NULL`,
         values: [deadLetterId, attempt, again],
       });
       if (rowCount === 1) return { kind: 'claimed' };
@@ -125,11 +125,16 @@ interface DeadLetterState {
   readonly status: DeadLetterStatus;
   readonly attempt: number;
   readonly redriving: boolean;
+  readonly unreadable: boolean;
   readonly note: string | null;
 }
 
 /** Another run of the same attempt may have ended it; otherwise the dead letter was settled before. */
-function whyNotClaimed({ status, attempt, note }: DeadLetterState, asked: number): RedriveOutcome {
+function whyNotClaimed(
+  { status, attempt, note, unreadable }: DeadLetterState,
+  asked: number,
+): RedriveOutcome {
+  if (unreadable) return { kind: 'unreadable' };
   if (attempt < asked) return { kind: 'settled', status };
   if (status === 'redriven') return { kind: 'redriven' };
   if (status === 'parked' && note !== null) return { kind: 'refused', detail: note };
@@ -140,7 +145,8 @@ async function find(pool: Pool, deadLetterId: number): Promise<DeadLetterState |
   const { rows } = await pool.query<DeadLetterState>({
     name: 'dead-letter-state',
     text: `
-      SELECT status, attempt, redriving_since IS NOT NULL AS redriving, note
+      SELECT status, attempt, redriving_since IS NOT NULL AS redriving,
+        last_offset IS NOT NULL AS unreadable, note
       FROM collector.dead_letters WHERE id = $1`,
     values: [deadLetterId],
   });

@@ -6,9 +6,9 @@ import type { Event } from '../events/envelope';
 import { InvalidEventError } from '../events/errors';
 import { parseMessage } from '../events/parse';
 import {
-  encodeBytes,
   encodeHeader,
-  readHeader,
+  producedAt,
+  refusedMessage,
   type Coordinates,
   type ReceivedEvent,
   type RefusedMessage,
@@ -82,8 +82,11 @@ export function planWorkflow(received: PartitionMessage): HandlingPlan | Parking
 function whyRefused(error: unknown): Refusal {
   if (error instanceof InvalidEventError) return { reason: error.code, detail: error.message };
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { reason: 'PLANNING_FAILED', detail };
+  return { reason: 'PLANNING_FAILED', detail: detail.slice(0, maxDetailLength) };
 }
+
+/** Longest detail that travels: a stack is told whole, what it quotes of a message is not. */
+const maxDetailLength = 8 * 1024;
 
 /** The workflow that parks a message, for the reason given. */
 export function planParking(
@@ -130,17 +133,7 @@ function parkingInput(
   if (lengthOf(key) + lengthOf(value) + headersLength(entry) > maxCarriedBytes) {
     return [{ ...coordinates, lastOffset: entry.offset, ...refusal }];
   }
-  const headers = entry.headers.map(encodeHeader);
-  const eventId = claimedEventId(headers);
-  const message: RefusedMessage = {
-    ...coordinates,
-    ...refusal,
-    key: key === null ? null : encodeBytes(key),
-    headers,
-    producedAt: producedAt(entry),
-    ...(eventId === undefined ? {} : { eventId }),
-  };
-  return [message, value];
+  return [refusedMessage(coordinates, refusal, entry), value];
 }
 
 /** Most bytes of a message that travel through Temporal, which takes 2 MiB as an input (bytes). */
@@ -214,17 +207,4 @@ function carriedHeaders(record: LogRecord): Pick<ReceivedEvent, 'headers' | 'hea
   );
   const fits = needed.filter(({ value }) => lengthOf(value) <= 1024);
   return { headers: fits.map(encodeHeader), headersInKafka: true };
-}
-
-function producedAt({ timestamp }: LogRecord): number {
-  // A producer may send any number; one that is no time would be refused by the database.
-  return timestamp >= 0 && timestamp <= latestTime ? timestamp : 0;
-}
-
-const latestTime = Date.UTC(9999, 11, 31);
-
-// A message that is no event may still say which one it was meant to be.
-function claimedEventId(headers: RefusedMessage['headers']): string | undefined {
-  const claimed = readHeader(headers, 'ce_id');
-  return claimed !== undefined && /^[\x21-\x7e]{1,128}$/.test(claimed) ? claimed : undefined;
 }

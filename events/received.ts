@@ -73,6 +73,48 @@ export interface RefusedOffsets extends Coordinates, Refusal {
   readonly lastOffset: number;
 }
 
+/** A message as it stands in Kafka. */
+export interface RawMessage {
+  readonly key: Buffer | null;
+  readonly headers: readonly RawHeader[];
+  /** What its producer calls its time: any number at all. */
+  readonly timestamp: number;
+}
+
+/** A message as it is parked. */
+export function refusedMessage(
+  { topic, partition, offset }: Coordinates,
+  { reason, detail }: Pick<Refusal, 'reason' | 'detail'>,
+  message: RawMessage,
+): RefusedMessage {
+  const headers = message.headers.map(encodeHeader);
+  const eventId = claimedEventId(headers);
+  return {
+    topic,
+    partition,
+    offset,
+    reason,
+    detail,
+    key: message.key === null ? null : encodeBytes(message.key),
+    headers,
+    producedAt: producedAt(message),
+    ...(eventId === undefined ? {} : { eventId }),
+  };
+}
+
+/** When a message was produced, in ms since the epoch; 0 where it says no time that can be stored. */
+export function producedAt({ timestamp }: Pick<RawMessage, 'timestamp'>): number {
+  return timestamp >= 0 && timestamp <= latestTime ? timestamp : 0;
+}
+
+const latestTime = Date.UTC(9999, 11, 31);
+
+// A message that is no event may still say which one it was meant to be.
+function claimedEventId(headers: RefusedMessage['headers']): string | undefined {
+  const claimed = readHeader(headers, 'ce_id');
+  return claimed !== undefined && /^[\x21-\x7e]{1,128}$/.test(claimed) ? claimed : undefined;
+}
+
 /** Offsets that vanished before the group had read them. */
 export interface VanishedOffsets {
   readonly topic: string;

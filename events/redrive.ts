@@ -28,6 +28,8 @@ export type RedriveOutcome =
   | { readonly kind: 'unknown-dead-letter' }
   /** It was settled before, and this was not said to be once more. */
   | { readonly kind: 'settled'; readonly status: DeadLetterStatus }
+  /** No message could be read there, so there is none to be sent; it stays parked. */
+  | { readonly kind: 'unreadable' }
   /** Kafka will never take it; it stays parked. */
   | { readonly kind: 'refused'; readonly detail: string };
 

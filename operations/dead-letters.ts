@@ -5,7 +5,8 @@
  * Reads are SQL. Changes are workflows, so that they are carried out where the rights to do so are,
  * survive a crash of whoever asked, and can be looked up in the Web UI.
  *
- * **When a dead letter may be redriven.** A parked one, always. One that is redriven or discarded is
+ * **When a dead letter may be redriven.** A parked one, always, unless no message could be read there:
+ * its bytes are kept, and cannot be sent as one. One that is redriven or discarded is
  * settled, and is sent again only if that is said explicitly (`again`): a redriven message that
  * failed again waits as a dead letter of its own, which is the one to redrive, and a discarded one
  * was given up by somebody for a reason that should be read first. Sending again is safe at any
@@ -30,6 +31,8 @@ export interface DeadLetter {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
+  /** Where no message could be read: the last offset that it stands for. It cannot be redriven. */
+  readonly lastOffset: number | null;
   readonly key: EncodedBytes | null;
   /** The event's ID, where one could be read. */
   readonly eventId: string | null;
@@ -55,6 +58,9 @@ export interface DeadLetter {
   readonly resolvedBy: string | null;
   /** Why it was discarded, or why it could not be sent back. */
   readonly note: string | null;
+  /** Whether the dead-letter topic has a copy, and why it will never take one. */
+  readonly copied: boolean;
+  readonly copyError: string | null;
 }
 
 /** A dead letter with its message. */
@@ -194,6 +200,7 @@ export function createDeadLetterOperations(
     const state = await readState(database, deadLetterId);
     if (state === undefined) return { kind: 'unknown-dead-letter' };
     const { status, attempt: ended } = state;
+    if (state.last_offset !== null) return { kind: 'unreadable' };
     if (status !== 'parked' && !again) return { kind: 'settled', status };
     const attempt = ended + 1;
     const command: RedriveDeadLetter = { deadLetterId, attempt, by, again };
@@ -293,6 +300,7 @@ interface DeadLetterRow {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
+  readonly last_offset: number | null;
   readonly key: Buffer | null;
   readonly event_id: string | null;
   readonly reason: string;
@@ -308,11 +316,13 @@ interface DeadLetterRow {
   readonly resolved_at: Date | null;
   readonly resolved_by: string | null;
   readonly note: string | null;
+  readonly copied: boolean;
+  readonly copy_error: string | null;
 }
 
 const columns = `
-  id, topic, partition, "offset", key, event_id, reason, detail, status, tries, redriven_from, attempt,
-  redriving_since, workflow_id, produced_at, parked_at, resolved_at, resolved_by, note`;
+  id, topic, partition, "offset", last_offset, key, event_id, reason, detail, status, tries, redriven_from, attempt,
+  redriving_since, workflow_id, produced_at, parked_at, resolved_at, resolved_by, note, copied, copy_error`;
 
 const matches = `
   ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR reason = $2)
@@ -361,12 +371,14 @@ async function readOne(
   return rows[0];
 }
 
+type DeadLetterState = Pick<DeadLetterRow, 'status' | 'attempt' | 'last_offset'>;
+
 async function readState(
   database: Queryable,
   deadLetterId: number,
-): Promise<Pick<DeadLetterRow, 'status' | 'attempt'> | undefined> {
-  const { rows } = await database.query<Pick<DeadLetterRow, 'status' | 'attempt'>>({
-    text: 'SELECT status, attempt FROM collector.dead_letters WHERE id = $1',
+): Promise<DeadLetterState | undefined> {
+  const { rows } = await database.query<DeadLetterState>({
+    text: 'SELECT status, attempt, last_offset FROM collector.dead_letters WHERE id = $1',
     values: [deadLetterId],
   });
   return rows[0];
@@ -378,6 +390,7 @@ function toDeadLetter(row: DeadLetterRow): DeadLetter {
     topic: row.topic,
     partition: row.partition,
     offset: row.offset,
+    lastOffset: row.last_offset,
     key: encoded(row.key),
     eventId: row.event_id,
     reason: row.reason,
@@ -393,6 +406,8 @@ function toDeadLetter(row: DeadLetterRow): DeadLetter {
     resolvedAt: toText(row.resolved_at),
     resolvedBy: row.resolved_by,
     note: row.note,
+    copied: row.copied,
+    copyError: row.copy_error,
   };
 }
 

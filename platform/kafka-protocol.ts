@@ -186,7 +186,7 @@ function readPartition(reader: AnswerReader): FetchedPartition {
     highWatermark,
     lastStableOffset,
     logStartOffset,
-    batches: readBatches(reader.readBytes(), aborted),
+    batches: readBatches(reader.readBytes(), aborted, Number(highWatermark)),
   };
 }
 

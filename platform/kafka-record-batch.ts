@@ -36,15 +36,19 @@ export interface SkippedOffsets {
 }
 
 /** Why a stretch of the log cannot be read. */
-export type UnreadableReason =
+export const unreadableReasons = [
   /** The checksum does not fit, the format is none that is known, or a record does not end where it should. */
-  | 'BROKEN_BATCH'
+  'BROKEN_BATCH',
   /** Of a codec that is unknown, or the compressed bytes are broken. */
-  | 'CANNOT_UNPACK'
+  'CANNOT_UNPACK',
   /** It unpacks to more than a reader takes. */
-  | 'UNPACKS_TOO_LARGE'
+  'UNPACKS_TOO_LARGE',
   /** One record with more headers than a reader takes. */
-  | 'TOO_MANY_HEADERS';
+  'TOO_MANY_HEADERS',
+] as const;
+
+/** One of {@link unreadableReasons}. */
+export type UnreadableReason = (typeof unreadableReasons)[number];
 
 /** A stretch of the log that cannot be read, as the bytes that it is. */
 export interface UnreadableOffsets {
@@ -96,15 +100,17 @@ export const maxHeaders = 200_000;
  * left for the next fetch.
  *
  * @param aborted transactions that were aborted, as the broker names them with these batches
+ * @param end the offset that the next message of the log will get
  */
 export function readBatches(
   bytes: Buffer,
   aborted: readonly AbortedTransaction[] = [],
+  end = Number.MAX_SAFE_INTEGER,
 ): FetchedBatch[] {
   const filter = createAbortedFilter(aborted);
   return framesOf(bytes).map((frame, index, frames) => {
     const next = frames[index + 1];
-    return toBatch(frame, next === undefined ? undefined : firstOffsetOf(next) - 1, filter);
+    return toBatch(frame, (next === undefined ? end : firstOffsetOf(next)) - 1, filter);
   });
 }
 
@@ -146,22 +152,19 @@ function firstOffsetOf(frame: Buffer): number {
   return Number(frame.readBigInt64BE(at.firstOffset));
 }
 
-function toBatch(
-  frame: Buffer,
-  nextMinusOne: number | undefined,
-  filter: AbortedFilter,
-): FetchedBatch {
+function toBatch(frame: Buffer, mostOffset: number, filter: AbortedFilter): FetchedBatch {
   const firstOffset = firstOffsetOf(frame);
   const broken = whatIsBroken(frame);
-  // A header that is broken may claim any number of offsets; there are none behind the next batch's first.
+  // A header that is broken may claim any number of offsets; there are none behind the next batch's first
+  // or the log's end. Fewer than it claims would not do: the broker believes it, and would send the same
+  // batch for the offset behind.
   const claimed =
     frame.length < at.records ? 0 : Math.max(frame.readInt32BE(at.lastOffsetDelta), 0);
-  const lastOffset = Math.min(firstOffset + claimed, nextMinusOne ?? Number.MAX_SAFE_INTEGER);
+  const lastOffset = Math.max(Math.min(firstOffset + claimed, mostOffset), firstOffset);
   const base = { firstOffset, lastOffset, firstTimestamp: timeOf(frame) };
   if (broken !== undefined) {
-    const end = nextMinusOne === undefined ? firstOffset : lastOffset;
-    const entry = unreadable(frame, firstOffset, end, 'BROKEN_BATCH', broken);
-    return { ...base, lastOffset: end, open: () => opened([entry]) };
+    const entry = unreadable(frame, firstOffset, lastOffset, 'BROKEN_BATCH', broken);
+    return { ...base, open: () => opened([entry]) };
   }
   if (filter.skips(frame, lastOffset)) {
     const entry: LogEntry = { kind: 'skipped', offset: firstOffset, lastOffset };

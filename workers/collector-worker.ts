@@ -85,7 +85,7 @@ export async function startCollectorWorker(
       ...createAuditLogActivities({ pool }),
       ...createMetricsActivities({ pool }),
       ...createCacheActivities({ cache: createProductCache(redis) }),
-      ...createDeadLetterActivities({ pool, sender }),
+      ...createDeadLetterActivities({ pool, sender, kafka }),
       ...createCollectorAuditActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
       ...createDeadLetterResolutionActivities({ pool, sender }),
       ...createVanishedOffsetsActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),

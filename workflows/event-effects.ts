@@ -19,7 +19,7 @@ type DeadLetters = ReturnType<typeof createDeadLetterActivities>;
 
 const effects = localFirst<Effects>();
 const parking = localFirst<DeadLetters>();
-const copying = proxyActivities<DeadLetters>(untilAcknowledged);
+const withKafka = proxyActivities<DeadLetters>(untilAcknowledged);
 
 /**
  * Logs the events, applies them to the metrics and evicts what they made wrong from the cache. One
@@ -71,7 +71,9 @@ async function park(event: ReceivedEvent, { cause, message }: ActivityFailure): 
     reason: failure?.type ?? 'HANDLING_FAILED',
     detail: failure?.message ?? message,
   };
-  const deadLetterId = await parking.parkEvent(event, why, workflowInfo().workflowId);
-  await copying.copyToDeadLetterTopic(deadLetterId);
+  // Headers that are still in Kafka have to be read there, which may be away for long.
+  const { parkEvent } = event.headersInKafka === true ? withKafka : parking;
+  const deadLetterId = await parkEvent(event, why, workflowInfo().workflowId);
+  await withKafka.copyToDeadLetterTopic(deadLetterId);
   return deadLetterId;
 }

@@ -1,25 +1,29 @@
 /** `parkDeadLetter`: puts a message that cannot be an event aside, byte for byte. */
 import { proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { createDeadLetterActivities } from '../activities/dead-letters';
-import type { RefusedMessage } from '../events/received';
+import type { RefusedMessage, RefusedOffsets } from '../events/received';
 import { localFirst, untilAcknowledged } from './activity-policies';
 
 type DeadLetters = ReturnType<typeof createDeadLetterActivities>;
 
 const parking = localFirst<DeadLetters>();
-const copying = proxyActivities<DeadLetters>(untilAcknowledged);
+const withKafka = proxyActivities<DeadLetters>(untilAcknowledged);
 
 /**
- * Parks the message once and copies it to its dead-letter topic.
+ * Parks the message once and copies it to its dead-letter topic. What could not travel here, or is no
+ * message, is read from Kafka where it is parked.
  *
- * @param value the message's bytes, or null when it had none
+ * @param value the message's bytes, or null when it had none; with a message only
  * @returns the dead letter's ID
  */
 export async function parkDeadLetter(
-  message: RefusedMessage,
-  value: Uint8Array | null,
+  message: RefusedMessage | RefusedOffsets,
+  value: Uint8Array | null = null,
 ): Promise<number> {
-  const id = await parking.parkMessage(message, value, workflowInfo().workflowId);
-  await copying.copyToDeadLetterTopic(id);
+  const { workflowId } = workflowInfo();
+  const id = await ('lastOffset' in message
+    ? withKafka.parkOffsets(message, workflowId)
+    : parking.parkMessage(message, value, workflowId));
+  await withKafka.copyToDeadLetterTopic(id);
   return id;
 }

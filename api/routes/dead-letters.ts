@@ -82,6 +82,10 @@ const deadLetter = z.object({
   topic: z.string(),
   partition: z.int(),
   offset: z.int(),
+  lastOffset: z
+    .int()
+    .nullable()
+    .describe('where no message could be read: the last offset; it cannot be redriven'),
   key: bytes.nullable(),
   eventId: z.string().nullable(),
   reason: z.string(),
@@ -97,11 +101,23 @@ const deadLetter = z.object({
   resolvedAt: z.string().nullable(),
   resolvedBy: z.string().nullable(),
   note: z.string().nullable().describe('why it was discarded, or could not be sent back'),
+  copied: z.boolean().describe('whether the dead-letter topic has a copy'),
+  copyError: z.string().nullable().describe('why the dead-letter topic will never take a copy'),
 });
 
 const deadLetterWithMessage = deadLetter.extend({
   value: bytes.nullable(),
-  headers: z.array(z.looseObject({ name: z.string() })),
+  headers: z
+    .array(
+      z.object({
+        name: z.string(),
+        nameBase64: z.string().optional().describe('the bytes of the name where they are no text'),
+        text: z.string().optional(),
+        base64: z.string().optional().describe('where the value is no text'),
+        value: z.null().optional().describe('of a header without a value'),
+      }),
+    )
+    .describe('in their order; a name may come several times'),
 });
 
 const list = z.object({
@@ -144,6 +160,12 @@ function toRedriven(id: number, outcome: RedriveOutcome): z.infer<typeof redrive
       // Asking twice is asking once.
       if (outcome.status === 'redriven') return { id, status: 'redriven', sentTo: null };
       throw settled(id, outcome.status);
+    case 'unreadable':
+      throw new Problem(
+        409,
+        'UNREADABLE',
+        `Dead letter ${id} is no message that could be sent. Look at its bytes, then discard it.`,
+      );
     case 'refused':
       throw new Problem(409, 'REDRIVE_REFUSED', `It was not sent: ${outcome.detail}`);
   }

@@ -52,7 +52,11 @@ const columns: readonly Column<DeadLetter>[] = [
   { title: 'tries', of: ({ tries }) => tries, align: 'right' },
   { title: 'topic', of: ({ topic }) => topic },
   { title: 'partition', of: ({ partition }) => partition, align: 'right' },
-  { title: 'offset', of: ({ offset }) => offset, align: 'right' },
+  { title: 'offset', of: offsets, align: 'right' },
   { title: 'event', of: ({ eventId }) => eventId },
   { title: 'parked', of: ({ parkedAt }) => parkedAt },
 ];
+
+function offsets({ offset, lastOffset }: DeadLetter): string {
+  return lastOffset === null || lastOffset === offset ? `${offset}` : `${offset}–${lastOffset}`;
+}

@@ -93,6 +93,8 @@ function whyFailed(outcome: RedriveReport['failed'][number]['outcome']): string 
       return 'there is no such dead letter';
     case 'settled':
       return `${outcome.status} before; to send it all the same: --again`;
+    case 'unreadable':
+      return 'UNREADABLE: it is no message that could be sent; look at its bytes, then discard it';
     case 'refused':
       return outcome.detail;
   }

@@ -34,7 +34,8 @@ function describe(deadLetter: DeadLetterWithMessage, { paint }: Output): string 
   const message = [
     ...headers.map((header) => {
       const text = toText('value' in header ? null : header);
-      return `${paint('dim', `header ${header.name}`)} ${text}`;
+      const bytes = header.nameBase64 === undefined ? '' : ` (base64) ${header.nameBase64}`;
+      return `${paint('dim', `header ${header.name}${bytes}`)} ${text}`;
     }),
     `${paint('dim', 'key'.padEnd(14))} ${toText(key)}`,
     `${paint('dim', 'value'.padEnd(14))} ${toText(value)}`,

@@ -139,6 +139,7 @@ export interface DeadLetter {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
+  readonly lastOffset: number | null;
   readonly key: EncodedBytes | null;
   readonly eventId: string | null;
   readonly reason: string;
@@ -153,12 +154,23 @@ export interface DeadLetter {
   readonly resolvedAt: string | null;
   readonly resolvedBy: string | null;
   readonly note: string | null;
+  readonly copied: boolean;
+  readonly copyError: string | null;
+}
+
+/** A header: without a value, with text, or with bytes that are no text. */
+export interface Header {
+  readonly name: string;
+  readonly nameBase64?: string;
+  readonly text?: string;
+  readonly base64?: string;
+  readonly value?: null;
 }
 
 /** `GET /v1/dead-letters/{id}`. */
 export interface DeadLetterWithMessage extends DeadLetter {
   readonly value: EncodedBytes | null;
-  readonly headers: readonly ({ readonly name: string } & Partial<EncodedBytes>)[];
+  readonly headers: readonly Header[];
 }
 
 /** `POST /v1/demonstration/orders`. */

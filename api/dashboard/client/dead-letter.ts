@@ -1,6 +1,6 @@
 /** One dead letter: its message byte for byte, what is wrong with it, and what can be done. */
 import { html, nothing, type TemplateResult } from 'lit-html';
-import type { DeadLetterWithMessage } from './api-types';
+import type { DeadLetterWithMessage, Header } from './api-types';
 import {
   bytesAsText,
   decodeBytes,
@@ -11,7 +11,7 @@ import {
 } from './format';
 import { messageOf, poll } from './polling';
 import { ask } from './question';
-import { statusOf } from './dead-letters';
+import { offsetsOf, statusOf } from './dead-letters';
 import type { Session } from './session';
 import { panel, reading, workflowLink, type Content, type View } from './view';
 
@@ -64,12 +64,12 @@ export function openDeadLetter(session: Session, id: number): View {
     });
   };
 
-  const actions = ({ status, redrivingSince }: DeadLetterWithMessage): Content =>
+  const actions = ({ status, redrivingSince, lastOffset }: DeadLetterWithMessage): Content =>
     html`<div class="buttons">
         <button
           type="button"
           data-act="redrive"
-          ?disabled=${redrivingSince !== null}
+          ?disabled=${redrivingSince !== null || lastOffset !== null}
           @click=${() => void redrive()}
         >
           ${status === 'parked' ? 'Redrive' : 'Redrive again'}
@@ -133,7 +133,7 @@ function bytes(
   whole: boolean,
   onWhole: () => void,
 ): TemplateResult {
-  if (encoded === null) return html`<p class="empty">None: the message has a null value.</p>`;
+  if (encoded === null) return html`<p class="empty">None.</p>`;
   const all = decodeBytes(encoded);
   const shown = whole ? all : all.subarray(0, shownBytes);
   const perLine = matchMedia('(max-width: 640px)').matches ? 8 : 16;
@@ -167,7 +167,7 @@ function headers({ headers: list }: DeadLetterWithMessage): Content {
         ${list.map(
           (header) =>
             html`<tr>
-              <th scope="row" class="id">${header.name}</th>
+              <th scope="row" class="id">${headerName(header)}</th>
               <td class="id">${headerText(header)}</td>
             </tr>`,
         )}
@@ -176,20 +176,26 @@ function headers({ headers: list }: DeadLetterWithMessage): Content {
   </div>`;
 }
 
-function headerText({ text, base64 }: { text?: string; base64?: string }): string {
+function headerName({ name, nameBase64 }: Header): string {
+  return nameBase64 === undefined ? name : hexDump(decodeBytes({ base64: nameBase64 }), 16);
+}
+
+function headerText({ text, base64 }: Header): Content {
   if (text !== undefined) return text;
-  return base64 === undefined ? '' : hexDump(decodeBytes({ base64 }), 16);
+  if (base64 !== undefined) return hexDump(decodeBytes({ base64 }), 16);
+  return html`<span class="empty">null</span>`;
 }
 
 function facts(session: Session, letter: DeadLetterWithMessage): Content {
-  const { topic, partition, offset, key, eventId, tries, redrivenFrom } = letter;
+  const { key, eventId, tries, redrivenFrom } = letter;
   const rows: (readonly [string, Content])[] = [
-    ['Came from', `${topic}/${partition} at ${offset}`],
+    ['Came from', `${letter.topic}/${letter.partition} at ${offsetsOf(letter)}`],
     ['Key', key === null ? 'none' : bytesAsText(decodeBytes(key))],
     ['Event', eventId ?? 'not readable'],
     ['Produced', formatTime(letter.producedAt)],
     ['Parked', html`${formatTime(letter.parkedAt)} ${workflowLink(session, letter.workflowId)}`],
     ['Tries', formatCount(tries)],
+    ['Copied', letter.copied ? 'to the dead-letter topic' : (letter.copyError ?? 'not yet')],
   ];
   if (redrivenFrom !== null) {
     rows.push([

@@ -75,11 +75,15 @@ function table(
         </thead>
         <tbody>
           ${items.map(
-            ({ id, reason, detail, topic, partition, offset, parkedAt, ...letter }) =>
+            ({ id, reason, detail, topic, partition, offset, lastOffset, parkedAt, ...letter }) =>
               html`<tr data-dead-letter=${id}>
                 <th scope="row"><a href=${`#/dead-letters/${id}`}>Dead letter ${id}</a></th>
                 <td><span class="reason">${reason}</span><span class="where">${detail}</span></td>
-                <td class="nowrap">${topic}/${partition}<span class="where">at ${offset}</span></td>
+                <td class="nowrap">
+                  ${topic}/${partition}<span class="where"
+                    >at ${offsetsOf({ offset, lastOffset })}</span
+                  >
+                </td>
                 <td class="nowrap">${formatTime(parkedAt)}</td>
                 <td>${statusOf(letter)}</td>
               </tr>`,
@@ -92,6 +96,14 @@ function table(
         ? html`<button type="button" class="more" @click=${onMore}>Show more</button>`
         : nothing
     }`;
+}
+
+/** The offset of a message, or the first and the last where none could be read. */
+export function offsetsOf({
+  offset,
+  lastOffset,
+}: Pick<DeadLetter, 'offset' | 'lastOffset'>): string {
+  return lastOffset === null || lastOffset === offset ? `${offset}` : `${offset}–${lastOffset}`;
 }
 
 /** Where a dead letter stands, as a mark. */
