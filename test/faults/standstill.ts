@@ -191,8 +191,15 @@ function whatMetricsTell(text: string): string | undefined {
 
 const verifyGraceSeconds = 20;
 
+/** One that does not end tells nobody anything. */
+const verifyTimeoutMs = 30_000;
+
 async function askVerify(stack: Stack): Promise<string | undefined> {
   const grace = ['--grace', String(verifyGraceSeconds)];
-  const { exitCode, stdout, stderr } = await runOps(stack, 'verify', ...grace, '--json');
-  return exitCode === 0 ? undefined : `exit code ${exitCode}: ${stdout || stderr}`.slice(0, 300);
+  const ended = await Promise.race([
+    runOps(stack, 'verify', ...grace, '--json'),
+    sleep(verifyTimeoutMs, undefined, { ref: false }),
+  ]);
+  if (ended === undefined || ended.exitCode === 0) return undefined;
+  return `exit code ${ended.exitCode}: ${ended.stdout || ended.stderr}`.slice(0, 300);
 }
