@@ -20,7 +20,7 @@ export interface UnpackedSlice {
 /** Most bytes that are unpacked at a time in this process, over all partitions. */
 const maxUnpackedAtOnce = 4 * maxUnpackedBytes;
 
-/** Most bytes of values in a slice; one entry may exceed it alone. */
+/** Most bytes of messages in a slice; one entry may exceed it alone. */
 const maxSliceBytes = 4 * 1024 * 1024;
 
 let unpackedBytes = 0;
@@ -63,7 +63,7 @@ function* slicesOf(
   for (const entry of entries) {
     const last = entry.kind === 'record' ? entry.offset : entry.lastOffset;
     if (entry.kind === 'skipped' || last < from) continue;
-    const length = entry.kind === 'record' ? (entry.value?.length ?? 0) : 0;
+    const length = lengthOf(entry);
     if (slice.length === size || (slice.length > 0 && bytes + length > maxSliceBytes)) {
       yield { entries: slice, next: entry.offset };
       slice = [];
@@ -73,4 +73,12 @@ function* slicesOf(
     bytes += length;
   }
   yield { entries: slice, next: end };
+}
+
+function lengthOf(entry: LogRecord | UnreadableOffsets): number {
+  if (entry.kind === 'unreadable') return entry.bytes.length;
+  return entry.headers.reduce(
+    (sum, { name, value }) => sum + name.length + (value?.length ?? 0),
+    (entry.key?.length ?? 0) + (entry.value?.length ?? 0),
+  );
 }

@@ -105,12 +105,15 @@ function unpackedSnappyLength(block: Buffer): number {
   throw new RangeError('The length of a block is no number of 32 bits.');
 }
 
+const lz4Magic = 0x184d2204;
+
 /**
  * What an LZ4 frame unpacks to, found by walking through its sequences without unpacking them: the
  * frame itself need not say.
  * https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
  */
 function unpackedLz4Length(frame: Buffer): number {
+  if (frame.readUInt32LE(0) !== lz4Magic) throw new RangeError('The bytes are no LZ4 frame.');
   const flags = frame.readUInt8(4);
   const blockChecksumBytes = flags & 0x10 ? 4 : 0;
   let at = 7 + (flags & 0x08 ? 8 : 0) + (flags & 0x01 ? 4 : 0);
@@ -118,7 +121,11 @@ function unpackedLz4Length(frame: Buffer): number {
   for (;;) {
     const size = frame.readUInt32LE(at);
     at += 4;
-    if (size === 0) return length;
+    if (size === 0) {
+      const end = at + (flags & 0x04 ? 4 : 0);
+      if (end !== frame.length) throw new RangeError('There are bytes behind the LZ4 frame.');
+      return length;
+    }
     const bytes = size & 0x7fffffff;
     length += size >>> 31 ? bytes : unpackedLz4BlockLength(frame, at, at + bytes);
     at += bytes + blockChecksumBytes;
@@ -149,12 +156,20 @@ function unpackedLz4BlockLength(frame: Buffer, from: number, end: number): numbe
   return length;
 }
 
+/** The largest window of a zstd frame, in bytes: what RFC 8878 asks of every reader, and levels to 19 need. */
+const maxZstdWindowBytes = 8 * 1024 * 1024;
+
+/** fzstd moves the window once for each block: most bytes that it may move, some seconds of work. */
+const maxZstdMovedBytes = 16 * 1024 ** 3;
+
 function unpackZstd(bytes: Buffer, limit: number): Buffer {
+  const frames = [...zstdFrames(bytes)];
+  refuseLarger(Math.max(0, ...frames.map(({ window }) => window)), maxZstdWindowBytes);
+  const moved = frames.reduce((sum, { window, blocks }) => sum + window * blocks, 0);
+  refuseLarger(moved, maxZstdMovedBytes);
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for (const frame of zstdFrames(bytes)) {
-    // The window is kept in memory beside what is unpacked.
-    refuseLarger(zstdWindowBytes(frame), limit);
+  for (const { frame } of frames) {
     const stream = new Decompress((chunk) => {
       length += chunk.length;
       refuseLarger(length, limit);
@@ -167,18 +182,30 @@ function unpackZstd(bytes: Buffer, limit: number): Buffer {
 
 // https://www.rfc-editor.org/rfc/rfc8878#section-3.1
 const zstdMagic = 0xfd2fb528;
+/** Without its last four bits. */
+const skippableMagic = 0x184d2a5;
+
+interface ZstdFrame {
+  readonly frame: Buffer;
+  readonly blocks: number;
+  /** How much of what is unpacked has to be at hand for what comes, in bytes. */
+  readonly window: number;
+}
 
 /** The frames one by one, found by walking over their blocks. */
-function* zstdFrames(bytes: Buffer): Generator<Buffer> {
+function* zstdFrames(bytes: Buffer): Generator<ZstdFrame> {
   for (let at = 0; at < bytes.length;) {
     const start = at;
-    if (bytes.readUInt32LE(at) !== zstdMagic) {
+    const magic = bytes.readUInt32LE(at);
+    if (magic !== zstdMagic) {
+      if (magic >>> 4 !== skippableMagic) throw new RangeError('The bytes are no zstd frame.');
       // A frame to be skipped says how long it is.
       at += 8 + bytes.readUInt32LE(at + 4);
       continue;
     }
     at += zstdHeaderBytes(bytes, at);
-    for (let last = false; !last;) {
+    let blocks = 0;
+    for (let last = false; !last; blocks += 1) {
       const header = bytes.readUIntLE(at, 3);
       last = (header & 1) === 1;
       // A block of one repeated byte holds that byte only.
@@ -186,7 +213,8 @@ function* zstdFrames(bytes: Buffer): Generator<Buffer> {
     }
     if (bytes.readUInt8(start + 4) & 0x04) at += 4;
     if (at > bytes.length) throw new RangeError('A frame ends behind the bytes.');
-    yield bytes.subarray(start, at);
+    const frame = bytes.subarray(start, at);
+    yield { frame, blocks, window: zstdWindowBytes(frame) };
   }
 }
 

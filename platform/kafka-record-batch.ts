@@ -145,7 +145,12 @@ function framesOf(bytes: Buffer): Buffer[] {
 }
 
 function timeOf(frame: Buffer): number {
-  return frame.length < at.records ? 0 : Number(frame.readBigInt64BE(at.firstTimestamp));
+  return hasHeader(frame) ? Number(frame.readBigInt64BE(at.firstTimestamp)) : 0;
+}
+
+// In an older format the same bytes are a part of the one message that it holds.
+function hasHeader(frame: Buffer): boolean {
+  return frame.readInt8(at.magic) === magic && frame.length >= at.records;
 }
 
 function firstOffsetOf(frame: Buffer): number {
@@ -158,8 +163,7 @@ function toBatch(frame: Buffer, mostOffset: number, filter: AbortedFilter): Fetc
   // A header that is broken may claim any number of offsets; there are none behind the next batch's first
   // or the log's end. Fewer than it claims would not do: the broker believes it, and would send the same
   // batch for the offset behind.
-  const claimed =
-    frame.length < at.records ? 0 : Math.max(frame.readInt32BE(at.lastOffsetDelta), 0);
+  const claimed = hasHeader(frame) ? Math.max(frame.readInt32BE(at.lastOffsetDelta), 0) : 0;
   const lastOffset = Math.max(Math.min(firstOffset + claimed, mostOffset), firstOffset);
   const base = { firstOffset, lastOffset, firstTimestamp: timeOf(frame) };
   if (broken !== undefined) {
@@ -277,7 +281,14 @@ function* recordsOf(
     yield entry;
     next = entry.offset + 1;
   }
-  if (next <= lastOffset) yield { kind: 'skipped', offset: next, lastOffset };
+  if (next > lastOffset) return;
+  if (reader.isAtEnd()) {
+    yield { kind: 'skipped', offset: next, lastOffset };
+  } else {
+    // Left out, they would be lost without a trace.
+    const detail = `The batch has more records than the ${count} that it claims.`;
+    yield unreadable(frame, next, lastOffset, 'BROKEN_BATCH', detail);
+  }
 }
 
 function readRecord(
@@ -302,6 +313,7 @@ function readRecord(
     if (name === null) throw new RangeError('a header has no name');
     return { name, value: record.readBytes() };
   });
+  if (!record.isAtEnd()) throw new RangeError('there are bytes behind its headers');
   const timestamp = timestampOf(frame, timestampDelta);
   return { kind: 'record', offset, timestamp, key, value, headers };
 }
@@ -321,6 +333,10 @@ class VarintReader {
     private readonly bytes: Buffer,
     private position: number,
   ) {}
+
+  isAtEnd(): boolean {
+    return this.position === this.bytes.length;
+  }
 
   /** @throws RangeError behind the end, or when it is longer than 64 bits */
   readVarlong(): bigint {
