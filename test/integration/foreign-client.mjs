@@ -2,7 +2,7 @@
  * A producer on another client than the project's own, as a program of its own, since that client
  * comes as ES modules only:
  *
- *   node foreign-client.mjs BROKER,…
+ *   node foreign-client.mjs BROKER,… [gzip|snappy|lz4]
  *
  * Reads a message a line from standard input, JSON: `topic`, and in base64 `key`, `value` and
  * `headers`, pairs of a name and a value. Ends once all are acknowledged.
@@ -20,11 +20,12 @@ const producer = new Producer({
   bootstrapBrokers: process.argv[2].split(','),
 });
 
+const compression = process.argv[3] ?? 'none';
 let messages = [];
 let bytes = 0;
 
 async function send() {
-  if (messages.length > 0) await producer.send({ messages, acks: ProduceAcks.ALL });
+  if (messages.length > 0) await producer.send({ messages, acks: ProduceAcks.ALL, compression });
   messages = [];
   bytes = 0;
 }
