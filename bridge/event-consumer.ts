@@ -9,6 +9,7 @@ import { eventTopics, partitionsPerTopic } from '../events/topics';
 import { withLinkedSignal } from '../platform/abort';
 import { readPartitionLogs } from '../platform/kafka-log';
 import { batchOf, fetchWholeBatches } from '../platform/kafka-protocol';
+import type { FetchedBatch } from '../platform/kafka-record-batch';
 import type { Logger } from '../platform/logger';
 import { consumersReplaced } from '../platform/telemetry';
 import type { TopicWatch } from '../platform/topic-watch';
@@ -146,20 +147,21 @@ interface BatchContext extends Pick<EventConsumerDependencies, 'kafka' | 'dispat
 async function handleFetched(payload: EachBatchPayload, context: BatchContext): Promise<void> {
   const { batch, isRunning, isStale } = payload;
   const { topic, partition } = batch;
-  for (const message of batch.messages) {
-    const fetched = batchOf(message);
+  const batches: FetchedBatch[] = [];
+  for (const fetched of batch.messages.map(batchOf)) {
     if ('kind' in fetched) {
       await goOnBehindTheGap(payload, fetched.offset, context);
       return;
     }
-    // The first batch may begin before the offset that was asked for.
-    const from = Number((batch as typeof batch & { readonly fetchedOffset: string }).fetchedOffset);
-    for await (const slice of unpackedSlices(fetched, from, context.dispatcher.sliceSize)) {
-      if (!isRunning() || isStale() || context.stop.aborted) return;
-      const received = slice.entries.map((entry) => ({ topic, partition, entry }));
-      const committed = await handleSlice(payload, received, slice.next, context);
-      if (!committed) return;
-    }
+    batches.push(fetched);
+  }
+  // The first batch may begin before the offset that was asked for.
+  const from = Number((batch as typeof batch & { readonly fetchedOffset: string }).fetchedOffset);
+  for await (const slice of unpackedSlices(batches, from, context.dispatcher.sliceSize)) {
+    if (!isRunning() || isStale() || context.stop.aborted) return;
+    const received = slice.entries.map((entry) => ({ topic, partition, entry }));
+    const committed = await handleSlice(payload, received, slice.next, context);
+    if (!committed) return;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Unpacks fetched batches slice by slice, with a bound on what is unpacked at a time: a few kilobytes
+ * Unpacks what was fetched slice by slice, with a bound on what is unpacked at a time: a few kilobytes
  * can unpack to many megabytes, on every partition at once.
  */
 import {
@@ -9,7 +9,7 @@ import {
   type UnreadableOffsets,
 } from '../platform/kafka-record-batch';
 
-/** Some entries of a batch, in their order. */
+/** Some entries of a partition, in their order. */
 export interface UnpackedSlice {
   /** Empty where there is nothing but what a reader skips. */
   readonly entries: readonly (LogRecord | UnreadableOffsets)[];
@@ -27,52 +27,104 @@ let unpackedBytes = 0;
 const waiting: (() => void)[] = [];
 
 /**
- * The entries of a batch in slices; the last slice reaches the batch's end. Waits while too much is
- * unpacked elsewhere.
+ * The entries of the batches in slices, which go over the batches' ends: what a producer sends in many
+ * small ones is handled together all the same. The last slice reaches the end of the last batch. Waits
+ * while too much is unpacked elsewhere.
  *
+ * @param batches of one partition, in their order
  * @param from offsets before it are left out
  * @param size most entries of a slice
  */
 export async function* unpackedSlices(
-  batch: FetchedBatch,
+  batches: readonly FetchedBatch[],
   from: number,
   size: number,
 ): AsyncGenerator<UnpackedSlice> {
-  if (batch.lastOffset < from) return;
-  while (unpackedBytes > maxUnpackedAtOnce - maxUnpackedBytes) {
-    await new Promise<void>((resolve) => waiting.push(resolve));
-  }
-  const { bytes, entries } = batch.open();
-  unpackedBytes += bytes;
+  const slice = createSlice();
   try {
-    yield* slicesOf(entries, batch.lastOffset + 1, from, size);
+    for (const batch of batches.filter(({ lastOffset }) => lastOffset >= from)) {
+      // Not while it holds something itself: others may wait for that.
+      if (isMemoryTaken() && !slice.isEmpty()) {
+        yield slice.take(batch.firstOffset);
+        slice.settle();
+      }
+      await untilMemoryIsFree();
+      for (const entry of slice.open(batch)) {
+        const last = entry.kind === 'record' ? entry.offset : entry.lastOffset;
+        if (entry.kind === 'skipped' || last < from) continue;
+        if (slice.isFull(entry, size)) {
+          yield slice.take(entry.offset);
+          slice.settle();
+        }
+        slice.add(entry);
+      }
+      slice.close();
+    }
+    const end = batches.at(-1)?.lastOffset ?? from - 1;
+    if (end >= from) yield slice.take(end + 1);
   } finally {
-    unpackedBytes -= bytes;
-    for (const wake of waiting.splice(0)) wake();
+    slice.release();
   }
 }
 
-function* slicesOf(
-  entries: ReturnType<FetchedBatch['open']>['entries'],
-  end: number,
-  from: number,
-  size: number,
-): Generator<UnpackedSlice> {
-  let slice: (LogRecord | UnreadableOffsets)[] = [];
+function isMemoryTaken(): boolean {
+  return unpackedBytes > maxUnpackedAtOnce - maxUnpackedBytes;
+}
+
+async function untilMemoryIsFree(): Promise<void> {
+  while (isMemoryTaken()) await new Promise<void>((resolve) => waiting.push(resolve));
+}
+
+function giveBack(bytes: number): void {
+  unpackedBytes -= bytes;
+  for (const wake of waiting.splice(0)) wake();
+}
+
+/** The slice that is being filled, and the memory of the batches that its entries are from. */
+function createSlice() {
+  let entries: (LogRecord | UnreadableOffsets)[] = [];
   let bytes = 0;
-  for (const entry of entries) {
-    const last = entry.kind === 'record' ? entry.offset : entry.lastOffset;
-    if (entry.kind === 'skipped' || last < from) continue;
-    const length = lengthOf(entry);
-    if (slice.length === size || (slice.length > 0 && bytes + length > maxSliceBytes)) {
-      yield { entries: slice, next: entry.offset };
-      slice = [];
+  // Of batches that are read to their end, and of the one that is not.
+  let closedBytes = 0;
+  let openBytes = 0;
+  return {
+    isEmpty: () => entries.length === 0,
+    open(batch: FetchedBatch) {
+      const opened = batch.open();
+      openBytes = opened.bytes;
+      unpackedBytes += openBytes;
+      return opened.entries;
+    },
+    close(): void {
+      closedBytes += openBytes;
+      openBytes = 0;
+    },
+    isFull(entry: LogRecord | UnreadableOffsets, size: number): boolean {
+      if (entries.length === 0) return false;
+      return entries.length === size || bytes + lengthOf(entry) > maxSliceBytes;
+    },
+    add(entry: LogRecord | UnreadableOffsets): void {
+      entries.push(entry);
+      bytes += lengthOf(entry);
+    },
+    /** The slice for the reader; the next one begins. */
+    take(next: number): UnpackedSlice {
+      const taken = { entries, next };
+      entries = [];
       bytes = 0;
-    }
-    slice.push(entry);
-    bytes += length;
-  }
-  yield { entries: slice, next: end };
+      return taken;
+    },
+    /** The reader is done with what it was given: only the batch that is still open takes memory. */
+    settle(): void {
+      giveBack(closedBytes);
+      closedBytes = 0;
+    },
+    release(): void {
+      giveBack(closedBytes + openBytes);
+      closedBytes = 0;
+      openBytes = 0;
+    },
+  };
 }
 
 function lengthOf(entry: LogRecord | UnreadableOffsets): number {
