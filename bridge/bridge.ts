@@ -11,6 +11,7 @@ import { startEventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
 import { createInFlight } from './in-flight';
 import { watchLag } from './lag-watch';
+import { createRemadeTopicWatch } from './remade-topics';
 import { createWorkflowStarter } from './workflow-starter';
 
 /** What a bridge works with. It closes none of them. */
@@ -46,8 +47,21 @@ export function startBridge(
     config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
   const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
   const groupId = config.BRIDGE_GROUP_ID;
-  const lag = watchLag(() => readGroupProgress(kafka, groupId, eventTopics), logger);
-  onStop('the watch over the lag', () => lag.stop());
   const consumer = startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
+  const remadeTopics = createRemadeTopicWatch();
+  const readProgress = async () => {
+    const progress = await readGroupProgress(kafka, groupId, eventTopics);
+    const remade = remadeTopics.observe(progress.partitions);
+    if (remade.length > 0) {
+      logger.warn(
+        { topics: remade },
+        'topics were made anew or cut; consuming them from where they begin',
+      );
+      consumer.beginAnew();
+    }
+    return progress;
+  };
+  const lag = watchLag(readProgress, logger);
+  onStop('the watch over the lag', () => lag.stop());
   onStop('the consumer', () => consumer.stop());
 }

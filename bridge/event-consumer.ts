@@ -39,6 +39,11 @@ export interface EventConsumerOptions {
 
 /** A running consumer. */
 export interface EventConsumer {
+  /**
+   * Lets another consumer take this one's place, which begins where the group has committed: this one
+   * reads on where the log is not the one that it was.
+   */
+  beginAnew(): void;
   /** Finishes the slices under way, commits them and leaves the group. */
   stop(): Promise<void>;
 }
@@ -53,13 +58,22 @@ export function startEventConsumer(
 ): EventConsumer {
   fetchWholeBatches();
   const stopping = new AbortController();
-  const running = consumeUntil(stopping.signal, dependencies, options);
+  const current: CurrentConsumer = { end: () => undefined };
+  const running = consumeUntil(stopping.signal, dependencies, options, current);
   return {
+    beginAnew() {
+      current.end();
+    },
     async stop() {
       stopping.abort();
       await running;
     },
   };
+}
+
+/** The consumer that is running now. */
+interface CurrentConsumer {
+  end: () => void;
 }
 
 const replaceAfterMs = 1_000;
@@ -70,10 +84,13 @@ async function consumeUntil(
   stop: AbortSignal,
   dependencies: EventConsumerDependencies,
   options: EventConsumerOptions,
+  current: CurrentConsumer,
 ): Promise<void> {
   while (!stop.aborted) {
     try {
-      await withLinkedSignal(stop, ({ signal }) => consumeOnce(signal, dependencies, options));
+      await withLinkedSignal(stop, ({ signal }) =>
+        consumeOnce(signal, dependencies, options, current),
+      );
     } catch (error) {
       if (stop.aborted) return;
       leaveOutRefused(dependencies.topics, error);
@@ -89,6 +106,7 @@ async function consumeOnce(
   stop: AbortSignal,
   { kafka, dispatcher, topics: watch, logger }: EventConsumerDependencies,
   { groupId, sessionTimeoutMs = 6_000, stallTimeoutMs = 30_000 }: EventConsumerOptions,
+  current: CurrentConsumer,
 ): Promise<void> {
   const subscription = await subscribeToReadable(watch, stop);
   const { topics, outdated } = subscription;
@@ -111,6 +129,9 @@ async function consumeOnce(
       resolve();
     });
   });
+  const ended = new Promise<void>((resolve) => {
+    current.end = resolve;
+  });
   try {
     await consumer.connect();
     await consumer.subscribe({ topics: [...topics], fromBeginning: true });
@@ -122,7 +143,7 @@ async function consumeOnce(
         health.during(() => handleFetched(payload, { kafka, dispatcher, logger, stop })),
     });
     logger.info({ groupId, topics }, 'consuming');
-    await Promise.race([stopped, health.failure, outdated]);
+    await Promise.race([stopped, health.failure, outdated, ended]);
   } finally {
     subscription.end();
     health.stop();

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { type NativeConnection } from '@temporalio/worker';
 import type { Client } from '@temporalio/client';
-import { planWorkflow } from '../../bridge/workflow-plan';
+import { planWorkflow, type ParkingPlan } from '../../bridge/workflow-plan';
 import { createWorkflowStarter, StartRefusedError } from '../../bridge/workflow-starter';
 import { createLogger } from '../../platform/logger';
 import { createTemporalClientOn } from '../../platform/temporal';
@@ -26,10 +26,14 @@ afterAll(async () => {
 
 let offset = 0;
 
-/** A message that cannot be parsed, whose bytes go into the input of the workflow that parks it. */
-function planOf(bytes: number) {
+/** A plan to park a message with so many bytes in the workflow's input: more than any plan has. */
+function planOf(bytes: number): ParkingPlan {
   offset += 1;
-  return planWorkflow(received({ value: randomBytes(bytes), offset }));
+  const plan = planWorkflow(received({ value: 'not json', offset }));
+  if (plan.type !== 'parkDeadLetter') throw new Error('It must be parked.');
+  const [message] = plan.input;
+  if ('lastOffset' in message) throw new Error('It must travel as a whole.');
+  return { ...plan, input: [message, randomBytes(bytes)] };
 }
 
 const clients: readonly (readonly [string, () => Client])[] = [
@@ -37,11 +41,19 @@ const clients: readonly (readonly [string, () => Client])[] = [
   ["a worker's connection", () => createTemporalClientOn(workerConnection, stack.config)],
 ];
 
-test.each(clients)('over %s, an input beyond the limit is refused for good', async (_, client) => {
-  const starter = createWorkflowStarter({ client: client(), logger });
-  // Otherwise it would try again for ever, should it take the refusal for something else.
-  const signal = AbortSignal.timeout(30_000);
-  await expect(starter.start(planOf(1_000), signal)).resolves.toBe(true);
-  // Temporal takes 2 MiB.
-  await expect(starter.start(planOf(3 * 1_024 * 1_024), signal)).rejects.toThrow(StartRefusedError);
-});
+test.each(clients)(
+  'over %s, an input beyond the limit is refused for good',
+  async (_, client) => {
+    const starter = createWorkflowStarter({ client: client(), logger });
+    // Otherwise it would try again for ever, should it take the refusal for something else.
+    const signal = AbortSignal.timeout(30_000);
+    await expect(starter.start(planOf(1_000), signal)).resolves.toBe(true);
+    // Temporal takes 2 MiB of an input, and gRPC 4 MiB of a request.
+    for (const mebibytes of [3, 6]) {
+      const plan = planOf(mebibytes * 1_024 * 1_024);
+      await expect(starter.start(plan, signal)).rejects.toThrow(StartRefusedError);
+    }
+    // Temporal's client tries a request that is too large again by itself, for over half a minute.
+  },
+  150_000,
+);
