@@ -78,7 +78,18 @@ export function planWorkflow(received: PartitionMessage): HandlingPlan | Parking
   try {
     return planHandling(received, entry);
   } catch (error) {
-    return planParking(received, whyRefused(error));
+    return planParkingAnyway(received, whyRefused(error));
+  }
+}
+
+// What made handling throw may make taking the message apart throw again: then its place travels.
+function planParkingAnyway(received: PartitionMessage, refusal: Refusal): ParkingPlan {
+  try {
+    return planParking(received, refusal);
+  } catch {
+    const { topic, partition, entry } = received;
+    const coordinates = { topic, partition, offset: entry.offset };
+    return toParkingPlan(coordinates, [{ ...coordinates, lastOffset: entry.offset, ...refusal }]);
   }
 }
 

@@ -194,3 +194,23 @@ test('an event that Temporal refuses to start is parked by its coordinates', () 
 function negativeQuantity() {
   return { items: [{ productId: 'product-1', quantity: -1, unitPrice: 1 }] };
 }
+
+test('a message that makes planning throw is parked by its place, with the stack', () => {
+  const entry = {
+    ...received({ offset: 7 }).entry,
+    get value(): never {
+      throw new TypeError('nobody has thought of this');
+    },
+  };
+  expect(planWorkflow({ topic: 'catalog-events', partition: 3, entry })).toMatchObject({
+    type: 'parkDeadLetter',
+    input: [
+      {
+        offset: 7,
+        lastOffset: 7,
+        reason: 'PLANNING_FAILED',
+        detail: expect.stringMatching(/nobody has thought of this\n +at /) as string,
+      },
+    ],
+  });
+});
