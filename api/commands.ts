@@ -6,6 +6,7 @@
  * that runs, and afterwards a new run finds in the database what was decided.
  */
 import {
+  isGrpcServiceError,
   ServiceError,
   WithStartWorkflowOperation,
   WorkflowNotFoundError,
@@ -252,9 +253,18 @@ async function startOrJoin<Outcome>(client: Client, command: StartableCommand): 
         { args, startWorkflowOperation: startOf(command) },
       );
     } catch (error) {
-      if (!(error instanceof WorkflowNotFoundError) || tries === maxTries) throw error;
+      if (!isNotFound(error) || tries === maxTries) throw error;
     }
   }
+}
+
+// As the enumeration of gRPC's codes has it.
+const notFound = 5;
+
+// The client throws the server's bare answer where one half of an update-with-start was refused.
+function isNotFound(error: unknown): boolean {
+  const code: number | undefined = isGrpcServiceError(error) ? error.code : undefined;
+  return error instanceof WorkflowNotFoundError || code === notFound;
 }
 
 type StartedWorkflow = (command: object) => Promise<object>;
@@ -283,6 +293,7 @@ function toProblem(error: unknown): unknown {
   const undecided =
     error instanceof WorkflowUpdateRPCTimeoutOrCancelledError ||
     error instanceof WorkflowNotFoundError ||
-    error instanceof ServiceError;
+    error instanceof ServiceError ||
+    isGrpcServiceError(error);
   return undecided ? new UndecidedError(error) : error;
 }

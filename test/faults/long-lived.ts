@@ -2,11 +2,15 @@
  * What waits for a day must neither give up nor grow. Temporal's time-skipping server lets the day
  * pass within about a minute; what the workflow waits for is made up, everything else is real.
  */
+import type { UnpublishedPage } from '../../activities/delivery-audit';
+import type { Aggregate, createPublishActivities } from '../../activities/publish';
 import type { Event } from '../../events/envelope';
-import type { DeliveryAuditOptions } from '../../workflows/audit-delivery';
+import type { AuditActivities, DeliveryAuditOptions } from '../../workflows/audit-delivery';
 import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
 import { exampleEvent } from '../events/examples';
 import { createEnvironment, outageOf, type Environment } from '../workflows/environment';
+
+type PublishActivities = ReturnType<typeof createPublishActivities>;
 
 /** Something that takes a day. */
 export interface LongLived {
@@ -72,20 +76,25 @@ async function auditForADay(environment: Environment) {
   const noon = startsAt + dayMs / 2;
   const windows: { readonly from: number; readonly before: number }[] = [];
   let published = 0;
-  const activities = {
-    async findUnpublished() {
+  const activities: AuditActivities & Pick<PublishActivities, 'publishOutbox'> = {
+    async findUnpublished(): Promise<UnpublishedPage> {
       const isLeftBehind = published === 0 && (await environment.currentTimeMs()) > noon;
       if (!isLeftBehind) return { aggregates: [], events: 0 };
-      const aggregates = [{ topic: 'catalog-events', key: 'left-behind' }];
-      return { firstEventId: 'left-behind-at-noon', aggregates, events: 1 };
+      const leftBehind: Aggregate = { topic: 'catalog-events', key: 'left-behind' };
+      return { firstEventId: 'left-behind-at-noon', aggregates: [leftBehind], events: 1 };
     },
     publishOutbox: () => Promise.resolve(void (published += 1)),
     findUnconfirmed: () => Promise.resolve({ publications: [] }),
     findUndecided: () => Promise.resolve({ orderIds: [] }),
-    findUnhandled({ from, before }: { from: number; before: number }) {
+    findUnhandled({ from, before }) {
       windows.push({ from, before });
       return Promise.resolve({ eventIds: [] });
     },
+    noteProgress: () => Promise.resolve(0),
+    markDelivered: unexpected,
+    sendAgain: unexpected,
+    lookUpArrivals: unexpected,
+    readLoggedEvent: unexpected,
   };
   return environment.withWorker(taskQueues.commerce, activities, () =>
     environment.withWorker(taskQueues.collector, activities, async () => {
@@ -106,6 +115,9 @@ async function auditForADay(environment: Environment) {
     }),
   );
 }
+
+/** Nothing of the day comes to this. */
+const unexpected = (): Promise<never> => Promise.reject(new Error('not part of this day'));
 
 const minuteMs = 60_000;
 const auditOptions: DeliveryAuditOptions = {

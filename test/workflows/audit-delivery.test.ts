@@ -1,16 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
 import type {
-  createCollectorAuditActivities,
   createShopAuditActivities,
   UnconfirmedPage,
   UndecidedPage,
   UnhandledPage,
   UnpublishedPage,
 } from '../../activities/delivery-audit';
-import type { createVanishedOffsetsActivities } from '../../activities/vanished-offsets';
 import type { ReceivedEvent } from '../../events/received';
-import type { DeliveryAuditOptions, DeliveryAuditSummary } from '../../workflows/audit-delivery';
+import type {
+  AuditActivities,
+  DeliveryAuditOptions,
+  DeliveryAuditSummary,
+} from '../../workflows/audit-delivery';
 import {
   deliveryAuditScheduleId,
   taskQueues,
@@ -20,8 +22,7 @@ import {
 import { createEnvironment, type Environment } from './environment';
 
 type ShopActivities = ReturnType<typeof createShopAuditActivities>;
-type CollectorActivities = ReturnType<typeof createCollectorAuditActivities> &
-  Pick<ReturnType<typeof createVanishedOffsetsActivities>, 'noteProgress'>;
+type CollectorActivities = Omit<AuditActivities, keyof ShopActivities>;
 
 const minuteMs = 60_000;
 const options: DeliveryAuditOptions = {

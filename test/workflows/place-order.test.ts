@@ -4,6 +4,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { createOrderActivities, OrderState } from '../../activities/orders';
 import type { createPaymentActivities } from '../../activities/payments';
 import type { createPublishActivities } from '../../activities/publish';
+import { createCommands } from '../../api/commands';
 import type { Cancellation, OrderOutcome, OrderStatus, PlaceOrder } from '../../events/commands';
 import {
   cancelUpdate,
@@ -612,6 +613,8 @@ describe('cancelling', () => {
     const orders = Array.from({ length: 30 }, (_, index) => `meeting-${index}`);
     const shops = new Map(orders.map((orderId) => [orderId, createShop()]));
     const cancelling: Promise<OrderOutcome>[] = [];
+    // The API's own commands: an update that meets its workflow's end is not found, and sent again.
+    const commands = createCommands(environment.client, { decisionMs: 60_000 });
     const at = (orderId: string): Activities => shops.get(orderId)!.activities;
     const activities: Activities = {
       reserveStock: (orderId, wanted) => at(orderId).reserveStock(orderId, wanted),
@@ -621,7 +624,8 @@ describe('cancelling', () => {
       cancelOrder: (orderId, ...input) => at(orderId).cancelOrder(orderId, ...input),
       async publishOutbox([aggregate]) {
         const orderId = aggregate!.key;
-        if (shops.get(orderId)!.status === 'CONFIRMED') cancelling.push(cancel(orderId));
+        if (shops.get(orderId)!.status !== 'CONFIRMED') return;
+        cancelling.push(commands.cancelOrder(orderId, { reason: 'changed my mind' }));
       },
     };
     await environment.withWorker(taskQueues.commerce, activities, async () => {
