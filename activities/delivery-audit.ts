@@ -10,12 +10,12 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { BatchOffsets, ReceivedEvent } from '../events/received';
-import { workflowIdPrefixes } from '../events/workflow-id-prefixes';
-import { readGroupProgress, type GroupProgress } from '../platform/consumer-lag';
-import { MessageTooLargeError, type Delivery, type KafkaSender } from '../platform/kafka-sender';
-import { auditConfirmations, auditFindings } from '../platform/telemetry';
-import { forEachConcurrently } from '../platform/concurrency';
-import { outgoingValue, toOutgoing, type Aggregate, type OutboxRow } from './publish';
+import { workflowIdPrefixes } from '../events/workflow-ids';
+import { readGroupProgress, type GroupProgress } from '../platform/kafka/consumer-lag';
+import { MessageTooLargeError, type Delivery, type KafkaSender } from '../platform/kafka/sender';
+import { auditConfirmations, auditFindings } from '../platform/observability/telemetry';
+import { forEachConcurrently } from '../platform/process/concurrency';
+import { outgoingValue, toOutgoing, type Aggregate, type OutboxRow } from './commerce/publish';
 
 /** What the shop's half needs. */
 export interface ShopAuditDependencies {

@@ -3,7 +3,7 @@
  * unless it is known that it can never succeed.
  */
 import { ApplicationFailure } from '@temporalio/common';
-import { isDataError } from '../platform/postgres';
+import { isDataError } from '../platform/postgres/pool';
 
 /** The `type` of failures that say: these data can never be stored. */
 export const dataRefused = 'DATA_REFUSED';

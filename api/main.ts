@@ -1,15 +1,15 @@
 /** The API: `npm run api`. Wiring, nothing else. */
 import { eventTopics } from '../events/topics';
-import { assureAccess } from '../platform/access';
-import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/doors';
-import { createKafka } from '../platform/kafka';
-import { createKafkaSender } from '../platform/kafka-sender';
-import { runProcess } from '../platform/lifecycle';
-import { createPool } from '../platform/postgres';
-import { createRedis } from '../platform/redis';
-import { prepareMetrics } from '../platform/telemetry';
-import { createTemporalClient } from '../platform/temporal';
-import { watchTopics } from '../platform/topic-watch';
+import { assureAccess } from '../platform/dependencies/startup-checks';
+import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/dependencies/servers';
+import { createKafka } from '../platform/kafka/client';
+import { createKafkaSender } from '../platform/kafka/sender';
+import { runProcess } from '../platform/process/lifecycle';
+import { createPool } from '../platform/postgres/pool';
+import { createRedis } from '../platform/redis/client';
+import { prepareMetrics } from '../platform/observability/telemetry';
+import { createTemporalClient } from '../platform/temporal/client';
+import { watchTopics } from '../platform/kafka/topic-watch';
 import { createServer } from './server';
 
 void runProcess('api', async (process) => {

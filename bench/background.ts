@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import { until } from '../test/integration/until';
+import { until } from '../testkit/until';
 
 /** A process that is running. */
 export interface Background {

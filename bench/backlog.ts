@@ -4,9 +4,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Kafka, Message } from 'kafkajs';
 import type { Event } from '../events/envelope';
 import { eventTopics, type EventTopic } from '../events/topics';
-import { addUp, readAggregates, type Aggregates } from '../test/integration/aggregates';
-import { foreignEvent, type ForeignEvent } from '../test/integration/foreign-producer';
-import type { Stack } from '../test/integration/stack';
+import { addUp, readAggregates, type Aggregates } from '../testkit/aggregates';
+import { foreignEvent, type ForeignEvent } from '../testkit/foreign-producer';
+import type { Stack } from '../testkit/stack';
 
 /** Events that are ready to be sent. */
 export interface Backlog {

@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../events/topics';
-import type { Stack } from '../test/integration/stack';
-import { until } from '../test/integration/until';
+import type { Stack } from '../testkit/stack';
+import { until } from '../testkit/until';
 
 /** The environment of a consumer in a new group that has read everything up to now. */
 export async function startAtEnd({

@@ -8,7 +8,7 @@
  * Benchmarks are no tests: they fail when what they ran was done wrong, never for a time.
  */
 import { parseArgs } from 'node:util';
-import { withTestCluster, type TestCluster } from '../test/test-cluster';
+import { withTestCluster, type TestCluster } from '../testkit/test-cluster';
 import { describeRun, toJson, toText } from './report';
 import { suites } from './suites';
 

@@ -1,9 +1,9 @@
 /** The versions of the servers that a run has used, as they say themselves. */
-import { readConfig } from '../platform/config';
-import { createLogger } from '../platform/logger';
-import { createPool } from '../platform/postgres';
-import { createRedis } from '../platform/redis';
-import { createTemporalClient } from '../platform/temporal';
+import { readConfig } from '../platform/process/config';
+import { createLogger } from '../platform/observability/logger';
+import { createPool } from '../platform/postgres/pool';
+import { createRedis } from '../platform/redis/client';
+import { createTemporalClient } from '../platform/temporal/client';
 
 /** Asks the servers of the environment. Kafka does not tell. */
 export async function serverVersions(): Promise<Record<string, string>> {

@@ -2,10 +2,10 @@
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../events/topics';
-import { readGroupProgress } from '../platform/consumer-lag';
-import type { Process } from '../platform/lifecycle';
-import type { Queryable } from '../platform/postgres';
-import type { TopicWatch } from '../platform/topic-watch';
+import { readGroupProgress } from '../platform/kafka/consumer-lag';
+import type { Process } from '../platform/process/lifecycle';
+import type { Queryable } from '../platform/postgres/pool';
+import type { TopicWatch } from '../platform/kafka/topic-watch';
 import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
 import { startEventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';

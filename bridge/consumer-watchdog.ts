@@ -3,7 +3,7 @@
  * connection without a sign (https://github.com/tulios/kafkajs/issues/1299, 1513, 1163).
  */
 import type { Consumer } from 'kafkajs';
-import { consumerLastCommit, consumerLastFetch } from '../platform/telemetry';
+import { consumerLastCommit, consumerLastFetch } from '../platform/observability/telemetry';
 
 /** The consumer fetches nothing any more, though nothing keeps it from doing so. */
 export class ConsumerStalledError extends Error {

@@ -7,7 +7,7 @@
  * and offset. Any other goes to a batch, whose workflow compares it with what is logged.
  */
 import { placeOf, type Coordinates, type VanishedOffsets } from '../events/received';
-import type { Logger } from '../platform/logger';
+import type { Logger } from '../platform/observability/logger';
 import type { FinishedWork } from './finished-work';
 import type { InFlight } from './in-flight';
 import {

@@ -1,6 +1,6 @@
 /** What the database knows of work that is done: the only thing that the bridge reads there. */
 import type { Coordinates } from '../events/received';
-import type { Queryable } from '../platform/postgres';
+import type { Queryable } from '../platform/postgres/pool';
 
 /** Looks up what is done. */
 export interface FinishedWork {

@@ -3,8 +3,8 @@
  * event is handled or its message parked; PostgreSQL knows, so nothing has to be asked of Temporal.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from '../platform/logger';
-import { bridgeInFlight, bridgeSlots } from '../platform/telemetry';
+import type { Logger } from '../platform/observability/logger';
+import { bridgeInFlight, bridgeSlots } from '../platform/observability/telemetry';
 import type { FinishedWork } from './finished-work';
 import { createPause } from './pause';
 

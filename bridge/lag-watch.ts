@@ -4,15 +4,15 @@
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { withLinkedSignal } from '../platform/abort';
-import type { GroupProgress, UnreadableTopic } from '../platform/consumer-lag';
-import type { Logger } from '../platform/logger';
+import { withLinkedSignal } from '../platform/process/abort';
+import type { GroupProgress, UnreadableTopic } from '../platform/kafka/consumer-lag';
+import type { Logger } from '../platform/observability/logger';
 import {
   consumerLag,
   consumerStalled,
   oldestUncommittedAge,
   partitionHeldBack,
-} from '../platform/telemetry';
+} from '../platform/observability/telemetry';
 import { createStandstillWatch, type StandstillWatch } from './standstill';
 
 /** Options of the watch. */

@@ -1,14 +1,14 @@
 /** The bridge as a process of its own: `npm run bridge`. Wiring, nothing else. */
 import { eventTopics } from '../events/topics';
-import { assureAccess } from '../platform/access';
-import { postgresCheck, temporalCheck } from '../platform/dependency-checks';
-import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
-import { createKafka } from '../platform/kafka';
-import { runProcess } from '../platform/lifecycle';
-import { serveMetrics } from '../platform/metrics-server';
-import { createPool } from '../platform/postgres';
-import { createTemporalClient } from '../platform/temporal';
-import { topicsCheck, watchTopics } from '../platform/topic-watch';
+import { assureAccess } from '../platform/dependencies/startup-checks';
+import { postgresCheck, temporalCheck } from '../platform/dependencies/probes';
+import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/dependencies/servers';
+import { createKafka } from '../platform/kafka/client';
+import { runProcess } from '../platform/process/lifecycle';
+import { serveMetrics } from '../platform/observability/prometheus-server';
+import { createPool } from '../platform/postgres/pool';
+import { createTemporalClient } from '../platform/temporal/client';
+import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
 import { startBridge } from './bridge';
 import { bridgeChecks, readBridgeState } from './readiness';
 

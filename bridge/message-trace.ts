@@ -6,8 +6,8 @@ import {
   type RefusedOffsets,
   type VanishedOffsets,
 } from '../events/received';
-import { withLogFields } from '../platform/logger';
-import { continueTrace, traceparentHeader } from '../platform/tracing';
+import { withLogFields } from '../platform/observability/logger';
+import { continueTrace, traceparentHeader } from '../platform/observability/tracing';
 import type { WorkflowPlan } from './workflow-plan';
 
 type Refused = RefusedMessage | RefusedOffsets | VanishedOffsets;

@@ -1,5 +1,5 @@
 /** Tells whether the bridge holds its partitions back, and what it waits for. */
-import { bridgePaused, type BridgePause } from '../platform/telemetry';
+import { bridgePaused, type BridgePause } from '../platform/observability/telemetry';
 
 /** One thing that any number of messages may be waiting for. */
 export interface Pause {

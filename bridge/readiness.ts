@@ -1,5 +1,5 @@
 /** What the bridge tells of its state: what its gauges say, so that the two cannot disagree. */
-import type { Check } from '../platform/health';
+import type { Check } from '../platform/dependencies/readiness';
 import {
   bridgeInFlight,
   bridgePaused,
@@ -8,7 +8,7 @@ import {
   consumerStalled,
   partitionHeldBack,
   topicAvailable,
-} from '../platform/telemetry';
+} from '../platform/observability/telemetry';
 
 /** The bridge's state, for people. */
 export interface BridgeState {

@@ -2,7 +2,7 @@
  * Sees that a topic was made anew, or its log cut, under a consumer that reads on at its old position:
  * what the new log has before that position would never be read. Pure.
  */
-import type { PartitionLag } from '../platform/consumer-lag';
+import type { PartitionLag } from '../platform/kafka/consumer-lag';
 
 /** Compares one look at the group with the look before. */
 export interface RemadeTopicWatch {

@@ -3,7 +3,7 @@
  * by look, never by what a consumer says of itself. A consumer that is replaced each second, or that
  * beats its heart and does nothing else, is seen all the same.
  */
-import type { PartitionLag } from '../platform/consumer-lag';
+import type { PartitionLag } from '../platform/kafka/consumer-lag';
 
 /** A partition in which nothing has been committed for too long, although there is something. */
 export interface StalledPartition {

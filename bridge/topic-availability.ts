@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PartitionAssigners, type PartitionAssigner } from 'kafkajs';
-import { topicProblemOf } from '../platform/kafka-topics';
-import type { TopicState, TopicWatch } from '../platform/topic-watch';
+import { topicProblemOf } from '../platform/kafka/topic-administration';
+import type { TopicState, TopicWatch } from '../platform/kafka/topic-watch';
 
 /** What a consumer subscribes to. */
 export interface Subscription {

@@ -7,7 +7,7 @@ import {
   type FetchedBatch,
   type LogRecord,
   type UnreadableOffsets,
-} from '../platform/kafka-record-batch';
+} from '../platform/kafka/record-batch';
 
 /** Some entries of a partition, in their order. */
 export interface UnpackedSlice {

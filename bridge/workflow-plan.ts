@@ -19,9 +19,9 @@ import {
   type VanishedOffsets,
 } from '../events/received';
 import { redrivenFromHeader } from '../events/redrive';
-import type { LogRecord, UnreadableOffsets } from '../platform/kafka-record-batch';
-import { traceparentHeader } from '../platform/tracing';
-import { workflowIds, workflowTypes } from '../workflows/names';
+import type { LogRecord, UnreadableOffsets } from '../platform/kafka/record-batch';
+import { traceparentHeader } from '../platform/observability/tracing';
+import { workflowIds, workflowTypes } from '../events/workflow-names';
 
 /** A workflow to be started. */
 export type WorkflowPlan = HandlingPlan | BatchPlan | ParkingPlan | VanishedPlan;

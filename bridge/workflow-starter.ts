@@ -11,9 +11,9 @@ import {
 } from '@temporalio/client';
 import { TypedSearchAttributes } from '@temporalio/common';
 import { placeOf } from '../events/received';
-import type { Logger } from '../platform/logger';
-import { duplicatesRefused } from '../platform/telemetry';
-import { searchAttributes, taskQueues, workflowTypes } from '../workflows/names';
+import type { Logger } from '../platform/observability/logger';
+import { duplicatesRefused } from '../platform/observability/telemetry';
+import { searchAttributes, taskQueues, workflowTypes } from '../events/workflow-names';
 import { inTraceOf } from './message-trace';
 import { createPause, type Pause } from './pause';
 import type { WorkflowPlan } from './workflow-plan';

@@ -2,7 +2,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { withLinkedSignal } from '../platform/abort';
+import { withLinkedSignal } from '../platform/process/abort';
 import {
   findDaemon,
   hasEndedUnasked,

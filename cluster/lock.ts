@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { lock } from 'proper-lockfile';
-import { withLinkedSignal } from '../platform/abort';
+import { withLinkedSignal } from '../platform/process/abort';
 import { ClusterError } from './errors';
 
 /** What `withLock` needs beside the work. */

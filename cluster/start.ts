@@ -5,13 +5,13 @@
  */
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { withLinkedSignal } from '../platform/abort';
-import { ConfigurationError, readConfig, type Config } from '../platform/config';
+import { withLinkedSignal } from '../platform/process/abort';
+import { ConfigurationError, readConfig, type Config } from '../platform/process/config';
 import { runCommand } from './command';
 import { ClusterError, messageOf, PortInUseError } from './errors';
 import { listenForInterruption } from './interruption';
 import { createCluster, printProgress, type Cluster } from './local-cluster';
-import { chooseMetricsPorts, type MetricsPorts } from './metrics-ports';
+import { chooseMetricsPorts, type MetricsPorts } from './prometheus-ports';
 import { becomeOnlyStart } from './only-start';
 import { paintFor } from './paint';
 import { tryToBind } from './ports';

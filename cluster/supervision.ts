@@ -2,13 +2,13 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { asDevelopmentUser } from '../platform/development-users';
+import { asDevelopmentUser } from '../platform/postgres/development-users';
 import { createBackoff, type Backoff } from './backoff';
 import { stopDaemon, writeDaemonFile } from './daemon';
 import { messageOf } from './errors';
 import type { Cluster, ServerName } from './local-cluster';
 import type { LogLine } from './process-output';
-import type { MetricsPorts } from './metrics-ports';
+import type { MetricsPorts } from './prometheus-ports';
 import { PROCESS_NAMES, STOP_ORDER, type ProcessName } from './processes';
 import type { Report } from './progress';
 import { superviseProcess, type SupervisedProcess } from './supervised-process';

@@ -1,7 +1,7 @@
-/** Makes the users of `platform/development-users.ts`: for the local cluster and Compose. */
+/** Makes the users of `platform/postgres/development-users.ts`: for the local cluster and Compose. */
 import { Client, DatabaseError } from 'pg';
-import { developmentUsers } from '../platform/development-users';
-import type { Logger } from '../platform/logger';
+import { developmentUsers } from '../platform/postgres/development-users';
+import type { Logger } from '../platform/observability/logger';
 
 /**
  * Makes those that are not there yet.

@@ -1,13 +1,13 @@
 /** `npm run migrate`: brings the schemas, the topics and the search attributes up to date, then ends. */
 import type { Kafka } from 'kafkajs';
-import { assertNotRefused } from '../platform/access';
-import { readConfig, type Config } from '../platform/config';
-import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/doors';
-import { createKafka } from '../platform/kafka';
-import { createLogger } from '../platform/logger';
-import { createPool } from '../platform/postgres';
-import { createTemporalConnection } from '../platform/temporal';
-import type { Logger } from '../platform/logger';
+import { assertNotRefused } from '../platform/dependencies/startup-checks';
+import { readConfig, type Config } from '../platform/process/config';
+import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/dependencies/servers';
+import { createKafka } from '../platform/kafka/client';
+import { createLogger } from '../platform/observability/logger';
+import { createPool } from '../platform/postgres/pool';
+import { createTemporalConnection } from '../platform/temporal/client';
+import type { Logger } from '../platform/observability/logger';
 import { createDevelopmentUsers } from './development-users';
 import { migrateDatabase, migrateTopics } from './migrate';
 import { migrateSearchAttributes } from './search-attributes';

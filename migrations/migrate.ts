@@ -3,8 +3,8 @@ import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
 import type { Kafka } from 'kafkajs';
 import { Client } from 'pg';
 import { deadLetterTopicOf, eventTopics, partitionsPerTopic } from '../events/topics';
-import { createTopics } from '../platform/kafka';
-import type { Logger } from '../platform/logger';
+import { createTopics } from '../platform/kafka/client';
+import type { Logger } from '../platform/observability/logger';
 
 /**
  * Runs the migrations that have not run yet, in order, each in a transaction. Several at once take

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import { searchAttributeNames } from '../events/search-attributes';
-import type { Logger } from '../platform/logger';
+import type { Logger } from '../platform/observability/logger';
 
 /** Nobody answers at Temporal's address. A retry helps once somebody does. */
 export class TemporalUnreachableError extends Error {

@@ -21,9 +21,9 @@ import type {
   RedriveDeadLetter,
   RedriveOutcome,
 } from '../events/redrive';
-import type { Queryable } from '../platform/postgres';
-import { taskQueues, workflowIds, workflowTypes } from '../workflows/names';
-import { forEachConcurrently } from '../platform/concurrency';
+import type { Queryable } from '../platform/postgres/pool';
+import { taskQueues, workflowIds, workflowTypes } from '../events/workflow-names';
+import { forEachConcurrently } from '../platform/process/concurrency';
 
 /** A dead letter without its message. Times are RFC 3339. */
 export interface DeadLetter {

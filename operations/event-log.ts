@@ -7,7 +7,7 @@
  */
 import type { Event } from '../events/envelope';
 import type { EventType } from '../events/schemas';
-import type { Queryable } from '../platform/postgres';
+import type { Queryable } from '../platform/postgres/pool';
 
 /** An event of the audit log. */
 export interface LoggedEvent {

@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ClusterError } from '../cluster/local-cluster';
-import { withTestCluster, type TestCluster } from './test-cluster';
+import { withTestCluster, type TestCluster } from '../testkit/test-cluster';
 
 /** How many tests ended how. A suite that could not be loaded is one failed test. */
 interface Counts {

@@ -2,10 +2,10 @@
 import { OpenTelemetryActivityInboundInterceptor } from '@temporalio/interceptors-opentelemetry/lib/worker';
 import { CancelledFailure, type Context } from '@temporalio/activity';
 import type { ActivityInterceptorsFactory } from '@temporalio/worker';
-import { withLogFields, type WorkLogFields } from '../platform/logger';
-import { activityDuration } from '../platform/telemetry';
-import { traceLogFields } from '../platform/tracing';
-import { workflowTypes } from '../workflows/names';
+import { withLogFields, type WorkLogFields } from '../platform/observability/logger';
+import { activityDuration } from '../platform/observability/telemetry';
+import { traceLogFields } from '../platform/observability/tracing';
+import { workflowTypes } from '../events/workflow-names';
 
 /** The interceptors of a worker's activities, the outermost first. */
 export const activityInterceptors: readonly ActivityInterceptorsFactory[] = [

@@ -6,11 +6,11 @@
 import { startBridge } from '../bridge/bridge';
 import { bridgeChecks, readBridgeState } from '../bridge/readiness';
 import { eventTopics } from '../events/topics';
-import { createKafka } from '../platform/kafka';
-import { runProcess } from '../platform/lifecycle';
-import { createPool } from '../platform/postgres';
-import { createTemporalClientOn } from '../platform/temporal';
-import { topicsCheck, watchTopics } from '../platform/topic-watch';
+import { createKafka } from '../platform/kafka/client';
+import { runProcess } from '../platform/process/lifecycle';
+import { createPool } from '../platform/postgres/pool';
+import { createTemporalClientOn } from '../platform/temporal/client';
+import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
 import { startCollectorWorker } from './collector-worker';
 
 void runProcess('collector', async (process) => {

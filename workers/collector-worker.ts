@@ -3,28 +3,28 @@
  * nothing else.
  */
 import type { NativeConnection } from '@temporalio/worker';
-import { createAuditLogActivities } from '../activities/audit-log';
-import { createCacheActivities } from '../activities/cache';
-import { createDeadLetterResolutionActivities } from '../activities/dead-letter-resolution';
-import { createDeadLetterActivities } from '../activities/dead-letters';
+import { createAuditLogActivities } from '../activities/collector/audit-log';
+import { createCacheActivities } from '../activities/collector/cache-eviction';
+import { createDeadLetterResolutionActivities } from '../activities/collector/dead-letter-resolution';
+import { createDeadLetterActivities } from '../activities/collector/dead-letters';
 import { createCollectorAuditActivities } from '../activities/delivery-audit';
-import { createMetricsActivities } from '../activities/metrics';
-import { createVanishedOffsetsActivities } from '../activities/vanished-offsets';
+import { createMetricsActivities } from '../activities/collector/product-metrics';
+import { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
 import { deadLetterTopicOf, eventTopics } from '../events/topics';
-import { assureAccess } from '../platform/access';
-import { kafkaSenderCheck, postgresCheck, redisCheck } from '../platform/dependency-checks';
-import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/doors';
-import type { Check } from '../platform/health';
-import { createKafka } from '../platform/kafka';
-import { createKafkaSender } from '../platform/kafka-sender';
-import type { Process } from '../platform/lifecycle';
-import { createPool } from '../platform/postgres';
-import { createProductCache } from '../platform/product-cache';
-import { createRedis } from '../platform/redis';
-import type { ProcessKind } from '../platform/telemetry';
-import { topicsCheck, watchTopics } from '../platform/topic-watch';
-import { taskQueues } from '../workflows/names';
-import { watchDeadLetters } from './backlog';
+import { assureAccess } from '../platform/dependencies/startup-checks';
+import { kafkaSenderCheck, postgresCheck, redisCheck } from '../platform/dependencies/probes';
+import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/dependencies/servers';
+import type { Check } from '../platform/dependencies/readiness';
+import { createKafka } from '../platform/kafka/client';
+import { createKafkaSender } from '../platform/kafka/sender';
+import type { Process } from '../platform/process/lifecycle';
+import { createPool } from '../platform/postgres/pool';
+import { createProductCache } from '../cache/product-cache';
+import { createRedis } from '../platform/redis/client';
+import type { ProcessKind } from '../platform/observability/telemetry';
+import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
+import { taskQueues } from '../events/workflow-names';
+import { watchDeadLetters } from './backlog-gauges';
 import { startWorker } from './start-worker';
 
 // A bridge lets 200 workflows of one event each be under way. With the SDK's 40 tasks and 100 local

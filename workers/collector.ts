@@ -1,5 +1,5 @@
 /** The worker of the collector's side: `npm run worker:collector`. Wiring, nothing else. */
-import { runProcess } from '../platform/lifecycle';
+import { runProcess } from '../platform/process/lifecycle';
 import { startCollectorWorker } from './collector-worker';
 
 void runProcess('worker:collector', async (process) => {

@@ -7,10 +7,10 @@ import {
   type ScheduleOptions,
   type ScheduleOptionsStartWorkflowAction,
 } from '@temporalio/client';
-import type { Config } from '../platform/config';
-import type { Logger } from '../platform/logger';
+import type { Config } from '../platform/process/config';
+import type { Logger } from '../platform/observability/logger';
 import type { auditDelivery, DeliveryAuditOptions } from '../workflows/audit-delivery';
-import { deliveryAuditScheduleId, taskQueues, workflowTypes } from '../workflows/names';
+import { deliveryAuditScheduleId, taskQueues, workflowTypes } from '../events/workflow-names';
 
 /** What scheduling needs. */
 export interface ScheduleDependencies {

@@ -4,7 +4,7 @@
  */
 import { isGrpcServiceError, type Client } from '@temporalio/client';
 import type { WorkerDeploymentOptions } from '@temporalio/worker';
-import type { Config } from '../platform/config';
+import type { Config } from '../platform/process/config';
 
 /** A version of the workflows on a task queue. */
 export interface DeploymentVersion {

@@ -5,9 +5,9 @@
  * to be there, for two minutes.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ConfigurationError, readConfig, type Config } from '../platform/config';
-import { createTemporalClient } from '../platform/temporal';
-import { taskQueues } from '../workflows/names';
+import { ConfigurationError, readConfig, type Config } from '../platform/process/config';
+import { createTemporalClient } from '../platform/temporal/client';
+import { taskQueues } from '../events/workflow-names';
 import { isTooEarly, promote, versionOf } from './deployment';
 import { workflowBuildId } from './workflow-bundle';
 

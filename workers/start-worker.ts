@@ -2,14 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeWorkflowExporter } from '@temporalio/interceptors-opentelemetry/lib/worker';
 import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
-import type { Check } from '../platform/health';
-import type { Process } from '../platform/lifecycle';
-import { serveMetrics } from '../platform/metrics-server';
-import { dataConverterOf } from '../platform/payload-encryption';
-import { connectWorker, installTemporalRuntime } from '../platform/temporal-worker';
-import type { ProcessKind } from '../platform/telemetry';
-import { createTemporalClient } from '../platform/temporal';
-import type { RecordedTraces } from '../platform/trace-recording';
+import type { Check } from '../platform/dependencies/readiness';
+import type { Process } from '../platform/process/lifecycle';
+import { serveMetrics } from '../platform/observability/prometheus-server';
+import { dataConverterOf } from '../platform/temporal/payload-encryption';
+import { connectWorker, installTemporalRuntime } from '../platform/temporal/worker';
+import type { ProcessKind } from '../platform/observability/telemetry';
+import { createTemporalClient } from '../platform/temporal/client';
+import type { RecordedTraces } from '../platform/observability/trace-recording';
 import { activityInterceptors } from './activity-interceptors';
 import {
   isTooEarly,

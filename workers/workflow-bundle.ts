@@ -9,7 +9,10 @@ import path from 'node:path';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { version as openTelemetryVersion } from '@opentelemetry/sdk-trace-base/package.json';
 import { version } from '@temporalio/worker/package.json';
-import { failureConverterPath, payloadConverterPath } from '../platform/payload-encryption';
+import {
+  failureConverterPath,
+  payloadConverterPath,
+} from '../platform/temporal/payload-encryption';
 
 const root = path.join(__dirname, '..');
 

@@ -23,8 +23,8 @@ import type {
   createCollectorAuditActivities,
   createShopAuditActivities,
 } from '../activities/delivery-audit';
-import type { createVanishedOffsetsActivities } from '../activities/vanished-offsets';
-import { searchAttributes, taskQueues, workflowIds, workflowTypes } from './names';
+import type { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
+import { searchAttributes, taskQueues, workflowIds, workflowTypes } from '../events/workflow-names';
 
 /** From which age on something counts as left behind, each in ms. */
 export interface DeliveryAuditOptions {

@@ -8,7 +8,7 @@ import { jsonSchemaTransform } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
 import { toJsonSchema } from '../../events/json-schemas';
-import { problemSchema } from '../problem';
+import { problemSchema } from '../http/problem';
 import { exampleServer, exampleUser, shellExample } from './examples';
 import { operations, tags, type OperationDescription } from './operations';
 import { byStatus, problems, type ProblemCode } from './problems';

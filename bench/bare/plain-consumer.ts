@@ -7,16 +7,16 @@
  */
 import type { Consumer, EachBatchPayload } from 'kafkajs';
 import type { Pool } from 'pg';
-import { createAuditLogActivities } from '../../activities/audit-log';
-import { createCacheActivities } from '../../activities/cache';
-import { createMetricsActivities } from '../../activities/metrics';
+import { createAuditLogActivities } from '../../activities/collector/audit-log';
+import { createCacheActivities } from '../../activities/collector/cache-eviction';
+import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import type { ReceivedEvent } from '../../events/received';
 import { eventTopics, partitionsPerTopic } from '../../events/topics';
-import { createKafka } from '../../platform/kafka';
-import { runProcess } from '../../platform/lifecycle';
-import { createPool, inTransaction } from '../../platform/postgres';
-import { createProductCache } from '../../platform/product-cache';
-import { createRedis } from '../../platform/redis';
+import { createKafka } from '../../platform/kafka/client';
+import { runProcess } from '../../platform/process/lifecycle';
+import { createPool, inTransaction } from '../../platform/postgres/pool';
+import { createProductCache } from '../../cache/product-cache';
+import { createRedis } from '../../platform/redis/client';
 import { receiveEvent } from '../received-event';
 
 const sizes: Readonly<Record<string, number>> = { event: 1, batch: 500 };

@@ -1,9 +1,9 @@
 /** The worker of the bare workflows. It tells its parent how many have finished, over and over. */
 import path from 'node:path';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
-import { createLogger } from '../../platform/logger';
-import { readConfig } from '../../platform/config';
-import { connectWorker } from '../../platform/temporal-worker';
+import { createLogger } from '../../platform/observability/logger';
+import { readConfig } from '../../platform/process/config';
+import { connectWorker } from '../../platform/temporal/worker';
 import type { BareActivities } from './workflows';
 
 /** Where the bare workflows run. */

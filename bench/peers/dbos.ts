@@ -7,7 +7,7 @@ import { DBOS } from '@dbos-inc/dbos-sdk';
 import { KafkaReceiver } from '@dbos-inc/kafkajs-receive';
 import { logLevel, type KafkaMessage } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
-import { runProcess } from '../../platform/lifecycle';
+import { runProcess } from '../../platform/process/lifecycle';
 import { receiveEvent } from '../received-event';
 import { createEffects } from './effects';
 import { readPeerMode } from './mode';

@@ -2,14 +2,14 @@
  * The effects of events as the peers apply them: the very activities of the collector, which take
  * any number of events at once and do no harm when they are repeated.
  */
-import { createAuditLogActivities } from '../../activities/audit-log';
-import { createCacheActivities } from '../../activities/cache';
-import { createMetricsActivities } from '../../activities/metrics';
+import { createAuditLogActivities } from '../../activities/collector/audit-log';
+import { createCacheActivities } from '../../activities/collector/cache-eviction';
+import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import type { ReceivedEvent } from '../../events/received';
-import type { Process } from '../../platform/lifecycle';
-import { createPool } from '../../platform/postgres';
-import { createProductCache } from '../../platform/product-cache';
-import { createRedis } from '../../platform/redis';
+import type { Process } from '../../platform/process/lifecycle';
+import { createPool } from '../../platform/postgres/pool';
+import { createProductCache } from '../../cache/product-cache';
+import { createRedis } from '../../platform/redis/client';
 import { createGroupCommit, type GroupCommitOptions } from './group-commit';
 import type { PeerMode } from './mode';
 

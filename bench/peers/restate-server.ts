@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { logTail } from '../../cluster/daemon';
 import { findDistinctFreePorts, HOST } from '../../cluster/ports';
-import type { Process } from '../../platform/lifecycle';
-import { until } from '../../test/integration/until';
+import type { Process } from '../../platform/process/lifecycle';
+import { until } from '../../testkit/until';
 
 /** The name under which the server knows the cluster of Kafka. */
 const kafkaCluster = 'kafka';

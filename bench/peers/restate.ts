@@ -18,7 +18,7 @@ import type { AddressInfo } from 'node:net';
 import * as restate from '@restatedev/restate-sdk';
 import type { ReceivedEvent } from '../../events/received';
 import { eventTopics } from '../../events/topics';
-import { runProcess } from '../../platform/lifecycle';
+import { runProcess } from '../../platform/process/lifecycle';
 import { receiveEvent } from '../received-event';
 import { createEffects, type ApplyEffects } from './effects';
 import { readPeerMode } from './mode';

@@ -1,6 +1,6 @@
 /** `cached-read`: what the API adds to reading a product from the cache. */
 import autocannon from 'autocannon';
-import { createStack } from '../../test/integration/stack';
+import { createStack } from '../../testkit/stack';
 import { findFreePorts } from '../../cluster/local-cluster';
 import { startInBackground } from '../background';
 import { readCounter } from '../scrape';

@@ -1,5 +1,5 @@
 /** `catch-up`: how fast a backlog is worked off. */
-import { createStack, type Stack } from '../../test/integration/stack';
+import { createStack, type Stack } from '../../testkit/stack';
 import { startInBackground } from '../background';
 import { checkEffects, createBacklog, type Backlog } from '../backlog';
 import { databaseTime, startAtEnd, untilHandled } from '../consuming';

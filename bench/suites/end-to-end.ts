@@ -1,6 +1,6 @@
 /** `end-to-end`: how long after the HTTP answer the effect can be seen in the metrics. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createStack, type ProcessName, type Stack } from '../../test/integration/stack';
+import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
 import { closedLoop } from '../closed-loop';
 import { startAtEnd } from '../consuming';
 import { inTurn, percentile, type Contestant, type Suite } from '../suite';

@@ -1,9 +1,9 @@
 /** `growth`: whether the pipeline gets slower or larger with what it has done and what it has to do. */
 import type { Pool } from 'pg';
-import { createLogger } from '../../platform/logger';
-import { createPool } from '../../platform/postgres';
-import { readMemory } from '../../test/faults/memory';
-import { createStack, type Stack } from '../../test/integration/stack';
+import { createLogger } from '../../platform/observability/logger';
+import { createPool } from '../../platform/postgres/pool';
+import { readMemory } from '../../testkit/memory';
+import { createStack, type Stack } from '../../testkit/stack';
 import { createBacklog } from '../backlog';
 import { databaseTime, startAtEnd, untilHandled } from '../consuming';
 import { emptyCollector, median, type Figures, type Suite, type SuiteContext } from '../suite';

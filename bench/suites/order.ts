@@ -1,8 +1,8 @@
 /** `order`: what an order costs beside a workflow of as many steps that does nothing. */
 import { randomUUID } from 'node:crypto';
 import { WithStartWorkflowOperation } from '@temporalio/client';
-import { createStack, type Stack } from '../../test/integration/stack';
-import { until } from '../../test/integration/until';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 import { startInBackground } from '../background';
 import { closedLoop } from '../closed-loop';
 import { measuringProcessorTime } from '../processor-time';

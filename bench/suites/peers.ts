@@ -1,5 +1,5 @@
 /** `peers`: the same backlog with the same effects through other products for durable execution. */
-import { createStack, type Stack } from '../../test/integration/stack';
+import { createStack, type Stack } from '../../testkit/stack';
 import { startInBackground } from '../background';
 import { startAtEnd } from '../consuming';
 import { installPeerPackages, peerVersions } from '../peer-packages';

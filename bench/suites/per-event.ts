@@ -1,7 +1,7 @@
 /** `per-event`: what one workflow for each event costs, beside a workflow that does nothing. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createStack, type ProcessName, type Stack } from '../../test/integration/stack';
+import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
 import { startInBackground, type Background } from '../background';
 import { startAtEnd } from '../consuming';
 import { emptyCollector, inTurn, ratioOf, type Contestant, type Suite } from '../suite';

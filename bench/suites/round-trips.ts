@@ -6,9 +6,9 @@ import {
   type ProcessName,
   type RunningProcess,
   type Stack,
-} from '../../test/integration/stack';
-import { until } from '../../test/integration/until';
-import { workflowTypes } from '../../workflows/names';
+} from '../../testkit/stack';
+import { until } from '../../testkit/until';
+import { workflowTypes } from '../../events/workflow-names';
 import { createBacklog } from '../backlog';
 import { databaseTime, startAtEnd, untilHandled } from '../consuming';
 import { readCounter } from '../scrape';

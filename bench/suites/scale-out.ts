@@ -1,7 +1,7 @@
 /** `scale-out`: whether several bridges and workers share the work, and still count every event once. */
 import { AssignerProtocol, type Kafka } from 'kafkajs';
-import { createStack, metricsUrlOf, type Stack } from '../../test/integration/stack';
-import { until } from '../../test/integration/until';
+import { createStack, metricsUrlOf, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 import { startAtEnd } from '../consuming';
 import { measuringProcessorTime } from '../processor-time';
 import { readCounter } from '../scrape';

@@ -1,7 +1,7 @@
 /** `view-outage`: what a reader of a product feels of an outage of Kafka, where its view must go. */
 import autocannon from 'autocannon';
-import { createStack, type Stack } from '../../test/integration/stack';
-import { until } from '../../test/integration/until';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 import { inTurn, median, type Contestant, type Suite } from '../suite';
 
 const durationSeconds = 10;

@@ -8,7 +8,7 @@ import type { Server, ServerContext } from '../server';
 export const payments: Server = {
   name: 'payments',
   ports: ['payments'],
-  find: () => Promise.resolve(join(__dirname, '..', 'payments-simulator', 'main.ts')),
+  find: () => Promise.resolve(join(__dirname, '..', '..', 'payments-simulator', 'main.ts')),
   prepare,
   healthy,
   stopSignal: 'SIGTERM',

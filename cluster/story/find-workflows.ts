@@ -1,5 +1,5 @@
 /** Step: the workflows on both sides of Kafka. */
-import { workflowIdPrefixes } from '../../events/workflow-id-prefixes';
+import { workflowIdPrefixes } from '../../events/workflow-ids';
 import { confirm, eventually } from './confirm';
 import type { CarriedMessage, ToldChanges } from './read-from-kafka';
 import type { World } from './world';

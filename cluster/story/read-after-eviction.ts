@@ -1,5 +1,5 @@
 /** Step: what became of the cached product. */
-import { productCacheKey } from '../../platform/product-cache';
+import { productCacheKey } from '../../cache/product-cache';
 import { confirm, eventually } from './confirm';
 import { waitForViews } from './find-resulting-rows';
 import type { StoryProduct } from './register-product';

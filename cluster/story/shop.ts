@@ -1,6 +1,6 @@
 /** The shop's HTTP API as a client sees it. Each request and its answer is written on the page. */
 import { randomUUID } from 'node:crypto';
-import type { Config, Role } from '../../platform/config';
+import type { Config, Role } from '../../platform/process/config';
 import { eventually, UnconfirmedError } from './confirm';
 import type { Page } from './page';
 

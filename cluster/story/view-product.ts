@@ -1,5 +1,5 @@
 /** Step: a shopper looks at the product, and the cache fills. */
-import { productCacheKey } from '../../platform/product-cache';
+import { productCacheKey } from '../../cache/product-cache';
 import { confirm, eventually, UnconfirmedError } from './confirm';
 import type { StoryProduct } from './register-product';
 import type { World } from './world';

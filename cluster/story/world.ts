@@ -4,12 +4,12 @@ import type { Client as TemporalClient } from '@temporalio/client';
 import type { Redis } from 'ioredis';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
-import type { Config } from '../../platform/config';
-import { createKafka } from '../../platform/kafka';
-import { createLogger } from '../../platform/logger';
-import { createPool } from '../../platform/postgres';
-import { createRedis } from '../../platform/redis';
-import { createTemporalClient } from '../../platform/temporal';
+import type { Config } from '../../platform/process/config';
+import { createKafka } from '../../platform/kafka/client';
+import { createLogger } from '../../platform/observability/logger';
+import { createPool } from '../../platform/postgres/pool';
+import { createRedis } from '../../platform/redis/client';
+import { createTemporalClient } from '../../platform/temporal/client';
 import type { Page } from './page';
 import { createShop, type Shop } from './shop';
 

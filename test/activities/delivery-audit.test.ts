@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { filterConcurrently, isGone } from '../../activities/delivery-audit';
-import type { GroupProgress, PartitionLag } from '../../platform/consumer-lag';
+import type { GroupProgress, PartitionLag } from '../../platform/kafka/consumer-lag';
 
 const topic = 'catalog-events';
 

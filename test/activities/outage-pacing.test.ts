@@ -1,4 +1,4 @@
-import { createOutagePacing } from '../../activities/outage-pacing';
+import { createOutagePacing } from '../../activities/commerce/outage-pacing';
 
 function pacing() {
   const clock = { ms: 1_000_000 };

@@ -1,9 +1,9 @@
-import { createPaymentActivities } from '../../activities/payments';
+import { createPaymentActivities } from '../../activities/commerce/payments';
 import {
   PaymentGatewayUnavailableError,
   type PaymentGateway,
-} from '../../platform/payment-gateway';
-import { payments } from '../../platform/telemetry';
+} from '../../activities/commerce/payment-gateway';
+import { payments } from '../../platform/observability/telemetry';
 
 async function counted(outcome: string): Promise<number> {
   const { values } = await payments.get();

@@ -1,4 +1,4 @@
-import { findVanished, type SeenProgress } from '../../activities/vanished-offsets';
+import { findVanished, type SeenProgress } from '../../activities/collector/vanished-offsets';
 
 type Look = [committed: number | null, start: number, end: number];
 

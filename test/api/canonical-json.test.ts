@@ -1,6 +1,6 @@
 /** One spelling for equal values. */
 import fc from 'fast-check';
-import { canonicalJson } from '../../api/canonical-json';
+import { canonicalJson } from '../../api/idempotency/canonical-json';
 
 test('the order of fields does not matter, at any depth', () => {
   const one = { b: [{ y: 1, x: 2 }], a: null };

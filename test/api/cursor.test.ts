@@ -7,9 +7,9 @@ import {
   timestampPart,
   transactionPart,
   writeCursor,
-} from '../../api/cursor';
-import { Problem } from '../../api/problem';
-import { cursorParts, cursors } from './cursor-arbitraries';
+} from '../../api/http/cursor';
+import { Problem } from '../../api/http/problem';
+import { cursorParts, cursors } from '../../testkit/cursor-arbitraries';
 
 const twoTexts = [z.string(), z.string()] as const;
 

@@ -5,11 +5,11 @@ import type {
   ClaimOutcome,
   IdempotencyStore,
   RecordedAnswer,
-} from '../../api/idempotency-store';
-import { authentication } from '../../api/plugins/authentication';
-import { idempotency } from '../../api/plugins/idempotency';
-import { problemDetails } from '../../api/plugins/problem-details';
-import { Problem } from '../../api/problem';
+} from '../../api/idempotency/store';
+import { authentication } from '../../api/http/plugins/authentication';
+import { idempotency } from '../../api/idempotency/plugin';
+import { problemDetails } from '../../api/http/plugins/problem-details';
+import { Problem } from '../../api/http/problem';
 
 const keys = [
   { name: 'one', role: 'operator', secret: 'secret-one' },

@@ -3,8 +3,11 @@ import {
   createConformanceCheck,
   NonconformingAnswerError,
   type ConformanceCheck,
-} from '../integration/openapi-conformance';
-import { createDisconnectedServer, type DisconnectedServer } from './disconnected-server';
+} from '../../testkit/openapi-conformance';
+import {
+  createDisconnectedServer,
+  type DisconnectedServer,
+} from '../../testkit/disconnected-server';
 
 let server: DisconnectedServer;
 let check: ConformanceCheck;

@@ -4,7 +4,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { operations } from '../../api/openapi/operations';
 import { problems } from '../../api/openapi/problems';
-import { createDisconnectedServer, type DisconnectedServer } from './disconnected-server';
+import {
+  createDisconnectedServer,
+  type DisconnectedServer,
+} from '../../testkit/disconnected-server';
 
 interface Operation {
   readonly operationId: string;

@@ -1,5 +1,5 @@
-import { checkLines, mergeLines } from '../../api/order-lines';
-import { Problem } from '../../api/problem';
+import { checkLines, mergeLines } from '../../api/orders/lines';
+import { Problem } from '../../api/http/problem';
 
 const largest = Number.MAX_SAFE_INTEGER;
 

@@ -5,7 +5,10 @@
 import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import { createDisconnectedServer, type DisconnectedServer } from './disconnected-server';
+import {
+  createDisconnectedServer,
+  type DisconnectedServer,
+} from '../../testkit/disconnected-server';
 
 const operator = { authorization: 'Bearer dev-operator-key' };
 const shopper = { authorization: 'Bearer dev-shopper-key' };

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { shareReading } from '../../api/shared-reading';
+import { shareReading } from '../../api/http/shared-reading';
 
 test('who asks while it is read, or shortly after, gets the same answer', async () => {
   let reads = 0;

@@ -1,9 +1,9 @@
 /** Views that Kafka does not take are handed over together, and stay within every bound. */
 import { pino } from 'pino';
-import { createViewFallback, type StartedPublication } from '../../api/view-fallback';
-import type { ViewEvent } from '../../api/view-publisher';
+import { createViewFallback, type StartedPublication } from '../../api/products/view-fallback';
+import type { ViewEvent } from '../../api/products/view-publisher';
 import { createEvent } from '../../events/envelope';
-import { until } from '../integration/until';
+import { until } from '../../testkit/until';
 
 let lines: { msg: string; dropped?: number }[];
 let started: string[][];

@@ -1,8 +1,8 @@
 /** Views are handed over without waiting, and none is dropped without being counted. */
-import type { ViewFallback } from '../../api/view-fallback';
-import { createViewPublisher, type ViewEvent } from '../../api/view-publisher';
+import type { ViewFallback } from '../../api/products/view-fallback';
+import { createViewPublisher, type ViewEvent } from '../../api/products/view-publisher';
 import { parseMessage } from '../../events/parse';
-import type { KafkaSender, OutgoingMessage } from '../../platform/kafka-sender';
+import type { KafkaSender, OutgoingMessage } from '../../platform/kafka/sender';
 
 interface Sending {
   readonly message: OutgoingMessage;

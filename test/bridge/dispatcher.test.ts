@@ -7,9 +7,9 @@ import {
 import type { InFlight } from '../../bridge/in-flight';
 import type { PartitionMessage, WorkflowPlan } from '../../bridge/workflow-plan';
 import { StartRefusedError } from '../../bridge/workflow-starter';
-import { createLogger } from '../../platform/logger';
-import { viewed, type ForeignEvent } from '../integration/foreign-producer';
-import { carrying, received } from './records';
+import { createLogger } from '../../platform/observability/logger';
+import { viewed, type ForeignEvent } from '../../testkit/foreign-producer';
+import { carrying, received } from '../../testkit/records';
 
 const never = new AbortController().signal;
 

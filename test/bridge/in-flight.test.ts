@@ -1,8 +1,8 @@
 import type { FinishedWork } from '../../bridge/finished-work';
 import { createInFlight } from '../../bridge/in-flight';
-import { createLogger } from '../../platform/logger';
-import { bridgeInFlight, bridgePaused, bridgeSlots } from '../../platform/telemetry';
-import { until } from '../integration/until';
+import { createLogger } from '../../platform/observability/logger';
+import { bridgeInFlight, bridgePaused, bridgeSlots } from '../../platform/observability/telemetry';
+import { until } from '../../testkit/until';
 
 const logger = createLogger('test', 'silent');
 const never = new AbortController().signal;

@@ -1,8 +1,12 @@
 import { watchLag } from '../../bridge/lag-watch';
-import type { GroupProgress, PartitionLag } from '../../platform/consumer-lag';
-import { createLogger } from '../../platform/logger';
-import { consumerLag, oldestUncommittedAge, partitionHeldBack } from '../../platform/telemetry';
-import { until } from '../integration/until';
+import type { GroupProgress, PartitionLag } from '../../platform/kafka/consumer-lag';
+import { createLogger } from '../../platform/observability/logger';
+import {
+  consumerLag,
+  oldestUncommittedAge,
+  partitionHeldBack,
+} from '../../platform/observability/telemetry';
+import { until } from '../../testkit/until';
 
 const logger = createLogger('test', 'silent');
 

@@ -1,5 +1,5 @@
 import { createStandstillWatch, patienceInBacklogMs, patienceMs } from '../../bridge/standstill';
-import type { PartitionLag } from '../../platform/consumer-lag';
+import type { PartitionLag } from '../../platform/kafka/consumer-lag';
 
 const lookMs = 5_000;
 

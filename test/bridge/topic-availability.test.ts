@@ -1,7 +1,7 @@
 /** Which topics and partitions a bridge takes on, and when it makes another subscription. */
 import { AssignerProtocol, KafkaJSProtocolError, type PartitionMetadata } from 'kafkajs';
 import { assignLed, leaveOutRefused, subscribeToReadable } from '../../bridge/topic-availability';
-import type { TopicState, TopicWatch } from '../../platform/topic-watch';
+import type { TopicState, TopicWatch } from '../../platform/kafka/topic-watch';
 
 const catalog: TopicState = { topic: 'catalog-events', leaderless: [] };
 const orders: TopicState = { topic: 'order-events', leaderless: [] };

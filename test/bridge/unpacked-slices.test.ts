@@ -3,9 +3,9 @@ import {
   maxUnpackedBytes,
   type FetchedBatch,
   type LogEntry,
-} from '../../platform/kafka-record-batch';
-import { until } from '../integration/until';
-import { record } from './records';
+} from '../../platform/kafka/record-batch';
+import { until } from '../../testkit/until';
+import { record } from '../../testkit/records';
 
 function batchOf(firstOffset: number, entries: readonly LogEntry[], bytes = 0): FetchedBatch {
   const last = entries.at(-1)!;

@@ -6,8 +6,8 @@ import {
   type RefusedMessage,
 } from '../../events/received';
 import { maxEventBytes } from '../../events/topics';
-import { exampleEvent } from '../events/examples';
-import { received, type RecordChange } from './records';
+import { exampleEvent } from '../../testkit/example-events';
+import { received, type RecordChange } from '../../testkit/records';
 
 const event = exampleEvent('ProductViewed');
 const eventBytes = Buffer.from(JSON.stringify(event));

@@ -1,11 +1,11 @@
 import type { Client } from '@temporalio/client';
 import { planWorkflow } from '../../bridge/workflow-plan';
 import { createWorkflowStarter } from '../../bridge/workflow-starter';
-import { createLogger } from '../../platform/logger';
-import { bridgePaused } from '../../platform/telemetry';
-import { viewed } from '../integration/foreign-producer';
-import { until } from '../integration/until';
-import { carrying, received } from './records';
+import { createLogger } from '../../platform/observability/logger';
+import { bridgePaused } from '../../platform/observability/telemetry';
+import { viewed } from '../../testkit/foreign-producer';
+import { until } from '../../testkit/until';
+import { carrying, received } from '../../testkit/records';
 
 const logger = createLogger('test', 'silent');
 

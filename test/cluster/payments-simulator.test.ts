@@ -8,7 +8,7 @@ import {
   startPaymentsSimulator,
   stopPaymentsSimulators,
   withDataFile,
-} from './start-payments-simulator';
+} from '../../testkit/start-payments-simulator';
 
 interface Reply {
   status: number;

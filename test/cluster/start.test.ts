@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createCluster, findFreePorts, type Cluster } from '../../cluster/local-cluster';
 import { PORT_VARIABLES, type PortName } from '../../cluster/ports';
 import { PROCESS_NAMES, type ProcessName } from '../../cluster/processes';
-import { until } from '../integration/until';
+import { until } from '../../testkit/until';
 
 jest.setTimeout(180_000);
 const patience = { timeoutMs: 120_000 };

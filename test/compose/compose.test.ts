@@ -9,13 +9,13 @@ import Ajv from 'ajv';
 import { parse } from 'yaml';
 import { DEFAULT_PORTS, HOST } from '../../cluster/ports';
 import { PROCESS_NAMES } from '../../cluster/processes';
-import { readConfiguration } from '../../cluster/payments-simulator/configuration';
+import { readConfiguration } from '../../payments-simulator/configuration';
 import type { Server } from '../../cluster/server';
 import { redis } from '../../cluster/servers/redis';
 import { temporal } from '../../cluster/servers/temporal';
-import { environmentVariables, readConfig } from '../../platform/config';
-import { asDevelopmentUser } from '../../platform/development-users';
-import { readScrapeConfiguration } from '../observability/files';
+import { environmentVariables, readConfig } from '../../platform/process/config';
+import { asDevelopmentUser } from '../../platform/postgres/development-users';
+import { readScrapeConfiguration } from '../../testkit/observability-files';
 
 interface Service {
   readonly image: string;

@@ -32,7 +32,7 @@ function beforeOf(part: string): string {
 
 test('the page changes files of every room that an event goes through', () => {
   const folders = new Set(places.map(({ file }) => file.split('/')[0]));
-  const rooms = ['events', 'activities', 'workflows', 'workers', 'api', 'ops', 'test'];
+  const rooms = ['events', 'activities', 'workflows', 'workers', 'api', 'operations', 'test'];
   expect([...folders]).toEqual(expect.arrayContaining(rooms));
 });
 

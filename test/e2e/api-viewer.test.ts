@@ -1,7 +1,10 @@
 /** The viewer of the API's description in a real browser: it needs nobody but its server. */
 import type { AddressInfo } from 'node:net';
 import type { Browser } from 'playwright-core';
-import { createDisconnectedServer, type DisconnectedServer } from '../api/disconnected-server';
+import {
+  createDisconnectedServer,
+  type DisconnectedServer,
+} from '../../testkit/disconnected-server';
 import { keepPicture, looks, openPage, startBrowser, type Look } from './browser';
 
 let server: DisconnectedServer;

@@ -1,9 +1,9 @@
 /** The dashboard in a real browser, on real servers: each click, from the button to the changed number. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, Page } from 'playwright-core';
-import { messageOf, produce, viewed } from '../integration/foreign-producer';
-import { createStack, type Stack } from '../integration/stack';
-import { until } from '../integration/until';
+import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 import {
   findAccessibilityProblems,
   keepPicture,

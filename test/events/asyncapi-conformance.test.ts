@@ -1,6 +1,6 @@
 /** That the tests would see a message which the description of the topics does not allow. */
-import { checkMessage, NonconformingMessageError } from '../integration/asyncapi-conformance';
-import { exampleEvent } from './examples';
+import { checkMessage, NonconformingMessageError } from '../../testkit/asyncapi-conformance';
+import { exampleEvent } from '../../testkit/example-events';
 
 const event = exampleEvent('LikeChanged', { source: '/commerce-api' });
 const headers = {

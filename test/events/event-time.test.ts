@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { parseMessage } from '../../events/parse';
 import { readEventTime } from '../../events/event-time';
-import { times } from './arbitraries';
-import { exampleEvent, exampleMessage } from './examples';
+import { times } from '../../testkit/event-arbitraries';
+import { exampleEvent, exampleMessage } from '../../testkit/example-events';
 
 const accepted: [text: string, instant: string][] = [
   ['2026-01-01T00:00:00Z', '2026-01-01T00:00:00.000Z'],

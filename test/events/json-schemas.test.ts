@@ -5,8 +5,8 @@ import addFormats from 'ajv-formats';
 import fc from 'fast-check';
 import { dataJsonSchema, eventJsonSchema } from '../../events/json-schemas';
 import { eventDefinitions } from '../../events/schemas';
-import { eventData, eventsOf, eventTypes } from './arbitraries';
-import { exampleData } from './examples';
+import { eventData, eventsOf, eventTypes } from '../../testkit/event-arbitraries';
+import { exampleData } from '../../testkit/example-events';
 
 test.each(eventTypes)('of %s they accept exactly the data that the bridge accepts', (type) => {
   const accepts = new Ajv2020().compile(dataJsonSchema(type, 1) ?? false);

@@ -4,9 +4,9 @@ import { InvalidEventError, type InvalidEventCode } from '../../events/errors';
 import { parseEvent, parseMessage, type RawMessage } from '../../events/parse';
 import type { EventType } from '../../events/schemas';
 import { maxEventBytes } from '../../events/topics';
-import { workflowIdPrefixes } from '../../events/workflow-id-prefixes';
-import { events, eventsOf, eventTypes } from './arbitraries';
-import { exampleData, exampleEvent, exampleMessage } from './examples';
+import { workflowIdPrefixes } from '../../events/workflow-ids';
+import { events, eventsOf, eventTypes } from '../../testkit/event-arbitraries';
+import { exampleData, exampleEvent, exampleMessage } from '../../testkit/example-events';
 
 function refusalOf(message: RawMessage): InvalidEventError {
   try {

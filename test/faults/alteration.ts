@@ -10,8 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { Kafka, type Consumer, type EachBatchPayload } from 'kafkajs';
 import { Client } from 'pg';
-import type * as KafkaSenderModule from '../../platform/kafka-sender';
-import type * as ProductCacheModule from '../../platform/product-cache';
+import type * as KafkaSenderModule from '../../platform/kafka/sender';
+import type * as ProductCacheModule from '../../cache/product-cache';
 import { lateFillKey, type LateFill } from './altered';
 import { statementName } from './statement-name';
 
@@ -61,7 +61,7 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
   },
 
   'concurrent-sends': () => {
-    alterModule<typeof KafkaSenderModule>('platform/kafka-sender.ts', (original) => ({
+    alterModule<typeof KafkaSenderModule>('platform/kafka/sender.ts', (original) => ({
       ...original,
       createKafkaSender: (...input) => {
         const sender = original.createKafkaSender(...input) as unknown as {
@@ -118,7 +118,7 @@ type Cache = ProductCacheModule.ProductCache;
 function alterCache(
   alter: (cache: Cache, redis: Redis, original: typeof ProductCacheModule) => Cache,
 ): void {
-  alterModule<typeof ProductCacheModule>('platform/product-cache.ts', (original) => ({
+  alterModule<typeof ProductCacheModule>('cache/product-cache.ts', (original) => ({
     ...original,
     createProductCache: (redis, options) =>
       alter(original.createProductCache(redis, options), redis, original),

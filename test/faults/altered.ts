@@ -1,6 +1,6 @@
 /** How a process of the pipeline is started with something preloaded that changes it. */
 import path from 'node:path';
-import type { Stack } from '../integration/stack';
+import type { Stack } from '../../testkit/stack';
 import type { Alteration } from './alteration';
 
 const root = path.join(__dirname, '..', '..');

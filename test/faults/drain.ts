@@ -1,10 +1,10 @@
 /** Waiting until a pipeline has nothing left to do, and judging how long it took. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
-import { workflowTypes } from '../../workflows/names';
-import { messageOf, produce, viewed } from '../integration/foreign-producer';
-import type { Stack } from '../integration/stack';
+import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
+import { workflowTypes } from '../../events/workflow-names';
+import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import type { Stack } from '../../testkit/stack';
 import { namespaceOf } from './forgetting';
 
 /** How a pipeline came to rest. */

@@ -6,17 +6,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServerName } from '../../cluster/local-cluster';
 import { deadLetterTopicOf, eventTopics } from '../../events/topics';
 import { migrateTopics } from '../../migrations/migrate';
-import { createLogger } from '../../platform/logger';
-import { produce } from '../integration/foreign-producer';
-import type { ProcessName, Stack } from '../integration/stack';
-import { until } from '../integration/until';
+import { createLogger } from '../../platform/observability/logger';
+import { produce } from '../../testkit/foreign-producer';
+import type { ProcessName, Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 import { altered, lateFillKey, preloading, type LateFill } from './altered';
 import { enterEmptyNamespace, namespaceOf, resetOffsets, skipToEnd } from './forgetting';
 import { startCuttingProxy } from './cutting-proxy';
 import { sendHostileBatches } from './hostile-batches';
 import type { Ledger } from './ledger';
 import { sendPoison, type PoisonCounts } from './poison';
-import type { Random } from './random';
+import type { Random } from '../../testkit/random';
 
 /** What a fault works on. */
 export interface FaultContext {

@@ -1,9 +1,9 @@
 /** How a pipeline is made to forget what it has read, or what its workflows were. */
 import type { Admin, Message } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag } from '../../platform/consumer-lag';
-import { registerNamespace, type Stack } from '../integration/stack';
-import { until } from '../integration/until';
+import { readConsumerLag } from '../../platform/kafka/consumer-lag';
+import { registerNamespace, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 import { readLog } from './log-reader';
 
 /** What is started from now on works in a namespace of Temporal that knows nothing. */

@@ -1,5 +1,5 @@
 /** What the payment gateway has in its books, asked over HTTP as anybody could. */
-import type { Config } from '../../platform/config';
+import type { Config } from '../../platform/process/config';
 
 /** What it knows of one charge; amounts are in the smallest unit of the currency. */
 export interface GatewayCharge {

@@ -17,14 +17,9 @@ import {
 import { compressFrameSync } from 'lz4-napi';
 import { compressSync } from 'snappy';
 import { eventTopics, partitionsPerTopic } from '../../events/topics';
-import { asProducerHeaders, sendHeaderLists } from '../../platform/kafka-protocol';
-import { maxUnpackedBytes, type RecordHeader } from '../../platform/kafka-record-batch';
-import {
-  foreignEvent,
-  messageOf,
-  viewed,
-  type ForeignEvent,
-} from '../integration/foreign-producer';
+import { asProducerHeaders, sendHeaderLists } from '../../platform/kafka/protocol';
+import { maxUnpackedBytes, type RecordHeader } from '../../platform/kafka/record-batch';
+import { foreignEvent, messageOf, viewed, type ForeignEvent } from '../../testkit/foreign-producer';
 import type { FaultContext } from './faults';
 
 type Context = Pick<FaultContext, 'stack' | 'ledger' | 'poison' | 'random'>;

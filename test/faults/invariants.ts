@@ -4,9 +4,9 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Event } from '../../events/envelope';
-import { addUp, readAggregates, type Aggregates } from '../integration/aggregates';
-import type { Stack } from '../integration/stack';
-import type { TopicMessage } from '../integration/topic-reader';
+import { addUp, readAggregates, type Aggregates } from '../../testkit/aggregates';
+import type { Stack } from '../../testkit/stack';
+import type { TopicMessage } from '../../testkit/topic-reader';
 import { readCharges } from './gateway-books';
 import type { Ledger } from './ledger';
 import { readLog } from './log-reader';

@@ -1,9 +1,9 @@
 /** A steady mixed load on the API: orders, cancellations, stock, likes and views. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApiAnswer, CallOptions, Stack } from '../integration/stack';
+import type { ApiAnswer, CallOptions, Stack } from '../../testkit/stack';
 import type { Ledger } from './ledger';
-import type { Random } from './random';
+import type { Random } from '../../testkit/random';
 
 /** A load that is running. */
 export interface Load {

@@ -1,10 +1,10 @@
 /** Reads topics that anybody may have written to, whatever it is that stands in them. */
 import type { Kafka, KafkaMessage } from 'kafkajs';
 import { randomUUID } from 'node:crypto';
-import { batchOf, fetchWholeBatches } from '../../platform/kafka-protocol';
-import type { LogRecord } from '../../platform/kafka-record-batch';
-import { checkMessage } from '../integration/asyncapi-conformance';
-import type { TopicMessage } from '../integration/topic-reader';
+import { batchOf, fetchWholeBatches } from '../../platform/kafka/protocol';
+import type { LogRecord } from '../../platform/kafka/record-batch';
+import { checkMessage } from '../../testkit/asyncapi-conformance';
+import type { TopicMessage } from '../../testkit/topic-reader';
 
 /**
  * Every message that the topic holds now, by partition and offset, without those of transactions that

@@ -3,12 +3,12 @@
  * pass within about a minute; what the workflow waits for is made up, everything else is real.
  */
 import type { UnpublishedPage } from '../../activities/delivery-audit';
-import type { Aggregate, createPublishActivities } from '../../activities/publish';
+import type { Aggregate, createPublishActivities } from '../../activities/commerce/publish';
 import type { Event } from '../../events/envelope';
 import type { AuditActivities, DeliveryAuditOptions } from '../../workflows/audit-delivery';
-import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
-import { exampleEvent } from '../events/examples';
-import { createEnvironment, outageOf, type Environment } from '../workflows/environment';
+import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { exampleEvent } from '../../testkit/example-events';
+import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
 type PublishActivities = ReturnType<typeof createPublishActivities>;
 

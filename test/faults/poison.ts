@@ -1,7 +1,7 @@
 /** Messages of every kind that cannot be events, and the books of what was sent. */
-import { produce } from '../integration/foreign-producer';
-import { createPoison } from '../integration/foreign-messages';
-import type { Stack } from '../integration/stack';
+import { produce } from '../../testkit/foreign-producer';
+import { createPoison } from '../../testkit/foreign-messages';
+import type { Stack } from '../../testkit/stack';
 
 /** How many poison messages were sent with each key; a missing key counts as an empty one. */
 export type PoisonCounts = Map<string, number>;

@@ -4,7 +4,7 @@ import type { Recovery } from './drain';
 import type { Fault } from './faults';
 import { invariants } from './invariants';
 import type { LongLived } from './long-lived';
-import type { Memory } from './memory';
+import type { Memory } from '../../testkit/memory';
 import type { Sabotage } from './sabotages';
 
 /** What became of one fault. */

@@ -16,8 +16,8 @@
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { createStack, type Stack } from '../integration/stack';
-import { withTestCluster, type TestCluster } from '../test-cluster';
+import { createStack, type Stack } from '../../testkit/stack';
+import { withTestCluster, type TestCluster } from '../../testkit/test-cluster';
 import { drain, measureRate, type Recovery } from './drain';
 import { faults, type Fault, type FaultContext } from './faults';
 import { readReferences } from './gateway-books';
@@ -25,8 +25,8 @@ import { gatherEvidence, invariants } from './invariants';
 import { createLedger, type Ledger } from './ledger';
 import { registerProducts, settleLikes, startLoad } from './load';
 import { longLived, type LongLived } from './long-lived';
-import { judgeMemory, readMemory } from './memory';
-import { createRandom, type Random } from './random';
+import { judgeMemory, readMemory } from '../../testkit/memory';
+import { createRandom, type Random } from '../../testkit/random';
 import {
   toMarkdown,
   type DayResult,

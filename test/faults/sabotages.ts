@@ -3,8 +3,8 @@
  * the invariant that must be seen to fail then.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ProcessName } from '../integration/stack';
-import { until } from '../integration/until';
+import type { ProcessName } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 import { changeBehindReader, endAll, forgetHistory, freezeFor, type FaultContext } from './faults';
 import type { Alteration } from './alteration';
 import { altered, guardIgnored } from './altered';

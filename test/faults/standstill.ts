@@ -7,8 +7,8 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
-import { runOps } from '../integration/run-ops';
-import { metricsUrlOf, type Stack } from '../integration/stack';
+import { runOps } from '../../testkit/run-ops';
+import { metricsUrlOf, type Stack } from '../../testkit/stack';
 
 /** What must tell of a standstill. */
 export type Reporter = 'readiness' | 'metrics' | 'verify';

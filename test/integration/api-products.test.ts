@@ -1,8 +1,14 @@
 /** What the API shows and remembers, on real servers: products and their cache, first answers, and the collector's tables. */
 import { randomUUID } from 'node:crypto';
-import { foreignEvent, messageOf, produce, stockAdjusted, viewed } from './foreign-producer';
-import { createStack, type ApiAnswer, type Stack } from './stack';
-import { until } from './until';
+import {
+  foreignEvent,
+  messageOf,
+  produce,
+  stockAdjusted,
+  viewed,
+} from '../../testkit/foreign-producer';
+import { createStack, type ApiAnswer, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 let stack: Stack;
 

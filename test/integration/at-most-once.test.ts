@@ -8,10 +8,10 @@ import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
-import { messageOf, produce, viewed } from './foreign-producer';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
+import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 const events = Array.from({ length: 40 }, (_, index) => viewed(`product-${index}`));

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { createAuditLogActivities } from '../../activities/audit-log';
-import { createMetricsActivities } from '../../activities/metrics';
+import { createAuditLogActivities } from '../../activities/collector/audit-log';
+import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import { toMessage, type Event } from '../../events/envelope';
 import { parseMessage } from '../../events/parse';
 import type { ReceivedEvent } from '../../events/received';
-import { events } from '../events/arbitraries';
-import { exampleEvent } from '../events/examples';
-import { createStack, type Stack } from './stack';
+import { events } from '../../testkit/event-arbitraries';
+import { exampleEvent } from '../../testkit/example-events';
+import { createStack, type Stack } from '../../testkit/stack';
 
 let stack: Stack;
 let nextOffset = 0;

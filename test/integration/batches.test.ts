@@ -2,9 +2,9 @@
 import { WorkflowFailedError } from '@temporalio/client';
 import { deriveBatchUuid } from '../../events/identifiers';
 import type { ReceivedEvent } from '../../events/received';
-import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
-import { viewed } from './foreign-producer';
-import { createStack, type Stack } from './stack';
+import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { viewed } from '../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../testkit/stack';
 
 const topic = 'catalog-events';
 const size = 100;

@@ -2,11 +2,11 @@
  * Bridge and worker in one process, which Temporal answers with a workflow's first task at once. What
  * it does to events is in collector.test.ts; here is what is different.
  */
-import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
+import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
 import { preloading } from '../faults/altered';
-import { messageOf, produce, viewed } from './foreign-producer';
-import { createStack, metricsUrlOf, type RunningProcess, type Stack } from './stack';
-import { until } from './until';
+import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { createStack, metricsUrlOf, type RunningProcess, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 

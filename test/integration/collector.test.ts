@@ -1,9 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { createProductCache, productCacheKey } from '../../platform/product-cache';
-import { foreignEvent, messageOf, produce, stockAdjusted, viewed } from './foreign-producer';
-import { createTemporalClient } from '../../platform/temporal';
-import { createStack, registerNamespace, type ProcessName, type Stack } from './stack';
-import { until } from './until';
+import { createProductCache, productCacheKey } from '../../cache/product-cache';
+import {
+  foreignEvent,
+  messageOf,
+  produce,
+  stockAdjusted,
+  viewed,
+} from '../../testkit/foreign-producer';
+import { createTemporalClient } from '../../platform/temporal/client';
+import { createStack, registerNamespace, type ProcessName, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 const apart: readonly ProcessName[] = ['bridge', 'worker:collector'];

@@ -7,11 +7,11 @@ import { createFinishedWork } from '../../bridge/finished-work';
 import { createInFlight } from '../../bridge/in-flight';
 import { createWorkflowStarter } from '../../bridge/workflow-starter';
 import { eventTopics } from '../../events/topics';
-import { createKafka } from '../../platform/kafka';
-import { batchOf, fetchWholeBatches } from '../../platform/kafka-protocol';
-import { runProcess } from '../../platform/lifecycle';
-import { createPool } from '../../platform/postgres';
-import { createTemporalClient } from '../../platform/temporal';
+import { createKafka } from '../../platform/kafka/client';
+import { batchOf, fetchWholeBatches } from '../../platform/kafka/protocol';
+import { runProcess } from '../../platform/process/lifecycle';
+import { createPool } from '../../platform/postgres/pool';
+import { createTemporalClient } from '../../platform/temporal/client';
 
 void runProcess('commit-first-bridge', async ({ config, logger }) => {
   const finishedWork = createFinishedWork(

@@ -1,14 +1,14 @@
 /** Pages follow each other to their end, and no cursor whatever is an error of the server's. */
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { writeCursor } from '../../api/cursor';
-import { createAuditLogActivities } from '../../activities/audit-log';
-import { createMetricsActivities } from '../../activities/metrics';
+import { writeCursor } from '../../api/http/cursor';
+import { createAuditLogActivities } from '../../activities/collector/audit-log';
+import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import { parseEvent } from '../../events/parse';
-import { cursors } from '../api/cursor-arbitraries';
-import { operationsOf, sampleUrl, type OpenApiDocument } from '../security/operations';
-import { foreignEvent } from './foreign-producer';
-import { createStack, type Stack } from './stack';
+import { cursors } from '../../testkit/cursor-arbitraries';
+import { operationsOf, sampleUrl, type OpenApiDocument } from '../../testkit/http-operations';
+import { foreignEvent } from '../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../testkit/stack';
 
 let stack: Stack;
 

@@ -4,11 +4,17 @@ import {
   createDeadLetterOperations,
   type DeadLetterOperations,
 } from '../../operations/dead-letters';
-import { foreignEvent, messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
-import { readTopic } from './topic-reader';
-import { runOps, runOpsAtTerminal, runOpsHere } from './run-ops';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+import {
+  foreignEvent,
+  messageOf,
+  produce,
+  viewed,
+  type ForeignEvent,
+} from '../../testkit/foreign-producer';
+import { readTopic } from '../../testkit/topic-reader';
+import { runOps, runOpsAtTerminal, runOpsHere } from '../../testkit/run-ops';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 const by = 'an operator';

@@ -6,17 +6,17 @@ import { randomUUID } from 'node:crypto';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { createShopAuditActivities } from '../../activities/delivery-audit';
 import { createEvent, type Event } from '../../events/envelope';
-import type { KafkaSender } from '../../platform/kafka-sender';
-import { auditFindings } from '../../platform/telemetry';
+import type { KafkaSender } from '../../platform/kafka/sender';
+import { auditFindings } from '../../platform/observability/telemetry';
 import type { DeliveryAuditOptions, DeliveryAuditSummary } from '../../workflows/audit-delivery';
 import {
   deliveryAuditScheduleId,
   taskQueues,
   workflowIds,
   workflowTypes,
-} from '../../workflows/names';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+} from '../../events/workflow-names';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 const hourMs = 3_600_000;

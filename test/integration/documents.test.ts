@@ -4,9 +4,9 @@ import { promisify } from 'node:util';
 import { exampleServer } from '../../api/openapi/examples';
 import { eventDefinitions } from '../../events/schemas';
 import { deadLetterTopicOf, eventTopics } from '../../events/topics';
-import { createStack, type Stack } from './stack';
-import { readTopic } from './topic-reader';
-import { until } from './until';
+import { createStack, type Stack } from '../../testkit/stack';
+import { readTopic } from '../../testkit/topic-reader';
+import { until } from '../../testkit/until';
 
 interface Operation {
   readonly description: string;

@@ -1,13 +1,16 @@
 /** Two different events with one ID: the first counts, the other is parked, and a true repeat is neither. */
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { createAuditLogActivities, type EventIdConflict } from '../../activities/audit-log';
+import {
+  createAuditLogActivities,
+  type EventIdConflict,
+} from '../../activities/collector/audit-log';
 import type { ReceivedEvent } from '../../events/received';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
-import { messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
-import { createStack, registerNamespace, type Stack } from './stack';
-import { until } from './until';
+import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
+import { messageOf, produce, viewed, type ForeignEvent } from '../../testkit/foreign-producer';
+import { createStack, registerNamespace, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 let stack: Stack;

@@ -7,9 +7,9 @@
 import { createHash } from 'node:crypto';
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
-import { createRandom } from '../faults/random';
-import { addUp, readAggregates } from './aggregates';
+import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
+import { createRandom } from '../../testkit/random';
+import { addUp, readAggregates } from '../../testkit/aggregates';
 import {
   createForeignEvents,
   createPoison,
@@ -17,9 +17,9 @@ import {
   toForeignMessage,
   type ForeignMessage,
   type PoisonMessage,
-} from './foreign-messages';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+} from '../../testkit/foreign-messages';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const sizes = { 'per-event': 600, coalesce: 4_000 } as const;
 

@@ -9,11 +9,17 @@ import path from 'node:path';
 import type { Admin, Message, Producer, Transaction } from 'kafkajs';
 import { deadLetterTopicOf, eventTopics } from '../../events/topics';
 import { migrateTopics } from '../../migrations/migrate';
-import { readConsumerLag, totalLag, type PartitionLag } from '../../platform/consumer-lag';
-import { createLogger } from '../../platform/logger';
-import { foreignEvent, messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+import { readConsumerLag, totalLag, type PartitionLag } from '../../platform/kafka/consumer-lag';
+import { createLogger } from '../../platform/observability/logger';
+import {
+  foreignEvent,
+  messageOf,
+  produce,
+  viewed,
+  type ForeignEvent,
+} from '../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 let stack: Stack;

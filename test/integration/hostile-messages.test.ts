@@ -10,13 +10,13 @@ import path from 'node:path';
 import { CompressionTypes, ConfigResourceTypes, type Message } from 'kafkajs';
 import { decodeHeader, type ReceivedHeader } from '../../events/received';
 import { eventTopics } from '../../events/topics';
-import { readConsumerLag, totalLag } from '../../platform/consumer-lag';
-import { readEntryAt } from '../../platform/kafka-log';
-import { asProducerHeaders, sendHeaderLists } from '../../platform/kafka-protocol';
-import type { RecordHeader } from '../../platform/kafka-record-batch';
-import { messageOf, produce, viewed, type ForeignEvent } from './foreign-producer';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
+import { readEntryAt } from '../../platform/kafka/partition-log';
+import { asProducerHeaders, sendHeaderLists } from '../../platform/kafka/protocol';
+import type { RecordHeader } from '../../platform/kafka/record-batch';
+import { messageOf, produce, viewed, type ForeignEvent } from '../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 let stack: Stack;
@@ -68,7 +68,7 @@ function letterOf(key: string, value: Buffer): Promise<Letter> {
 }
 
 async function sendWithAnotherClient(codec: string, events: readonly ForeignEvent[]) {
-  const script = path.join(__dirname, 'foreign-client.mjs');
+  const script = path.join(__dirname, '..', '..', 'testkit', 'foreign-client.mjs');
   const brokers = stack.config.KAFKA_BROKERS.join(',');
   const client = spawn(process.execPath, [script, brokers, codec], {
     stdio: ['pipe', 'inherit', 'inherit'],

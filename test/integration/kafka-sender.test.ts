@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
-import { createKafka, createTopics } from '../../platform/kafka';
+import { createKafka, createTopics } from '../../platform/kafka/client';
 import {
   createKafkaSender,
   KafkaUnavailableError,
@@ -9,11 +9,11 @@ import {
   type Delivery,
   type KafkaSender,
   type KafkaSenderOptions,
-} from '../../platform/kafka-sender';
-import { createLogger } from '../../platform/logger';
-import { readTopic } from './topic-reader';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+} from '../../platform/kafka/sender';
+import { createLogger } from '../../platform/observability/logger';
+import { readTopic } from '../../testkit/topic-reader';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const logger = createLogger('test', 'silent');
 let stack: Stack;

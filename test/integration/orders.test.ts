@@ -1,9 +1,9 @@
 /** Orders and likes on real servers: stock, money and events agree, whatever is asked at once and whatever dies. */
 import { randomUUID } from 'node:crypto';
-import { workflowIds } from '../../workflows/names';
-import { createStack, type ApiAnswer, type Stack } from './stack';
-import { readTopic } from './topic-reader';
-import { until } from './until';
+import { workflowIds } from '../../events/workflow-names';
+import { createStack, type ApiAnswer, type Stack } from '../../testkit/stack';
+import { readTopic } from '../../testkit/topic-reader';
+import { until } from '../../testkit/until';
 
 let stack: Stack;
 

@@ -1,8 +1,8 @@
 /** Messages as large as Kafka takes them, filled with what grows on its way to Temporal. */
 import { randomBytes } from 'node:crypto';
-import { messageOf, produce, viewed } from './foreign-producer';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 const room = 1_000_000;

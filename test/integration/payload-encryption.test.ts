@@ -2,11 +2,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { ActivityFailure, WorkflowFailedError, type Client } from '@temporalio/client';
 import { temporal } from '@temporalio/proto';
-import type { Config } from '../../platform/config';
-import { UnknownEncryptionKeyError } from '../../platform/payload-encryption';
-import { createTemporalClient } from '../../platform/temporal';
-import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
-import { createStack, type Stack } from './stack';
+import type { Config } from '../../platform/process/config';
+import { UnknownEncryptionKeyError } from '../../platform/temporal/payload-encryption';
+import { createTemporalClient } from '../../platform/temporal/client';
+import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { createStack, type Stack } from '../../testkit/stack';
 
 const key = randomBytes(32);
 let stack: Stack;

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { EventOf } from '../../events/envelope';
-import { createStack, type ApiAnswer, type ProcessName, type Stack } from './stack';
-import { readTopic } from './topic-reader';
-import { until } from './until';
+import { createStack, type ApiAnswer, type ProcessName, type Stack } from '../../testkit/stack';
+import { readTopic } from '../../testkit/topic-reader';
+import { until } from '../../testkit/until';
 
 let stack: Stack;
 

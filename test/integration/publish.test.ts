@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
-import { appendToOutbox } from '../../activities/outbox';
-import { createPublishActivities, type Aggregate } from '../../activities/publish';
+import { appendToOutbox } from '../../activities/commerce/outbox';
+import { createPublishActivities, type Aggregate } from '../../activities/commerce/publish';
 import { createEvent, type Event } from '../../events/envelope';
-import { createKafka } from '../../platform/kafka';
-import { createKafkaSender, type KafkaSender } from '../../platform/kafka-sender';
-import { createLogger } from '../../platform/logger';
-import { createPool, inTransaction } from '../../platform/postgres';
-import { readTopic } from './topic-reader';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+import { createKafka } from '../../platform/kafka/client';
+import { createKafkaSender, type KafkaSender } from '../../platform/kafka/sender';
+import { createLogger } from '../../platform/observability/logger';
+import { createPool, inTransaction } from '../../platform/postgres/pool';
+import { readTopic } from '../../testkit/topic-reader';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 const logger = createLogger('test', 'silent');

@@ -2,10 +2,10 @@
  * Redis away: what is logged and counted goes on without it. Redis back: every product that was
  * changed meanwhile is evicted, and nobody is shown an old one.
  */
-import { createProductCache, productCacheKey } from '../../platform/product-cache';
-import { messageOf, produce, stockAdjusted } from './foreign-producer';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+import { createProductCache, productCacheKey } from '../../cache/product-cache';
+import { messageOf, produce, stockAdjusted } from '../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
 // Fewer than events: one that waits for Redis must not hold back those behind it.

@@ -12,8 +12,8 @@ import {
   SearchAttributesRefusedError,
   TemporalUnreachableError,
 } from '../../migrations/search-attributes';
-import { createLogger } from '../../platform/logger';
-import { searchAttributes } from '../../workflows/names';
+import { createLogger } from '../../platform/observability/logger';
+import { searchAttributes } from '../../events/workflow-names';
 
 const { TEMPORAL_ADDRESS: address, ...servers } = createCluster().environment;
 const logger = createLogger('test', 'fatal');

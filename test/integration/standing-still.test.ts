@@ -3,16 +3,16 @@
  * servers, with a consumer that hangs and topics whose messages are taken away.
  */
 import type { Admin } from 'kafkajs';
-import { evaluateComparison, readSelectors, type Sample } from '../observability/promql';
-import { readAlerts } from '../observability/files';
+import { evaluateComparison, readSelectors, type Sample } from '../../testkit/promql';
+import { readAlerts } from '../../testkit/observability-files';
 import { migrateTopics } from '../../migrations/migrate';
 import { eventTopics } from '../../events/topics';
-import { createLogger } from '../../platform/logger';
+import { createLogger } from '../../platform/observability/logger';
 import { altered } from '../faults/altered';
-import { messageOf, produce, viewed } from './foreign-producer';
-import { runOpsHere } from './run-ops';
-import { createStack, metricsUrlOf, type RunningProcess, type Stack } from './stack';
-import { until } from './until';
+import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { runOpsHere } from '../../testkit/run-ops';
+import { createStack, metricsUrlOf, type RunningProcess, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 let stack: Stack;
 

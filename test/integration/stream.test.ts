@@ -7,9 +7,9 @@ import {
   createEventReader,
   type ServerSentEvent,
 } from '../../api/dashboard/client/server-sent-events';
-import { placeOf, writePosition } from '../../api/handled-events';
-import { createStack, type RunningProcess, type Stack } from './stack';
-import { until } from './until';
+import { placeOf, writePosition } from '../../api/stream/handled-events';
+import { createStack, type RunningProcess, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 let stack: Stack;
 let api: RunningProcess;

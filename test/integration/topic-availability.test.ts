@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { migrateTopics } from '../../migrations/migrate';
 import { partitionsPerTopic } from '../../events/topics';
-import { createLogger } from '../../platform/logger';
-import { foreignEvent, messageOf, produce, viewed } from './foreign-producer';
-import { createStack, metricsUrlOf, type ProcessName, type Stack } from './stack';
-import { until } from './until';
+import { createLogger } from '../../platform/observability/logger';
+import { foreignEvent, messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { createStack, metricsUrlOf, type ProcessName, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const processes: ProcessName[] = ['api', 'bridge', 'worker:commerce', 'worker:collector'];
 let stack: Stack;

@@ -1,10 +1,14 @@
 /** One request is one trace, over Temporal and Kafka and whoever publishes its events. */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { taskQueues, workflowTypes } from '../../workflows/names';
-import { startSpanReceiver, type ReceivedSpan, type SpanReceiver } from './span-receiver';
-import { createStack, type ProcessName, type Stack } from './stack';
-import { readTopic } from './topic-reader';
-import { until } from './until';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
+import {
+  startSpanReceiver,
+  type ReceivedSpan,
+  type SpanReceiver,
+} from '../../testkit/span-receiver';
+import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
+import { readTopic } from '../../testkit/topic-reader';
+import { until } from '../../testkit/until';
 
 jest.setTimeout(120_000);
 const all: ProcessName[] = ['api', 'bridge', 'worker:commerce', 'worker:collector'];

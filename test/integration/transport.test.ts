@@ -5,17 +5,26 @@
 import { randomUUID } from 'node:crypto';
 import { createCluster } from '../../cluster/local-cluster';
 import { migrateDatabase } from '../../migrations/migrate';
-import { assertNotRefused, type Door, type RefusalCode } from '../../platform/access';
-import { readConfig } from '../../platform/config';
-import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../../platform/doors';
-import { createKafka } from '../../platform/kafka';
-import { createLogger } from '../../platform/logger';
-import { createPool } from '../../platform/postgres';
-import { runOpsHere } from './run-ops';
-import { runToItsEnd } from './run-process';
-import { startSecuredServers, type SecuredServers } from './secured-servers';
-import { createStack, type ProcessName, type Stack } from './stack';
-import { until } from './until';
+import {
+  assertNotRefused,
+  type Door,
+  type RefusalCode,
+} from '../../platform/dependencies/startup-checks';
+import { readConfig } from '../../platform/process/config';
+import {
+  kafkaDoor,
+  postgresDoor,
+  redisDoor,
+  temporalDoor,
+} from '../../platform/dependencies/servers';
+import { createKafka } from '../../platform/kafka/client';
+import { createLogger } from '../../platform/observability/logger';
+import { createPool } from '../../platform/postgres/pool';
+import { runOpsHere } from '../../testkit/run-ops';
+import { runToItsEnd } from '../../testkit/run-process';
+import { startSecuredServers, type SecuredServers } from '../../testkit/secured-servers';
+import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 type Environment = Readonly<Record<string, string>>;
 

@@ -1,14 +1,14 @@
-import { createAuditLogActivities } from '../../activities/audit-log';
-import { createLikeActivities } from '../../activities/likes';
-import { createMetricsActivities } from '../../activities/metrics';
-import { createOrderActivities } from '../../activities/orders';
-import { createProductActivities } from '../../activities/products';
-import { createStockActivities } from '../../activities/stock';
+import { createAuditLogActivities } from '../../activities/collector/audit-log';
+import { createLikeActivities } from '../../activities/commerce/likes';
+import { createMetricsActivities } from '../../activities/collector/product-metrics';
+import { createOrderActivities } from '../../activities/commerce/orders';
+import { createProductActivities } from '../../activities/commerce/products';
+import { createStockActivities } from '../../activities/commerce/stock';
 import { eventTopics } from '../../events/topics';
-import { verify, type VerificationReport } from '../../ops/verification';
-import { produce } from './foreign-producer';
-import { runOps, runOpsHere } from './run-ops';
-import { createStack, type Stack } from './stack';
+import { verify, type VerificationReport } from '../../operations/verification';
+import { produce } from '../../testkit/foreign-producer';
+import { runOps, runOpsHere } from '../../testkit/run-ops';
+import { createStack, type Stack } from '../../testkit/stack';
 
 let stack: Stack;
 

@@ -6,9 +6,9 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
-import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
-import { createStack, type Stack } from './stack';
-import { until } from './until';
+import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 const root = path.join(__dirname, '..', '..');
 const TEMPORAL_DEPLOYMENT_NAME = 'shop';

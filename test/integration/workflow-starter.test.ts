@@ -4,11 +4,11 @@ import { type NativeConnection } from '@temporalio/worker';
 import type { Client } from '@temporalio/client';
 import { planWorkflow, type ParkingPlan } from '../../bridge/workflow-plan';
 import { createWorkflowStarter, StartRefusedError } from '../../bridge/workflow-starter';
-import { createLogger } from '../../platform/logger';
-import { createTemporalClientOn } from '../../platform/temporal';
-import { connectWorker } from '../../platform/temporal-worker';
-import { received } from '../bridge/records';
-import { createStack, type Stack } from './stack';
+import { createLogger } from '../../platform/observability/logger';
+import { createTemporalClientOn } from '../../platform/temporal/client';
+import { connectWorker } from '../../platform/temporal/worker';
+import { received } from '../../testkit/records';
+import { createStack, type Stack } from '../../testkit/stack';
 
 const logger = createLogger('test', 'silent');
 let stack: Stack;

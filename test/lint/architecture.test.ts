@@ -22,31 +22,39 @@ interface Message {
 const allowed: Readonly<Record<string, readonly string[]>> = {
   events: [],
   platform: [],
-  workflows: ['events'],
-  activities: ['events', 'platform'],
-  workers: ['events', 'platform', 'workflows', 'activities'],
+  cache: ['events', 'platform'],
+  workflows: ['events', 'workflows/commerce', 'workflows/collector'],
+  'workflows/commerce': ['events', 'workflows'],
+  'workflows/collector': ['events', 'workflows'],
+  activities: ['events', 'platform', 'activities/commerce'],
+  'activities/commerce': ['events', 'platform', 'activities'],
+  'activities/collector': ['events', 'platform', 'cache', 'activities'],
+  workers: [
+    'events',
+    'platform',
+    'cache',
+    'activities',
+    'activities/commerce',
+    'activities/collector',
+  ],
   bridge: ['events', 'platform'],
-  operations: ['events', 'platform'],
-  api: ['events', 'platform', 'operations'],
-  ops: ['events', 'platform', 'activities', 'operations'],
-  cluster: ['events', 'platform'],
+  operations: ['events', 'platform', 'activities/collector'],
+  api: ['events', 'platform', 'cache', 'operations'],
+  cluster: ['events', 'platform', 'cache'],
   migrations: ['events', 'platform'],
-  test: [...everyRoom(), 'docs'],
-  bench: [...everyRoom(), 'test'],
-  docs: [...everyRoom(), 'test'],
+  'payments-simulator': ['platform'],
+  testkit: everyRoom(),
+  test: [...everyRoom(), 'testkit', 'experiments'],
+  bench: [...everyRoom(), 'testkit'],
+  experiments: [...everyRoom(), 'testkit', 'test'],
 };
 const rooms = Object.keys(allowed);
 
 function everyRoom(): string[] {
-  return [
-    'events',
-    'platform',
-    'workflows',
-    'activities',
-    'workers',
-    'bridge',
-    'operations',
-  ].concat(['api', 'ops', 'cluster', 'migrations']);
+  return ['events', 'platform', 'cache', 'workers', 'bridge', 'operations', 'api', 'cluster']
+    .concat(['workflows', 'workflows/commerce', 'workflows/collector'])
+    .concat(['activities', 'activities/commerce', 'activities/collector'])
+    .concat(['migrations', 'payments-simulator']);
 }
 
 const bannedFromWorkflows = ['node:fs', 'fs', 'node:fs/promises', 'node:crypto', 'process']
@@ -65,7 +73,6 @@ beforeAll(() => {
   for (const file of rooms.flatMap((room) => [`${room}/index.ts`, `${room}/deep/inner.ts`])) {
     write(file);
   }
-  write('workflows/names.ts');
   write('garage/index.ts');
   linter = spawn(process.execPath, [path.join(__dirname, 'lint-snippets.mjs')], {
     cwd: house,
@@ -113,6 +120,11 @@ function importing(from: string, target: string): Snippet {
   return { file: `${from}/file.ts`, source: `import { value } from '${target}'; void value;` };
 }
 
+/** An import from another room's index. */
+function importingRoom(from: string, to: string): Snippet {
+  return importing(from, `${path.relative(from, to).replace(/^(?!\.)/, './')}/index`);
+}
+
 const otherRooms = (room: string) => rooms.filter((other) => other !== room);
 
 describe('the arrows between rooms', () => {
@@ -120,8 +132,8 @@ describe('the arrows between rooms', () => {
     const arrows = rooms.flatMap((from) => otherRooms(from).map((to) => ({ from, to })));
     const forbidden = arrows.filter(({ from, to }) => allowed[from]?.includes(to) !== true);
 
-    const snippet = ({ from, to }: { from: string; to: string }) => importing(from, `../${to}`);
-    expect(forbidden.length).toBeGreaterThan(60);
+    const snippet = ({ from, to }: { from: string; to: string }) => importingRoom(from, to);
+    expect(forbidden.length).toBeGreaterThan(200);
     expect(await reportedBy('boundaries/dependencies', arrows.map(snippet))).toEqual(
       texts(forbidden.map(snippet)),
     );
@@ -154,25 +166,36 @@ describe('the arrows between rooms', () => {
     expect(await reportedBy('boundaries/dependencies', snippets)).toEqual(texts(snippets));
   });
 
-  it('lets those who start workflows know their names, and nobody else', async () => {
-    const snippets = rooms
-      .filter((room) => room !== 'workflows')
-      .map((room) => importing(room, '../workflows/names'));
-    const strangers = ['events', 'platform', 'activities', 'cluster', 'migrations'];
-
-    expect(await reportedBy('boundaries/dependencies', snippets)).toEqual(
-      texts(strangers.map((room) => importing(room, '../workflows/names'))),
+  it('lets neither side know the other, whatever is imported of it', async () => {
+    const sides = ['commerce', 'collector'];
+    const snippets = ['workflows', 'activities'].flatMap((room) =>
+      sides.flatMap((side) =>
+        sides
+          .filter((other) => other !== side)
+          .flatMap((other) =>
+            [`../${other}/index`, `../../activities/${other}/index`].map((target) => ({
+              file: `${room}/${side}/file.ts`,
+              source: `import type { value } from '${target}';`,
+            })),
+          ),
+      ),
     );
+
+    expect(snippets).toHaveLength(8);
+    expect(await reportedBy('boundaries/dependencies', snippets)).toEqual(texts(snippets));
   });
 
-  it('lets workflows know the types of activities, and not their code', async () => {
-    const file = 'workflows/file.ts';
-    const types = { file, source: `import type { value } from '../activities/index';` };
+  it.each([
+    ['workflows/file.ts', '../activities/index'],
+    ['workflows/commerce/file.ts', '../../activities/commerce/index'],
+    ['workflows/collector/file.ts', '../../activities/collector/index'],
+  ])('lets %s know the types of %s, and not their code', async (file, target) => {
+    const types = { file, source: `import type { value } from '${target}';` };
     const code = [
-      `import { value } from '../activities/index'; void value;`,
-      `import { type value } from '../activities/index';`,
-      `export { value } from '../activities/index';`,
-      `export * from '../activities/index';`,
+      `import { value } from '${target}'; void value;`,
+      `import { type value } from '${target}';`,
+      `export { value } from '${target}';`,
+      `export * from '${target}';`,
     ].map((source) => ({ file, source }));
 
     expect(await reportedBy('boundaries/dependencies', [types, ...code])).toEqual(texts(code));
@@ -232,7 +255,7 @@ describe('determinism', () => {
   });
 
   it('lets workflows import what is deterministic', async () => {
-    const snippets = ['@temporalio/workflow', '@temporalio/common', './names', '../events'].map(
+    const snippets = ['@temporalio/workflow', '@temporalio/common', './index', '../events'].map(
       (target) => importing('workflows', target),
     );
 

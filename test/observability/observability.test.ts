@@ -1,10 +1,10 @@
 /**
  * The dashboard and the alert rules use only metrics and labels that exist, and use each in the way
  * that its kind allows. The metrics of Temporal's runtime are known only from a scrape: those are
- * looked at in test/integration/metrics-endpoints.test.ts.
+ * looked at in test/integration/prometheus-endpoints.test.ts.
  */
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { metricsRegistry } from '../../platform/telemetry';
+import { metricsRegistry } from '../../platform/observability/telemetry';
 import {
   alertQueries,
   dashboardQueries,
@@ -13,8 +13,8 @@ import {
   readScrapeConfiguration,
   type Panel,
   type Query,
-} from './files';
-import { PromQLSyntaxError, readSelectors, type Selector } from './promql';
+} from '../../testkit/observability-files';
+import { PromQLSyntaxError, readSelectors, type Selector } from '../../testkit/promql';
 
 interface Metric {
   readonly kind: 'counter' | 'gauge';

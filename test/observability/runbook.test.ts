@@ -1,7 +1,7 @@
 /** docs/runbook.md has a section for each alert, and each alert leads to it. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { readAlerts, readDashboard } from './files';
+import { readAlerts, readDashboard } from '../../testkit/observability-files';
 
 const text = readFileSync(path.join(__dirname, '..', '..', 'docs', 'runbook.md'), 'utf8');
 const sections = text

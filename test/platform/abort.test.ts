@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { withLinkedSignal } from '../../platform/abort';
+import { withLinkedSignal } from '../../platform/process/abort';
 
 const listenersOf = (signal: AbortSignal) => getEventListeners(signal, 'abort').length;
 

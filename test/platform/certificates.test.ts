@@ -1,9 +1,9 @@
-import { ConfigurationError, readConfig } from '../../platform/config';
-import { createKafka } from '../../platform/kafka';
-import { createLogger } from '../../platform/logger';
-import { createPool } from '../../platform/postgres';
-import { createRedis } from '../../platform/redis';
-import { temporalConnectionOptions } from '../../platform/temporal';
+import { ConfigurationError, readConfig } from '../../platform/process/config';
+import { createKafka } from '../../platform/kafka/client';
+import { createLogger } from '../../platform/observability/logger';
+import { createPool } from '../../platform/postgres/pool';
+import { createRedis } from '../../platform/redis/client';
+import { temporalConnectionOptions } from '../../platform/temporal/client';
 
 const logger = createLogger('test', 'silent');
 const file = '/nowhere/authority.pem';

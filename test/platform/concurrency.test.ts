@@ -1,4 +1,4 @@
-import { forEachConcurrently } from '../../platform/concurrency';
+import { forEachConcurrently } from '../../platform/process/concurrency';
 
 test('every item is worked on once, never more than the limit at a time', async () => {
   const items = Array.from({ length: 50 }, (_, index) => index);

@@ -1,4 +1,4 @@
-import { ConfigurationError, readConfig } from '../../platform/config';
+import { ConfigurationError, readConfig } from '../../platform/process/config';
 
 function problemsOf(environment: NodeJS.ProcessEnv): string {
   try {

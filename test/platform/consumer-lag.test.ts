@@ -1,4 +1,4 @@
-import { toLag } from '../../platform/consumer-lag';
+import { toLag } from '../../platform/kafka/consumer-lag';
 
 const where = { topic: 'catalog-events', partition: 0 };
 const log = { ...where, start: 10, end: 20, stableEnd: 20 };

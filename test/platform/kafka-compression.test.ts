@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { compressFrameSync } from 'lz4-napi';
 import { compressSync } from 'snappy';
-import { codecNames, unpack, UnpackError } from '../../platform/kafka-compression';
+import { codecNames, unpack, UnpackError } from '../../platform/kafka/compression';
 
 const limit = 1024 * 1024;
 const text = Buffer.from('hello hello hello hello world '.repeat(40));

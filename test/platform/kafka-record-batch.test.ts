@@ -7,7 +7,7 @@ import {
   writeBatch,
   type LogEntry,
   type OutgoingRecord,
-} from '../../platform/kafka-record-batch';
+} from '../../platform/kafka/record-batch';
 
 const at = {
   crc: 17,

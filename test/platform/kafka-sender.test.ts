@@ -11,9 +11,9 @@ import {
   createKafkaSender,
   KafkaUnavailableError,
   TopicUnavailableError,
-} from '../../platform/kafka-sender';
-import { createLogger } from '../../platform/logger';
-import { until } from '../integration/until';
+} from '../../platform/kafka/sender';
+import { createLogger } from '../../platform/observability/logger';
+import { until } from '../../testkit/until';
 
 /** What the brokers answer to a request for a topic. */
 type Answer = (topic: string) => Promise<Partial<RecordMetadata>[]>;

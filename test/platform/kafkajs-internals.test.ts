@@ -1,5 +1,5 @@
 /**
- * What `platform/kafka-protocol.ts` and `platform/kafka-log.ts` take for granted of kafkajs behind its
+ * What `platform/kafka/protocol.ts` and `platform/kafka/partition-log.ts` take for granted of kafkajs behind its
  * public interface. Another version of it has to pass this before anything else.
  */
 import { Kafka, logLevel } from 'kafkajs';
@@ -14,8 +14,8 @@ import {
   fetchVersion,
   fetchWholeBatches,
   sendHeaderLists,
-} from '../../platform/kafka-protocol';
-import { readBatches, writeBatch } from '../../platform/kafka-record-batch';
+} from '../../platform/kafka/protocol';
+import { readBatches, writeBatch } from '../../platform/kafka/record-batch';
 
 test('it is of the version that the code was written for', () => {
   expect(version).toBe('2.2.4');

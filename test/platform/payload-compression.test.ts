@@ -6,9 +6,9 @@ import {
   compressedFromBytes,
   compressionCodec,
   PayloadDecompressionError,
-} from '../../platform/payload-compression';
-import { received, type RecordChange } from '../bridge/records';
-import { exampleEvent } from '../events/examples';
+} from '../../platform/temporal/payload-compression';
+import { received, type RecordChange } from '../../testkit/records';
+import { exampleEvent } from '../../testkit/example-events';
 
 async function there(...values: unknown[]): Promise<Payload[]> {
   return compressionCodec.encode(toPayloads(defaultPayloadConverter, ...values) ?? []);

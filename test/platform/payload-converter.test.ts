@@ -1,6 +1,6 @@
 import { defaultPayloadConverter } from '@temporalio/common';
 import fc from 'fast-check';
-import { payloadConverter } from '../../platform/payload-converter';
+import { payloadConverter } from '../../platform/temporal/payload-converter';
 
 const values = fc.oneof(
   fc.jsonValue({ stringUnit: 'binary' }),

@@ -7,8 +7,8 @@ import {
   encryptionKeyId,
   PayloadDecryptionError,
   UnknownEncryptionKeyError,
-} from '../../platform/payload-encryption';
-import { compressionCodec } from '../../platform/payload-compression';
+} from '../../platform/temporal/payload-encryption';
+import { compressionCodec } from '../../platform/temporal/payload-compression';
 
 const key = randomBytes(32);
 const codec = createEncryptionCodec(key);

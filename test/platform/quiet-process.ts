@@ -1,5 +1,5 @@
 /** A process that says nothing but that it has started, for the test of stopping without a reader. */
-import { runProcess } from '../../platform/lifecycle';
+import { runProcess } from '../../platform/process/lifecycle';
 
 void runProcess('quiet', async ({ logger, onStop }) => {
   const staying = setInterval(() => undefined, 60_000);

@@ -1,7 +1,7 @@
 /** A process that is told to stop while it starts, for the test of what starts late. */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runProcess } from '../../platform/lifecycle';
+import { runProcess } from '../../platform/process/lifecycle';
 
 void runProcess('slow', async ({ logger, onStop }) => {
   // A handler of signals alone keeps no process alive.

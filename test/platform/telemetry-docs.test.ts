@@ -1,7 +1,7 @@
 /** The documented metrics are those that exist, on the processes that count them. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { countedBy, metricsRegistry } from '../../platform/telemetry';
+import { countedBy, metricsRegistry } from '../../platform/observability/telemetry';
 
 const text = readFileSync(path.join(__dirname, '..', '..', 'docs', 'telemetry.md'), 'utf8');
 const documented = text

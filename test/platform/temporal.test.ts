@@ -1,5 +1,5 @@
-import { readConfig } from '../../platform/config';
-import { createTemporalClient } from '../../platform/temporal';
+import { readConfig } from '../../platform/process/config';
+import { createTemporalClient } from '../../platform/temporal/client';
 import { findFreePorts } from '../../cluster/local-cluster';
 
 test('a call that is tried again while Temporal is away ends with the connection', async () => {

@@ -5,16 +5,16 @@ import {
   InMemorySpanExporter,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
-import { createLogger, withLogFields } from '../../platform/logger';
-import { readConfig } from '../../platform/config';
-import { recordsTraces } from '../../platform/trace-recording';
+import { createLogger, withLogFields } from '../../platform/observability/logger';
+import { readConfig } from '../../platform/process/config';
+import { recordsTraces } from '../../platform/observability/trace-recording';
 import {
   continueTrace,
   currentTraceHeaders,
   currentTraceparent,
   passTracesOn,
   publicationHeaders,
-} from '../../platform/tracing';
+} from '../../platform/observability/tracing';
 
 const one = '00-11111111111111111111111111111111-1111111111111111-01';
 const other = '00-22222222222222222222222222222222-2222222222222222-01';

@@ -6,12 +6,15 @@ import { once } from 'node:events';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyInstance } from 'fastify';
-import { boundDatabase, OverloadedError } from '../../api/overload';
-import { authentication } from '../../api/plugins/authentication';
-import { loadLimits } from '../../api/plugins/load-limits';
-import { problemDetails } from '../../api/plugins/problem-details';
-import { readConfig } from '../../platform/config';
-import { createDisconnectedServer, type DisconnectedServer } from '../api/disconnected-server';
+import { boundDatabase, OverloadedError } from '../../api/http/overload';
+import { authentication } from '../../api/http/plugins/authentication';
+import { loadLimits } from '../../api/http/plugins/load-limits';
+import { problemDetails } from '../../api/http/plugins/problem-details';
+import { readConfig } from '../../platform/process/config';
+import {
+  createDisconnectedServer,
+  type DisconnectedServer,
+} from '../../testkit/disconnected-server';
 
 const operator = { authorization: 'Bearer dev-operator-key' };
 const shopper = { authorization: 'Bearer dev-shopper-key' };

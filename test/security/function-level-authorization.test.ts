@@ -3,8 +3,11 @@
  * (OWASP API2 and API5), or a route that nobody remembers (API9).
  */
 import { createHash } from 'node:crypto';
-import { createDisconnectedServer, type DisconnectedServer } from '../api/disconnected-server';
-import { readOperations, sampleUrl, type DescribedOperation } from './operations';
+import {
+  createDisconnectedServer,
+  type DisconnectedServer,
+} from '../../testkit/disconnected-server';
+import { readOperations, sampleUrl, type DescribedOperation } from '../../testkit/http-operations';
 
 let server: DisconnectedServer;
 let all: DescribedOperation[];

@@ -14,7 +14,7 @@ import {
   PaymentGatewayProtocolError,
   PaymentGatewayUnavailableError,
   type PaymentGateway,
-} from '../../platform/payment-gateway';
+} from '../../activities/commerce/payment-gateway';
 import { readSeed } from './fuzzing';
 
 const request = {

@@ -2,9 +2,12 @@
  * Threat: answers and logs tell an attacker how the server is made, or a secret (OWASP API8).
  */
 import { PassThrough } from 'node:stream';
-import { createLogger } from '../../platform/logger';
-import { createDisconnectedServer, type DisconnectedServer } from '../api/disconnected-server';
-import { readOperations, sampleUrl, type DescribedOperation } from './operations';
+import { createLogger } from '../../platform/observability/logger';
+import {
+  createDisconnectedServer,
+  type DisconnectedServer,
+} from '../../testkit/disconnected-server';
+import { readOperations, sampleUrl, type DescribedOperation } from '../../testkit/http-operations';
 
 const secrets = {
   operator: 'a-secret-of-an-operator',

@@ -2,8 +2,16 @@
  * Threat: a client sends fields that are not its to set, such as the price or the user of an order,
  * hoping that they are taken over (OWASP API3), or an address for the server to call (API7).
  */
-import { createDisconnectedServer, type DisconnectedServer } from '../api/disconnected-server';
-import { readOperations, sampleUrl, type DescribedOperation, type JsonSchema } from './operations';
+import {
+  createDisconnectedServer,
+  type DisconnectedServer,
+} from '../../testkit/disconnected-server';
+import {
+  readOperations,
+  sampleUrl,
+  type DescribedOperation,
+  type JsonSchema,
+} from '../../testkit/http-operations';
 
 let server: DisconnectedServer;
 let all: DescribedOperation[];

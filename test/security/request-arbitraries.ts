@@ -3,7 +3,7 @@
  * broken. What is drawn is drawn by fast-check, so that a seed repeats it.
  */
 import fc from 'fast-check';
-import type { DescribedOperation, JsonSchema, Parameter } from './operations';
+import type { DescribedOperation, JsonSchema, Parameter } from '../../testkit/http-operations';
 
 /** A request as it goes over the network. */
 export interface FuzzedRequest {

@@ -18,8 +18,8 @@ import {
   taskQueues,
   workflowIds,
   workflowTypes,
-} from '../../workflows/names';
-import { createEnvironment, type Environment } from './environment';
+} from '../../events/workflow-names';
+import { createEnvironment, type Environment } from '../../testkit/workflow-environment';
 
 type ShopActivities = ReturnType<typeof createShopAuditActivities>;
 type CollectorActivities = Omit<AuditActivities, keyof ShopActivities>;

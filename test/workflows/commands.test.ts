@@ -5,9 +5,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { decisionUpdate, taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
-import { until } from '../integration/until';
-import { createEnvironment, outageOf, type Environment } from './environment';
+import {
+  decisionUpdate,
+  taskQueues,
+  workflowIds,
+  workflowTypes,
+} from '../../events/workflow-names';
+import { until } from '../../testkit/until';
+import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
 const minuteMs = 60_000;
 let environment: Environment;

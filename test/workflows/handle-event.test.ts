@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
 import type { ReceivedEvent } from '../../events/received';
-import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
-import { exampleEvent } from '../events/examples';
-import { until } from '../integration/until';
-import { createEnvironment, outageOf, type Environment } from './environment';
+import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { exampleEvent } from '../../testkit/example-events';
+import { until } from '../../testkit/until';
+import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
 const minuteMs = 60_000;
 let environment: Environment;

@@ -1,6 +1,6 @@
 import type { RefusedMessage } from '../../events/received';
-import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
-import { createEnvironment, outageOf, type Environment } from './environment';
+import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
 const minuteMs = 60_000;
 let environment: Environment;

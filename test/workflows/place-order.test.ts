@@ -1,10 +1,10 @@
 import { activityInfo } from '@temporalio/activity';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import type { createOrderActivities, OrderState } from '../../activities/orders';
-import type { createPaymentActivities } from '../../activities/payments';
-import type { createPublishActivities } from '../../activities/publish';
-import { createCommands } from '../../api/commands';
+import type { createOrderActivities, OrderState } from '../../activities/commerce/orders';
+import type { createPaymentActivities } from '../../activities/commerce/payments';
+import type { createPublishActivities } from '../../activities/commerce/publish';
+import { createCommands } from '../../api/commands/commands';
 import type { Cancellation, OrderOutcome, OrderStatus, PlaceOrder } from '../../events/commands';
 import {
   cancelUpdate,
@@ -13,10 +13,10 @@ import {
   taskQueues,
   workflowIds,
   workflowTypes,
-} from '../../workflows/names';
-import type { OrderProgress } from '../../workflows/place-order';
-import { until } from '../integration/until';
-import { createEnvironment, outageOf, type Environment } from './environment';
+} from '../../events/workflow-names';
+import type { OrderProgress } from '../../workflows/commerce/place-order';
+import { until } from '../../testkit/until';
+import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
 type Activities = ReturnType<typeof createOrderActivities> &
   ReturnType<typeof createPaymentActivities> &

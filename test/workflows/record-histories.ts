@@ -13,9 +13,14 @@ import {
   WithStartWorkflowOperation,
   WorkflowFailedError,
 } from '@temporalio/client';
-import { cancelUpdate, decisionUpdate, taskQueues, workflowTypes } from '../../workflows/names';
-import { until } from '../integration/until';
-import { createEnvironment, type Environment } from './environment';
+import {
+  cancelUpdate,
+  decisionUpdate,
+  taskQueues,
+  workflowTypes,
+} from '../../events/workflow-names';
+import { until } from '../../testkit/until';
+import { createEnvironment, type Environment } from '../../testkit/workflow-environment';
 import { writeHistory, type History } from './histories';
 
 type ActivityFake = (...input: never[]) => Promise<unknown>;

@@ -1,8 +1,8 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { RedriveClaim } from '../../activities/dead-letter-resolution';
+import type { RedriveClaim } from '../../activities/collector/dead-letter-resolution';
 import type { RedriveDeadLetter, RedriveOutcome } from '../../events/redrive';
-import { taskQueues, workflowIds, workflowTypes } from '../../workflows/names';
-import { createEnvironment, outageOf, type Environment } from './environment';
+import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
 const minuteMs = 60_000;
 const sentTo = { topic: 'catalog-events', partition: 1, offset: 5 };

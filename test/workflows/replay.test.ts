@@ -3,7 +3,7 @@ import path from 'node:path';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { DeterminismViolationError } from '@temporalio/workflow';
 import { findWorkflowBundle } from '../../workers/workflow-bundle';
-import { workflowTypes } from '../../workflows/names';
+import { workflowTypes } from '../../events/workflow-names';
 import { historyNames, readHistory, workflowTypeOf } from './histories';
 
 const logger = new DefaultLogger('ERROR', () => undefined);

@@ -3,8 +3,8 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import helmet from '@fastify/helmet';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
-import { dashboardRoutes } from '../../../api/routes/dashboard';
-import { problemDetails } from '../../../api/plugins/problem-details';
+import { dashboardRoutes } from '../../../api/dashboard/routes';
+import { problemDetails } from '../../../api/http/plugins/problem-details';
 
 let app: FastifyInstance;
 

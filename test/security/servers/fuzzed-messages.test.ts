@@ -7,16 +7,16 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { eventTopics, partitionsPerTopic } from '../../../events/topics';
-import { readConsumerLag, totalLag } from '../../../platform/consumer-lag';
-import { events } from '../../events/arbitraries';
+import { readConsumerLag, totalLag } from '../../../platform/kafka/consumer-lag';
+import { events } from '../../../testkit/event-arbitraries';
 import {
   sendWithForeignClient,
   toForeignMessage,
   type ForeignMessage,
-} from '../../integration/foreign-messages';
-import { foreignEvent, viewed } from '../../integration/foreign-producer';
-import { createStack, type Stack } from '../../integration/stack';
-import { until } from '../../integration/until';
+} from '../../../testkit/foreign-messages';
+import { foreignEvent, viewed } from '../../../testkit/foreign-producer';
+import { createStack, type Stack } from '../../../testkit/stack';
+import { until } from '../../../testkit/until';
 import { readSeed, readSize } from '../fuzzing';
 
 const size = readSize('FUZZ_MESSAGES', 300);

@@ -8,11 +8,11 @@ import fc from 'fast-check';
 import {
   createConformanceCheck,
   type ConformanceCheck,
-} from '../../integration/openapi-conformance';
-import { createStack, type Stack } from '../../integration/stack';
-import { until } from '../../integration/until';
+} from '../../../testkit/openapi-conformance';
+import { createStack, type Stack } from '../../../testkit/stack';
+import { until } from '../../../testkit/until';
 import { readSeed, readSize } from '../fuzzing';
-import { operationsOf, type OpenApiDocument } from '../operations';
+import { operationsOf, type OpenApiDocument } from '../../../testkit/http-operations';
 import { requestsFor, type FuzzedRequest, type KnownIds } from '../request-arbitraries';
 
 const size = readSize('FUZZ_REQUESTS', 300);

@@ -1,5 +1,5 @@
 /** Threat: a shopper sees, cancels or pays with what is another's (OWASP API1). */
-import { createStack, type Stack } from '../../integration/stack';
+import { createStack, type Stack } from '../../../testkit/stack';
 
 let stack: Stack;
 let productId: string;

@@ -8,10 +8,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import autocannon from 'autocannon';
-import { readMemory } from '../../faults/memory';
-import { produce, messageOf, viewed } from '../../integration/foreign-producer';
-import { createStack, type ApiAnswer, type Stack } from '../../integration/stack';
-import { until } from '../../integration/until';
+import { readMemory } from '../../../testkit/memory';
+import { produce, messageOf, viewed } from '../../../testkit/foreign-producer';
+import { createStack, type ApiAnswer, type Stack } from '../../../testkit/stack';
+import { until } from '../../../testkit/until';
 import { readSize } from '../fuzzing';
 
 const seconds = readSize('OVERLOAD_SECONDS', 4);

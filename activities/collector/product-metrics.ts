@@ -1,0 +1,179 @@
+/**
+ * Metrics: what the events add up to, each event once and the newest snapshot, in any order and
+ * however often an event comes.
+ */
+import type { Pool } from 'pg';
+import {
+  duplicatesRefused,
+  eventLatency,
+  eventsHandled,
+} from '../../platform/observability/telemetry';
+import { refusingBadData } from '../failures';
+
+/** Which events are to be applied, and by whom. */
+export interface MetricsUpdate {
+  /** IDs of events that are in the audit log. */
+  readonly eventIds: readonly string[];
+  /** The workflow that handles them: where to look an event up in the Web UI. */
+  readonly workflowId: string;
+}
+
+/** The activities of metrics. */
+export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
+  return {
+    /**
+     * Applies the logged events to every metric, together with marking them as handled, in one
+     * statement: all of it happens or none. Events that are marked already are left out, so trying
+     * again, or another workflow with the same events, changes nothing. What an event does is read
+     * from the audit log, so log and metrics cannot disagree about it.
+     */
+    async updateMetrics({ eventIds, workflowId }: MetricsUpdate): Promise<void> {
+      const { rows } = await refusingBadData(() =>
+        pool.query<HandledEvent>({
+          text: updateStatement,
+          values: [eventIds, workflowId],
+        }),
+      );
+      count(rows, eventIds.length);
+    },
+  };
+}
+
+/** Why a metric stays right when events repeat or change places. */
+export type MetricGuard =
+  /** A sum: the insert into `event_handled` lets each event in once, and sums commute. */
+  | 'event-id'
+  /** A snapshot: written only by an event with a newer version than the stored one. */
+  | 'version'
+  /** A maximum: the greatest wins in any order, and again changes nothing. */
+  | 'maximum';
+
+/** Every metric and its guard. A new metric must pick one. */
+export const metricGuards = {
+  product_metrics: {
+    view_count: 'event-id',
+    sales_count: 'event-id',
+    like_count: 'version',
+    like_version: 'maximum',
+    stock: 'version',
+    stock_version: 'maximum',
+  },
+  product_metrics_daily: {
+    view_count: 'event-id',
+    like_delta: 'event-id',
+    sales_count: 'event-id',
+  },
+  product_user_metrics: {
+    view_count: 'event-id',
+    purchase_count: 'event-id',
+    liked: 'version',
+    liked_version: 'maximum',
+    last_event_at: 'maximum',
+  },
+} as const satisfies Record<string, Record<string, MetricGuard>>;
+
+/**
+ * The common table expressions that add up the rows of an expression `effect`, which has the columns
+ * of the view `event_effects`, into the three tables of metrics. To be put after `WITH effect AS (…)`.
+ * Live updates and rebuilding both use it, so that they cannot disagree.
+ *
+ * Rows are inserted in the order of their keys, everywhere: two statements with events or products in
+ * common wait for each other instead of locking each other out.
+ *
+ * @param schema where the tables of metrics are
+ */
+export function addUpEffects(schema: 'collector' | 'pg_temp'): string {
+  return `
+  product AS (
+    INSERT INTO ${schema}.product_metrics AS metric
+      (product_id, view_count, sales_count, like_count, like_version, stock, stock_version)
+    SELECT product_id, sum(views), sum(sales),
+      coalesce((array_agg(like_count ORDER BY like_version DESC NULLS LAST))[1], 0),
+      coalesce(max(like_version), 0),
+      (array_agg(stock ORDER BY stock_version DESC NULLS LAST))[1],
+      coalesce(max(stock_version), 0)
+    FROM effect GROUP BY product_id ORDER BY product_id
+    ON CONFLICT (product_id) DO UPDATE SET
+      view_count = metric.view_count + excluded.view_count,
+      sales_count = metric.sales_count + excluded.sales_count,
+      like_count = CASE WHEN excluded.like_version > metric.like_version
+        THEN excluded.like_count ELSE metric.like_count END,
+      like_version = greatest(metric.like_version, excluded.like_version),
+      stock = CASE WHEN excluded.stock_version > metric.stock_version
+        THEN excluded.stock ELSE metric.stock END,
+      stock_version = greatest(metric.stock_version, excluded.stock_version),
+      updated_at = now()
+  ),
+  daily AS (
+    INSERT INTO ${schema}.product_metrics_daily AS metric
+      (product_id, day, view_count, like_delta, sales_count)
+    SELECT product_id, day, sum(views), sum(likes), sum(sales)
+    FROM effect WHERE views <> 0 OR likes <> 0 OR sales <> 0
+    GROUP BY product_id, day ORDER BY product_id, day
+    ON CONFLICT (product_id, day) DO UPDATE SET
+      view_count = metric.view_count + excluded.view_count,
+      like_delta = metric.like_delta + excluded.like_delta,
+      sales_count = metric.sales_count + excluded.sales_count
+  ),
+  per_user AS (
+    INSERT INTO ${schema}.product_user_metrics AS metric
+      (product_id, user_id, view_count, purchase_count, liked, liked_version, last_event_at)
+    SELECT product_id, user_id, sum(views), sum(sales),
+      coalesce((array_agg(liked ORDER BY like_version DESC NULLS LAST))[1], false),
+      coalesce(max(like_version), 0),
+      max(occurred_at)
+    FROM effect WHERE user_id IS NOT NULL
+    GROUP BY product_id, user_id ORDER BY product_id, user_id
+    ON CONFLICT (product_id, user_id) DO UPDATE SET
+      view_count = metric.view_count + excluded.view_count,
+      purchase_count = metric.purchase_count + excluded.purchase_count,
+      liked = CASE WHEN excluded.liked_version > metric.liked_version
+        THEN excluded.liked ELSE metric.liked END,
+      liked_version = greatest(metric.liked_version, excluded.liked_version),
+      last_event_at = greatest(metric.last_event_at, excluded.last_event_at)
+  )`;
+}
+
+interface HandledEvent {
+  readonly type: string;
+  /** From the event's own time until now; negative when its producer's clock is ahead. */
+  readonly seconds: number;
+}
+
+function count(handled: readonly HandledEvent[], given: number): void {
+  for (const { type, seconds } of handled) {
+    eventsHandled.inc({ type });
+    eventLatency.observe({ type }, Math.max(seconds, 0));
+  }
+  duplicatesRefused.inc({ guard: 'event_handled' }, given - handled.length);
+}
+
+// Every table is asked for one event after the other (LATERAL, which OFFSET 0 keeps from being joined
+// otherwise): left to choose, PostgreSQL reads the whole log for a batch until the log is large. And the
+// statement has no name, so that it is planned anew each time, in a millisecond: a connection keeps the
+// plan of a named one until the next ANALYZE, and one that was made for a small log reads all of it while
+// it grows.
+// The comment is what it is known by in pg_stat_activity, and to the fault suite.
+const updateStatement = `
+  /* metrics-update */ WITH logged AS MATERIALIZED (
+    SELECT found.* FROM (SELECT DISTINCT unnest($1::text[]) AS event_id) AS given
+    CROSS JOIN LATERAL (
+      SELECT event_id, type, occurred_at FROM collector.event_log
+      WHERE event_log.event_id = given.event_id OFFSET 0
+    ) AS found
+  ),
+  handled AS (
+    INSERT INTO collector.event_handled (event_id, workflow_id)
+    SELECT event_id, $2 FROM logged ORDER BY event_id
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING event_id
+  ),
+  effect AS MATERIALIZED (
+    SELECT found.* FROM handled
+    CROSS JOIN LATERAL (
+      SELECT * FROM collector.event_effects
+      WHERE event_effects.event_id = handled.event_id OFFSET 0
+    ) AS found
+  ),${addUpEffects('collector')}
+  SELECT type, extract(epoch FROM clock_timestamp() - occurred_at)::float8 AS seconds
+  FROM handled JOIN logged USING (event_id)`;

@@ -1,0 +1,110 @@
+/** Likes: who likes a product is a set, so liking twice is liking once. */
+import type { Pool, PoolClient } from 'pg';
+import type { ChangeLike, LikeOutcome } from '../../events/commands';
+import { createEvent } from '../../events/envelope';
+import { deriveEventId } from '../../events/identifiers';
+import { workflowIdPrefixes } from '../../events/workflow-ids';
+import { inTransaction } from '../../platform/postgres/pool';
+import { refusingBadData } from '../failures';
+import { appendToOutbox } from './outbox';
+
+/** The activities of likes. */
+export function createLikeActivities({ pool }: { readonly pool: Pool }) {
+  return {
+    /**
+     * Adds the user to those who like the product, or removes them, and writes `LikeChanged` with
+     * the count afterwards to the outbox; no event if that changed nothing. Trying a request again
+     * that has changed something changes nothing more and answers the same.
+     */
+    async setLike(command: ChangeLike): Promise<LikeOutcome> {
+      return refusingBadData(() =>
+        inTransaction(pool, (connection) => setOnce(connection, command)),
+      );
+    },
+  };
+}
+
+interface LikeRow {
+  readonly like_count: number;
+  readonly like_version: number;
+}
+
+async function setOnce(connection: PoolClient, command: ChangeLike): Promise<LikeOutcome> {
+  const { productId, userId, liked, requestId } = command;
+  const product = await lockLikes(connection, productId);
+  if (product === undefined) return { kind: 'unknown-product' };
+  const kind = liked ? 'liked' : 'not-liked';
+  const eventId = deriveEventId(
+    workflowIdPrefixes.changeLike + requestId,
+    'LikeChanged',
+    productId,
+  );
+  const earlier = await countAfterEarlierTry(connection, eventId);
+  if (earlier !== undefined) return { kind, likeCount: earlier, changed: true };
+  if (!(await changeSet(connection, command))) {
+    return { kind, likeCount: product.like_count, changed: false };
+  }
+  const likeCount = product.like_count + (liked ? 1 : -1);
+  const version = product.like_version + 1;
+  await connection.query({
+    name: 'like-count',
+    text: `
+      UPDATE commerce.products SET like_count = $2, like_version = $3, updated_at = now()
+      WHERE product_id = $1`,
+    values: [productId, likeCount, version],
+  });
+  const data = { productId, userId, liked, likeCount, version };
+  await appendToOutbox(connection, [
+    createEvent({ id: eventId, type: 'LikeChanged', time: new Date(), data }),
+  ]);
+  return { kind, likeCount, changed: true };
+}
+
+async function lockLikes(connection: PoolClient, productId: string): Promise<LikeRow | undefined> {
+  const { rows } = await connection.query<LikeRow>({
+    name: 'likes-lock',
+    text: `
+      SELECT like_count, like_version FROM commerce.products
+      WHERE product_id = $1 FOR NO KEY UPDATE`,
+    values: [productId],
+  });
+  return rows[0];
+}
+
+/** The outbox remembers what a request has done: the like itself may have been changed since. */
+async function countAfterEarlierTry(
+  connection: PoolClient,
+  eventId: string,
+): Promise<number | undefined> {
+  const { rows } = await connection.query<{ likeCount: number }>({
+    name: 'like-find',
+    text: `
+      SELECT (payload -> 'data' -> 'likeCount')::bigint AS "likeCount"
+      FROM commerce.outbox WHERE event_id = $1`,
+    values: [eventId],
+  });
+  return rows[0]?.likeCount;
+}
+
+/** Whether the set of those who like the product is another one afterwards. */
+async function changeSet(
+  connection: PoolClient,
+  { productId, userId, liked }: ChangeLike,
+): Promise<boolean> {
+  const { rowCount } = await connection.query(
+    liked
+      ? {
+          name: 'like-insert',
+          text: `
+            INSERT INTO commerce.product_likes (product_id, user_id) VALUES ($1, $2)
+            ON CONFLICT DO NOTHING`,
+          values: [productId, userId],
+        }
+      : {
+          name: 'like-delete',
+          text: 'DELETE FROM commerce.product_likes WHERE product_id = $1 AND user_id = $2',
+          values: [productId, userId],
+        },
+  );
+  return rowCount === 1;
+}

@@ -1,0 +1,299 @@
+/**
+ * Commands: changes of the shop's state, each made by a workflow. The answer comes when the state
+ * is decided; the workflow goes on and publishes the events.
+ *
+ * A command whose answer was lost may be given again under the same ID: it joins the workflow while
+ * that runs, and afterwards a new run finds in the database what was decided.
+ */
+import {
+  isGrpcServiceError,
+  ServiceError,
+  WithStartWorkflowOperation,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+  type Client,
+} from '@temporalio/client';
+import type {
+  AdjustStock,
+  CancelOrder,
+  ChangeLike,
+  LikeOutcome,
+  OrderOutcome,
+  OrderRequest,
+  OrderStatus,
+  PlaceOrder,
+  ProductRegistration,
+  RegisterProduct,
+  StockOutcome,
+} from '../../events/commands';
+import {
+  cancelUpdate,
+  decisionUpdate,
+  searchAttributes,
+  taskQueues,
+  workflowIds,
+  workflowTypes,
+} from '../../events/workflow-names';
+import { Problem } from '../http/problem';
+
+/**
+ * Every command. Each of them throws:
+ * - TemporalUnavailableError: nothing has happened
+ * - UndecidedError: it may have happened, or may happen yet
+ * - CommandFailedError: it was given up
+ */
+export interface Commands {
+  registerProduct(command: RegisterProduct): Promise<ProductRegistration>;
+  adjustStock(command: AdjustStock): Promise<StockOutcome>;
+  changeLike(command: ChangeLike): Promise<LikeOutcome>;
+  placeOrder(orderId: string, request: OrderRequest): Promise<OrderOutcome>;
+  /** Cancels an order that is in the database or has a workflow; of any other, `unknown-order`. */
+  cancelOrder(orderId: string, command: CancelOrder): Promise<OrderOutcome>;
+  /**
+   * The workflow of an order that is running, and whose order it is; undefined when there is none.
+   * An order has it before it is in the database.
+   */
+  findRunningOrder(orderId: string): Promise<RunningOrder | undefined>;
+}
+
+/** An order whose workflow is running. */
+export interface RunningOrder {
+  /** Undefined when the workflow was started to carry on an order that is in the database. */
+  readonly userId: string | undefined;
+  readonly status: string;
+}
+
+/** Temporal cannot be reached: nothing was started. */
+export class TemporalUnavailableError extends Problem {
+  override readonly name = 'TemporalUnavailableError';
+
+  constructor(cause: unknown) {
+    super(
+      503,
+      'TEMPORAL_UNAVAILABLE',
+      'This cannot be done at the moment; nothing has happened. Try again in a moment.',
+      { headers: { 'retry-after': '2' }, cause },
+    );
+  }
+}
+
+/** The outcome is not known yet: the command may be carried out after this answer. */
+export class UndecidedError extends Problem {
+  override readonly name = 'UndecidedError';
+
+  constructor(cause: unknown) {
+    super(
+      503,
+      'UNDECIDED',
+      'The outcome is not decided yet. Send the same request again to get it; a POST with the ' +
+        'same Idempotency-Key, since without it it may happen twice.',
+      { headers: { 'retry-after': '2' }, cause },
+    );
+  }
+}
+
+/** The workflow gave the command up; why stands in its history and in the cause. */
+export class CommandFailedError extends Problem {
+  override readonly name = 'CommandFailedError';
+
+  constructor(cause: unknown) {
+    super(500, 'COMMAND_FAILED', 'The change was given up because of an error on our side.', {
+      cause,
+    });
+  }
+}
+
+/** How long commands wait, in ms. */
+export interface CommandTimeouts {
+  /** For a decision. */
+  readonly decisionMs?: number;
+  /** For a sign that Temporal can be reached. */
+  readonly connectMs?: number;
+}
+
+/** Commands that run on Temporal. */
+export function createCommands(client: Client, timeouts: CommandTimeouts = {}): Commands {
+  const { decisionMs = 10_000, connectMs = 1_500 } = timeouts;
+  const untilReachable = createReachability(client, connectMs);
+  const decide = async <Outcome>(command: StartableCommand): Promise<Outcome> => {
+    await untilReachable();
+    const deadline = Date.now() + decisionMs;
+    try {
+      return await client.withDeadline(deadline, () => startOrJoin<Outcome>(client, command));
+    } catch (error) {
+      throw toProblem(error);
+    }
+  };
+  return {
+    registerProduct: (command) =>
+      decide({
+        workflowType: workflowTypes.registerProduct,
+        workflowId: workflowIds.registerProduct(command.productId),
+        aggregateId: command.productId,
+        summary: `registers '${command.name}'`,
+        command,
+      }),
+    adjustStock: (command) =>
+      decide({
+        workflowType: workflowTypes.adjustStock,
+        workflowId: workflowIds.adjustStock(command.adjustmentId),
+        aggregateId: command.productId,
+        summary: `${command.delta} units of ${command.productId}: ${command.reason}`,
+        command,
+      }),
+    changeLike: (command) =>
+      decide({
+        workflowType: workflowTypes.changeLike,
+        workflowId: workflowIds.changeLike(command.requestId),
+        aggregateId: command.productId,
+        summary: `${command.userId} ${command.liked ? 'likes' : 'no longer likes'} ${command.productId}`,
+        command,
+      }),
+    placeOrder: (orderId, request) =>
+      decide({
+        ...orderWorkflow(orderId),
+        summary: `${request.userId} orders ${linesOf(request)}`,
+        command: { orderId, request } satisfies PlaceOrder,
+        memo: { userId: request.userId },
+      }),
+    cancelOrder: (orderId, command) =>
+      decide({
+        ...orderWorkflow(orderId),
+        summary: `order ${orderId} is called off`,
+        command: { orderId } satisfies PlaceOrder,
+        update: { name: cancelUpdate, args: [command] },
+      }),
+    findRunningOrder: (orderId) => findRunningOrder(client, orderId, connectMs),
+  };
+}
+
+function linesOf({ items }: OrderRequest): string {
+  return items.length === 1 ? `a product, ${items[0]!.quantity} times` : `${items.length} products`;
+}
+
+interface StartableCommand {
+  readonly workflowType: string;
+  readonly workflowId: string;
+  readonly aggregateId: string;
+  /** What the Web UI says of the workflow beside its ID. */
+  readonly summary: string;
+  readonly command: object;
+  /** What is asked of the workflow; its decision, unless told. */
+  readonly update?: { readonly name: string; readonly args: [object] };
+  readonly orderStatus?: OrderStatus;
+  readonly memo?: Record<string, string>;
+}
+
+function orderWorkflow(orderId: string) {
+  return {
+    workflowType: workflowTypes.placeOrder,
+    workflowId: workflowIds.placeOrder(orderId),
+    aggregateId: orderId,
+    orderStatus: 'PLACED',
+  } as const;
+}
+
+async function findRunningOrder(
+  client: Client,
+  orderId: string,
+  timeoutMs: number,
+): Promise<RunningOrder | undefined> {
+  try {
+    const handle = client.workflow.getHandle(workflowIds.placeOrder(orderId));
+    const workflow = await client.withDeadline(Date.now() + timeoutMs, () => handle.describe());
+    if (workflow.status.name !== 'RUNNING') return undefined;
+    const status = workflow.typedSearchAttributes.get(searchAttributes.orderStatus) ?? 'PLACED';
+    return { userId: workflow.memo?.['userId'] as string | undefined, status };
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error instanceof ServiceError ? new TemporalUnavailableError(error) : error;
+  }
+}
+
+// For how long an answer of the server counts as a sign that it can be reached.
+const reachableForMs = 1_000;
+
+// The client tries an unreachable server again until the deadline, and then cannot tell whether
+// anything was started. Asking something harmless first makes an outage a quick and certain answer;
+// under load one question serves all the commands of a second.
+function createReachability(client: Client, timeoutMs: number): () => Promise<void> {
+  let reachedAt = 0;
+  let probing: Promise<void> | undefined;
+  const probe = async (): Promise<void> => {
+    try {
+      await client.withDeadline(Date.now() + timeoutMs, () =>
+        client.workflowService.getSystemInfo({}),
+      );
+      reachedAt = Date.now();
+    } catch (error) {
+      throw new TemporalUnavailableError(error);
+    } finally {
+      probing = undefined;
+    }
+  };
+  return async () => {
+    if (Date.now() - reachedAt < reachableForMs) return;
+    probing ??= probe();
+    await probing;
+  };
+}
+
+// An update that is sent in the very moment in which its workflow completes is not found by the
+// time it is asked for; the next try starts a run that answers it.
+const maxTries = 3;
+
+async function startOrJoin<Outcome>(client: Client, command: StartableCommand): Promise<Outcome> {
+  const { name, args } = command.update ?? { name: decisionUpdate, args: [] };
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await client.workflow.executeUpdateWithStart<StartedWorkflow, Outcome, object[]>(
+        name,
+        // Each call draws an update ID of its own: nothing depends on joining an earlier update.
+        { args, startWorkflowOperation: startOf(command) },
+      );
+    } catch (error) {
+      if (!isNotFound(error) || tries === maxTries) throw error;
+    }
+  }
+}
+
+// As the enumeration of gRPC's codes has it.
+const notFound = 5;
+
+// The client throws the server's bare answer where one half of an update-with-start was refused.
+function isNotFound(error: unknown): boolean {
+  const code: number | undefined = isGrpcServiceError(error) ? error.code : undefined;
+  return error instanceof WorkflowNotFoundError || code === notFound;
+}
+
+type StartedWorkflow = (command: object) => Promise<object>;
+
+function startOf(start: StartableCommand): WithStartWorkflowOperation<StartedWorkflow> {
+  const { workflowType, workflowId, aggregateId, summary, command, orderStatus, memo } = start;
+  return new WithStartWorkflowOperation<StartedWorkflow>(workflowType, {
+    workflowId,
+    taskQueue: taskQueues.commerce,
+    staticSummary: summary,
+    args: [command],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    typedSearchAttributes: [
+      { key: searchAttributes.aggregateId, value: aggregateId },
+      ...(orderStatus === undefined
+        ? []
+        : [{ key: searchAttributes.orderStatus, value: orderStatus }]),
+    ],
+    ...(memo === undefined ? {} : { memo }),
+  });
+}
+
+function toProblem(error: unknown): unknown {
+  if (error instanceof WorkflowUpdateFailedError) return new CommandFailedError(error);
+  const undecided =
+    error instanceof WorkflowUpdateRPCTimeoutOrCancelledError ||
+    error instanceof WorkflowNotFoundError ||
+    error instanceof ServiceError ||
+    isGrpcServiceError(error);
+  return undecided ? new UndecidedError(error) : error;
+}

@@ -1,0 +1,109 @@
+/** The dashboard: its page and files, which anybody may have, and what the page must know. */
+import { negotiate } from '@fastify/accept-negotiator';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { assetPath, createAssetLoader, type Asset, type ContentCoding } from './assets';
+import type { Services } from '../http/dependencies';
+import { requireRole } from '../http/plugins/authentication';
+import { Problem, problemSchema } from '../http/problem';
+
+/** `GET /` and `GET /assets/{file}`, without a key: they hold nothing of the shop. */
+export const dashboardRoutes: FastifyPluginAsyncZod = async (app) => {
+  app.get(
+    '/',
+    { schema: { hide: true }, helmet: { contentSecurityPolicy: pagePolicy } },
+    async (request, reply) => {
+      const { page } = await loadAssets();
+      return send(page, request, reply.header('cache-control', 'no-cache'));
+    },
+  );
+
+  app.get(
+    `${assetPath}/:file`,
+    { schema: { hide: true, params: z.strictObject({ file: z.string() }) } },
+    async (request, reply) => {
+      const file = (await loadAssets()).files.get(request.params.file);
+      if (file === undefined) {
+        throw new Problem(404, 'NOT_FOUND', 'There is no such file. Load the page again.');
+      }
+      // The name changes with the content.
+      return send(
+        file,
+        request,
+        reply.header('cache-control', 'public, max-age=31536000, immutable'),
+      );
+    },
+  );
+};
+
+/** `GET /dashboard/settings`, for operators: what the page must know of this installation. */
+export function dashboardSettingsRoutes({
+  config,
+  demonstration,
+}: Services): FastifyPluginAsyncZod {
+  return async (app) => {
+    app.get(
+      '/dashboard/settings',
+      {
+        onRequest: requireRole('operator'),
+        schema: { response: { 200: settings, default: problemSchema } },
+      },
+      async ({ caller }) => ({
+        operator: caller.name,
+        temporalUiUrl: config.TEMPORAL_UI_URL,
+        temporalNamespace: config.TEMPORAL_NAMESPACE,
+        demonstration: demonstration !== undefined,
+      }),
+    );
+  };
+}
+
+const settings = z.object({
+  operator: z.string().describe("the key's name"),
+  temporalUiUrl: z.string(),
+  temporalNamespace: z.string(),
+  demonstration: z.boolean().describe('whether the routes below /v1/demonstration are there'),
+});
+
+// One for all servers of a process: the files are the same.
+const loadAssets = createAssetLoader();
+
+// The script's templates are the only source of markup: any other is refused by the browser itself.
+const pagePolicy = {
+  useDefaults: false,
+  directives: {
+    'default-src': ["'none'"],
+    'script-src': ["'self'"],
+    'style-src': ["'self'"],
+    'font-src': ["'self'"],
+    'img-src': ["'self'"],
+    'connect-src': ["'self'"],
+    'base-uri': ["'none'"],
+    'form-action': ["'none'"],
+    'frame-ancestors': ["'none'"],
+    'require-trusted-types-for': ["'script'"],
+    'trusted-types': ['lit-html'],
+  },
+};
+
+function send(
+  { contentType, bodies }: Asset,
+  { headers }: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const offered = Object.keys(bodies) as ContentCoding[];
+  const coding = chooseCoding(headers['accept-encoding'], offered);
+  reply.type(contentType).header('vary', 'accept-encoding');
+  if (coding !== 'identity') reply.header('content-encoding', coding);
+  return reply.send(bodies[coding] ?? bodies.identity);
+}
+
+function chooseCoding(
+  accepted: string | string[] | undefined,
+  offered: readonly ContentCoding[],
+): ContentCoding {
+  if (accepted === undefined) return 'identity';
+  const chosen = negotiate(String(accepted), [...offered]);
+  return offered.find((coding) => coding === chosen) ?? 'identity';
+}

@@ -1,0 +1,186 @@
+/**
+ * What a person can do to see the pipeline work: buy something, sell a product out, deliver an event
+ * again, send something that is no event. All of it goes the ways that shoppers and foreign producers
+ * go; nothing is made to look as if it had happened.
+ */
+import type { OrderOutcome } from '../../events/commands';
+import { eventDefinitions } from '../../events/schemas';
+import type { Event } from '../../events/envelope';
+import { toMessage } from '../../events/envelope';
+import type { Delivery, KafkaSender, OutgoingMessage } from '../../platform/kafka/sender';
+import type { Commands } from '../commands/commands';
+import type { Database } from '../http/database';
+import { Problem } from '../http/problem';
+
+/** A product that can be bought. */
+export interface Offer {
+  readonly productId: string;
+  readonly name: string;
+  readonly stock: number;
+}
+
+/** An order, and how it turned out. */
+export interface PlacedOrder {
+  readonly orderId: string;
+  readonly product: Offer;
+  readonly quantity: number;
+  readonly outcome: OrderOutcome;
+}
+
+/** Where a message was put. */
+export interface SentMessage extends Delivery {
+  readonly topic: string;
+}
+
+/** An event that was sent once more, and when it had been handled. */
+export interface Redelivery extends SentMessage {
+  readonly eventId: string;
+  readonly type: string;
+  readonly handledAt: Date;
+  readonly workflowId: string;
+}
+
+/** The IDs under which things are made, so that the same request again makes the same. */
+export interface DemonstrationIds {
+  readonly orderId: string;
+  /** Of a product to sell, when there is none. */
+  readonly productId: string;
+}
+
+/** What can be demonstrated. */
+export interface Demonstration {
+  /** Buys one unit of a product, or all that there are. Without an ID: of a product in stock, or a new one. */
+  order(
+    ids: DemonstrationIds,
+    wanted: { readonly productId?: string | undefined; readonly all: boolean },
+  ): Promise<PlacedOrder>;
+  /** Sends an event that was handled once more; the newest, unless told. */
+  redeliver(eventId?: string): Promise<Redelivery>;
+  /** Sends a message that is no event. */
+  poison(): Promise<SentMessage>;
+}
+
+/** What demonstrating needs. */
+export interface DemonstrationDependencies {
+  readonly database: Database;
+  readonly commands: Commands;
+  readonly sender: KafkaSender;
+}
+
+/** Who buys. */
+export const demonstrationShopper = 'demonstration';
+
+/** Demonstrates with the API's own means. */
+export function createDemonstration(dependencies: DemonstrationDependencies): Demonstration {
+  const { database, commands, sender } = dependencies;
+  return {
+    async order({ orderId, productId }, wanted) {
+      const product =
+        (await findOffer(database, wanted.productId)) ??
+        (await registerProduct(commands, productId, wanted.productId));
+      const quantity = wanted.all ? product.stock : 1;
+      if (quantity === 0) throw soldOut(product.productId);
+      const outcome = await commands.placeOrder(orderId, {
+        userId: demonstrationShopper,
+        items: [{ productId: product.productId, quantity }],
+        paymentToken: 'tok_approve',
+      });
+      return { orderId, product, quantity, outcome };
+    },
+
+    async redeliver(eventId) {
+      const { event, handledAt, workflowId } = await findHandled(database, eventId);
+      const message = toMessage(event);
+      const delivery = await sendOne(sender, message);
+      return { ...delivery, eventId: event.id, type: event.type, handledAt, workflowId };
+    },
+
+    poison: () =>
+      sendOne(sender, {
+        topic: eventDefinitions.ProductViewed.topic,
+        key: 'poison',
+        value: Buffer.concat([
+          Buffer.from('{"type":"ProductViewed","data":{"productId":'),
+          Buffer.from([0x00, 0xff, 0xfe, 0x07]),
+        ]),
+        headers: { 'content-type': 'application/cloudevents+json', ce_type: 'ProductViewed' },
+      }),
+  };
+}
+
+async function findOffer(
+  database: Database,
+  productId: string | undefined,
+): Promise<Offer | undefined> {
+  const rows = await database.query<Offer>({
+    name: productId === undefined ? 'any-offer' : 'offer',
+    // The one with the least left: so that a few clicks show what selling out does.
+    text: `
+      SELECT product_id AS "productId", name, stock FROM commerce.products
+      WHERE ${productId === undefined ? 'stock > 0 ORDER BY stock, product_id LIMIT 1' : 'product_id = $1'}`,
+    values: productId === undefined ? [] : [productId],
+  });
+  return rows[0];
+}
+
+async function registerProduct(
+  commands: Commands,
+  productId: string,
+  wanted: string | undefined,
+): Promise<Offer> {
+  if (wanted !== undefined) {
+    throw new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${wanted}.`);
+  }
+  const product = { productId, name: 'Demonstration tea', price: 1_200, stock: 5 };
+  await commands.registerProduct(product);
+  return product;
+}
+
+interface HandledEventRow {
+  readonly event: Event;
+  readonly handledAt: Date;
+  readonly workflowId: string;
+}
+
+async function findHandled(
+  database: Database,
+  eventId: string | undefined,
+): Promise<HandledEventRow> {
+  const [row] = await database.query<HandledEventRow>({
+    name: eventId === undefined ? 'last-handled-event' : 'handled-event',
+    text: `
+      SELECT payload AS event, handled_at AS "handledAt", workflow_id AS "workflowId"
+      FROM collector.event_handled JOIN collector.event_log USING (event_id)
+      ${eventId === undefined ? 'ORDER BY handled_in DESC LIMIT 1' : 'WHERE event_id = $1'}`,
+    values: eventId === undefined ? [] : [eventId],
+  });
+  if (row !== undefined) return row;
+  throw new Problem(
+    404,
+    'EVENT_NOT_FOUND',
+    eventId === undefined
+      ? 'No event has been handled yet. Place an order first.'
+      : `The event ${eventId} has not been handled.`,
+  );
+}
+
+async function sendOne(sender: KafkaSender, message: OutgoingMessage): Promise<SentMessage> {
+  try {
+    const [delivery] = await sender.send([message]);
+    return { topic: message.topic, ...delivery! };
+  } catch (error) {
+    throw new Problem(
+      503,
+      'KAFKA_UNAVAILABLE',
+      'Kafka does not take the message. Try again later.',
+      {
+        headers: { 'retry-after': '2' },
+        cause: error,
+      },
+    );
+  }
+}
+
+function soldOut(productId: string): Problem {
+  return new Problem(409, 'OUT_OF_STOCK', `The product ${productId} is sold out already.`);
+}

@@ -1,0 +1,65 @@
+/** What watches over the process ask it: whether it lives, whether it can work, what it counts. */
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import {
+  kafkaSenderCheck,
+  postgresCheck,
+  redisCheck,
+  temporalCheck,
+} from '../../platform/dependencies/probes';
+import { checkReadiness, isReady, type Check } from '../../platform/dependencies/readiness';
+import { metricsContentType, renderMetrics } from '../../platform/observability/telemetry';
+import { topicsCheck } from '../../platform/kafka/topic-watch';
+import type { ApiDependencies } from '../http/dependencies';
+import { shareReading } from '../http/shared-reading';
+
+/** `GET /healthz`, `GET /readyz` and `GET /metrics`, without a key. */
+export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZod {
+  const checks = checksOf(dependencies);
+  // Anybody may ask as often as they like: those who ask meanwhile get the answer that is being made.
+  const readReadiness = shareReading(0, () => checkReadiness(checks));
+  const readMetrics = shareReading(0, renderMetrics);
+  return async (app) => {
+    app.get('/healthz', { schema: { response: { 200: alive } } }, async () => ({
+      status: 'ok' as const,
+    }));
+
+    app.get(
+      '/readyz',
+      { schema: { response: { 200: readiness, 503: readiness } } },
+      async (_, reply) => {
+        const { status, dependencies } = await readReadiness();
+        const present = { status: app.isStopping() ? ('stopping' as const) : status, dependencies };
+        return reply.code(isReady(present) ? 200 : 503).send(present);
+      },
+    );
+
+    app.get('/metrics', async (_, reply) =>
+      reply.type(metricsContentType).send(await readMetrics()),
+    );
+  };
+}
+
+const alive = z.object({ status: z.literal('ok') });
+
+const dependencyState = z.object({
+  status: z.enum(['up', 'down']),
+  /** Without them the API can take no orders; the others it can do without for a while. */
+  required: z.boolean(),
+  reason: z.string().optional(),
+});
+
+const readiness = z.object({
+  status: z.enum(['ready', 'degraded', 'unavailable', 'stopping']),
+  dependencies: z.record(z.string(), dependencyState),
+});
+
+function checksOf({ pool, redis, sender, temporal, topics }: ApiDependencies): Check[] {
+  return [
+    postgresCheck(pool, { required: true }),
+    temporalCheck(temporal, { required: true }),
+    kafkaSenderCheck(sender, topics, { required: false }),
+    topicsCheck(topics),
+    redisCheck(redis, { required: false }),
+  ];
+}

@@ -1,0 +1,52 @@
+/** What the API is given to work with, and what its routes get of it. */
+import type { Client } from '@temporalio/client';
+import type { Redis } from 'ioredis';
+import type { Kafka } from 'kafkajs';
+import type { Pool } from 'pg';
+import type { Config } from '../../platform/process/config';
+import type { KafkaSender } from '../../platform/kafka/sender';
+import type { Logger } from '../../platform/observability/logger';
+import type { TopicWatch } from '../../platform/kafka/topic-watch';
+import type { DeadLetterOperations } from '../../operations/dead-letters';
+import type { CollectorReads } from '../product-metrics/reads';
+import type { Commands } from '../commands/commands';
+import type { Database } from './database';
+import type { Demonstration } from '../demonstration/demonstration';
+import type { HandledEventFeed } from '../stream/handled-event-feed';
+import type { OrderReads } from '../orders/reads';
+import type { PipelineState } from '../pipeline/state';
+import type { ProductDetails } from '../products/details';
+import type { ProductInspection } from '../products/inspection';
+import type { ViewPublisher } from '../products/view-publisher';
+
+/** The API's connections and configuration. Whoever makes them closes them. */
+export interface ApiDependencies {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly pool: Pool;
+  readonly redis: Redis;
+  readonly kafka: Kafka;
+  readonly sender: KafkaSender;
+  readonly temporal: Client;
+  /** Watches the topics of events, and whether the brokers answer. */
+  readonly topics: TopicWatch;
+}
+
+/** What routes work with. */
+export interface Services {
+  readonly config: Config;
+  readonly database: Database;
+  readonly commands: Commands;
+  readonly collectorReads: CollectorReads;
+  readonly deadLetters: DeadLetterOperations;
+  /** Undefined where a demonstration is not allowed. */
+  readonly demonstration: Demonstration | undefined;
+  readonly handledEvents: HandledEventFeed;
+  readonly orderReads: OrderReads;
+  /** The same for changes, which must not wait behind those who only read. */
+  readonly orderReadsOfChanges: OrderReads;
+  readonly pipelineState: PipelineState;
+  readonly productDetails: ProductDetails;
+  readonly productInspection: ProductInspection;
+  readonly views: ViewPublisher;
+}

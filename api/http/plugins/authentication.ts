@@ -1,0 +1,105 @@
+/**
+ * Who calls: a Bearer secret names the key, whose role says what it may do; `X-User-Id` names the
+ * user on whose behalf it is done. All of it is decided before a body is read.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
+import fastifyPlugin from 'fastify-plugin';
+import { aggregateIdSchema } from '../../../events/identifiers';
+import type { ApiKey, Role } from '../../../platform/process/config';
+import { invalidField, Problem } from '../problem';
+
+/** The holder of an API key. */
+export interface Caller {
+  /** The key's name. */
+  readonly name: string;
+  readonly role: Role;
+  /** SHA-256 of the secret; the secret itself is not kept. */
+  readonly secretHash: Buffer;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who calls. */
+    caller: Caller;
+    /** The user on whose behalf it is done, where the request names one. */
+    userId: string | undefined;
+  }
+}
+
+/** Refuses every request of its scope that has no valid key, with 401. */
+export const authentication = fastifyPlugin<{ keys: readonly ApiKey[] }>(async (app, { keys }) => {
+  const callers = keys.map(toCaller);
+  app.decorateRequest('caller');
+  app.decorateRequest('userId');
+  app.addHook('onRequest', async (request) => {
+    request.caller = authenticate(callers, request.headers.authorization);
+    request.userId = readUserId(request);
+  });
+});
+
+/** A hook for routes: refuses callers of another role with 403. */
+export function requireRole(...roles: Role[]): onRequestAsyncHookHandler {
+  return async ({ caller }) => {
+    if (roles.includes(caller.role)) return;
+    const needed = roles.join(' or ');
+    throw new Problem(403, 'FORBIDDEN', `This needs a key of the role ${needed}.`);
+  };
+}
+
+/** A hook for routes: refuses requests that name no user with 400. */
+export const requireUser: onRequestAsyncHookHandler = async ({ userId }) => {
+  if (userId === undefined) throw missingUser();
+};
+
+/** A hook for routes: refuses shoppers that name no user with 400; operators act for everybody. */
+export const requireUserOfShopper: onRequestAsyncHookHandler = async ({ caller, userId }) => {
+  if (caller.role === 'shopper' && userId === undefined) throw missingUser();
+};
+
+/** The user of a request on a route that has `requireUser`. */
+export function userOf({ userId }: FastifyRequest): string {
+  if (userId === undefined) throw new TypeError('The route lacks requireUser.');
+  return userId;
+}
+
+const userHeader = 'X-User-Id';
+
+function missingUser(): Problem {
+  return invalidField(userHeader, 'is missing; it names the acting user');
+}
+
+function toCaller({ name, role, secret }: ApiKey): Caller {
+  return { name, role, secretHash: sha256(secret) };
+}
+
+function authenticate(callers: readonly Caller[], authorization: string | undefined): Caller {
+  const secret = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
+  if (secret === undefined) {
+    throw unauthenticated('Send an API key: Authorization: Bearer <secret>.');
+  }
+  const caller = findCaller(callers, sha256(secret));
+  if (caller === undefined) throw unauthenticated('The API key is not known.');
+  return caller;
+}
+
+// Looks at all of them, so that the time that it takes tells nothing about which one is close.
+function findCaller(callers: readonly Caller[], secretHash: Buffer): Caller | undefined {
+  return callers.filter((caller) => timingSafeEqual(caller.secretHash, secretHash))[0];
+}
+
+function unauthenticated(detail: string): Problem {
+  return new Problem(401, 'UNAUTHENTICATED', detail, { headers: { 'www-authenticate': 'Bearer' } });
+}
+
+function readUserId({ headers }: FastifyRequest): string | undefined {
+  const header = headers['x-user-id'];
+  if (header === undefined) return undefined;
+  const checked = aggregateIdSchema.safeParse(header);
+  if (checked.success) return checked.data;
+  throw invalidField(userHeader, checked.error.issues[0]?.message ?? 'is invalid');
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

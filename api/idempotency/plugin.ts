@@ -1,0 +1,179 @@
+/**
+ * `Idempotency-Key`, on every POST: the same request again gets the first answer again, byte for
+ * byte. The key is claimed right before the handler runs, so what fails on authentication, size or
+ * schema claims none, and it is answered for by the first answer that decides something: neither a
+ * 5xx nor a 202, which says that the outcome is still to come. After those the same request can be
+ * sent again, works under the same IDs, and gets the outcome.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import fastifyPlugin from 'fastify-plugin';
+import { v5 as uuidV5 } from 'uuid';
+import { idempotencyKeys } from '../../platform/observability/telemetry';
+import { canonicalJson } from './canonical-json';
+import type { Claim, IdempotencyStore, RecordedAnswer } from './store';
+import { invalidField, Problem } from '../http/problem';
+import { applyProblem } from '../http/plugins/problem-details';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /**
+     * An ID for what the request makes: the same for every try of a request with an
+     * Idempotency-Key, so that a retry finds what an earlier try has begun; otherwise drawn.
+     *
+     * @param purpose tells apart several IDs of one request
+     */
+    deriveId(purpose: string): string;
+    /** The claim that the answer is to be recorded under. */
+    idempotencyClaim: Claim | undefined;
+  }
+}
+
+/** Holds every POST of its scope to its Idempotency-Key. Needs `authentication` before it. */
+export const idempotency = fastifyPlugin<{ store: IdempotencyStore }>(async (app, { store }) => {
+  app.decorateRequest('idempotencyClaim');
+  app.decorateRequest('deriveId', function (this: FastifyRequest, purpose: string) {
+    return this.idempotencyClaim === undefined
+      ? randomUUID()
+      : deriveId(this.idempotencyClaim, purpose);
+  });
+  app.addHook('preHandler', async (request, reply) => {
+    const key = request.method === 'POST' ? readKey(request) : undefined;
+    if (key !== undefined) await claim(store, key, request, reply);
+  });
+  app.addHook('onSend', async (request, reply, payload) => {
+    const held = request.idempotencyClaim;
+    if (held === undefined) return payload;
+    request.idempotencyClaim = undefined;
+    if (decidesSomething(reply)) return record(store, held, request, reply, payload);
+    await release(store, held, request);
+    return payload;
+  });
+});
+
+function decidesSomething({ statusCode }: FastifyReply): boolean {
+  return statusCode < 500 && statusCode !== 202;
+}
+
+const keyHeader = 'Idempotency-Key';
+
+function readKey({ headers }: FastifyRequest): string | undefined {
+  const key = headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key === 'string' && /^[\x20-\x7e]{1,255}$/.test(key)) return key;
+  throw invalidField(keyHeader, 'must be 1 to 255 printable ASCII characters');
+}
+
+async function claim(
+  store: IdempotencyStore,
+  key: string,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const outcome = await store.claim(scopeOf(request, key), sha256(canonicalJson(request.body)));
+  idempotencyKeys.inc({ outcome: countedOutcomes[outcome.kind] });
+  switch (outcome.kind) {
+    case 'claimed':
+      request.idempotencyClaim = outcome.claim;
+      return undefined;
+    case 'answered':
+      return replay(reply, outcome.answer);
+    case 'under-way':
+      throw underWay();
+    case 'other-request':
+      throw new Problem(
+        422,
+        'IDEMPOTENCY_KEY_REUSED',
+        'This Idempotency-Key belongs to a request with another body. Use a new key.',
+      );
+  }
+}
+
+const countedOutcomes = {
+  claimed: 'claimed',
+  answered: 'replayed',
+  'under-way': 'under_way',
+  'other-request': 'other_request',
+} as const;
+
+// By the route's pattern and parameters: two spellings of one URL are one route.
+function scopeOf({ caller, userId, method, routeOptions, params }: FastifyRequest, key: string) {
+  const owner = caller.secretHash.toString('hex');
+  return sha256(canonicalJson([owner, userId ?? null, method, routeOptions.url, params, key]));
+}
+
+function replay(reply: FastifyReply, { status, headers, body }: RecordedAnswer): FastifyReply {
+  return reply.code(status).headers(headers).header('idempotency-replayed', 'true').send(body);
+}
+
+function underWay(): Problem {
+  return new Problem(
+    409,
+    'REQUEST_UNDER_WAY',
+    'A request with this Idempotency-Key is still being decided. Send it again in a moment.',
+    { headers: { 'retry-after': '1' } },
+  );
+}
+
+const recordedHeaders = ['content-type', 'location', 'retry-after'] as const;
+
+// Recorded before it is sent: an answer that somebody has seen is the one that stays.
+async function record(
+  store: IdempotencyStore,
+  held: Claim,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+): Promise<unknown> {
+  const problem = await store.complete(held, answerOf(reply, payload)).then(
+    (recorded) => (recorded ? undefined : underWay()),
+    (error: unknown) => unrecorded(error, request),
+  );
+  if (problem === undefined) return payload;
+  reply.removeHeader('location');
+  return applyProblem(problem, request, reply);
+}
+
+function answerOf(reply: FastifyReply, payload: unknown): RecordedAnswer {
+  const headers = recordedHeaders.flatMap((name) => {
+    const value = reply.getHeader(name);
+    return value === undefined ? [] : [[name, String(value)] as const];
+  });
+  return {
+    status: reply.statusCode,
+    headers: Object.fromEntries(headers),
+    body: typeof payload === 'string' ? payload : '',
+  };
+}
+
+function unrecorded(error: unknown, request: FastifyRequest): Problem {
+  request.log.warn({ err: error }, 'the answer to an Idempotency-Key could not be recorded');
+  return new Problem(
+    503,
+    'UNDECIDED',
+    'The outcome could not be recorded. Send the same request again with the same ' +
+      'Idempotency-Key to get it.',
+    { headers: { 'retry-after': '20' } },
+  );
+}
+
+async function release(
+  store: IdempotencyStore,
+  held: Claim,
+  request: FastifyRequest,
+): Promise<void> {
+  await store.release(held).catch((error: unknown) => {
+    request.log.warn({ err: error }, 'an Idempotency-Key was not released; its lease will end');
+  });
+}
+
+// Fixed for ever, so that a retry after a deploy derives the same IDs.
+const idNamespace = '0f6f7c5e-8f44-4a3b-9a53-0f1b6a2d9c84';
+
+function deriveId({ scope, seed }: Claim, purpose: string): string {
+  return uuidV5(JSON.stringify([scope.toString('hex'), seed, purpose]), idNamespace);
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,59 @@
+/** Descriptions for programs: of the API, of the topics and events, and of each event's data. */
+import type { FastifyReply } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { asyncApiDocument } from '../../events/asyncapi';
+import { dataJsonSchema } from '../../events/json-schemas';
+import { Problem, problemSchema } from '../http/problem';
+
+/** `GET /openapi.json`, `GET /asyncapi.json` and `GET /schemas/{type}/{version}`, without a key. */
+export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
+  // Written once: anybody may ask as often as they like. What is in them is fixed by now.
+  let openApiText: string | undefined;
+  let asyncApiText: string | undefined;
+
+  app.get(
+    '/openapi.json',
+    { schema: { response: { 200: document, default: problemSchema } } },
+    async (_, reply) =>
+      sendJson(reply.type('application/json'), (openApiText ??= JSON.stringify(app.swagger()))),
+  );
+
+  app.get(
+    '/asyncapi.json',
+    { schema: { response: { 200: document, default: problemSchema } } },
+    async (_, reply) =>
+      sendJson(
+        reply.type('application/json'),
+        (asyncApiText ??= JSON.stringify(asyncApiDocument())),
+      ),
+  );
+
+  app.get(
+    '/schemas/:type/:version',
+    { schema: { params, response: { 200: document, default: problemSchema } } },
+    async ({ params: { type, version } }, reply) => {
+      const schema = dataJsonSchema(type, version);
+      if (schema === undefined) {
+        const detail = `There is no version ${version} of a type ${type}.`;
+        throw new Problem(404, 'SCHEMA_NOT_FOUND', detail);
+      }
+      return sendJson(reply.type('application/schema+json'), JSON.stringify(schema));
+    },
+  );
+};
+
+const document = z.looseObject({});
+
+const params = z.strictObject({
+  type: z.string().max(100),
+  version: z
+    .string()
+    .regex(/^[1-9]\d{0,3}$/, 'must be the number of a version')
+    .transform(Number),
+});
+
+// As text it is sent as it is: it is nothing that a schema of ours would check.
+function sendJson(reply: FastifyReply, json: string): FastifyReply {
+  return reply.send(json);
+}

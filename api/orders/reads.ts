@@ -1,0 +1,58 @@
+/** Orders as the database has them. */
+import type { OrderStatus } from '../../events/commands';
+import type { OrderItem } from '../../events/schemas';
+import type { Database } from '../http/database';
+
+/** An order, with its lines in the order of their products. */
+export interface StoredOrder {
+  readonly orderId: string;
+  readonly userId: string;
+  readonly status: OrderStatus;
+  readonly items: readonly OrderItem[];
+  /** In the smallest currency unit. */
+  readonly totalAmount: number;
+  /** Why it was cancelled; null unless it was. */
+  readonly reason: string | null;
+  /** Null until the payment is decided. */
+  readonly payment: StoredPayment | null;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+/** The payment of an order that is decided. */
+export interface StoredPayment {
+  readonly status: 'captured' | 'failed' | 'refunded';
+  readonly amount: number;
+  readonly reason: string | null;
+}
+
+/** Reads orders. Each call throws DatabaseUnavailableError when PostgreSQL is away. */
+export interface OrderReads {
+  find(orderId: string): Promise<StoredOrder | undefined>;
+}
+
+/** Reads from the tables of `commerce`. */
+export function createOrderReads(database: Database): OrderReads {
+  return {
+    async find(orderId) {
+      const rows = await database.query<StoredOrder>({
+        name: 'order-read',
+        text: `
+          SELECT order_id AS "orderId", user_id AS "userId", orders.status,
+            total_amount AS "totalAmount", orders.reason,
+            orders.created_at AS "createdAt", orders.updated_at AS "updatedAt",
+            (SELECT jsonb_agg(jsonb_build_object(
+                'productId', product_id, 'quantity', quantity, 'unitPrice', unit_price)
+                ORDER BY product_id)
+              FROM commerce.order_items WHERE order_items.order_id = orders.order_id) AS items,
+            CASE WHEN payments.order_id IS NOT NULL THEN jsonb_build_object(
+              'status', payments.status, 'amount', payments.amount, 'reason', payments.reason)
+            END AS payment
+          FROM commerce.orders LEFT JOIN commerce.payments USING (order_id)
+          WHERE order_id = $1`,
+        values: [orderId],
+      });
+      return rows[0];
+    },
+  };
+}

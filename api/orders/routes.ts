@@ -1,0 +1,273 @@
+/** Orders: placing one, seeing where it stands, cancelling it. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { Cancellation, OrderLine, OrderOutcome } from '../../events/commands';
+import { aggregateIdSchema } from '../../events/identifiers';
+import { UndecidedError } from '../commands/commands';
+import type { Services } from '../http/dependencies';
+import { storableText } from '../http/input';
+import { checkLines, mergeLines, unknownProduct, unknownProducts } from './lines';
+import type { OrderReads, StoredOrder } from './reads';
+import {
+  requireRole,
+  requireUser,
+  requireUserOfShopper,
+  userOf,
+} from '../http/plugins/authentication';
+import { Problem, problemSchema } from '../http/problem';
+
+/** `POST /orders`, `GET /orders/{orderId}`, `POST /orders/{orderId}/cancel`. */
+export function orderRoutes(services: Services): FastifyPluginAsyncZod {
+  const { commands, productDetails } = services;
+  return async (app) => {
+    app.post(
+      '/orders',
+      {
+        onRequest: [requireRole('shopper'), requireUser],
+        schema: {
+          body: newOrder,
+          response: { 201: placedOrder, 202: undecidedOrder, default: problemSchema },
+        },
+      },
+      async (request, reply) => {
+        const { items: lines, paymentToken } = request.body;
+        const items = mergeLines(lines);
+        checkLines(lines, await productDetails.findPrices(items.map(({ productId }) => productId)));
+        const orderId = request.deriveId('order');
+        const wanted = { userId: userOf(request), items, paymentToken };
+        const decided = await orUndecided(services, orderId, () =>
+          commands.placeOrder(orderId, wanted),
+        );
+        if (decided.kind === 'undecided') return answerUndecided(reply, orderId, decided);
+        const order = placed(orderId, lines, decided);
+        return reply.code(201).header('location', locationOf(orderId)).send(order);
+      },
+    );
+
+    app.get(
+      '/orders/:orderId',
+      {
+        onRequest: requireUserOfShopper,
+        schema: { params: orderParams, response: { 200: orderSchema, default: problemSchema } },
+      },
+      async (request) =>
+        findVisible(services, services.orderReads, request, request.params.orderId),
+    );
+
+    app.post(
+      '/orders/:orderId/cancel',
+      {
+        onRequest: requireUserOfShopper,
+        schema: {
+          params: orderParams,
+          body: cancellation,
+          response: { 200: cancelledOrder, 202: undecidedOrder, default: problemSchema },
+        },
+      },
+      async (request, reply) => {
+        const { orderId } = request.params;
+        const order = await findVisible(services, services.orderReadsOfChanges, request, orderId);
+        if (order.status === 'CANCELLED') {
+          return { orderId, status: order.status, reason: order.reason ?? '' };
+        }
+        const reason = request.body?.reason ?? `requested by the ${request.caller.role}`;
+        const decided = await orUndecided(services, orderId, () =>
+          commands.cancelOrder(orderId, { reason }),
+        );
+        if (decided.kind === 'undecided') return answerUndecided(reply, orderId, decided);
+        // The order was refused while it was being placed: there is nothing to cancel.
+        if (decided.kind !== 'cancelled') throw unknownOrder(orderId);
+        return { orderId, status: 'CANCELLED' as const, reason: decided.reason };
+      },
+    );
+  };
+}
+
+const newOrder = z.strictObject({
+  items: z
+    .array(z.strictObject({ productId: aggregateIdSchema, quantity: z.int().min(1) }))
+    .min(1)
+    .max(100)
+    .describe('lines with the same product are merged'),
+  paymentToken: storableText(255).describe('how to pay, as the payment gateway issued it'),
+});
+
+const cancellation = z.strictObject({ reason: storableText(500).optional() }).nullish();
+
+const orderParams = z.strictObject({ orderId: aggregateIdSchema });
+
+const amount = z.int().describe('in the smallest currency unit');
+
+const placedOrder = z.object({
+  orderId: z.string(),
+  status: z.literal('CONFIRMED'),
+  totalAmount: amount,
+});
+
+const undecidedOrder = z
+  .object({
+    orderId: z.string(),
+    status: z.string().describe('PLACED until it is decided'),
+  })
+  .describe(
+    'Not decided within 10 seconds; it will be. Location tells where to look. The same request with ' +
+      'the same Idempotency-Key waits on and gets the final answer: a 202 is not kept as the first.',
+  );
+
+const cancelledOrder = z.object({
+  orderId: z.string(),
+  status: z.literal('CANCELLED'),
+  reason: z.string(),
+});
+
+const orderSchema = z.object({
+  orderId: z.string(),
+  userId: z.string(),
+  status: z.enum(['PLACED', 'CONFIRMED', 'CANCELLED']).describe('PLACED is not decided yet'),
+  items: z
+    .array(z.object({ productId: z.string(), quantity: z.int(), unitPrice: amount }))
+    .nullable()
+    .describe('null while the stock is not reserved yet'),
+  totalAmount: amount.nullable().describe('null while the stock is not reserved yet'),
+  reason: z.string().nullable().describe('why it was cancelled'),
+  payment: z
+    .object({
+      status: z.enum(['captured', 'failed', 'refunded']),
+      amount,
+      reason: z.string().nullable(),
+    })
+    .nullable()
+    .describe('null until it is decided'),
+  createdAt: z.iso.datetime().nullable(),
+  updatedAt: z.iso.datetime().nullable(),
+});
+
+type Order = z.infer<typeof orderSchema>;
+
+function locationOf(orderId: string): string {
+  return `/v1/orders/${orderId}`;
+}
+
+/** @throws Problem 404 for a shopper whose order it is not, as if there were none */
+async function findVisible(
+  { commands }: Services,
+  orderReads: OrderReads,
+  { caller, userId }: FastifyRequest,
+  orderId: string,
+): Promise<Order> {
+  const order = await findOrder(commands, orderReads, orderId);
+  const visible = caller.role === 'operator' || order?.userId === userId;
+  if (order === undefined || !visible) throw unknownOrder(orderId);
+  return order;
+}
+
+// An order that was answered with 202 may not be in the database yet; its workflow knows of it. One
+// whose workflow has finished in between is in the database by now.
+async function findOrder(
+  commands: Services['commands'],
+  orderReads: OrderReads,
+  orderId: string,
+): Promise<Order | undefined> {
+  const stored = await orderReads.find(orderId);
+  if (stored !== undefined) return toOrder(stored);
+  const running = await commands.findRunningOrder(orderId);
+  if (running?.userId !== undefined) return beingPlaced(orderId, running.userId);
+  const meanwhile = await orderReads.find(orderId);
+  return meanwhile && toOrder(meanwhile);
+}
+
+function toOrder({ items, createdAt, updatedAt, ...order }: StoredOrder): Order {
+  return {
+    ...order,
+    items: [...items],
+    createdAt: createdAt.toISOString(),
+    updatedAt: updatedAt.toISOString(),
+  };
+}
+
+function beingPlaced(orderId: string, userId: string): Order {
+  const unknown = { items: null, totalAmount: null, reason: null, payment: null };
+  return { orderId, userId, status: 'PLACED', ...unknown, createdAt: null, updatedAt: null };
+}
+
+interface Undecided {
+  readonly kind: 'undecided';
+  readonly status: string;
+}
+
+function answerUndecided(
+  reply: FastifyReply,
+  orderId: string,
+  { status }: Undecided,
+): FastifyReply {
+  return reply.code(202).header('location', locationOf(orderId)).send({ orderId, status });
+}
+
+/** What is decided, or that the order's workflow is at it. */
+async function orUndecided(
+  { commands }: Services,
+  orderId: string,
+  decide: () => Promise<OrderOutcome>,
+): Promise<OrderOutcome | Undecided> {
+  try {
+    return await decide();
+  } catch (error) {
+    if (!(error instanceof UndecidedError)) throw error;
+    // When nobody can tell whether it was started, the first error says so.
+    const running = await commands.findRunningOrder(orderId).catch(() => undefined);
+    if (running === undefined) throw error;
+    return { kind: 'undecided', status: running.status };
+  }
+}
+
+/** The answer for a confirmed order. @throws Problem for one that turned out otherwise */
+function placed(
+  orderId: string,
+  lines: readonly OrderLine[],
+  outcome: OrderOutcome,
+): z.infer<typeof placedOrder> {
+  switch (outcome.kind) {
+    case 'confirmed':
+      return { orderId, status: 'CONFIRMED', totalAmount: outcome.totalAmount };
+    case 'out-of-stock':
+      throw outOfStock(lines, outcome.productId);
+    case 'unknown-product':
+      throw unknownProducts([unknownProduct(outcome.productId, lineOf(lines, outcome.productId))]);
+    case 'cancelled':
+      throw cancelled(orderId, outcome);
+    case 'unknown-order':
+      throw unknownOrder(orderId);
+  }
+}
+
+function outOfStock(lines: readonly OrderLine[], productId: string): Problem {
+  const message = `there is not enough stock of product ${productId}`;
+  const field = `items.${lineOf(lines, productId)}.quantity`;
+  return new Problem(409, 'OUT_OF_STOCK', `Nothing was ordered: ${message}.`, {
+    errors: [{ field, message }],
+  });
+}
+
+function lineOf(lines: readonly OrderLine[], productId: string): number {
+  return lines.findIndex((line) => line.productId === productId);
+}
+
+function cancelled(orderId: string, { cause, reason }: Cancellation): Problem {
+  switch (cause) {
+    case 'payment-failed':
+      return new Problem(402, 'PAYMENT_FAILED', `The order was cancelled: ${reason}.`, { orderId });
+    case 'requested':
+      return new Problem(409, 'ORDER_CANCELLED', `The order was cancelled: ${reason}.`, {
+        orderId,
+      });
+    case 'timed-out':
+      return new Problem(409, 'ORDER_TIMED_OUT', `The order was cancelled: ${reason}.`, {
+        orderId,
+      });
+  }
+}
+
+function unknownOrder(orderId: string): Problem {
+  return new Problem(404, 'ORDER_NOT_FOUND', `There is no order ${orderId}.`);
+}

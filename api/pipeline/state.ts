@@ -1,0 +1,119 @@
+/** The state of what stands behind the API: the collector's lag, and the processes that do the work. */
+import type { Client } from '@temporalio/client';
+import type { Kafka } from 'kafkajs';
+import { eventTopics } from '../../events/topics';
+import { readConsumerLag, type PartitionLag } from '../../platform/kafka/consumer-lag';
+import { taskQueues } from '../../events/workflow-names';
+import { Problem } from '../http/problem';
+import { shareReading } from '../http/shared-reading';
+
+/** A kind of process, and how many of it are at work. */
+export interface ProcessState {
+  readonly name: 'worker:commerce' | 'worker:collector' | 'bridge';
+  /** Undefined when the server that knows cannot be asked. */
+  readonly running: number | undefined;
+}
+
+/** Reads the state. */
+export interface PipelineState {
+  /** Where the collector stands in each partition. @throws Problem 503 when Kafka is away */
+  readLag(): Promise<PartitionLag[]>;
+  /**
+   * Who asks for work. Workers that were killed are counted for up to a minute and a half, since
+   * Temporal waits for them that long.
+   */
+  readProcesses(): Promise<ProcessState[]>;
+}
+
+/** What reading the state needs. */
+export interface PipelineStateDependencies {
+  readonly kafka: Kafka;
+  readonly temporal: Client;
+  /** The collector's consumer group. */
+  readonly groupId: string;
+}
+
+// Short enough for a page that asks every few seconds, and one reading for any number of pages.
+const freshForMs = 1_000;
+const answerWithinMs = 3_000;
+
+/** Reads from Kafka and Temporal. */
+export function createPipelineState(dependencies: PipelineStateDependencies): PipelineState {
+  const { kafka, groupId } = dependencies;
+  const readLag = shareReading(freshForMs, () => readConsumerLag(kafka, groupId, eventTopics));
+  const readMembers = shareReading(freshForMs, () => countMembers(kafka, groupId));
+  return {
+    async readLag() {
+      try {
+        return await inTime(readLag());
+      } catch (error) {
+        throw new Problem(
+          503,
+          'KAFKA_UNAVAILABLE',
+          'Kafka does not answer. Try again in a moment.',
+          {
+            headers: { 'retry-after': '2' },
+            cause: error,
+          },
+        );
+      }
+    },
+
+    async readProcesses() {
+      const { temporal } = dependencies;
+      return Promise.all([
+        stateOf('worker:commerce', countWorkers(temporal, taskQueues.commerce)),
+        stateOf('worker:collector', countWorkers(temporal, taskQueues.collector)),
+        stateOf('bridge', readMembers()),
+      ]);
+    },
+  };
+}
+
+async function stateOf(name: ProcessState['name'], count: Promise<number>): Promise<ProcessState> {
+  // That the server which knows is away is told where the servers are.
+  return { name, running: await inTime(count).catch(() => undefined) };
+}
+
+async function inTime<Answer>(answer: Promise<Answer>): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    const error = new Error(`no answer within ${answerWithinMs} ms`);
+    timer = setTimeout(reject, answerWithinMs, error);
+  });
+  try {
+    return await Promise.race([answer, tooLate]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function countMembers(kafka: Kafka, groupId: string): Promise<number> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const { groups } = await admin.describeGroups([groupId]);
+    return groups[0]?.members.length ?? 0;
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+// A worker asks for work, waits up to a minute for it, and asks again.
+const asksWithinMs = 90_000;
+const workflowTasks = 1;
+
+async function countWorkers(temporal: Client, taskQueue: string): Promise<number> {
+  const { pollers } = await temporal.withDeadline(Date.now() + answerWithinMs, () =>
+    temporal.workflowService.describeTaskQueue({
+      namespace: temporal.options.namespace,
+      taskQueue: { name: taskQueue },
+      taskQueueType: workflowTasks,
+    }),
+  );
+  const atWork = pollers.filter(({ lastAccessTime }) => {
+    const seconds = Number(lastAccessTime?.seconds ?? 0);
+    return Date.now() - seconds * 1_000 < asksWithinMs;
+  });
+  return new Set(atWork.map(({ identity }) => identity)).size;
+}

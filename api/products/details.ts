@@ -1,0 +1,157 @@
+/**
+ * The detail of a product as shoppers see it: from the cache where it can be, from PostgreSQL
+ * otherwise. The cache may fail or hang; the detail does not.
+ */
+import { z } from 'zod';
+import { aggregateIdSchema } from '../../events/identifiers';
+import type { Logger } from '../../platform/observability/logger';
+import { cacheLookups } from '../../platform/observability/telemetry';
+import { shownLikeCount, type CacheLookup, type ProductCache } from '../../cache/product-cache';
+import type { Database } from '../http/database';
+
+/** What everybody may see of a product. Only what evicts the cached detail when it changes. */
+export const productDetailSchema = z.object({
+  productId: aggregateIdSchema,
+  name: z.string(),
+  price: z.int().describe('in the smallest currency unit'),
+  soldOut: z.boolean(),
+  likeCount: z.int().describe('exact below 1,000, rounded down to hundreds above'),
+});
+
+/** What everybody may see of a product. */
+export type ProductDetail = z.infer<typeof productDetailSchema>;
+
+/** A detail that was found, as JSON, and whether the cache had it. */
+export interface FoundDetail {
+  readonly json: string;
+  readonly cached: boolean;
+}
+
+/** Finds products. */
+export interface ProductDetails {
+  /** The detail of a product, or undefined when there is no such product. */
+  find(productId: string): Promise<FoundDetail | undefined>;
+  /** Products in the order of their IDs: at most `limit`, those after the ID `after`. */
+  list(limit: number, after?: string): Promise<ProductDetail[]>;
+  /** The names of the products, of those that exist, by ID. */
+  findNames(productIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** The price of one unit of each of the products, of those that exist, by ID. */
+  findPrices(productIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
+}
+
+/** What finding products needs. */
+export interface ProductDetailsDependencies {
+  /** For who looks at products. */
+  readonly database: Database;
+  /** For who is about to change something, so that no reader is in the way. */
+  readonly changeDatabase: Database;
+  readonly cache: ProductCache;
+  readonly logger: Logger;
+}
+
+/** Finds products in the cache and in the database. */
+export function createProductDetails(dependencies: ProductDetailsDependencies): ProductDetails {
+  const { database, changeDatabase } = dependencies;
+  const cache = tolerant(dependencies.cache, dependencies.logger);
+  return {
+    async find(productId) {
+      const lookup = await cache.lookUp(productId);
+      if (lookup?.hit === true) return { json: lookup.json, cached: true };
+      const product = await selectOne(database, productId);
+      if (product === undefined) return undefined;
+      const json = JSON.stringify(toDetail(product));
+      if (lookup !== undefined) cache.fill(productId, lookup.lease, json);
+      return { json, cached: false };
+    },
+    async list(limit, after) {
+      return (await selectPage(database, limit, after)).map(toDetail);
+    },
+    async findNames(productIds) {
+      const rows = await database.query<{ product_id: string; name: string }>({
+        name: 'product-names',
+        text: `
+          SELECT product_id, name FROM commerce.products WHERE product_id = ANY($1::text[])`,
+        values: [productIds],
+      });
+      return new Map(rows.map(({ product_id, name }) => [product_id, name]));
+    },
+    async findPrices(productIds) {
+      const rows = await changeDatabase.query<{ product_id: string; price: number }>({
+        name: 'product-prices',
+        text: `
+          SELECT product_id, price FROM commerce.products WHERE product_id = ANY($1::text[])`,
+        values: [productIds],
+      });
+      return new Map(rows.map(({ product_id, price }) => [product_id, price]));
+    },
+  };
+}
+
+interface ProductRow {
+  readonly product_id: string;
+  readonly name: string;
+  readonly price: number;
+  readonly stock: number;
+  readonly like_count: number;
+}
+
+function toDetail({ product_id, name, price, stock, like_count }: ProductRow): ProductDetail {
+  return {
+    productId: product_id,
+    name,
+    price,
+    soldOut: stock === 0,
+    likeCount: shownLikeCount(like_count),
+  };
+}
+
+async function selectOne(database: Database, productId: string): Promise<ProductRow | undefined> {
+  const rows = await database.query<ProductRow>({
+    name: 'product-detail',
+    text: `
+      SELECT product_id, name, price, stock, like_count
+      FROM commerce.products WHERE product_id = $1`,
+    values: [productId],
+  });
+  return rows[0];
+}
+
+function selectPage(database: Database, limit: number, after = ''): Promise<ProductRow[]> {
+  return database.query<ProductRow>({
+    name: 'product-page',
+    text: `
+      SELECT product_id, name, price, stock, like_count
+      FROM commerce.products WHERE product_id > $1 ORDER BY product_id LIMIT $2`,
+    values: [after, limit],
+  });
+}
+
+/** A cache that is left alone for a moment after it has failed, instead of failing its reader. */
+interface TolerantCache {
+  /** Undefined when the cache cannot be asked. */
+  lookUp(productId: string): Promise<CacheLookup | undefined>;
+  /** Returns at once: the reader's answer does not depend on it. */
+  fill(productId: string, lease: string, json: string): void;
+}
+
+// A Redis that hangs costs a reader its command's time-out: once in this many ms, not each time.
+const pauseMs = 1_000;
+
+function tolerant(cache: ProductCache, logger: Logger): TolerantCache {
+  let pausedUntil = 0;
+  const pause = (error: unknown): undefined => {
+    if (Date.now() >= pausedUntil) logger.warn({ err: error }, 'the cache failed; reading without');
+    pausedUntil = Date.now() + pauseMs;
+  };
+  return {
+    async lookUp(productId) {
+      const found =
+        Date.now() < pausedUntil ? undefined : await cache.lookUp(productId).catch(pause);
+      if (found === undefined) cacheLookups.inc({ result: 'failed' });
+      return found;
+    },
+    fill(productId, lease, json) {
+      cache.fill(productId, lease, json).catch(pause);
+    },
+  };
+}

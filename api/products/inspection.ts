@@ -1,0 +1,79 @@
+/** What the shop and the cache hold of a product, without changing either. */
+import type { Redis } from 'ioredis';
+import type { Logger } from '../../platform/observability/logger';
+import { productCacheKey } from '../../cache/product-cache';
+import type { Database } from '../http/database';
+
+/** A product as the shop and the cache have it. */
+export interface Inspection {
+  readonly productId: string;
+  /** Null when the shop does not know the product. */
+  readonly shop: ShopProduct | null;
+  readonly cache: CachedProduct;
+}
+
+/** A product in the shop's own table. */
+export interface ShopProduct {
+  readonly name: string;
+  readonly price: number;
+  readonly stock: number;
+  readonly likeCount: number;
+}
+
+/** What Redis holds of a product now. */
+export type CachedProduct =
+  | {
+      readonly status: 'cached';
+      readonly expiresInMs: number;
+      /** What shoppers are shown. */
+      readonly detail: Record<string, unknown>;
+    }
+  | { readonly status: 'absent' }
+  /** Redis does not answer. */
+  | { readonly status: 'unknown' };
+
+/** Inspects products. */
+export interface ProductInspection {
+  /** @throws DatabaseUnavailableError */
+  inspect(productId: string): Promise<Inspection>;
+}
+
+/** What inspecting needs. */
+export interface ProductInspectionDependencies {
+  readonly database: Database;
+  readonly redis: Redis;
+  readonly logger: Logger;
+}
+
+/** Inspects in PostgreSQL and Redis. */
+export function createProductInspection(
+  dependencies: ProductInspectionDependencies,
+): ProductInspection {
+  const { database, redis, logger } = dependencies;
+  return {
+    async inspect(productId) {
+      const [rows, cache] = await Promise.all([
+        database.query<ShopProduct>({
+          name: 'product-inspection',
+          text: `
+            SELECT name, price, stock, like_count AS "likeCount"
+            FROM commerce.products WHERE product_id = $1`,
+          values: [productId],
+        }),
+        readCache(redis, productId).catch((error: unknown) => {
+          logger.debug({ err: error }, 'the cache could not be inspected');
+          return { status: 'unknown' } as const;
+        }),
+      ]);
+      return { productId, shop: rows[0] ?? null, cache };
+    },
+  };
+}
+
+// Not through the cache's own look-up, which would hand out a lease.
+async function readCache(redis: Redis, productId: string): Promise<CachedProduct> {
+  const key = productCacheKey(productId);
+  const [json, expiresInMs] = await Promise.all([redis.get(key), redis.pttl(key)]);
+  if (json === null || expiresInMs < 0) return { status: 'absent' };
+  return { status: 'cached', expiresInMs, detail: JSON.parse(json) as Record<string, unknown> };
+}

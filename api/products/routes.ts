@@ -1,0 +1,104 @@
+/** Products: putting them on sale, listing them, and the detail that shoppers look at. */
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { aggregateIdSchema } from '../../events/identifiers';
+import { readCursor, writeCursor } from '../http/cursor';
+import type { Services } from '../http/dependencies';
+import { pageLimitSchema, storableText } from '../http/input';
+import { requireRole } from '../http/plugins/authentication';
+import { Problem, problemSchema } from '../http/problem';
+import { productDetailSchema, type ProductDetail } from './details';
+
+/** `POST /products`, `GET /products`, `GET /products/{productId}`. */
+export function productRoutes(services: Services): FastifyPluginAsyncZod {
+  const { commands, productDetails, views } = services;
+  return async (app) => {
+    app.post(
+      '/products',
+      {
+        onRequest: requireRole('operator'),
+        schema: { body: newProduct, response: { 201: registeredProduct, default: problemSchema } },
+      },
+      async (request, reply) => {
+        const productId = request.deriveId('product');
+        const product = await commands.registerProduct({ productId, ...request.body });
+        return reply.code(201).header('location', `/v1/products/${productId}`).send(product);
+      },
+    );
+
+    app.get(
+      '/products',
+      { schema: { querystring: page, response: { 200: productPage, default: problemSchema } } },
+      async ({ query }) => {
+        const { limit, cursor } = query;
+        const after =
+          cursor === undefined ? undefined : readCursor(cursor, [aggregateIdSchema], 'cursor')[0];
+        const found = await productDetails.list(limit + 1, after);
+        const items = found.slice(0, limit);
+        const last = found.length > limit ? items.at(-1) : undefined;
+        return { items, nextCursor: last === undefined ? null : writeCursor([last.productId]) };
+      },
+    );
+
+    app.get(
+      '/products/:productId',
+      {
+        // A HEAD would count as a view.
+        exposeHeadRoute: false,
+        schema: {
+          params: productParams,
+          response: { 200: productDetailSchema, default: problemSchema },
+        },
+      },
+      async (request, reply) => {
+        const { productId } = request.params;
+        const found = await productDetails.find(productId);
+        if (found === undefined) throw unknownProduct(productId);
+        views.publish(productId, request.userId);
+        reply.header('x-cache', found.cached ? 'hit' : 'miss').type('application/json');
+        // It is JSON already: as text it is sent as it is.
+        return reply.send(found.json as unknown as ProductDetail);
+      },
+    );
+  };
+}
+
+/** The parameters of every route below a product. */
+export const productParams = z.strictObject({ productId: aggregateIdSchema });
+
+/** The 404 for a product that does not exist. */
+export function unknownProduct(productId: string): Problem {
+  const message = `there is no product ${productId}`;
+  return new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${productId}.`, {
+    errors: [{ field: 'productId', message }],
+  });
+}
+
+/** Refuses a product that does not exist before anything is started for it. @throws Problem 404 */
+export async function checkProduct({ productDetails }: Services, productId: string): Promise<void> {
+  if (!(await productDetails.findPrices([productId])).has(productId)) {
+    throw unknownProduct(productId);
+  }
+}
+
+const newProduct = z.strictObject({
+  name: storableText(200),
+  price: z.int().min(0).describe('in the smallest currency unit'),
+  stock: z.int().min(0).describe('units to begin with'),
+});
+
+const registeredProduct = z.object({
+  productId: aggregateIdSchema,
+  name: z.string(),
+  price: z.int(),
+  stock: z.int(),
+  version: z.int(),
+  eventId: z.string(),
+});
+
+const page = z.strictObject({ limit: pageLimitSchema, cursor: z.string().optional() });
+
+const productPage = z.object({
+  items: z.array(productDetailSchema),
+  nextCursor: z.string().nullable().describe('null on the last page'),
+});

@@ -1,0 +1,60 @@
+/** Changing the stock of a product by hand. */
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { Services } from '../http/dependencies';
+import { requireRole } from '../http/plugins/authentication';
+import { Problem, problemSchema } from '../http/problem';
+import { checkProduct, productParams, unknownProduct } from './routes';
+
+/** `POST /products/{productId}/stock-adjustments`. */
+export function stockAdjustmentRoutes(services: Services): FastifyPluginAsyncZod {
+  const { commands } = services;
+  return async (app) => {
+    app.post(
+      '/products/:productId/stock-adjustments',
+      {
+        onRequest: requireRole('operator'),
+        schema: {
+          params: productParams,
+          body: newAdjustment,
+          response: { 201: adjustedStock, default: problemSchema },
+        },
+      },
+      async (request, reply) => {
+        const { productId } = request.params;
+        await checkProduct(services, productId);
+        const adjustmentId = request.deriveId('stock-adjustment');
+        const outcome = await commands.adjustStock({ adjustmentId, productId, ...request.body });
+        switch (outcome.kind) {
+          case 'adjusted': {
+            const { stock, version, eventId } = outcome;
+            return reply.code(201).send({ stock, version, eventId });
+          }
+          case 'unknown-product':
+            throw unknownProduct(productId);
+          case 'stock-out-of-range':
+            throw outOfRange(outcome.stock, request.body.delta);
+        }
+      },
+    );
+  };
+}
+
+const newAdjustment = z.strictObject({
+  delta: z.int().describe('units to add, or to take away when negative'),
+  reason: z.enum(['restock', 'correction']),
+});
+
+const adjustedStock = z.object({
+  stock: z.int().describe('after the change'),
+  version: z.int(),
+  eventId: z.string(),
+});
+
+function outOfRange(stock: number, delta: number): Problem {
+  return new Problem(
+    409,
+    'STOCK_OUT_OF_RANGE',
+    `The stock is ${stock}; changed by ${delta} it would leave the range from 0 to 2^52.`,
+  );
+}

@@ -1,0 +1,131 @@
+/** The handled events as they come, for operators: server-sent events. */
+import { Readable } from 'node:stream';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { Services } from '../http/dependencies';
+import type { FeedMessage } from './handled-event-feed';
+import { readPosition, writePosition, type HandledEvent } from './handled-events';
+import { requireRole } from '../http/plugins/authentication';
+import { problemSchema } from '../http/problem';
+
+/** A client that takes nothing for so long, in ms, is cut off; it can come back to where it was. */
+export const stalledAfterMs = 30_000;
+
+// While the server stops: how long a client has for what it has not taken yet, in ms.
+const endWithinMs = 2_000;
+
+/** `GET /stream`. */
+export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod {
+  return async (app) => {
+    const open = new Set<AbortController>();
+    // Streams never end by themselves: closing would wait for them for ever.
+    app.addHook('preClose', async () => {
+      handledEvents.stop();
+      setTimeout(() => open.forEach((gone) => gone.abort()), endWithinMs).unref();
+    });
+
+    app.get(
+      '/stream',
+      {
+        onRequest: requireRole('operator'),
+        exposeHeadRoute: false,
+        config: { lasting: true },
+        schema: {
+          description:
+            'Server-sent events: `handled` for each event whose effects have been applied, with an ' +
+            '`id` to come back with in `Last-Event-ID`: then every event since comes, exactly once. ' +
+            '`ready` says that the stream has begun (`anew`: what was asked for in `Last-Event-ID` ' +
+            'is of another database), `outage` since when the database is away (null: it is back). ' +
+            'A comment every 15 s shows that the stream lives.',
+          headers,
+          querystring: query,
+          response: { 200: z.string().describe('text/event-stream'), default: problemSchema },
+        },
+      },
+      async (request, reply) => {
+        const cursor = request.headers['last-event-id'];
+        const after = cursor === undefined ? undefined : readPosition(cursor, 'Last-Event-ID');
+        const gone = new AbortController();
+        const { signal } = gone;
+        const messages = handledEvents.follow({ after, recent: request.query.recent, signal });
+        const stream = Readable.from(cuttingOffStalled(messages, gone), { objectMode: false });
+        signal.addEventListener('abort', () => stream.destroy());
+        open.add(gone);
+        reply.raw.once('close', () => {
+          open.delete(gone);
+          gone.abort();
+        });
+        return reply
+          .type('text/event-stream; charset=utf-8')
+          .header('cache-control', 'no-store')
+          .header('x-accel-buffering', 'no')
+          .send(stream as unknown as string);
+      },
+    );
+  };
+}
+
+const headers = z.object({ 'last-event-id': z.string().max(8_192).optional() });
+
+const query = z.strictObject({
+  recent: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(100)
+    .default(0)
+    .describe('how many events of before to begin with, without Last-Event-ID'),
+});
+
+/** A handled event on the wire. */
+export interface StreamedEvent extends Omit<HandledEvent, 'occurredAt' | 'handledAt'> {
+  readonly occurredAt: string;
+  readonly handledAt: string;
+}
+
+async function* cuttingOffStalled(
+  messages: AsyncGenerator<FeedMessage, void>,
+  gone: AbortController,
+): AsyncGenerator<string, void> {
+  for await (const message of messages) {
+    const text = toText(message);
+    const timer = setTimeout(() => gone.abort(), stalledAfterMs);
+    try {
+      // Comes back when the client has room for more.
+      yield text;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function toText(message: FeedMessage): string {
+  switch (message.kind) {
+    case 'ready': {
+      const recent = message.recent.map((event) => frame('handled', toStreamed(event)));
+      const id = writePosition(message.position);
+      return `retry: 1000\n${recent.join('')}${frame('ready', { anew: message.anew }, id)}`;
+    }
+    case 'handled':
+      return message.events
+        .map(({ event, position }) => frame('handled', toStreamed(event), writePosition(position)))
+        .join('');
+    case 'away':
+      return frame('outage', { since: message.since.toISOString() });
+    case 'back':
+      return frame('outage', { since: null });
+    case 'quiet':
+      return ': the stream lives\n\n';
+  }
+}
+
+function frame(event: string, data: object, id?: string): string {
+  const lines = [`event: ${event}`, `data: ${JSON.stringify(data)}`];
+  if (id !== undefined) lines.unshift(`id: ${id}`);
+  return `${lines.join('\n')}\n\n`;
+}
+
+function toStreamed(event: HandledEvent): StreamedEvent {
+  const { occurredAt, handledAt, ...rest } = event;
+  return { ...rest, occurredAt: occurredAt.toISOString(), handledAt: handledAt.toISOString() };
+}

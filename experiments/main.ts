@@ -1,0 +1,50 @@
+/**
+ * `npm run experiment -- NAME`: runs what the writing tells of, on real servers of its own, and prints
+ * the figures. Without a name it lists what there is.
+ */
+import { killRememberedProcesses } from '../testkit/child-processes';
+import { orAborted, withTestCluster } from '../testkit/test-cluster';
+import type { Experiment, Findings } from './experiment';
+import { experiments } from './experiments';
+
+async function main(name: string | undefined): Promise<number> {
+  const experiment = experiments.find((each) => each.name === name);
+  if (experiment === undefined) {
+    if (name !== undefined) console.error(`There is no experiment '${name}'.`);
+    console.log('npm run experiment -- NAME\n');
+    for (const each of experiments) console.log(`  ${each.name.padEnd(20)} ${each.question}`);
+    return name === undefined ? 0 : 2;
+  }
+  return withTestCluster(async ({ environment, signal }) => {
+    Object.assign(process.env, environment);
+    try {
+      const findings = await orAborted(experiment.run(), signal);
+      console.log(toMarkdown(experiment, findings));
+      return 0;
+    } finally {
+      await killRememberedProcesses();
+    }
+  });
+}
+
+/** As the writing quotes it. */
+function toMarkdown({ question, columns }: Experiment, { rows, remarks }: Findings): string {
+  const toRow = (cells: readonly (string | number)[]): string =>
+    `| ${cells.map((cell) => cell.toLocaleString('en-US')).join(' | ')} |`;
+  return [
+    `\n${question}\n`,
+    toRow(columns),
+    toRow(columns.map(() => '---')),
+    ...rows.map(toRow),
+    '',
+    ...remarks.map((remark) => `- ${remark}`),
+  ].join('\n');
+}
+
+main(process.argv[2]).then(
+  (exitCode) => process.exit(exitCode),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

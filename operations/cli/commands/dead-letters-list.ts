@@ -1,0 +1,62 @@
+/** `dead-letters list`. */
+import { Option, type Command } from 'commander';
+import type { DeadLetterStatus } from '../../../events/redrive';
+import type { DeadLetter } from '../../dead-letters';
+import { positiveInteger } from '../arguments';
+import type { RunCommand } from '../command';
+import { table, type Column } from '../output';
+
+interface ListOptions {
+  readonly status?: DeadLetterStatus;
+  readonly reason?: string;
+  readonly topic?: string;
+  readonly after?: number;
+  readonly limit: number;
+}
+
+const statuses: readonly DeadLetterStatus[] = ['parked', 'redriven', 'discarded'];
+
+/** Adds the command. */
+export function addListCommand(deadLetters: Command, run: RunCommand): void {
+  deadLetters
+    .command('list')
+    .description('list dead letters, the newest first')
+    .addOption(new Option('--status <status>', 'only in this status').choices(statuses))
+    .option('--reason <code>', 'only for this reason, such as NOT_JSON')
+    .option('--topic <topic>', 'only from this topic')
+    .option('--after <ID>', 'go on behind this one, the last of the page before', positiveInteger)
+    .option('--limit <number>', 'most to list', positiveInteger, 50)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  npm run ops -- dead-letters list --status parked
+  npm run ops -- dead-letters list --reason UNKNOWN_TYPE --json`,
+    )
+    .action(({ after, limit, ...filter }: ListOptions, command: Command) =>
+      run(command, async ({ deadLetters: operations, output }) => {
+        const page = await operations().list(filter, { after, limit });
+        output.result(page, () => {
+          if (page.deadLetters.length === 0) return 'No dead letters.';
+          const more = page.next === undefined ? '' : `\n\nMore: --after ${page.next}`;
+          return table(page.deadLetters, columns, output) + more;
+        });
+      }),
+    );
+}
+
+const columns: readonly Column<DeadLetter>[] = [
+  { title: 'ID', of: ({ id }) => id, align: 'right' },
+  { title: 'status', of: ({ status }) => status },
+  { title: 'reason', of: ({ reason }) => reason },
+  { title: 'tries', of: ({ tries }) => tries, align: 'right' },
+  { title: 'topic', of: ({ topic }) => topic },
+  { title: 'partition', of: ({ partition }) => partition, align: 'right' },
+  { title: 'offset', of: offsets, align: 'right' },
+  { title: 'event', of: ({ eventId }) => eventId },
+  { title: 'parked', of: ({ parkedAt }) => parkedAt },
+];
+
+function offsets({ offset, lastOffset }: DeadLetter): string {
+  return lastOffset === null || lastOffset === offset ? `${offset}` : `${offset}–${lastOffset}`;
+}

@@ -1,0 +1,56 @@
+/** `events list`: pages of the audit log. */
+import { Option, type Command } from 'commander';
+import { eventDefinitions, type EventType } from '../../../events/schemas';
+import { positiveInteger } from '../arguments';
+import type { RunCommand } from '../command';
+import { readEventPage, type ListedEvent } from '../event-list';
+import { table, type Column } from '../output';
+
+interface ListOptions {
+  readonly type?: EventType;
+  readonly aggregateId?: string;
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** Adds the command. */
+export function addEventCommands(program: Command, run: RunCommand): void {
+  const events = program
+    .command('events')
+    .description('the audit log of every accepted event')
+    .addHelpText('after', '\nExample:\n  npm run ops -- events list --limit 10');
+  events
+    .command('list')
+    .description('list events, the newest first')
+    .addOption(
+      new Option('--type <type>', 'only of this type').choices(Object.keys(eventDefinitions)),
+    )
+    .option('--aggregate-id <id>', 'only about this product or order')
+    .option('--after <event ID>', 'go on behind this event, the last of the page before')
+    .option('--limit <number>', 'most events to list', positiveInteger, 50)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  npm run ops -- events list --type OrderConfirmed --limit 10
+  npm run ops -- events list --aggregate-id p1 --json`,
+    )
+    .action(({ type, aggregateId, after, limit }: ListOptions, command: Command) =>
+      run(command, async ({ pool, output }) => {
+        const page = await readEventPage(pool(), { type, aggregateId }, { after, limit });
+        output.result(page, () => {
+          if (page.events.length === 0) return 'No events.';
+          const more = page.next === undefined ? '' : `\n\nMore: --after ${page.next}`;
+          return table(page.events, columns, output) + more;
+        });
+      }),
+    );
+}
+
+const columns: readonly Column<ListedEvent>[] = [
+  { title: 'recorded', of: ({ recordedAt }) => recordedAt },
+  { title: 'type', of: ({ type }) => type },
+  { title: 'aggregate', of: ({ aggregateId }) => aggregateId },
+  { title: 'event', of: ({ eventId }) => eventId },
+  { title: 'handled by', of: ({ workflowId }) => workflowId },
+];

@@ -1,0 +1,60 @@
+/** `verify`: checks what must hold on a live system. */
+import type { Command } from 'commander';
+import { wholeNumber } from '../arguments';
+import { exitCodes, type RunCommand } from '../command';
+import { countOf, formatCount, type Output } from '../output';
+import { defaultGraceSeconds, verify, type CheckResult } from '../../verification';
+
+/** Adds the command. */
+export function addVerifyCommand(program: Command, run: RunCommand): void {
+  program
+    .command('verify')
+    .description('check what must hold between shop, log and metrics, in one snapshot')
+    .option(
+      '--grace <seconds>',
+      'for how long an event may be in flight before it counts as missing; 0 on a system at rest',
+      wholeNumber,
+      defaultGraceSeconds,
+    )
+    .addHelpText(
+      'after',
+      `
+It changes nothing and holds nobody back. Exit code 1, with the differences, when something differs.
+
+Examples:
+  npm run ops -- verify
+  npm run ops -- verify --grace 0 --json`,
+    )
+    .action(({ grace }: { grace: number }, command: Command) =>
+      run(command, async ({ pool, kafka, config, output }) => {
+        const report = await verify(
+          { pool: pool(), kafka: kafka(), groupId: config.BRIDGE_GROUP_ID },
+          { graceSeconds: grace },
+        );
+        output.result(report, () => report.checks.map((check) => show(check, output)).join('\n'));
+        return report.holds ? exitCodes.ok : exitCodes.failed;
+      }),
+    );
+}
+
+function show(check: CheckResult, { paint }: Output): string {
+  const mark = check.holds ? paint('green', 'holds  ') : paint('red', 'DIFFERS');
+  const figures = Object.entries(check.figures).map(
+    ([name, figure]) => `${toWords(name)} ${formatCount(figure)}`,
+  );
+  const head = `${mark}  ${paint('bold', check.name.padEnd(22))} ${figures.join(', ')}`;
+  if (check.holds) return head;
+  const shown = check.differences.map((difference) => `           ${JSON.stringify(difference)}`);
+  const left = check.differenceCount - shown.length;
+  return [
+    head,
+    `         ${check.rule} ${countOf(check.differenceCount, 'difference')}:`,
+    ...shown,
+    ...(left > 0 ? [`           … and ${formatCount(left)} more`] : []),
+  ].join('\n');
+}
+
+/** `confirmedOrders` as `confirmed orders`. */
+function toWords(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}

@@ -1,0 +1,397 @@
+/**
+ * What must hold between the tables at any instant, each rule as one statement that finds where it
+ * does not. Written apart from the code that it checks: only the view `event_effects`, which says
+ * what an event does, is common to both.
+ */
+import type { GroupProgress } from '../platform/kafka/consumer-lag';
+
+/** What a check may depend on besides the snapshot. */
+export interface CheckInput {
+  /** For how long an event may be in flight, in seconds. */
+  readonly graceSeconds: number;
+  /** Where the consumer group stood before the snapshot. */
+  readonly progress: GroupProgress;
+  /** When it was read, in ms since the epoch. */
+  readonly now: number;
+}
+
+/** A rule. */
+export interface Check {
+  readonly name: string;
+  /** What must hold, for a person. */
+  readonly rule: string;
+  /** A query of one row: how much was compared. */
+  readonly figures: string;
+  /** Its parameters; none by default. */
+  readonly figureValues?: (input: CheckInput) => unknown[];
+  /** A query that returns a row for each difference. */
+  readonly differences: string;
+  /** The parameters of `differences`. */
+  values(input: CheckInput): unknown[];
+}
+
+const none = (): unknown[] => [];
+const grace = ({ graceSeconds }: CheckInput): unknown[] => [graceSeconds];
+
+/** What is told of an event that has handled effects on a product. */
+const handledEffects = `
+  effect AS MATERIALIZED (
+    SELECT event_effects.* FROM collector.event_effects
+    WHERE EXISTS (
+      SELECT FROM collector.event_handled WHERE event_handled.event_id = event_effects.event_id)
+  )`;
+
+/**
+ * Whether an event is accounted for as a dead letter; one that was redriven only for a while. A letter
+ * may claim any ID: it has to carry what the event says.
+ */
+const isParked = (event: 'outbox' | 'event_log', graceParameter: string): string => `
+  EXISTS (
+    SELECT FROM collector.dead_letters AS letter
+    WHERE letter.event_id = ${event}.event_id
+      AND (letter.status <> 'redriven'
+        OR letter.resolved_at > now() - make_interval(secs => ${graceParameter}))
+      AND collector.json_of(letter.value) = ${event}.payload)`;
+
+/** Every rule, in the order of an event's way. */
+export const checks: readonly Check[] = [
+  {
+    name: 'stock-adjustments',
+    rule: "A product's stock is what it began with plus its adjustments, never below 0, with no version left out.",
+    figures: `
+      SELECT (SELECT count(*) FROM commerce.products) AS products,
+        (SELECT count(*) FROM commerce.stock_adjustments) AS adjustments`,
+    differences: `
+      WITH step AS (
+        SELECT *,
+          lag(stock) OVER (PARTITION BY product_id ORDER BY version) AS stock_before,
+          row_number() OVER (PARTITION BY product_id ORDER BY version) + 1 AS version_due
+        FROM commerce.stock_adjustments
+      ), total AS (
+        SELECT product_id, sum(delta) AS adjusted, count(*) AS adjustments,
+          (array_agg(previous_stock ORDER BY version))[1] AS first_stock
+        FROM commerce.stock_adjustments GROUP BY product_id
+      ), registered AS (
+        SELECT key AS product_id, (payload -> 'data' ->> 'stock')::numeric AS stock
+        FROM commerce.outbox WHERE type = 'ProductRegistered'
+      )
+      SELECT product_id, version, 'an adjustment does not follow from the one before' AS problem,
+        to_jsonb(step) AS found
+      FROM step
+      WHERE version <> version_due OR stock <> previous_stock + delta OR stock < 0
+        OR stock_before IS NOT NULL AND stock_before <> previous_stock
+      UNION ALL
+      SELECT product_id, stock_version, 'the stock is not the sum of its adjustments',
+        jsonb_build_object('stock', products.stock, 'registered', registered.stock,
+          'adjusted', adjusted, 'adjustments', adjustments)
+      FROM commerce.products
+      LEFT JOIN total USING (product_id)
+      LEFT JOIN registered USING (product_id)
+      WHERE products.stock < 0
+        OR products.stock
+          <> coalesce(registered.stock, first_stock, products.stock) + coalesce(adjusted, 0)
+        OR stock_version <> 1 + coalesce(adjustments, 0)`,
+    values: none,
+  },
+  {
+    name: 'order-stock',
+    rule: 'An order holds exactly the stock of its items; a cancelled one holds none.',
+    figures: `
+      SELECT count(*) AS orders, count(*) FILTER (WHERE status = 'CANCELLED') AS cancelled
+      FROM commerce.orders`,
+    differences: `
+      WITH wanted AS (
+        SELECT order_id, product_id, CASE status WHEN 'CANCELLED' THEN 0 ELSE quantity END AS quantity
+        FROM commerce.orders JOIN commerce.order_items USING (order_id)
+      ), held AS (
+        SELECT order_id, product_id, -sum(delta) AS quantity
+        FROM commerce.stock_adjustments WHERE order_id IS NOT NULL GROUP BY order_id, product_id
+      )
+      SELECT order_id, product_id, wanted.quantity AS expected, held.quantity AS found
+      FROM wanted FULL JOIN held USING (order_id, product_id)
+      WHERE wanted.quantity IS DISTINCT FROM held.quantity`,
+    values: none,
+  },
+  {
+    name: 'money',
+    rule: 'Money is captured for confirmed orders, each for its total, and for no others.',
+    figures: `
+      SELECT
+        (SELECT count(*) FROM commerce.orders WHERE status = 'CONFIRMED') AS "confirmedOrders",
+        (SELECT coalesce(sum(total_amount), 0) FROM commerce.orders WHERE status = 'CONFIRMED')
+          AS "confirmedAmount",
+        (SELECT coalesce(sum(amount), 0) FROM commerce.payments WHERE status = 'captured')
+          AS "capturedAmount"`,
+    differences: `
+      WITH item AS (
+        SELECT order_id, sum(quantity * unit_price) AS amount FROM commerce.order_items GROUP BY order_id
+      )
+      SELECT order_id, orders.status AS "orderStatus", total_amount AS "totalAmount",
+        item.amount AS "amountOfItems", payments.status AS "paymentStatus", payments.amount AS paid
+      FROM commerce.orders
+      FULL JOIN commerce.payments USING (order_id)
+      LEFT JOIN item USING (order_id)
+      WHERE orders.status IS NULL
+        OR total_amount IS DISTINCT FROM item.amount
+        OR (orders.status = 'CONFIRMED') <> (coalesce(payments.status, '') = 'captured')
+        OR payments.status = 'captured' AND payments.amount <> total_amount`,
+    values: none,
+  },
+  {
+    name: 'likes',
+    rule: "A product's like count is the number of users who like it.",
+    figures: `
+      SELECT (SELECT count(*) FROM commerce.products) AS products,
+        (SELECT count(*) FROM commerce.product_likes) AS likes`,
+    differences: `
+      SELECT product_id, like_count AS found, coalesce(likes, 0) AS expected
+      FROM commerce.products
+      LEFT JOIN (SELECT product_id, count(*) AS likes FROM commerce.product_likes GROUP BY 1) AS liked
+        USING (product_id)
+      WHERE like_count <> coalesce(likes, 0)`,
+    values: none,
+  },
+  {
+    name: 'changes-have-events',
+    rule: 'Every change of the shop has its event in the outbox.',
+    figures: `
+      SELECT (SELECT count(*) FROM commerce.outbox) AS events,
+        (SELECT count(*) FROM commerce.stock_adjustments) AS adjustments,
+        (SELECT count(*) FROM commerce.orders) AS orders`,
+    differences: `
+      WITH due AS (
+        SELECT product_id AS aggregate_id, 'ProductRegistered' AS type FROM commerce.products
+        UNION ALL SELECT order_id, 'OrderPlaced' FROM commerce.orders
+        UNION ALL SELECT order_id, unnest(ARRAY['PaymentCompleted', 'OrderConfirmed'])
+          FROM commerce.orders WHERE status = 'CONFIRMED'
+        UNION ALL SELECT order_id, 'OrderCancelled' FROM commerce.orders WHERE status = 'CANCELLED'
+      )
+      SELECT aggregate_id, type, NULL AS event_id FROM due
+      WHERE NOT EXISTS (
+        SELECT FROM commerce.outbox WHERE outbox.key = due.aggregate_id AND outbox.type = due.type)
+      UNION ALL
+      SELECT product_id, 'StockAdjusted', event_id FROM commerce.stock_adjustments AS adjustment
+      WHERE NOT EXISTS (SELECT FROM commerce.outbox WHERE outbox.event_id = adjustment.event_id)
+      UNION ALL
+      SELECT product_id, 'LikeChanged', NULL FROM commerce.products
+      LEFT JOIN (
+        SELECT key AS product_id, count(*) AS changes FROM commerce.outbox
+        WHERE type = 'LikeChanged' GROUP BY key
+      ) AS liked USING (product_id)
+      WHERE like_version <> coalesce(changes, 0)`,
+    values: none,
+  },
+  {
+    name: 'delivery',
+    rule: 'Every event of the outbox is published in time, and logged or parked in time, however far the consumer has come.',
+    figures: `
+      SELECT count(*) AS events, count(*) FILTER (WHERE published_at IS NULL) AS unpublished,
+        count(*) FILTER (WHERE EXISTS (
+          SELECT FROM collector.event_log WHERE event_log.event_id = outbox.event_id)) AS logged
+      FROM commerce.outbox`,
+    differences: `
+      SELECT event_id, type, key AS aggregate_id, published_at, partition, "offset",
+        CASE WHEN published_at IS NULL THEN 'not published' ELSE 'neither logged nor parked' END
+          AS problem
+      FROM commerce.outbox
+      WHERE coalesce(published_at, created_at) <= now() - make_interval(secs => $1)
+        AND NOT EXISTS (
+          SELECT FROM collector.event_log WHERE event_log.event_id = outbox.event_id)
+        AND NOT ${isParked('outbox', '$1')}`,
+    values: grace,
+  },
+  {
+    name: 'consumer-progress',
+    rule: 'The consumer can read every topic, and leaves no message uncommitted for longer than it may be in flight.',
+    figures: `
+      SELECT count(*) AS partitions, count(*) FILTER (WHERE lag > 0) AS behind,
+        coalesce(sum(lag), 0) AS lag
+      FROM unnest($1::bigint[]) AS group_progress (lag)`,
+    figureValues: ({ progress }) => [progress.partitions.map(({ lag }) => lag)],
+    differences: `
+      SELECT topic, partition, committed, "end", lag, round(age) AS "ageSeconds",
+        held_back_by AS "heldBackBy", 'the oldest message is not committed' AS problem
+      FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::numeric[], $7::text[])
+        AS group_progress (topic, partition, committed, "end", lag, age, held_back_by)
+      WHERE lag > 0 AND age >= $8
+      UNION ALL
+      SELECT topic, NULL, NULL, NULL, NULL, NULL, NULL, 'cannot be read: ' || error
+      FROM unnest($9::text[], $10::text[]) AS unreadable (topic, error)`,
+    values: ({ progress: { partitions, unreadable }, graceSeconds, now }) => [
+      partitions.map(({ topic }) => topic),
+      partitions.map(({ partition }) => partition),
+      partitions.map(({ committed }) => committed),
+      partitions.map(({ end }) => end),
+      partitions.map(({ lag }) => lag),
+      partitions.map(({ oldestUncommittedAt: at }) =>
+        // The producer's clock may go ahead of ours.
+        at === undefined ? null : Math.max(now - at, 0) / 1_000,
+      ),
+      partitions.map(({ heldBackBy }) => heldBackBy ?? null),
+      graceSeconds,
+      unreadable.map(({ topic }) => topic),
+      unreadable.map(({ error }) => error.message),
+    ],
+  },
+  {
+    name: 'vanished-offsets',
+    rule: 'Events of the outbox that vanished from Kafka before they were read have arrived another way. (What others sent is gone; the figures tell how much.)',
+    figures: `
+      SELECT count(*) AS ranges,
+        coalesce(sum(coalesce(last_offset, first_offset) - first_offset + 1), 0) AS offsets
+      FROM collector.vanished_offsets`,
+    differences: `
+      SELECT vanished.topic, vanished.partition, first_offset, last_offset, reason, noticed_at,
+        event_id, outbox."offset"
+      FROM collector.vanished_offsets AS vanished
+      JOIN commerce.outbox ON outbox.topic = vanished.topic
+        AND outbox.partition = vanished.partition
+        AND outbox."offset" >= first_offset
+        AND outbox."offset" <= coalesce(last_offset, outbox."offset")
+        AND outbox.published_at < noticed_at
+      WHERE noticed_at <= now() - make_interval(secs => $1)
+        AND NOT EXISTS (
+          SELECT FROM collector.event_log WHERE event_log.event_id = outbox.event_id)
+        AND NOT ${isParked('outbox', '$1')}`,
+    values: grace,
+  },
+  {
+    name: 'log-equals-outbox',
+    rule: 'An event is logged word for word as it was written to the outbox.',
+    figures: `
+      SELECT count(*) AS compared FROM commerce.outbox JOIN collector.event_log USING (event_id)`,
+    differences: `
+      SELECT event_id, outbox.payload AS expected, event_log.payload AS found
+      FROM commerce.outbox JOIN collector.event_log USING (event_id)
+      WHERE outbox.payload <> event_log.payload`,
+    values: none,
+  },
+  {
+    name: 'handled-is-logged',
+    rule: 'Every handled event is in the log.',
+    figures: `
+      SELECT (SELECT count(*) FROM collector.event_log) AS logged,
+        (SELECT count(*) FROM collector.event_handled) AS handled`,
+    differences: `
+      SELECT event_id, workflow_id, handled_at FROM collector.event_handled
+      WHERE NOT EXISTS (
+        SELECT FROM collector.event_log WHERE event_log.event_id = event_handled.event_id)`,
+    values: none,
+  },
+  {
+    name: 'logged-is-handled',
+    rule: 'Every logged event is handled or parked in time.',
+    figures: `
+      SELECT count(*) AS "notHandled", (SELECT count(*) FROM collector.dead_letters) AS "deadLetters",
+        (SELECT count(*) FROM collector.dead_letters WHERE status = 'parked') AS parked
+      FROM collector.event_log
+      WHERE NOT EXISTS (
+        SELECT FROM collector.event_handled WHERE event_handled.event_id = event_log.event_id)`,
+    differences: `
+      SELECT event_id, type, aggregate_id, recorded_at FROM collector.event_log
+      WHERE recorded_at <= now() - make_interval(secs => $1)
+        AND NOT EXISTS (
+          SELECT FROM collector.event_handled WHERE event_handled.event_id = event_log.event_id)
+        AND NOT ${isParked('event_log', '$1')}`,
+    values: grace,
+  },
+  {
+    name: 'product-metrics',
+    rule: 'Views, sales, likes and stock of each product are those of its handled events.',
+    figures: totalsOf('product_metrics', 'products', { sales: 'sales_count' }),
+    // Of two snapshots with one version, which only a faulty producer sends, either is right.
+    differences: `
+      WITH ${handledEffects}, ranked AS (
+        SELECT *, max(stock_version) OVER product AS newest_stock, max(like_version) OVER product AS newest_likes
+        FROM effect WINDOW product AS (PARTITION BY product_id)
+      ), expected AS (
+        SELECT product_id, sum(views) AS view_count, sum(sales) AS sales_count,
+          coalesce(max(stock_version), 0) AS stock_version,
+          array_agg(DISTINCT stock) FILTER (WHERE stock_version = newest_stock) AS stock,
+          coalesce(max(like_version), 0) AS like_version,
+          coalesce(array_agg(DISTINCT like_count) FILTER (WHERE like_version = newest_likes), '{0}')
+            AS like_count
+        FROM ranked GROUP BY product_id
+      )
+      SELECT product_id, to_jsonb(expected) AS expected, to_jsonb(stored) AS found
+      FROM expected FULL JOIN collector.product_metrics AS stored USING (product_id)
+      WHERE expected.view_count IS DISTINCT FROM stored.view_count
+        OR expected.sales_count IS DISTINCT FROM stored.sales_count
+        OR expected.stock_version IS DISTINCT FROM stored.stock_version
+        OR expected.like_version IS DISTINCT FROM stored.like_version
+        OR (stored.like_count = ANY (expected.like_count)) IS NOT TRUE
+        OR (CASE WHEN expected.stock IS NULL THEN stored.stock IS NULL
+            ELSE stored.stock = ANY (expected.stock) END) IS NOT TRUE`,
+    values: none,
+  },
+  {
+    name: 'product-metrics-daily',
+    rule: 'Views, likes and sales of each product and day are those of its handled events.',
+    figures: totalsOf('product_metrics_daily', 'rows', { sales: 'sales_count' }),
+    differences: `
+      WITH ${handledEffects}, expected AS (
+        SELECT product_id, day, sum(views) AS view_count, sum(likes) AS like_delta,
+          sum(sales) AS sales_count
+        FROM effect WHERE (views, likes, sales) <> (0, 0, 0) GROUP BY product_id, day
+      )
+      SELECT product_id, day, to_jsonb(expected) AS expected, to_jsonb(stored) AS found
+      FROM expected FULL JOIN collector.product_metrics_daily AS stored USING (product_id, day)
+      WHERE (expected.view_count, expected.like_delta, expected.sales_count)
+        IS DISTINCT FROM (stored.view_count, stored.like_delta, stored.sales_count)`,
+    values: none,
+  },
+  {
+    name: 'product-user-metrics',
+    rule: 'Views, purchases and likes of each product and user are those of its handled events.',
+    figures: totalsOf('product_user_metrics', 'rows', { purchases: 'purchase_count' }),
+    differences: `
+      WITH ${handledEffects}, ranked AS (
+        SELECT *, max(like_version) OVER (PARTITION BY product_id, user_id) AS newest
+        FROM effect WHERE user_id IS NOT NULL
+      ), expected AS (
+        SELECT product_id, user_id, sum(views) AS view_count, sum(sales) AS purchase_count,
+          coalesce(max(like_version), 0) AS liked_version,
+          coalesce(array_agg(DISTINCT liked) FILTER (WHERE like_version = newest), '{false}') AS liked,
+          max(occurred_at) AS last_event_at
+        FROM ranked GROUP BY product_id, user_id
+      )
+      SELECT product_id, user_id, to_jsonb(expected) AS expected, to_jsonb(stored) AS found
+      FROM expected FULL JOIN collector.product_user_metrics AS stored USING (product_id, user_id)
+      WHERE (expected.view_count, expected.purchase_count, expected.liked_version, expected.last_event_at)
+          IS DISTINCT FROM
+          (stored.view_count, stored.purchase_count, stored.liked_version, stored.last_event_at)
+        OR (stored.liked = ANY (expected.liked)) IS NOT TRUE`,
+    values: none,
+  },
+  agreementOn('stock', 'stock'),
+  agreementOn('like', 'like_count'),
+];
+
+/** How many rows a table of metrics has, and what their views and sold items come to. */
+function totalsOf(table: string, rows: string, sold: Readonly<Record<string, string>>): string {
+  const sums = Object.entries({ views: 'view_count', ...sold }).map(
+    ([name, column]) => `coalesce(sum(${column}), 0) AS ${name}`,
+  );
+  return `SELECT count(*) AS ${rows}, ${sums.join(', ')} FROM collector.${table}`;
+}
+
+/** Both sides keep a snapshot with its version: of one version there is one snapshot. */
+function agreementOn(subject: 'stock' | 'like', snapshot: 'stock' | 'like_count'): Check {
+  const version = `${subject}_version`;
+  return {
+    name: `${subject}-agreement`,
+    rule: `Shop and collector agree on the ${subject === 'like' ? 'likes' : subject} of a product wherever both know the same version.`,
+    figures: `
+      SELECT count(*) AS products,
+        count(*) FILTER (WHERE products.${version} = metric.${version}) AS compared,
+        count(*) FILTER (WHERE products.${version} > coalesce(metric.${version}, 0)) AS "inFlight"
+      FROM commerce.products LEFT JOIN collector.product_metrics AS metric USING (product_id)`,
+    differences: `
+      SELECT product_id, ${version} AS version, products.${snapshot} AS shop,
+        metric.${snapshot} AS collector
+      FROM commerce.products
+      JOIN collector.product_metrics AS metric USING (product_id, ${version})
+      WHERE products.${snapshot} IS DISTINCT FROM metric.${snapshot}`,
+    values: none,
+  };
+}

@@ -1,0 +1,52 @@
+/** How each of the project's servers is asked whether it answers. */
+import type { Client } from '@temporalio/client';
+import type { Redis } from 'ioredis';
+import type { Pool } from 'pg';
+import { probeTimeoutMs, type Check } from './readiness';
+import type { KafkaSender } from '../kafka/sender';
+import type { TopicWatch } from '../kafka/topic-watch';
+
+/** What a check may be told. */
+export interface CheckOptions {
+  /** Whether the process can do nothing without it. */
+  readonly required: boolean;
+}
+
+/** PostgreSQL answers a query. */
+export function postgresCheck(pool: Pool, { required }: CheckOptions): Check {
+  return { name: 'postgres', required, probe: () => pool.query('SELECT 1') };
+}
+
+/** Temporal's frontend answers a client. */
+export function temporalCheck(client: Client, { required }: CheckOptions): Check {
+  const probe = () =>
+    client.withDeadline(Date.now() + probeTimeoutMs, () =>
+      client.workflowService.getSystemInfo({}),
+    );
+  return { name: 'temporal', required, probe };
+}
+
+/**
+ * The sender has a connection to the brokers, and they answer. A connection alone says nothing: without
+ * traffic nobody would notice that there is no broker behind it any more.
+ */
+export function kafkaSenderCheck(
+  sender: KafkaSender,
+  topics: TopicWatch,
+  { required }: CheckOptions,
+): Check {
+  const probe = async (): Promise<void> => {
+    if (!sender.isConnected()) throw new Error('not connected');
+    if (!topics.answers()) throw new Error('does not answer');
+  };
+  return { name: 'kafka', required, probe };
+}
+
+/** Redis answers a ping. */
+export function redisCheck(redis: Redis, { required }: CheckOptions): Check {
+  const probe = async (): Promise<void> => {
+    if (redis.status !== 'ready') throw new Error('not connected');
+    await redis.ping();
+  };
+  return { name: 'redis', required, probe };
+}

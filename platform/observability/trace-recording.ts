@@ -1,0 +1,96 @@
+/**
+ * Starting traces with a process: passed on always; recorded and sent away when OpenTelemetry's own
+ * variables ask for it.
+ */
+import { diag, DiagLogLevel } from '@opentelemetry/api';
+import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import { envDetectorSync, Resource } from '@opentelemetry/resources';
+import {
+  BatchSpanProcessor,
+  ConsoleSpanExporter,
+  NodeTracerProvider,
+  type SpanExporter,
+  type SpanProcessor,
+} from '@opentelemetry/sdk-trace-node';
+import { ATTR_SERVICE_NAME } from '@opentelemetry/semantic-conventions';
+import type { Config } from '../process/config';
+import type { Logger } from './logger';
+import { passTracesOn } from './tracing';
+
+/** Traces that are being recorded. */
+export interface RecordedTraces {
+  /** Takes spans that were made elsewhere in the process: in the sandbox of workflows. */
+  readonly processor: SpanProcessor;
+  /** What they are spans of. */
+  readonly resource: Resource;
+  /** Sends what is left, and ends the recording. */
+  stop(): Promise<void>;
+}
+
+/** Whether the environment asks for traces to be recorded. */
+export function recordsTraces(config: Config): boolean {
+  if (config.OTEL_SDK_DISABLED || config.OTEL_TRACES_EXPORTER === 'none') return false;
+  return (
+    config.OTEL_TRACES_EXPORTER !== undefined ||
+    config.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined ||
+    config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT !== undefined
+  );
+}
+
+/**
+ * Starts traces in a process.
+ *
+ * @param name of the process, such as `bridge`; its service is named after it unless
+ * OTEL_SERVICE_NAME says otherwise
+ * @returns undefined when traces are only passed on
+ */
+export function startTracing(
+  name: string,
+  config: Config,
+  logger: Logger,
+): RecordedTraces | undefined {
+  const recording = recordsTraces(config);
+  passTracesOn({ recording });
+  if (!recording) return undefined;
+  return recordTraces(`commerce-${name.replace(':', '-')}`, config, logger);
+}
+
+/**
+ * Records the traces of this process from now on. How many of them, how they are gathered, and where
+ * they go in which time is read from the environment by OpenTelemetry itself.
+ */
+function recordTraces(serviceName: string, config: Config, logger: Logger): RecordedTraces {
+  logProblems(logger);
+  const resource = new Resource({ [ATTR_SERVICE_NAME]: serviceName })
+    // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, which win.
+    .merge(envDetectorSync.detect());
+  const processor = new BatchSpanProcessor(exporterOf(config));
+  const provider = new NodeTracerProvider({ resource, spanProcessors: [processor] });
+  // How traces travel has been set already.
+  provider.register({ contextManager: null, propagator: null });
+  return { processor, resource, stop: () => provider.shutdown() };
+}
+
+function exporterOf({ OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_PROTOCOL }: Config): SpanExporter {
+  if (OTEL_TRACES_EXPORTER === 'console') return new ConsoleSpanExporter();
+  return OTEL_EXPORTER_OTLP_PROTOCOL === 'http/json' ? new JsonExporter() : new ProtobufExporter();
+}
+
+// Without this, spans that do not arrive would be lost without a word.
+function logProblems(logger: Logger): void {
+  const log =
+    (level: 'warn' | 'debug') =>
+    (message: string): void =>
+      logger[level]({ openTelemetry: message }, 'traces: OpenTelemetry has something to say');
+  diag.setLogger(
+    {
+      error: log('warn'),
+      warn: log('warn'),
+      info: log('debug'),
+      debug: log('debug'),
+      verbose: log('debug'),
+    },
+    DiagLogLevel.WARN,
+  );
+}

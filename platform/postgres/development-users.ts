@@ -1,0 +1,30 @@
+/**
+ * A user of PostgreSQL for each kind of process, for databases that nobody else can reach: everybody
+ * knows their passwords, which are their names. They have the rights of their role and no others.
+ */
+import type { DatabaseRole } from './pool';
+import type { ProcessKind } from '../observability/telemetry';
+
+/** A user and the one role that it is a member of. */
+export interface DevelopmentUser {
+  /** Its name, and its password. */
+  readonly name: string;
+  readonly role: DatabaseRole;
+}
+
+/** The users by the process that connects as them. `npm run migrate` makes them when asked to. */
+export const developmentUsers: Readonly<Record<ProcessKind, DevelopmentUser>> = {
+  api: { name: 'dev_api', role: 'commerce_api' },
+  'worker:commerce': { name: 'dev_worker_commerce', role: 'commerce_shop' },
+  'worker:collector': { name: 'dev_worker_collector', role: 'commerce_collector' },
+  bridge: { name: 'dev_bridge', role: 'commerce_bridge' },
+};
+
+/** The same database as the process's own user. */
+export function asDevelopmentUser(databaseUrl: string, kind: ProcessKind): string {
+  const url = new URL(databaseUrl);
+  const { name } = developmentUsers[kind];
+  url.username = name;
+  url.password = name;
+  return url.href;
+}

@@ -1,0 +1,150 @@
+/** PostgreSQL: pools, transactions, and which of its errors a retry can help. */
+import { DatabaseError, Pool, types, type PoolClient } from 'pg';
+import { readCertificateFile } from '../process/certificates';
+import type { Logger } from '../observability/logger';
+import { watchPool } from '../observability/telemetry';
+
+/** Whatever runs a statement: a pool or one connection of it. */
+export type Queryable = Pick<PoolClient, 'query'>;
+
+/**
+ * The roles that processes work under, each with the rights of one kind of process. A user of its own
+ * for each process is a member of one of them; the owner of the tables may take any of them on.
+ */
+export type DatabaseRole =
+  'commerce_api' | 'commerce_bridge' | 'commerce_collector' | 'commerce_operator' | 'commerce_shop';
+
+/** Options of a pool. */
+export interface PoolOptions {
+  /** Who connects, as `pg_stat_activity` shows it. */
+  readonly applicationName: string;
+  /** Which role every connection takes on as it begins; the user's own rights without. */
+  readonly role?: DatabaseRole;
+  /** Most connections at once. */
+  readonly maxConnections?: number;
+  /**
+   * After how many ms PostgreSQL ends a transaction whose owner has gone silent, so that a frozen
+   * process does not hold its locks for ever.
+   */
+  readonly idleInTransactionTimeoutMs?: number;
+  /** After how many ms PostgreSQL gives a statement up; 0 for never. */
+  readonly statementTimeoutMs?: number;
+}
+
+// How much later than PostgreSQL a statement is given up here.
+const answerGraceMs = 1_000;
+
+/**
+ * A pool of connections. A connection that breaks while idle is logged and replaced.
+ *
+ * @throws ConfigurationError when a certificate that the connection string names cannot be read
+ */
+export function createPool(connectionString: string, logger: Logger, options: PoolOptions): Pool {
+  const { statementTimeoutMs = 30_000, role } = options;
+  assertCertificatesReadable(connectionString);
+  const pool = new Pool({
+    connectionString: role === undefined ? connectionString : withRole(connectionString, role),
+    application_name: options.applicationName,
+    max: options.maxConnections ?? 10,
+    connectionTimeoutMillis: 5_000,
+    idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? 15_000,
+    statement_timeout: statementTimeoutMs,
+    // PostgreSQL's own limit does not help when it is PostgreSQL that hangs.
+    query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + answerGraceMs,
+    keepAlive: true,
+    types: { getTypeParser: typeParser },
+  });
+  pool.on('error', (error) => {
+    logger.warn({ err: error }, 'an idle PostgreSQL connection broke; it will be replaced');
+  });
+  watchPool(options.applicationName, pool);
+  return pool;
+}
+
+// As a part of connecting it cannot be forgotten, costs no round trip, and is what RESET goes back to.
+function withRole(connectionString: string, role: DatabaseRole): string {
+  const url = new URL(connectionString);
+  const given = url.searchParams.get('options');
+  url.searchParams.set('options', `${given === null ? '' : `${given} `}-c role=${role}`);
+  return url.href;
+}
+
+// Only to say which variable is wrong: the driver reads them itself.
+function assertCertificatesReadable(connectionString: string): void {
+  const { searchParams } = new URL(connectionString);
+  for (const name of ['sslrootcert', 'sslcert', 'sslkey']) {
+    const file = searchParams.get(name);
+    if (file !== null) readCertificateFile('DATABASE_URL', file);
+  }
+}
+
+/**
+ * Runs `work` in one transaction: committed when it returns, rolled back when it throws.
+ * A connection that broke is not given back to the pool.
+ */
+export async function inTransaction<T>(
+  pool: Pool,
+  work: (connection: PoolClient) => Promise<T>,
+): Promise<T> {
+  const connection = await pool.connect();
+  // A connection that breaks while it is ours tells of it twice: by the failing statement, and by
+  // this event, which would end the process if nobody listened.
+  let broken: Error | undefined;
+  const onError = (error: Error): void => {
+    broken = error;
+  };
+  connection.on('error', onError);
+  try {
+    await connection.query('BEGIN');
+    const result = await work(connection);
+    await connection.query('COMMIT');
+    for (const note of commitNotes.get(connection) ?? []) note();
+    return result;
+  } catch (error) {
+    await connection.query('ROLLBACK').catch((rollbackError: unknown) => {
+      broken ??= rollbackError instanceof Error ? rollbackError : new Error(String(rollbackError));
+    });
+    throw error;
+  } finally {
+    commitNotes.delete(connection);
+    connection.off('error', onError);
+    connection.release(broken);
+  }
+}
+
+const commitNotes = new WeakMap<PoolClient, (() => void)[]>();
+
+/**
+ * Runs `note` once the transaction that {@link inTransaction} has begun on the connection is committed,
+ * and never if it is not: what is counted has happened.
+ */
+export function afterCommit(connection: PoolClient, note: () => void): void {
+  commitNotes.set(connection, [...(commitNotes.get(connection) ?? []), note]);
+}
+
+/**
+ * Whether an error says that these data can never be stored (SQLSTATE classes 22, data exception;
+ * 23, integrity constraint; 54, program limit). Everything else may pass with time.
+ * https://www.postgresql.org/docs/18/errcodes-appendix.html
+ */
+export function isDataError(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && /^(22|23|54)/.test(error.code ?? '');
+}
+
+// Counts and versions are kept as bigint or numeric. All of ours fit a double exactly; one that
+// does not is an error here instead of a wrong digit somewhere else.
+function exactNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value)) return value;
+  throw new RangeError(`PostgreSQL returned ${text}, which JavaScript cannot hold exactly.`);
+}
+
+const parsers = new Map<number, (text: string) => unknown>([
+  [types.builtins.INT8, exactNumber],
+  [types.builtins.NUMERIC, exactNumber],
+]);
+
+function typeParser(id: number, format?: 'text' | 'binary'): (text: string) => unknown {
+  const own = format === 'binary' ? undefined : parsers.get(id);
+  return own ?? (types.getTypeParser(id, format) as (text: string) => unknown);
+}

@@ -1,0 +1,118 @@
+/**
+ * The life of a process: read the configuration, start, and on SIGTERM or SIGINT stop what was
+ * started, last first, so that work under way finishes before what it needs goes away.
+ */
+import { AccessRefusedError } from '../dependencies/startup-checks';
+import { ConfigurationError, readConfig, type Config } from './config';
+import { createLogger, type Logger } from '../observability/logger';
+import { startTracing, type RecordedTraces } from '../observability/trace-recording';
+
+/** What a process gets to start with. */
+export interface Process {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** The traces that are recorded; undefined when none are. */
+  readonly traces: RecordedTraces | undefined;
+  /**
+   * Registers what to do when the process stops. The last one registered runs first.
+   *
+   * @throws StoppingError when it stops already: what starts late must not go on starting
+   */
+  onStop(what: string, stop: () => Promise<unknown>): void;
+  /** Stops the process because it cannot go on; it ends with exit code 1. */
+  fail(error: unknown): void;
+}
+
+/** The process was told to stop while it was starting. */
+export class StoppingError extends Error {
+  override readonly name = 'StoppingError';
+  readonly code = 'STOPPING';
+}
+
+// A process that hangs while stopping is of no use to anybody; what it did not finish is durable.
+const stopTimeoutMs = 30_000;
+
+/**
+ * Runs `start` as the process `name`. A wrong configuration ends it with one readable message;
+ * anything that fails while it starts ends it with exit code 1, after stopping what had started.
+ */
+export async function runProcess(
+  name: string,
+  start: (process: Process) => Promise<void>,
+): Promise<void> {
+  const config = readConfigOrExit();
+  const logger = createLogger(name, config.LOG_LEVEL);
+  const stops: { what: string; stop: () => Promise<unknown> }[] = [];
+  let stopping = false;
+
+  const stopAll = async (exitCode: number): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    process.exitCode = exitCode;
+    const timer = setTimeout(() => {
+      logger.error({ timeoutMs: stopTimeoutMs }, 'did not stop in time; ending now');
+      process.exit(1);
+    }, stopTimeoutMs);
+    for (const { what, stop } of stops.toReversed()) await stopOne(logger, what, stop);
+    clearTimeout(timer);
+    logger.info('stopped');
+    process.exit();
+  };
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      logger.info({ signal }, 'stopping');
+      void stopAll(0);
+    });
+  }
+  // A supervisor holds the other end of a channel: when it is gone, nobody would stop this process.
+  process.on('disconnect', () => {
+    logger.info('stopping: the supervisor is gone');
+    void stopAll(0);
+  });
+  const fail = (error: unknown): void => {
+    logger.fatal({ err: error }, isForPeople(error) ? error.message : 'cannot go on');
+    void stopAll(1);
+  };
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  const onStop: Process['onStop'] = (what, stop) => {
+    if (stopping) throw new StoppingError(`The process stops, and so it does not start ${what}.`);
+    stops.push({ what, stop });
+  };
+  try {
+    const traces = startTracing(name, config, logger);
+    // Registered first, so that it runs last and sends the spans of stopping too.
+    if (traces !== undefined) onStop('the traces', () => traces.stop());
+    await start({ config, logger, traces, onStop, fail });
+  } catch (error) {
+    // What fails after that may well fail because the process stops.
+    if (stopping) logger.info({ err: error }, 'did not finish starting: the process stops');
+    else fail(error);
+  }
+}
+
+// Their messages say all that there is to say, and what to do.
+function isForPeople(error: unknown): error is Error {
+  return error instanceof ConfigurationError || error instanceof AccessRefusedError;
+}
+
+function readConfigOrExit(): Config {
+  try {
+    return readConfig();
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
+}
+
+async function stopOne(logger: Logger, what: string, stop: () => Promise<unknown>): Promise<void> {
+  try {
+    await stop();
+    logger.debug({ what }, 'stopped a part');
+  } catch (error) {
+    process.exitCode = 1;
+    logger.error({ err: error, what }, 'a part did not stop cleanly');
+  }
+}

@@ -1,0 +1,112 @@
+import { runCommandLine } from '../../operations/cli/command-line';
+import {
+  createMemoryStreams,
+  type MemoryStreams,
+  type Terminals,
+} from '../../testkit/memory-streams';
+
+let streams: MemoryStreams;
+const run = (commandArguments: readonly string[]) => runCommandLine(commandArguments, streams);
+
+beforeEach(() => {
+  streams = createMemoryStreams();
+});
+
+describe('a command that is called wrongly does nothing, says why, and ends with 2', () => {
+  test.each<[what: string, commandArguments: string[], says: string]>([
+    ['an unknown command', ['explode'], "unknown command 'explode'"],
+    ['an unknown option', ['verify', '--fast'], "unknown option '--fast'"],
+    ['no command', ['dead-letters'], 'Usage:'],
+    ['an ID that is no number', ['dead-letters', 'show', 'x'], 'whole number'],
+    ['an ID of 0', ['dead-letters', 'redrive', '0'], 'whole number'],
+    ['a status that there is not', ['dead-letters', 'list', '--status', 'gone'], 'parked'],
+    ['neither IDs nor --all', ['dead-letters', 'redrive'], '--all'],
+    ['both IDs and --all', ['dead-letters', 'redrive', '7', '--all'], 'without IDs'],
+    ['all of the settled ones', ['dead-letters', 'redrive', '--all', '--again'], '--again'],
+    ['IDs and a reason', ['dead-letters', 'redrive', '7', '--reason', 'X'], '--reason'],
+    ['a discard for a blank reason', ['dead-letters', 'discard', '7', '--reason', ' '], 'why'],
+    ['a negative grace', ['verify', '--grace', '-1'], 'whole number'],
+  ])('%s', async (_what, commandArguments, says) => {
+    expect(await run(commandArguments)).toBe(2);
+    expect(streams.written.stderr).toContain(says);
+    expect(streams.written.stdout).toBe('');
+  });
+});
+
+describe('on a terminal, what cannot be undone', () => {
+  const discard = ['dead-letters', 'discard', '7'];
+
+  it.each([
+    ['no', 'n\n'],
+    ['nothing', '\n'],
+    ['something else', 'what?\n'],
+    ['the end of the input (Ctrl-D)', '\u0004'],
+  ])('is asked about, and not done after %s', async (_what, answer) => {
+    streams = createMemoryStreams({ stdin: true, stdout: true, stderr: true });
+    const ending = run(discard);
+    streams.type(answer);
+
+    expect(await ending).toBe(1);
+    expect(streams.written.stdout).toContain('Give dead letter 7 up?');
+    expect(streams.written.stderr).toContain('Nothing was done.');
+  });
+
+  it('is asked about too where everything is rebuilt', async () => {
+    streams = createMemoryStreams({ stdin: true, stdout: true });
+    const ending = run(['rebuild-metrics']);
+    streams.type('n\n');
+
+    expect(await ending).toBe(1);
+    expect(streams.written.stdout).toContain('[y/N]');
+  });
+
+  // Where it goes on, it meets no server.
+  const away = { DATABASE_URL: 'postgres://x:x@127.0.0.1:1/x', TEMPORAL_ADDRESS: '127.0.0.1:1' };
+
+  it.each<[what: string, terminals: Terminals, more: string[], answer: string]>([
+    ['a yes', { stdin: true, stdout: true }, [], 'y\n'],
+    ['--yes, without a question', { stdin: true, stdout: true }, ['--yes'], ''],
+    ['no question where the input is no terminal', { stdout: true, stderr: true }, [], ''],
+    ['no question where the output is no terminal', { stdin: true, stderr: true }, [], ''],
+    ['no question to a program', {}, [], ''],
+  ])('is done after %s', async (_what, terminals, more, answer) => {
+    const before = process.env;
+    process.env = { ...before, ...away };
+    try {
+      streams = createMemoryStreams(terminals);
+      const ending = run(['rebuild-metrics', ...more]);
+      streams.type(answer);
+
+      expect(await ending).toBe(1);
+      expect(streams.written.stderr).toContain('ECONNREFUSED');
+      expect(streams.written.stdout.includes('[y/N]')).toBe(answer !== '');
+    } finally {
+      process.env = before;
+    }
+  });
+});
+
+describe('help', () => {
+  test.each([
+    [['--help']],
+    [['dead-letters', '--help']],
+    [['dead-letters', 'list', '--help']],
+    [['dead-letters', 'show', '--help']],
+    [['dead-letters', 'redrive', '--help']],
+    [['dead-letters', 'discard', '--help']],
+    [['events', '--help']],
+    [['events', 'list', '--help']],
+    [['lag', '--help']],
+    [['verify', '--help']],
+    [['rebuild-metrics', '--help']],
+  ])(
+    'of %j is printed, ends with 0, tells of --json and the exit codes, and has an example',
+    async (commandArguments) => {
+      expect(await run(commandArguments)).toBe(0);
+      const { stdout } = streams.written;
+      expect(stdout).toContain('--json');
+      for (const code of ['0  ', '1  ', '2  ']) expect(stdout).toContain(code);
+      expect(stdout).toMatch(/Examples?:\n {2}npm run ops -- /);
+    },
+  );
+});

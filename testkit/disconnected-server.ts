@@ -1,0 +1,55 @@
+/** The API with every dependency away: real clients on a port where nothing listens. */
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { createServer } from '../api/server';
+import { readConfig } from '../platform/process/config';
+import { createKafka } from '../platform/kafka/client';
+import { createKafkaSender } from '../platform/kafka/sender';
+import { watchTopics } from '../platform/kafka/topic-watch';
+import type { Logger } from '../platform/observability/logger';
+import { createPool } from '../platform/postgres/pool';
+import { createRedis } from '../platform/redis/client';
+import { createTemporalClient } from '../platform/temporal/client';
+
+/** A server that can be asked, and how to get rid of it. */
+export interface DisconnectedServer {
+  readonly app: FastifyInstance;
+  stop(): Promise<void>;
+}
+
+/**
+ * Makes the server. Its requests need no port: `app.inject`.
+ *
+ * @param environment variables besides those that say where nothing is
+ */
+export async function createDisconnectedServer(
+  environment: Readonly<Record<string, string>> = {},
+  logger: Logger = pino({ level: 'silent' }),
+): Promise<DisconnectedServer> {
+  // Port 1 is reserved; nothing of ours or of a test listens there.
+  const config = readConfig({
+    ...environment,
+    DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
+    REDIS_URL: 'redis://127.0.0.1:1',
+    KAFKA_BROKERS: '127.0.0.1:1',
+    TEMPORAL_ADDRESS: '127.0.0.1:1',
+  });
+  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
+  const redis = createRedis(config.REDIS_URL, logger);
+  const kafka = createKafka(config, logger, { clientId: 'test' });
+  const sender = createKafkaSender(kafka, logger);
+  const topics = watchTopics(kafka, [], logger);
+  const temporal = createTemporalClient(config);
+  const app = await createServer({ config, logger, pool, redis, kafka, sender, temporal, topics });
+  return {
+    app,
+    async stop() {
+      await app.close();
+      await temporal.connection.close();
+      await sender.stop();
+      await topics.stop();
+      redis.disconnect();
+      await pool.end();
+    },
+  };
+}

@@ -1,0 +1,36 @@
+/** One valid event of each type, as a stranger would write it by hand. */
+import { exampleData as typedExampleData } from '../events/examples';
+import { eventDefinitions, type EventType } from '../events/schemas';
+
+/** Valid data of each type, with every field that the type knows; tests break it on purpose. */
+export const exampleData: Readonly<Record<EventType, Readonly<Record<string, unknown>>>> =
+  typedExampleData;
+
+/** The JSON of an event of `type`; the envelope's and the data's fields may be overridden, also by `undefined`. */
+export function exampleEvent(
+  type: EventType,
+  overrides: Readonly<Record<string, unknown>> = {},
+  dataOverrides: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
+  return {
+    specversion: '1.0',
+    id: 'e5c1cd4a-6c8e-4be5-9b0a-4a9d0e9d3a11',
+    source: '/somebody-else',
+    type,
+    subject: exampleData[type][eventDefinitions[type].aggregate],
+    time: '2026-01-01T00:00:00.000Z',
+    datacontenttype: 'application/json',
+    dataschema: `/schemas/${type}/1`,
+    data: { ...exampleData[type], ...dataOverrides },
+    ...overrides,
+  };
+}
+
+/** The message that carries some JSON where events of `type` belong. */
+export function exampleMessage(type: EventType, json: unknown) {
+  return {
+    topic: eventDefinitions[type].topic as string,
+    key: Buffer.from(String(exampleData[type][eventDefinitions[type].aggregate])) as Buffer | null,
+    value: Buffer.from(JSON.stringify(json)) as Buffer | null,
+  };
+}

@@ -1,0 +1,83 @@
+/** The operations of the API as its own description lists them, for tests that claim something of each. */
+import type { FastifyInstance } from 'fastify';
+import { operations } from '../api/openapi/operations';
+
+/** A JSON Schema, as far as these tests look into it. */
+export interface JsonSchema {
+  readonly $ref?: string;
+  readonly type?: string;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly pattern?: string;
+  readonly format?: string;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly minItems?: number;
+  readonly maxItems?: number;
+  readonly items?: JsonSchema;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+  readonly additionalProperties?: boolean | JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+}
+
+/** A parameter of an operation. */
+export interface Parameter {
+  readonly name: string;
+  readonly in: 'path' | 'query' | 'header';
+  readonly required?: boolean;
+  readonly schema: JsonSchema;
+}
+
+/** An operation. */
+export interface DescribedOperation {
+  /** In capitals. */
+  readonly method: string;
+  /** With its parameters in braces. */
+  readonly path: string;
+  /** Whose key it takes. */
+  readonly key: 'operator' | 'shopper' | 'any' | 'public';
+  readonly parameters: readonly Parameter[];
+  readonly body: JsonSchema | undefined;
+}
+
+interface RawOperation {
+  readonly parameters?: readonly (Parameter | { readonly $ref: string })[];
+  readonly requestBody?: { readonly content: Readonly<Record<string, { schema: JsonSchema }>> };
+}
+
+/** The parts of an OpenAPI document that are read here. */
+export interface OpenApiDocument {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, RawOperation>>>>;
+  readonly components: { readonly parameters: Readonly<Record<string, Parameter>> };
+}
+
+/** The operations of a document. */
+export function operationsOf({ paths, components }: OpenApiDocument): DescribedOperation[] {
+  const resolve = (parameter: Parameter | { readonly $ref: string }): Parameter =>
+    '$ref' in parameter ? components.parameters[parameter.$ref.split('/').at(-1)!]! : parameter;
+  return Object.entries(paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([verb, { parameters = [], requestBody }]) => ({
+      method: verb.toUpperCase(),
+      path,
+      key: operations[`${verb.toUpperCase()} ${path}`]!.key,
+      parameters: parameters.map(resolve),
+      body: requestBody?.content['application/json']?.schema,
+    })),
+  );
+}
+
+/** The operations that a server describes. */
+export async function readOperations(app: FastifyInstance): Promise<DescribedOperation[]> {
+  return operationsOf((await app.inject('/openapi.json')).json<OpenApiDocument>());
+}
+
+/** The URL of an operation, with something valid for each parameter of its path. */
+export function sampleUrl({ path }: DescribedOperation): string {
+  return path
+    .replace('{id}', '1')
+    .replace('{version}', '1')
+    .replaceAll(/\{\w+\}/g, 'tea');
+}

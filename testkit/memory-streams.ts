@@ -1,0 +1,40 @@
+/** Streams that keep what is written, and are a terminal or none. */
+import { PassThrough } from 'node:stream';
+import { WriteStream } from 'node:tty';
+import type { Streams } from '../operations/cli/output';
+
+/** Streams in memory. */
+export interface MemoryStreams extends Streams {
+  readonly written: { readonly stdout: string; readonly stderr: string };
+  /** A person types it, or a program pipes it. */
+  type(text: string): void;
+}
+
+/** Which of the streams are a terminal; none unless said. */
+export type Terminals = Readonly<Partial<Record<keyof Streams, boolean>>>;
+
+/** Streams of which nothing is written yet. */
+export function createMemoryStreams(terminals: Terminals = {}): MemoryStreams {
+  const written = { stdout: '', stderr: '' };
+  const input = new PassThrough();
+  const keep = (name: keyof typeof written): NodeJS.WriteStream => {
+    const stream = new PassThrough();
+    stream.on('data', (chunk: Buffer) => (written[name] += chunk.toString()));
+    const terminal = {
+      isTTY: terminals[name] === true,
+      columns: 100,
+      // For Node.js to say, from the environment that the test has set.
+      hasColors: () => WriteStream.prototype.hasColors(process.env),
+    };
+    return Object.assign(stream, terminal) as unknown as NodeJS.WriteStream;
+  };
+  return {
+    written,
+    stdin: Object.assign(input, {
+      isTTY: terminals.stdin === true,
+    }) as unknown as NodeJS.ReadStream,
+    stdout: keep('stdout'),
+    stderr: keep('stderr'),
+    type: (text) => void input.write(text),
+  };
+}

@@ -1,0 +1,332 @@
+/**
+ * A whole pipeline for one test file: real processes against the real servers of the test run, with
+ * a database, topics and a Temporal namespace of its own, so that no test sees another's events.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import path from 'node:path';
+import type { Client, Connection } from '@temporalio/client';
+import type { Redis } from 'ioredis';
+import type { Kafka } from 'kafkajs';
+import type { Pool } from 'pg';
+import { createCluster, type Cluster } from '../cluster/local-cluster';
+import { deadLetterTopicOf, eventTopics } from '../events/topics';
+import { migrateDatabase, migrateTopics } from '../migrations/migrate';
+import { migrateSearchAttributes } from '../migrations/search-attributes';
+import { readConfig, type Config } from '../platform/process/config';
+import { createKafka } from '../platform/kafka/client';
+import { createLogger } from '../platform/observability/logger';
+import { createPool } from '../platform/postgres/pool';
+import { createRedis } from '../platform/redis/client';
+import type { ProcessKind } from '../platform/observability/telemetry';
+import { createTemporalClient } from '../platform/temporal/client';
+import { rememberProcess } from './child-processes';
+import { createConformanceCheck, type ConformanceCheck } from './openapi-conformance';
+import { until } from './until';
+
+/** The processes that a stack can run. */
+export type ProcessName = ProcessKind | 'collector';
+
+/** A running pipeline. */
+export interface Stack {
+  readonly config: Config;
+  readonly cluster: Cluster;
+  readonly pool: Pool;
+  readonly redis: Redis;
+  readonly kafka: Kafka;
+  readonly temporal: Client;
+  /** Starts a process and waits until it works. Several of one name may run. */
+  start(name: ProcessName, environment?: Readonly<Record<string, string>>): Promise<RunningProcess>;
+  /** The processes of a name that are running. */
+  running(name: ProcessName): RunningProcess[];
+  /** What a process of the stack is started with. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** What processes that are started from now on get on top of it. */
+  readonly later: Record<string, string>;
+  /** Where the API answers that was started last; empty before. */
+  apiUrl(): string;
+  /**
+   * Calls the API. `as` is the role whose development key is used.
+   *
+   * @throws NonconformingAnswerError for an answer that the API's description does not allow
+   */
+  call(method: string, route: string, options?: CallOptions): Promise<ApiAnswer>;
+  /**
+   * Stops every process and forgets the stack's database.
+   *
+   * @throws AggregateError when answers were not as the API's description allows, whoever caught that
+   */
+  stop(): Promise<void>;
+}
+
+/** One process of a stack. */
+export interface RunningProcess {
+  readonly name: ProcessName;
+  readonly pid: number;
+  /** Everything that it has written so far. */
+  output(): string;
+  signal(signal: NodeJS.Signals): void;
+  /** Ends it and waits until it has ended. @returns its exit code, or null when it was killed */
+  end(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+/** Where a process serves its metrics, as its log says. It must have been started with `METRICS_PORT`. */
+export function metricsUrlOf(process: RunningProcess): string {
+  const lines = process.output().split('\n');
+  const line = lines.find((each) => /"(address|metricsUrl)":"http/.test(each));
+  if (line === undefined) throw new Error(`${process.name} serves no metrics.`);
+  const { address, metricsUrl } = JSON.parse(line) as { address?: string; metricsUrl?: string };
+  return metricsUrl ?? `${address}/metrics`;
+}
+
+/** What to send. */
+export interface CallOptions {
+  readonly as?: 'operator' | 'shopper';
+  readonly userId?: string;
+  readonly body?: unknown;
+  readonly idempotencyKey?: string;
+  /** How long to wait for an answer, in ms. */
+  readonly timeoutMs?: number;
+}
+
+/** What came back. */
+export interface ApiAnswer {
+  readonly status: number;
+  readonly headers: Headers;
+  // The tests read what they expect; a wrong shape fails their expectations.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly body: any;
+}
+
+/** A busy machine may need long to start a process, which says nothing about the pipeline. */
+const startTimeoutMs = 120_000;
+
+const root = path.join(__dirname, '..');
+
+const entries: Readonly<Record<ProcessName, string>> = {
+  api: 'api/main.ts',
+  bridge: 'bridge/main.ts',
+  'worker:commerce': 'workers/commerce.ts',
+  'worker:collector': 'workers/collector.ts',
+  collector: 'workers/collector-with-bridge.ts',
+};
+
+/** Makes everything that a stack needs and starts the named processes. */
+export async function createStack(
+  names: readonly ProcessName[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Stack> {
+  const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
+  const cluster = createCluster();
+  const overrides = {
+    ...cluster.environment,
+    ...environment,
+    DATABASE_URL: await createDatabase({ ...cluster.environment, ...environment }, name),
+    TEMPORAL_NAMESPACE: name,
+    API_PORT: '0',
+  };
+  const config = readConfig({ ...process.env, ...overrides });
+  const logger = createLogger('test', 'fatal');
+  const kafka = createKafka(config, logger, { clientId: 'test' });
+  const temporal = createTemporalClient(config);
+  const redis = createRedis(config.REDIS_URL, logger, { caFile: config.REDIS_TLS_CA_FILE });
+  await Promise.all([
+    migrateDatabase(config.DATABASE_URL, logger),
+    remakeTopics(kafka, () => migrateTopics(kafka, logger)),
+    registerNamespace(temporal, name),
+    once(redis, 'ready').then(() => redis.flushall()),
+  ]);
+  const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
+  const processes: RunningProcess[] = [];
+  let apiUrl = '';
+  let check: ConformanceCheck = () => undefined;
+  const faults: unknown[] = [];
+
+  const stack: Stack = {
+    config,
+    environment: overrides,
+    later: {},
+    cluster,
+    pool,
+    redis,
+    kafka,
+    temporal,
+    async start(processName, more = {}) {
+      const started = startProcess(processName, {
+        ...process.env,
+        ...overrides,
+        ...stack.later,
+        ...more,
+      });
+      processes.push(started);
+      const ready = await until(`${processName} is ready`, () => readyLine(started), {
+        timeoutMs: startTimeoutMs,
+      });
+      if (processName === 'api') {
+        apiUrl = String(ready['address']);
+        check = recordingFaults(await readConformanceCheck(apiUrl), faults);
+      }
+      return started;
+    },
+    running: (processName) =>
+      processes.filter((each) => each.name === processName && isAlive(each)),
+    apiUrl: () => apiUrl,
+    call: (method, route, options = {}) => call(apiUrl + route, method, options, check),
+    async stop() {
+      await Promise.all(processes.map((each) => each.end('SIGKILL')));
+      await Promise.all([pool.end(), redis.quit(), temporal.connection.close()]);
+      if (faults.length > 0) throw new AggregateError(faults, String(faults[0]));
+    },
+  };
+  try {
+    await Promise.all(names.map((each) => stack.start(each)));
+  } catch (error) {
+    await stack.stop();
+    throw error;
+  }
+  return stack;
+}
+
+async function createDatabase(
+  { DATABASE_URL: url }: { readonly DATABASE_URL: string },
+  name: string,
+): Promise<string> {
+  const admin = createPool(url, createLogger('test', 'fatal'), { applicationName: 'test-setup' });
+  await admin.query(`CREATE DATABASE ${name}`);
+  await admin.end();
+  const own = new URL(url);
+  own.pathname = `/${name}`;
+  return own.href;
+}
+
+/** Topics are named by contract: a stack of its own means topics made anew. */
+async function remakeTopics(kafka: Kafka, make: () => Promise<void>): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const ours = eventTopics.flatMap((topic) => [topic, deadLetterTopicOf(topic)]);
+    const existing = (await admin.listTopics()).filter((topic) => ours.includes(topic));
+    if (existing.length > 0) await admin.deleteTopics({ topics: existing });
+    await until('the old topics are gone', async () => {
+      const left = await admin.listTopics();
+      return !ours.some((topic) => left.includes(topic));
+    });
+    // A group remembers its offsets beyond the topic that they were in.
+    const groups = (await admin.listGroups()).groups.map(({ groupId }) => groupId);
+    await Promise.allSettled(groups.map((group) => admin.deleteGroups([group])));
+  } finally {
+    await admin.disconnect();
+  }
+  await make();
+}
+
+/** Makes a Temporal namespace that takes the project's search attributes. */
+export async function registerNamespace(client: Client, namespace: string): Promise<void> {
+  await client.workflowService.registerNamespace({
+    namespace,
+    workflowExecutionRetentionPeriod: { seconds: (24 * 3600) as never },
+  });
+  const connection = client.connection as Connection;
+  await migrateSearchAttributes(connection, namespace, createLogger('test', 'fatal'));
+}
+
+function startProcess(name: ProcessName, environment: NodeJS.ProcessEnv): RunningProcess {
+  const child = rememberProcess(
+    spawn(process.execPath, ['--require', './typescript.cjs', entries[name]], {
+      cwd: root,
+      env: { ...environment, LOG_LEVEL: 'info' },
+      // Over the channel the process notices when the tests are gone, and stops.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    }),
+  );
+  let output = '';
+  const collect = (chunk: Buffer): void => {
+    output += chunk.toString();
+  };
+  child.stdout!.on('data', collect);
+  child.stderr!.on('data', collect);
+  return {
+    name,
+    pid: child.pid!,
+    output: () => output,
+    signal: (signal) => void child.kill(signal),
+    end: (signal = 'SIGTERM') => endProcess(child, signal),
+  };
+}
+
+async function endProcess(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  const exited = once(child, 'exit');
+  child.kill(signal);
+  // A frozen process takes no signal but this one.
+  if (signal === 'SIGKILL') child.kill('SIGCONT');
+  await exited;
+  return child.exitCode;
+}
+
+function isAlive({ pid }: RunningProcess): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+const readyMessages: Readonly<Record<ProcessName, string>> = {
+  api: 'listening',
+  bridge: 'consuming',
+  'worker:commerce': 'worker is running',
+  'worker:collector': 'worker is running',
+  collector: 'consuming',
+};
+
+function readyLine(running: RunningProcess): Record<string, unknown> | undefined {
+  if (!isAlive(running)) throw new Error(`${running.name} has ended:\n${running.output()}`);
+  const lines = running.output().split('\n');
+  const line = lines.find((each) => each.includes(`"msg":"${readyMessages[running.name]}"`));
+  return line === undefined ? undefined : (JSON.parse(line) as Record<string, unknown>);
+}
+
+const developmentKeys = { operator: 'dev-operator-key', shopper: 'dev-shopper-key' };
+
+async function readConformanceCheck(apiUrl: string): Promise<ConformanceCheck> {
+  const response = await fetch(`${apiUrl}/openapi.json`);
+  return createConformanceCheck((await response.json()) as object);
+}
+
+function recordingFaults(check: ConformanceCheck, faults: unknown[]): ConformanceCheck {
+  return (...answer) => {
+    try {
+      check(...answer);
+    } catch (error) {
+      // Whoever waits for a good answer would try again.
+      faults.push(error);
+      throw error;
+    }
+  };
+}
+
+async function call(
+  url: string,
+  method: string,
+  { as = 'operator', userId, body, idempotencyKey, timeoutMs = 60_000 }: CallOptions,
+  check: ConformanceCheck,
+): Promise<ApiAnswer> {
+  const response = await fetch(url, {
+    method,
+    signal: AbortSignal.timeout(timeoutMs),
+    headers: {
+      authorization: `Bearer ${developmentKeys[as]}`,
+      ...(userId === undefined ? {} : { 'x-user-id': userId }),
+      ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const { status, headers } = response;
+  const json = text === '' ? undefined : (JSON.parse(text) as unknown);
+  check(method, url, { status, contentType: headers.get('content-type'), body: json });
+  return { status, headers, body: json };
+}

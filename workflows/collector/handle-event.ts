@@ -1,0 +1,8 @@
+/** `handleEvent`: gives one event its effects, each exactly once. */
+import type { ReceivedEvent } from '../../events/received';
+import { handleEvents } from './event-effects';
+
+/** @throws ApplicationFailure of type `EVENT_PARKED` when the event can never be applied */
+export async function handleEvent(event: ReceivedEvent): Promise<void> {
+  await handleEvents([event]);
+}

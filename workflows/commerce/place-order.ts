@@ -1,0 +1,339 @@
+/**
+ * `placeOrder`: the saga of an order. Reserve stock, charge, confirm; whatever goes wrong or is
+ * called off is compensated in reverse, retried until it has worked.
+ *
+ * The database says where an order stands, and every step finds out whether it has happened. So an
+ * order can be carried on by a new run under the same ID at any time, also to cancel it later.
+ */
+import {
+  ActivityFailure,
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  defineQuery,
+  defineUpdate,
+  isCancellation,
+  patched,
+  proxyActivities,
+  proxyLocalActivities,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  upsertSearchAttributes,
+  type ActivityOptions,
+  type LocalActivityOptions,
+} from '@temporalio/workflow';
+import type { createOrderActivities, OrderState } from '../../activities/commerce/orders';
+import type {
+  ChargeOutcome,
+  createPaymentActivities,
+  OrderCharge,
+} from '../../activities/commerce/payments';
+import type { Aggregate, createPublishActivities } from '../../activities/commerce/publish';
+import type {
+  Cancellation,
+  CancelOrder,
+  OrderOutcome,
+  OrderStatus,
+  PlaceOrder,
+} from '../../events/commands';
+import { localFirst, untilAcknowledged, untilItSucceeds } from '../activity-policies';
+import {
+  cancelUpdate,
+  decisionUpdate,
+  orderStateQuery,
+  searchAttributes,
+} from '../../events/workflow-names';
+
+/**
+ * How long the gateway has to answer for a charge, lookups and tries included: longer than one try
+ * with its lookup, and so much less than the 10 seconds that the caller waits that giving it up
+ * still fits in.
+ */
+const paymentTimeout = '7 seconds';
+
+/**
+ * How long an order may stay unpaid; then its cancellation begins. It is decided when the gateway has
+ * made sure that no money is held: that is waited for as long as it takes. An order that is paid is
+ * confirmed, however long that takes.
+ */
+const orderTimeout = '5 minutes';
+
+/**
+ * Nearly every charge is answered in moments. Tried within the workflow's own task, an order that is
+ * approved is decided in one task; while it waits so, it hears of no cancellation, so not for long.
+ */
+const withinTask: LocalActivityOptions = {
+  startToCloseTimeout: '1 second',
+  retry: { maximumAttempts: 1 },
+};
+
+/** One try gives the gateway a few seconds; then what became of it is looked up. */
+const untilPaymentTimeout: ActivityOptions = {
+  startToCloseTimeout: '10 seconds',
+  retry: {
+    initialInterval: '200 milliseconds',
+    backoffCoefficient: 2,
+    maximumInterval: '2 seconds',
+  },
+};
+
+/** One try, which asks and does not charge. */
+const once: ActivityOptions = { startToCloseTimeout: '5 seconds', retry: { maximumAttempts: 1 } };
+
+const orders = localFirst<ReturnType<typeof createOrderActivities>>();
+const charging = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilPaymentTimeout);
+const chargingAtOnce = proxyLocalActivities<ReturnType<typeof createPaymentActivities>>(withinTask);
+const lastLook = proxyActivities<ReturnType<typeof createPaymentActivities>>(once);
+const compensation = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilItSucceeds);
+const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
+
+/** Where an order stands, as the query answers it. */
+export interface OrderProgress {
+  /** `RESERVING` until the stock is reserved, `REFUSED` if nothing was placed. */
+  readonly status: OrderStatus | 'RESERVING' | 'REFUSED';
+  /** Which step is under way. */
+  readonly step: 'reserve' | 'charge' | 'confirm' | 'compensate' | 'publish' | 'done';
+}
+
+/** Answers the order's outcome as soon as it is decided, while its events are still being published. */
+export const decision = defineUpdate<OrderOutcome>(decisionUpdate);
+
+/** Cancels the order, wherever it stands; cancelling again answers the same. */
+export const cancel = defineUpdate<OrderOutcome, [CancelOrder]>(cancelUpdate);
+
+/** Where the order stands. */
+export const orderState = defineQuery<OrderProgress>(orderStateQuery);
+
+/** What this run of an order knows. */
+interface Run {
+  readonly orderId: string;
+  progress: OrderProgress;
+  /** The order's last decision; a confirmed order may still be cancelled. */
+  outcome?: OrderOutcome;
+  /** Why the order is to be cancelled: who asked for it first or, unless paid by then, the time-out. */
+  callOff?: Cancellation;
+}
+
+/** Places the order, or carries it on, and returns when it is decided and its events are published. */
+export async function placeOrder({ orderId, request }: PlaceOrder): Promise<OrderOutcome> {
+  const run: Run = { orderId, progress: { status: 'RESERVING', step: 'reserve' } };
+  answerQuestions(run);
+  const order = await withinOrderTimeout(run, async () => {
+    const placed = await orders.reserveStock(orderId, request);
+    if (placed.kind !== 'order') {
+      decide(run, placed, 'REFUSED');
+      return undefined;
+    }
+    await resume(run, placed, request?.paymentToken);
+    return placed;
+  });
+  if (order !== undefined) await publishAndAwaitCancellation(run, order);
+  proceed(run, { ...run.progress, step: 'done' });
+  await condition(allHandlersFinished);
+  return run.outcome!;
+}
+
+function answerQuestions(run: Run): void {
+  setHandler(orderState, () => run.progress);
+  setHandler(decision, async () => {
+    await condition(() => run.outcome !== undefined);
+    return run.outcome!;
+  });
+  setHandler(
+    cancel,
+    async ({ reason }) => {
+      if (!isRequested(run)) run.callOff = { cause: 'requested', reason };
+      await condition(() => run.outcome !== undefined && run.outcome.kind !== 'confirmed');
+      return run.outcome!;
+    },
+    {
+      validator: ({ reason }: CancelOrder) => {
+        if (reason.length > 500) throw new Error('The reason has more than 500 characters.');
+      },
+    },
+  );
+}
+
+/** Calls the order off when it is not paid in time. */
+async function withinOrderTimeout<T>(run: Run, work: () => Promise<T>): Promise<T> {
+  const timer = new CancellationScope();
+  const timedOut = timer.run(async () => {
+    await sleep(orderTimeout);
+    run.callOff ??= { cause: 'timed-out', reason: 'the order was not decided in time' };
+  });
+  timedOut.catch(() => undefined);
+  try {
+    return await work();
+  } finally {
+    timer.cancel();
+  }
+}
+
+/** Takes the order to its decision from wherever it stands. */
+async function resume(run: Run, order: OrderState, paymentToken?: string): Promise<void> {
+  switch (order.status) {
+    case 'CONFIRMED':
+      decide(run, { kind: 'confirmed', totalAmount: order.totalAmount }, 'CONFIRMED');
+      return;
+    case 'CANCELLED':
+      decide(run, { kind: 'cancelled', ...order.cancellation! }, 'CANCELLED');
+      return;
+    case 'PLACED':
+      await pay(run, order, paymentToken);
+  }
+}
+
+async function pay(run: Run, order: OrderState, paymentToken?: string): Promise<void> {
+  const { orderId } = run;
+  const { totalAmount } = order;
+  proceed(run, { status: 'PLACED', step: 'charge' });
+  const charge = await chargeInTime(run, order, paymentToken);
+  if (charge.kind === 'captured' && run.callOff === undefined) {
+    proceed(run, { status: 'PLACED', step: 'confirm' });
+    const status = await orders.confirmOrder(orderId, charge.paymentId);
+    if (status === 'CONFIRMED') decide(run, { kind: 'confirmed', totalAmount }, 'CONFIRMED');
+    else await followCancellation(run);
+    return;
+  }
+  const { callOff } = run;
+  const reason = callOff?.reason ?? (charge.kind === 'declined' ? charge.reason : '');
+  const cancellation = callOff ?? { cause: 'payment-failed', reason: `payment failed: ${reason}` };
+  await compensate(run, cancellation, reason);
+}
+
+/** The charge's outcome; one that is not known in time, or not wanted any more, is given up. */
+async function chargeInTime(
+  run: Run,
+  { totalAmount: amount }: OrderState,
+  paymentToken?: string,
+): Promise<ChargeOutcome> {
+  const { orderId } = run;
+  const charge = { orderId, amount, ...(paymentToken === undefined ? {} : { paymentToken }) };
+  const scope = new CancellationScope();
+  try {
+    const outcome = await scope.run(() => {
+      const charged = chargeOrder(charge);
+      const givenUp = condition(() => run.callOff !== undefined, paymentTimeout);
+      return Promise.race([charged, givenUp.then(() => undefined)]);
+    });
+    if (outcome !== undefined) return outcome;
+    if (run.callOff !== undefined) return { kind: 'declined', reason: run.callOff.reason };
+    return await findCharge({ orderId, amount });
+  } catch (error) {
+    if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
+    // Why stands in the history; it is nothing to tell a shopper.
+    return { kind: 'declined', reason: 'the payment gateway could not take the payment' };
+  } finally {
+    scope.cancel();
+  }
+}
+
+async function chargeOrder(charge: OrderCharge): Promise<ChargeOutcome> {
+  // Orders that were begun by an earlier version go on as they began.
+  if (!patched('charge-within-task')) return charging.chargeOrder(charge);
+  try {
+    return await chargingAtOnce.chargeOrder(charge);
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    // The next try finds out what became of this one; it is an activity that the Web UI shows.
+    return charging.chargeOrder(charge);
+  }
+}
+
+/**
+ * The last look before a charge is given up: a worker that died with the gateway's answer must not
+ * cost the shopper the order.
+ */
+async function findCharge(charge: OrderCharge): Promise<ChargeOutcome> {
+  const found = await lastLook.chargeOrder(charge);
+  if (found.kind === 'captured') return found;
+  return { kind: 'declined', reason: 'the payment gateway did not answer in time' };
+}
+
+/**
+ * Another run of this order, started while this one's worker was frozen or its history lost, has
+ * cancelled the order: its decision stands, and no money may be held.
+ */
+async function followCancellation(run: Run): Promise<void> {
+  proceed(run, { ...run.progress, step: 'compensate' });
+  await compensation.voidPayment(run.orderId);
+  const order = await orders.reserveStock(run.orderId, undefined);
+  if (order.kind === 'order') await resume(run, order);
+  else decide(run, order, 'REFUSED');
+}
+
+/** In reverse: the money first, then the stock and the order. Each is retried until it has worked. */
+async function compensate(run: Run, cancellation: Cancellation, reason: string): Promise<void> {
+  proceed(run, { ...run.progress, step: 'compensate' });
+  const paymentId = await compensation.voidPayment(run.orderId);
+  const status = paymentId === null ? 'failed' : 'refunded';
+  const payment = { status, reason, paymentId } as const;
+  const stored = await orders.cancelOrder(run.orderId, cancellation, payment);
+  // In histories of earlier versions the activity has answered nothing.
+  decide(run, { kind: 'cancelled', ...cancellation, ...stored }, 'CANCELLED');
+}
+
+/** Notes where the order stands, for the query and for whoever looks at it in the Web UI. */
+function proceed(run: Run, progress: OrderProgress): void {
+  run.progress = progress;
+  setCurrentDetails(`${progress.status}: ${stepDetails[progress.step]}${callOffOf(run)}`);
+}
+
+const stepDetails: Readonly<Record<OrderProgress['step'], string>> = {
+  reserve: 'the stock is being reserved.',
+  charge: 'the stock is reserved; the payment is under way.',
+  confirm: 'paid; being confirmed.',
+  compensate: 'the money and the stock are being given back.',
+  publish: 'decided; its events are being published.',
+  done: 'decided; its events are published.',
+};
+
+function callOffOf({ callOff, outcome }: Run): string {
+  const reason = outcome?.kind === 'cancelled' ? outcome.reason : callOff?.reason;
+  return reason === undefined ? '' : ` Called off: ${reason}.`;
+}
+
+function decide(run: Run, outcome: OrderOutcome, status: OrderProgress['status']): void {
+  run.outcome = outcome;
+  proceed(run, { status, step: 'publish' });
+  upsertSearchAttributes([{ key: searchAttributes.orderStatus, value: status }]);
+}
+
+/**
+ * Publishes the order's events. A confirmed order can be cancelled meanwhile, also while Kafka is
+ * away; then the events of that are published too.
+ */
+async function publishAndAwaitCancellation(run: Run, order: OrderState): Promise<void> {
+  const aggregates = aggregatesOf(run.orderId, order);
+  for (;;) {
+    const publishing = publication.publishOutbox(aggregates);
+    let published = false;
+    const marked = publishing.then(() => {
+      published = true;
+    });
+    await condition(() => published || isCancellable(run));
+    if (!isCancellable(run)) return marked;
+    const { callOff } = run;
+    await compensate(run, callOff!, callOff!.reason);
+    await marked;
+  }
+}
+
+// The time-out is for orders that nobody has paid: one that turns out to be confirmed stays so.
+function isCancellable(run: Run): boolean {
+  if (run.outcome?.kind !== 'confirmed' || run.callOff === undefined) return false;
+  // Orders that were begun by an earlier version go on as they began.
+  return isRequested(run) || !patched('time-out-only-unpaid');
+}
+
+function isRequested({ callOff }: Run): boolean {
+  return callOff?.cause === 'requested';
+}
+
+function aggregatesOf(orderId: string, { productIds }: OrderState): Aggregate[] {
+  return [
+    { topic: 'order-events', key: orderId },
+    ...productIds.map((key) => ({ topic: 'catalog-events' as const, key })),
+  ];
+}
