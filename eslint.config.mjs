@@ -20,7 +20,7 @@ const arrows = {
   workflows: ['events', 'workflows/commerce', 'workflows/collector'],
   'workflows/commerce': ['events', 'workflows'],
   'workflows/collector': ['events', 'workflows'],
-  activities: ['events', 'platform', 'activities/commerce'],
+  activities: ['events', 'platform'],
   'activities/commerce': ['events', 'platform', 'activities'],
   'activities/collector': ['events', 'platform', 'cache', 'activities'],
   workers: [
@@ -120,6 +120,26 @@ const house = {
 /** Whatever is no path and does not end one of these names. Node.js' own modules are among them. */
 const allBut = (packages) => `^(?!\\.{1,2}/|(?:${packages.join('|')})$)`;
 
+/**
+ * Selectors for a workflow's ID that is put together by hand, `order-${…}`. Prefixes as in
+ * events/workflow-ids.ts, which alone may build and read them.
+ */
+const idPrefixes =
+  '(?:order|product|stock-adjustment|like|publish|batch|dead-letter|redrive|delivery-audit)-';
+const spelledWorkflowIds = [
+  `TemplateLiteral[expressions.0] > TemplateElement:first-child[value.raw=/^${idPrefixes}$/]`,
+  `BinaryExpression[operator='+'][left.value=/^${idPrefixes}$/]`,
+].map((selector) => ({
+  selector,
+  message: 'Only events/workflow-ids.ts builds and reads the IDs of workflows.',
+}));
+
+const workflowIdRule = {
+  files: rooms.map((room) => `${room}/**/*.ts`),
+  ignores: ['events/workflow-ids.ts'],
+  rules: { 'no-restricted-syntax': ['error', ...spelledWorkflowIds] },
+};
+
 const pureRooms = [
   {
     files: ['events/**/*.ts'],
@@ -157,6 +177,7 @@ const pureRooms = [
       ],
       'no-restricted-syntax': [
         'error',
+        ...spelledWorkflowIds,
         { selector: 'ImportExpression', message: 'A workflow is one bundle: import at the top.' },
       ],
       // Math.random, Date and setTimeout are missing here: Temporal makes them deterministic.
@@ -255,6 +276,7 @@ export default defineConfig(
   testCode,
   browserCode,
   house,
+  workflowIdRule,
   ...pureRooms,
   scripts,
 );

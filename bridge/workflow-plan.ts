@@ -21,7 +21,8 @@ import {
 import { redrivenFromHeader } from '../events/redrive';
 import type { LogRecord, UnreadableOffsets } from '../platform/kafka/record-batch';
 import { traceparentHeader } from '../platform/observability/tracing';
-import { workflowIds, workflowTypes } from '../events/workflow-names';
+import { workflowIds } from '../events/workflow-ids';
+import { workflowTypes } from '../events/workflow-names';
 
 /** A workflow to be started. */
 export type WorkflowPlan = HandlingPlan | BatchPlan | ParkingPlan | VanishedPlan;

@@ -22,7 +22,8 @@ import type {
   RedriveOutcome,
 } from '../events/redrive';
 import type { Queryable } from '../platform/postgres/pool';
-import { taskQueues, workflowIds, workflowTypes } from '../events/workflow-names';
+import { workflowIds } from '../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../events/workflow-names';
 import { forEachConcurrently } from '../platform/process/concurrency';
 
 /** A dead letter without its message. Times are RFC 3339. */

@@ -7,7 +7,7 @@ import { createAuditLogActivities } from '../activities/collector/audit-log';
 import { createCacheActivities } from '../activities/collector/cache-eviction';
 import { createDeadLetterResolutionActivities } from '../activities/collector/dead-letter-resolution';
 import { createDeadLetterActivities } from '../activities/collector/dead-letters';
-import { createCollectorAuditActivities } from '../activities/delivery-audit';
+import { createCollectorAuditActivities } from '../activities/collector/delivery-audit';
 import { createMetricsActivities } from '../activities/collector/product-metrics';
 import { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
 import { deadLetterTopicOf, eventTopics } from '../events/topics';

@@ -1,5 +1,5 @@
 /** The worker of the shop's side: `npm run worker:commerce`. Wiring, nothing else. */
-import { createShopAuditActivities } from '../activities/delivery-audit';
+import { createShopAuditActivities } from '../activities/commerce/delivery-audit';
 import { createLikeActivities } from '../activities/commerce/likes';
 import { createOrderActivities } from '../activities/commerce/orders';
 import { createPaymentActivities } from '../activities/commerce/payments';

@@ -10,7 +10,8 @@ import {
 import type { Config } from '../platform/process/config';
 import type { Logger } from '../platform/observability/logger';
 import type { auditDelivery, DeliveryAuditOptions } from '../workflows/audit-delivery';
-import { deliveryAuditScheduleId, taskQueues, workflowTypes } from '../events/workflow-names';
+import { deliveryAuditScheduleId } from '../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../events/workflow-names';
 
 /** What scheduling needs. */
 export interface ScheduleDependencies {

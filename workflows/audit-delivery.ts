@@ -19,12 +19,11 @@ import {
   type ActivityOptions,
   type ChildWorkflowOptions,
 } from '@temporalio/workflow';
-import type {
-  createCollectorAuditActivities,
-  createShopAuditActivities,
-} from '../activities/delivery-audit';
+import type { createCollectorAuditActivities } from '../activities/collector/delivery-audit';
 import type { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
-import { searchAttributes, taskQueues, workflowIds, workflowTypes } from '../events/workflow-names';
+import type { createShopAuditActivities } from '../activities/commerce/delivery-audit';
+import { workflowIds } from '../events/workflow-ids';
+import { searchAttributes, taskQueues, workflowTypes } from '../events/workflow-names';
 
 /** From which age on something counts as left behind, each in ms. */
 export interface DeliveryAuditOptions {

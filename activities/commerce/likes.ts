@@ -3,7 +3,7 @@ import type { Pool, PoolClient } from 'pg';
 import type { ChangeLike, LikeOutcome } from '../../events/commands';
 import { createEvent } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
-import { workflowIdPrefixes } from '../../events/workflow-ids';
+import { workflowIds } from '../../events/workflow-ids';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
@@ -34,11 +34,7 @@ async function setOnce(connection: PoolClient, command: ChangeLike): Promise<Lik
   const product = await lockLikes(connection, productId);
   if (product === undefined) return { kind: 'unknown-product' };
   const kind = liked ? 'liked' : 'not-liked';
-  const eventId = deriveEventId(
-    workflowIdPrefixes.changeLike + requestId,
-    'LikeChanged',
-    productId,
-  );
+  const eventId = deriveEventId(workflowIds.changeLike(requestId), 'LikeChanged', productId);
   const earlier = await countAfterEarlierTry(connection, eventId);
   if (earlier !== undefined) return { kind, likeCount: earlier, changed: true };
   if (!(await changeSet(connection, command))) {

@@ -7,7 +7,7 @@ import type { Cancellation, OrderOutcome, OrderRequest, OrderStatus } from '../.
 import { createEvent, type Event } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
 import type { OrderItem } from '../../events/schemas';
-import { workflowIdPrefixes } from '../../events/workflow-ids';
+import { workflowIds } from '../../events/workflow-ids';
 import { afterCommit, inTransaction } from '../../platform/postgres/pool';
 import { ordersDecided } from '../../platform/observability/telemetry';
 import { refusingBadData } from '../failures';
@@ -203,7 +203,7 @@ async function cancel(
 function stockChange(orderId: string, product: LockedProduct, delta: number): StockChange {
   const step = delta < 0 ? 'reserve' : 'release';
   const position = `${step}/${product.productId}`;
-  const workflowId = workflowIdPrefixes.placeOrder + orderId;
+  const workflowId = workflowIds.placeOrder(orderId);
   return {
     adjustmentId: `${workflowId}/${position}`,
     eventId: deriveEventId(workflowId, 'StockAdjusted', position),
@@ -222,7 +222,7 @@ function orderEvent<T extends OrderEventType>(
   type: T,
   data: Extract<Event, { type: T }>['data'],
 ): Event {
-  const id = deriveEventId(workflowIdPrefixes.placeOrder + orderId, type, orderId);
+  const id = deriveEventId(workflowIds.placeOrder(orderId), type, orderId);
   return createEvent<OrderEventType>({ id, type, time: new Date(), data }) as Event;
 }
 

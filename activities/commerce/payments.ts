@@ -3,6 +3,7 @@
  * order, so no retry, reset or second run can charge anybody twice.
  */
 import { ApplicationFailure } from '@temporalio/common';
+import { workflowIds } from '../../events/workflow-ids';
 import {
   PaymentDeclinedError,
   PaymentGatewayProtocolError,
@@ -69,7 +70,7 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
 
 /** The gateway's idempotency key for the charge of an order. */
 export function chargeKey(orderId: string): string {
-  return `order-${orderId}/charge`;
+  return `${workflowIds.placeOrder(orderId)}/charge`;
 }
 
 async function chargeOrFind(

@@ -3,7 +3,7 @@ import type { Pool } from 'pg';
 import type { ProductRegistration, RegisterProduct } from '../../events/commands';
 import { createEvent } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
-import { workflowIdPrefixes } from '../../events/workflow-ids';
+import { workflowIds } from '../../events/workflow-ids';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
@@ -19,7 +19,7 @@ export function createProductActivities({ pool }: { readonly pool: Pool }) {
       const { productId, name, price, stock } = command;
       const version = 1;
       const eventId = deriveEventId(
-        workflowIdPrefixes.registerProduct + productId,
+        workflowIds.registerProduct(productId),
         'ProductRegistered',
         productId,
       );

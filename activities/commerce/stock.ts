@@ -4,7 +4,7 @@ import type { AdjustStock, StockOutcome } from '../../events/commands';
 import { createEvent, type EventOf } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
 import type { StockReason } from '../../events/schemas';
-import { workflowIdPrefixes } from '../../events/workflow-ids';
+import { workflowIds } from '../../events/workflow-ids';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
@@ -138,7 +138,7 @@ async function adjustOnce(connection: PoolClient, command: AdjustStock): Promise
   if (!isAllowed(product.stock + delta, delta)) {
     return { kind: 'stock-out-of-range', stock: product.stock };
   }
-  const workflowId = workflowIdPrefixes.adjustStock + adjustmentId;
+  const workflowId = workflowIds.adjustStock(adjustmentId);
   const eventId = deriveEventId(workflowId, 'StockAdjusted', productId);
   const change = { adjustmentId, eventId, product, delta, reason };
   const events = await applyStockChanges(connection, [change]);

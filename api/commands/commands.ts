@@ -27,12 +27,12 @@ import type {
   RegisterProduct,
   StockOutcome,
 } from '../../events/commands';
+import { workflowIds } from '../../events/workflow-ids';
 import {
   cancelUpdate,
   decisionUpdate,
   searchAttributes,
   taskQueues,
-  workflowIds,
   workflowTypes,
 } from '../../events/workflow-names';
 import { Problem } from '../http/problem';

@@ -9,12 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../../platform/observability/logger';
 import { views as countedViews } from '../../platform/observability/telemetry';
-import {
-  searchAttributes,
-  taskQueues,
-  workflowIds,
-  workflowTypes,
-} from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { searchAttributes, taskQueues, workflowTypes } from '../../events/workflow-names';
 import type { ViewEvent } from './view-publisher';
 
 /** Takes the views that could not be sent directly. */

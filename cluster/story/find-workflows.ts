@@ -1,5 +1,5 @@
 /** Step: the workflows on both sides of Kafka. */
-import { workflowIdPrefixes } from '../../events/workflow-ids';
+import { workflowIds } from '../../events/workflow-ids';
 import { confirm, eventually } from './confirm';
 import type { CarriedMessage, ToldChanges } from './read-from-kafka';
 import type { World } from './world';
@@ -20,8 +20,8 @@ export async function findWorkflows(
 ): Promise<RanWorkflow[]> {
   const { page } = world;
   const expected = [
-    { type: 'registerProduct', workflowId: workflowIdPrefixes.registerProduct + product.productId },
-    { type: 'adjustStock', workflowId: workflowIdPrefixes.adjustStock + soldOut.adjustmentId },
+    { type: 'registerProduct', workflowId: workflowIds.registerProduct(product.productId) },
+    { type: 'adjustStock', workflowId: workflowIds.adjustStock(soldOut.adjustmentId) },
     ...messages.map(({ eventId }) => ({ type: 'handleEvent', workflowId: eventId })),
   ];
   const ran = await Promise.all(expected.map((each) => findCompleted(world, each)));

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { filterConcurrently, isGone } from '../../activities/delivery-audit';
+import { filterConcurrently, isGone } from '../../activities/collector/delivery-audit';
 import type { GroupProgress, PartitionLag } from '../../platform/kafka/consumer-lag';
 
 const topic = 'catalog-events';

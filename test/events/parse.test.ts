@@ -4,7 +4,6 @@ import { InvalidEventError, type InvalidEventCode } from '../../events/errors';
 import { parseEvent, parseMessage, type RawMessage } from '../../events/parse';
 import type { EventType } from '../../events/schemas';
 import { maxEventBytes } from '../../events/topics';
-import { workflowIdPrefixes } from '../../events/workflow-ids';
 import { events, eventsOf, eventTypes } from '../../testkit/event-arbitraries';
 import { exampleData, exampleEvent, exampleMessage } from '../../testkit/example-events';
 
@@ -216,7 +215,10 @@ describe('what nobody here can know is refused', () => {
 });
 
 describe('an ID that begins like the ID of another kind of workflow is refused', () => {
-  test.each([...Object.values(workflowIdPrefixes), 'temporal-sys-'])('%s', (prefix) => {
+  test.each([
+    ...['order-', 'product-', 'stock-adjustment-', 'like-', 'publish-', 'batch-', 'dead-letter-'],
+    ...['redrive-', 'delivery-audit', 'temporal-sys-'],
+  ])('%s', (prefix) => {
     const json = exampleEvent('ProductViewed', { id: `${prefix}1` });
     expect(refusalOf(exampleMessage('ProductViewed', json))).toMatchObject({
       code: 'RESERVED_ID',

@@ -2,11 +2,12 @@
  * What waits for a day must neither give up nor grow. Temporal's time-skipping server lets the day
  * pass within about a minute; what the workflow waits for is made up, everything else is real.
  */
-import type { UnpublishedPage } from '../../activities/delivery-audit';
+import type { UnpublishedPage } from '../../activities/commerce/delivery-audit';
 import type { Aggregate, createPublishActivities } from '../../activities/commerce/publish';
 import type { Event } from '../../events/envelope';
 import type { AuditActivities, DeliveryAuditOptions } from '../../workflows/audit-delivery';
-import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { exampleEvent } from '../../testkit/example-events';
 import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 

@@ -2,7 +2,8 @@
 import { WorkflowFailedError } from '@temporalio/client';
 import { deriveBatchUuid } from '../../events/identifiers';
 import type { ReceivedEvent } from '../../events/received';
-import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { viewed } from '../../testkit/foreign-producer';
 import { createStack, type Stack } from '../../testkit/stack';
 

@@ -4,17 +4,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { createShopAuditActivities } from '../../activities/delivery-audit';
+import { createShopAuditActivities } from '../../activities/commerce/delivery-audit';
 import { createEvent, type Event } from '../../events/envelope';
 import type { KafkaSender } from '../../platform/kafka/sender';
 import { auditFindings } from '../../platform/observability/telemetry';
 import type { DeliveryAuditOptions, DeliveryAuditSummary } from '../../workflows/audit-delivery';
-import {
-  deliveryAuditScheduleId,
-  taskQueues,
-  workflowIds,
-  workflowTypes,
-} from '../../events/workflow-names';
+import { deliveryAuditScheduleId, workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 

@@ -1,6 +1,6 @@
 /** Orders and likes on real servers: stock, money and events agree, whatever is asked at once and whatever dies. */
 import { randomUUID } from 'node:crypto';
-import { workflowIds } from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
 import { createStack, type ApiAnswer, type Stack } from '../../testkit/stack';
 import { readTopic } from '../../testkit/topic-reader';
 import { until } from '../../testkit/until';

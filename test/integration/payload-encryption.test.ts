@@ -5,7 +5,8 @@ import { temporal } from '@temporalio/proto';
 import type { Config } from '../../platform/process/config';
 import { UnknownEncryptionKeyError } from '../../platform/temporal/payload-encryption';
 import { createTemporalClient } from '../../platform/temporal/client';
-import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createStack, type Stack } from '../../testkit/stack';
 
 const key = randomBytes(32);

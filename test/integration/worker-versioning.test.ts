@@ -6,7 +6,8 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
-import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 

@@ -26,7 +26,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   workflows: ['events', 'workflows/commerce', 'workflows/collector'],
   'workflows/commerce': ['events', 'workflows'],
   'workflows/collector': ['events', 'workflows'],
-  activities: ['events', 'platform', 'activities/commerce'],
+  activities: ['events', 'platform'],
   'activities/commerce': ['events', 'platform', 'activities'],
   'activities/collector': ['events', 'platform', 'cache', 'activities'],
   workers: [
@@ -292,6 +292,25 @@ describe('determinism', () => {
       ).toEqual([]);
     },
   );
+});
+
+describe('the IDs of workflows', () => {
+  const spelled = ['`order-${value}`', '`dead-letter-${value}-1`', "'redrive-' + value"].map(
+    (id) => ({ file: 'api/file.ts', source: `const value = 1; void (${id});` }),
+  );
+
+  it('are put together in one place only', async () => {
+    expect(await reportedBy('no-restricted-syntax', spelled)).toEqual(texts(spelled));
+    const inWorkflows = spelled.map((snippet) => ({ ...snippet, file: 'workflows/file.ts' }));
+    expect(await reportedBy('no-restricted-syntax', inWorkflows)).toEqual(texts(inWorkflows));
+  });
+
+  it('may be put together there, and look like them elsewhere', async () => {
+    const there = spelled.map((snippet) => ({ ...snippet, file: 'events/workflow-ids.ts' }));
+    const topic = { file: 'api/file.ts', source: "void 'order-events';" };
+
+    expect(await reportedBy('no-restricted-syntax', [...there, topic])).toEqual([]);
+  });
 });
 
 describe('signals that live long', () => {

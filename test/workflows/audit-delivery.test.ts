@@ -4,21 +4,17 @@ import type {
   createShopAuditActivities,
   UnconfirmedPage,
   UndecidedPage,
-  UnhandledPage,
   UnpublishedPage,
-} from '../../activities/delivery-audit';
+} from '../../activities/commerce/delivery-audit';
+import type { UnhandledPage } from '../../activities/collector/delivery-audit';
 import type { ReceivedEvent } from '../../events/received';
 import type {
   AuditActivities,
   DeliveryAuditOptions,
   DeliveryAuditSummary,
 } from '../../workflows/audit-delivery';
-import {
-  deliveryAuditScheduleId,
-  taskQueues,
-  workflowIds,
-  workflowTypes,
-} from '../../events/workflow-names';
+import { deliveryAuditScheduleId, workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createEnvironment, type Environment } from '../../testkit/workflow-environment';
 
 type ShopActivities = ReturnType<typeof createShopAuditActivities>;

@@ -5,12 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import {
-  decisionUpdate,
-  taskQueues,
-  workflowIds,
-  workflowTypes,
-} from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { decisionUpdate, taskQueues, workflowTypes } from '../../events/workflow-names';
 import { until } from '../../testkit/until';
 import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
 import type { ReceivedEvent } from '../../events/received';
-import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { exampleEvent } from '../../testkit/example-events';
 import { until } from '../../testkit/until';
 import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';

@@ -1,5 +1,6 @@
 import type { RefusedMessage } from '../../events/received';
-import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
 const minuteMs = 60_000;

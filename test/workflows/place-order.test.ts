@@ -6,12 +6,12 @@ import type { createPaymentActivities } from '../../activities/commerce/payments
 import type { createPublishActivities } from '../../activities/commerce/publish';
 import { createCommands } from '../../api/commands/commands';
 import type { Cancellation, OrderOutcome, OrderStatus, PlaceOrder } from '../../events/commands';
+import { workflowIds } from '../../events/workflow-ids';
 import {
   cancelUpdate,
   decisionUpdate,
   orderStateQuery,
   taskQueues,
-  workflowIds,
   workflowTypes,
 } from '../../events/workflow-names';
 import type { OrderProgress } from '../../workflows/commerce/place-order';

@@ -1,7 +1,8 @@
 import { ApplicationFailure } from '@temporalio/common';
 import type { RedriveClaim } from '../../activities/collector/dead-letter-resolution';
 import type { RedriveDeadLetter, RedriveOutcome } from '../../events/redrive';
-import { taskQueues, workflowIds, workflowTypes } from '../../events/workflow-names';
+import { workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
 const minuteMs = 60_000;

@@ -1,5 +1,6 @@
 /** Buttons to see the pipeline work, and what came of each click. */
 import { html, nothing } from 'lit-html';
+import { workflowIds } from '../../../events/workflow-ids';
 import type {
   DeadLetter,
   DemonstrationOrder,
@@ -65,7 +66,7 @@ export function createDemonstration(session: Session, productId?: string): Demon
       show(
         outcome,
         html`${all ? 'Sold out: bought all' : 'Bought'} ${what}.
-        ${workflowLink(session, `order-${orderId}`, 'Order')}`,
+        ${workflowLink(session, workflowIds.placeOrder(orderId), 'Order')}`,
       );
     };
 

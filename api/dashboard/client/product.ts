@@ -1,5 +1,6 @@
 /** One product: its metrics, what the shop and the cache hold of it, its history and its users. */
 import { html, nothing } from 'lit-html';
+import { workflowIds } from '../../../events/workflow-ids';
 import type { HistoryEvent, Inspection, Page, ProductUser } from './api-types';
 import { createDemonstration } from './demonstration';
 import { formatCount, formatCountdown, formatTime } from './format';
@@ -161,7 +162,7 @@ function summaryOf(
       const change = `${delta > 0 ? '+' : delta < 0 ? '−' : ''}${formatCount(Math.abs(delta))} to ${text('stock')}`;
       const orderId = data['orderId'];
       return html`${change}, ${text('reason')}
-      ${typeof orderId === 'string' ? workflowLink(session, `order-${orderId}`, 'Order') : nothing}`;
+      ${typeof orderId === 'string' ? workflowLink(session, workflowIds.placeOrder(orderId), 'Order') : nothing}`;
     }
     case 'LikeChanged':
       return `${text('userId')} ${data['liked'] === true ? 'likes it' : 'likes it no more'}, ${text('likeCount')} in all`;
