@@ -1,7 +1,7 @@
 /** The arrows between the rooms, and determinism in `workflows/`, are held by ESLint. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -29,14 +29,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   activities: ['events', 'platform'],
   'activities/commerce': ['events', 'platform', 'activities'],
   'activities/collector': ['events', 'platform', 'cache', 'activities'],
-  workers: [
-    'events',
-    'platform',
-    'cache',
-    'activities',
-    'activities/commerce',
-    'activities/collector',
-  ],
+  workers: ['events', 'platform', 'cache', 'activities/commerce', 'activities/collector'],
   bridge: ['events', 'platform'],
   operations: ['events', 'platform', 'activities/collector'],
   api: ['events', 'platform', 'cache', 'operations'],
@@ -136,6 +129,20 @@ describe('the arrows between rooms', () => {
     expect(forbidden.length).toBeGreaterThan(200);
     expect(await reportedBy('boundaries/dependencies', arrows.map(snippet))).toEqual(
       texts(forbidden.map(snippet)),
+    );
+  });
+
+  it('are those that docs/architecture.md shows', () => {
+    const page = path.join(__dirname, '..', '..', 'docs', 'architecture.md');
+    const rows = readFileSync(page, 'utf8').matchAll(/^\| `([\w/-]+)\/` \|.*\| ([^|]*) \|$/gm);
+    const shown = [...rows].map(([, room, targets]) => [
+      room,
+      [...targets!.matchAll(/`([\w/-]+)`/g)].map(([, target]) => target),
+    ]);
+
+    expect(shown).toHaveLength(everyRoom().length);
+    expect(Object.fromEntries(shown)).toEqual(
+      Object.fromEntries(everyRoom().map((room) => [room, allowed[room]])),
     );
   });
 
