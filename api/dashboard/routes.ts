@@ -25,7 +25,7 @@ export const dashboardRoutes: FastifyPluginAsyncZod = async (app) => {
     async (request, reply) => {
       const file = (await loadAssets()).files.get(request.params.file);
       if (file === undefined) {
-        throw new Problem(404, 'NOT_FOUND', 'There is no such file. Load the page again.');
+        throw new Problem('NOT_FOUND', { detail: 'No such file. Reload the page.' });
       }
       // The name changes with the content.
       return send(

@@ -161,13 +161,9 @@ function toRedriven(id: number, outcome: RedriveOutcome): z.infer<typeof redrive
       if (outcome.status === 'redriven') return { id, status: 'redriven', sentTo: null };
       throw settled(id, outcome.status);
     case 'unreadable':
-      throw new Problem(
-        409,
-        'UNREADABLE',
-        `No message could be read where dead letter ${id} was, so there is none to send. Look at its bytes, then discard it.`,
-      );
+      throw new Problem('UNREADABLE');
     case 'refused':
-      throw new Problem(409, 'REDRIVE_REFUSED', `It was not sent: ${outcome.detail}`);
+      throw new Problem('REDRIVE_REFUSED', { detail: `Nothing was sent: ${outcome.detail}` });
   }
 }
 
@@ -180,18 +176,14 @@ function toDiscarded(id: number, outcome: DiscardOutcome): z.infer<typeof discar
     case 'settled':
       throw settled(id, outcome.status);
     case 'redriving':
-      throw new Problem(
-        409,
-        'REDRIVE_UNDER_WAY',
-        `Dead letter ${id} is being sent back right now. See what came of it in a moment.`,
-      );
+      throw new Problem('REDRIVE_UNDER_WAY');
   }
 }
 
 function settled(id: number, how: string): Problem {
-  return new Problem(409, 'DEAD_LETTER_SETTLED', `Dead letter ${id} is ${how} already.`);
+  return new Problem('DEAD_LETTER_SETTLED', { detail: `Dead letter ${id} is already ${how}.` });
 }
 
 function unknownDeadLetter(id: number): Problem {
-  return new Problem(404, 'DEAD_LETTER_NOT_FOUND', `There is no dead letter ${id}.`);
+  return new Problem('DEAD_LETTER_NOT_FOUND', { detail: `There is no dead letter ${id}.` });
 }

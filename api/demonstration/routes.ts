@@ -81,13 +81,17 @@ function toAnswer({ orderId, product, quantity, outcome }: PlacedOrder): z.infer
     case 'confirmed':
       return { orderId, productId, name, quantity, totalAmount: outcome.totalAmount };
     case 'out-of-stock':
-      throw new Problem(409, 'OUT_OF_STOCK', `Of ${name} only ${outcome.stock} are left.`, {
+      throw new Problem('OUT_OF_STOCK', {
+        detail: `Only ${outcome.stock} of ${name} are left.`,
         orderId,
       });
     case 'cancelled':
-      throw new Problem(409, 'ORDER_CANCELLED', `It was cancelled: ${outcome.reason}`, { orderId });
+      throw new Problem('ORDER_CANCELLED', {
+        detail: `The order was cancelled: ${outcome.reason}`,
+        orderId,
+      });
     case 'unknown-product':
     case 'unknown-order':
-      throw new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${productId}.`);
+      throw new Problem('PRODUCT_NOT_FOUND', { detail: `There is no product ${productId}.` });
   }
 }

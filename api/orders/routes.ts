@@ -244,7 +244,8 @@ function placed(
 function outOfStock(lines: readonly OrderLine[], productId: string): Problem {
   const message = `there is not enough stock of product ${productId}`;
   const field = `items.${lineOf(lines, productId)}.quantity`;
-  return new Problem(409, 'OUT_OF_STOCK', `Nothing was ordered: ${message}.`, {
+  return new Problem('OUT_OF_STOCK', {
+    detail: `Nothing was ordered: ${message}.`,
     errors: [{ field, message }],
   });
 }
@@ -254,20 +255,17 @@ function lineOf(lines: readonly OrderLine[], productId: string): number {
 }
 
 function cancelled(orderId: string, { cause, reason }: Cancellation): Problem {
+  const told = { detail: `The order was cancelled: ${reason}.`, orderId };
   switch (cause) {
     case 'payment-failed':
-      return new Problem(402, 'PAYMENT_FAILED', `The order was cancelled: ${reason}.`, { orderId });
+      return new Problem('PAYMENT_FAILED', told);
     case 'requested':
-      return new Problem(409, 'ORDER_CANCELLED', `The order was cancelled: ${reason}.`, {
-        orderId,
-      });
+      return new Problem('ORDER_CANCELLED', told);
     case 'timed-out':
-      return new Problem(409, 'ORDER_TIMED_OUT', `The order was cancelled: ${reason}.`, {
-        orderId,
-      });
+      return new Problem('ORDER_TIMED_OUT', told);
   }
 }
 
 function unknownOrder(orderId: string): Problem {
-  return new Problem(404, 'ORDER_NOT_FOUND', `There is no order ${orderId}.`);
+  return new Problem('ORDER_NOT_FOUND', { detail: `There is no order ${orderId}.` });
 }

@@ -201,5 +201,7 @@ const rates = z.object({
 });
 
 function nothingKnown(productId: string): Problem {
-  return new Problem(404, 'METRICS_NOT_FOUND', `No event has told of a product ${productId} yet.`);
+  return new Problem('METRICS_NOT_FOUND', {
+    detail: `No event of a product ${productId} has been handled yet.`,
+  });
 }

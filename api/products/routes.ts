@@ -69,7 +69,8 @@ export const productParams = z.strictObject({ productId: aggregateIdSchema });
 /** The 404 for a product that does not exist. */
 export function unknownProduct(productId: string): Problem {
   const message = `there is no product ${productId}`;
-  return new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${productId}.`, {
+  return new Problem('PRODUCT_NOT_FOUND', {
+    detail: `There is no product ${productId}.`,
     errors: [{ field: 'productId', message }],
   });
 }

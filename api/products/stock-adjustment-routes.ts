@@ -52,9 +52,7 @@ const adjustedStock = z.object({
 });
 
 function outOfRange(stock: number, delta: number): Problem {
-  return new Problem(
-    409,
-    'STOCK_OUT_OF_RANGE',
-    `The stock is ${stock}; changed by ${delta} it would leave the range from 0 to 2^52.`,
-  );
+  return new Problem('STOCK_OUT_OF_RANGE', {
+    detail: `The stock is ${stock}; changed by ${delta} it would leave the range from 0 to 2^52.`,
+  });
 }
