@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { DiscardOutcome, RedriveOutcome } from '../../events/redrive';
 import { DeadLetterCommandPendingError } from '../../operations/dead-letters';
-import { UndecidedError } from '../commands/commands';
+import { UndecidedError } from '../commands/temporal-commands';
 import { readCursor, writeCursor } from '../http/cursor';
 import type { Services } from '../http/dependencies';
 import { pageLimitSchema, storableText } from '../http/input';

@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
-import type { PlacedOrder } from './demonstration';
+import type { PlacedOrder } from './scenarios';
 import type { Services } from '../http/dependencies';
 import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';

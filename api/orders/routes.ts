@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Cancellation, OrderLine, OrderOutcome } from '../../events/commands';
 import { aggregateIdSchema } from '../../events/identifiers';
-import { UndecidedError } from '../commands/commands';
+import { UndecidedError } from '../commands/temporal-commands';
 import type { Services } from '../http/dependencies';
 import { storableText } from '../http/input';
 import { checkLines, mergeLines, unknownProduct, unknownProducts } from './lines';

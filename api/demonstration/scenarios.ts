@@ -8,7 +8,7 @@ import { eventDefinitions } from '../../events/schemas';
 import type { Event } from '../../events/envelope';
 import { toMessage } from '../../events/envelope';
 import type { Delivery, KafkaSender, OutgoingMessage } from '../../platform/kafka/sender';
-import type { Commands } from '../commands/commands';
+import type { Commands } from '../commands/temporal-commands';
 import type { Database } from '../http/database';
 import { Problem } from '../http/problem';
 
