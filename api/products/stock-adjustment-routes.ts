@@ -5,6 +5,7 @@ import type { Services } from '../http/dependencies';
 import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
 import { checkProduct, productParams, unknownProduct } from './routes';
+import { adjustedStock } from './schemas';
 
 /** `POST /products/{productId}/stock-adjustments`. */
 export function stockAdjustmentRoutes(services: Services): FastifyPluginAsyncZod {
@@ -43,12 +44,6 @@ export function stockAdjustmentRoutes(services: Services): FastifyPluginAsyncZod
 const newAdjustment = z.strictObject({
   delta: z.int().describe('units to add, or to take away when negative'),
   reason: z.enum(['restock', 'correction']),
-});
-
-const adjustedStock = z.object({
-  stock: z.int().describe('after the change'),
-  version: z.int(),
-  eventId: z.string(),
 });
 
 function outOfRange(stock: number, delta: number): Problem {
