@@ -10,10 +10,12 @@ import {
 import type { Config } from '../platform/process/config';
 import { createProductCache } from '../cache/product-cache';
 import { createDeadLetterOperations } from '../operations/dead-letters';
-import { createCollectorReads } from './product-metrics/reads';
-import { createCommands } from './commands/commands';
+import { createProductMetricsReads } from './product-metrics/reads';
+import { createEventReads } from './events/reads';
+import { createHandlingRateReads } from './handling-rates/reads';
+import { createCommands } from './commands/temporal-commands';
 import { asQueryable, createDatabase } from './http/database';
-import { createDemonstration } from './demonstration/demonstration';
+import { createDemonstration } from './demonstration/scenarios';
 import type { ApiDependencies, Services } from './http/dependencies';
 import { createHandledEventFeed } from './stream/handled-event-feed';
 import { createHandledEventReads } from './stream/handled-events';
@@ -31,15 +33,17 @@ import { createOrderReads } from './orders/reads';
 import { boundDatabase } from './http/overload';
 import { createPipelineState } from './pipeline/state';
 import { createProductDetails } from './products/details';
-import { createProductInspection } from './products/inspection';
+import { createProductInspection } from './product-inspection/reads';
 import { dashboardRoutes, dashboardSettingsRoutes } from './dashboard/routes';
 import { deadLetterRoutes } from './dead-letters/routes';
 import { demonstrationRoutes } from './demonstration/routes';
-import { documentRoutes } from './openapi/routes';
+import { documentRoutes } from './documents/routes';
 import { eventRoutes } from './events/routes';
 import { healthRoutes } from './health/routes';
 import { likeRoutes } from './products/like-routes';
-import { metricsRoutes } from './product-metrics/routes';
+import { handlingRateRoutes } from './handling-rates/routes';
+import { productInspectionRoutes } from './product-inspection/routes';
+import { productMetricsRoutes } from './product-metrics/routes';
 import { orderRoutes } from './orders/routes';
 import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
@@ -54,11 +58,13 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
   stockAdjustmentRoutes,
   likeRoutes,
   orderRoutes,
-  metricsRoutes,
+  productMetricsRoutes,
+  handlingRateRoutes,
   eventRoutes,
   deadLetterRoutes,
   streamRoutes,
   pipelineRoutes,
+  productInspectionRoutes,
   dashboardSettingsRoutes,
   demonstrationRoutes,
 ];
@@ -156,7 +162,6 @@ function createServices(dependencies: ApiDependencies): Services {
     config,
     database,
     commands,
-    collectorReads: createCollectorReads(reads),
     deadLetters: createDeadLetterOperations(
       { database: asQueryable(database), temporal },
       { commandTimeoutMs: 10_000 },
@@ -164,7 +169,9 @@ function createServices(dependencies: ApiDependencies): Services {
     demonstration: config.DEMONSTRATION
       ? createDemonstration({ database, commands, sender })
       : undefined,
+    eventReads: createEventReads(reads),
     handledEvents: createHandledEventFeed(createHandledEventReads(reads), logger),
+    handlingRateReads: createHandlingRateReads(reads),
     orderReads: createOrderReads(reads),
     orderReadsOfChanges: createOrderReads(database),
     pipelineState: createPipelineState({ kafka, temporal, groupId }),
@@ -175,6 +182,7 @@ function createServices(dependencies: ApiDependencies): Services {
       logger,
     }),
     productInspection: createProductInspection({ database: reads, redis, logger }),
+    productMetricsReads: createProductMetricsReads(reads),
     views: createViewPublisher({
       sender,
       fallback: createViewFallback({ startPublication: publishByWorkflow(temporal), logger }),

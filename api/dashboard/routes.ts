@@ -7,6 +7,7 @@ import { assetPath, createAssetLoader, type Asset, type ContentCoding } from './
 import type { Services } from '../http/dependencies';
 import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
+import { settingsSchema } from './schemas';
 
 /** `GET /` and `GET /assets/{file}`, without a key: they hold nothing of the shop. */
 export const dashboardRoutes: FastifyPluginAsyncZod = async (app) => {
@@ -25,7 +26,7 @@ export const dashboardRoutes: FastifyPluginAsyncZod = async (app) => {
     async (request, reply) => {
       const file = (await loadAssets()).files.get(request.params.file);
       if (file === undefined) {
-        throw new Problem(404, 'NOT_FOUND', 'There is no such file. Load the page again.');
+        throw new Problem('NOT_FOUND', { detail: 'No such file. Reload the page.' });
       }
       // The name changes with the content.
       return send(
@@ -47,7 +48,7 @@ export function dashboardSettingsRoutes({
       '/dashboard/settings',
       {
         onRequest: requireRole('operator'),
-        schema: { response: { 200: settings, default: problemSchema } },
+        schema: { response: { 200: settingsSchema, default: problemSchema } },
       },
       async ({ caller }) => ({
         operator: caller.name,
@@ -58,13 +59,6 @@ export function dashboardSettingsRoutes({
     );
   };
 }
-
-const settings = z.object({
-  operator: z.string().describe("the key's name"),
-  temporalUiUrl: z.string(),
-  temporalNamespace: z.string(),
-  demonstration: z.boolean().describe('whether the routes below /v1/demonstration are there'),
-});
 
 // One for all servers of a process: the files are the same.
 const loadAssets = createAssetLoader();

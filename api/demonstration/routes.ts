@@ -2,10 +2,11 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
-import type { PlacedOrder } from './demonstration';
+import type { PlacedOrder } from './scenarios';
 import type { Services } from '../http/dependencies';
 import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
+import { demonstrationOrder, redelivery, sentMessage } from './schemas';
 
 /** `POST /demonstration/orders`, `…/redeliveries` and `…/poison`; none where it is not allowed. */
 export function demonstrationRoutes({ demonstration }: Services): FastifyPluginAsyncZod {
@@ -15,7 +16,7 @@ export function demonstrationRoutes({ demonstration }: Services): FastifyPluginA
 
     app.post(
       '/demonstration/orders',
-      { schema: { body: newOrder, response: { 201: order, default: problemSchema } } },
+      { schema: { body: newOrder, response: { 201: demonstrationOrder, default: problemSchema } } },
       async (request, reply) => {
         const { productId, all = false } = request.body ?? {};
         const ids = { orderId: request.deriveId('order'), productId: request.deriveId('product') };
@@ -50,44 +51,36 @@ const newOrder = z
   })
   .nullish();
 
-const order = z.object({
-  orderId: z.string(),
-  productId: z.string(),
-  name: z.string(),
-  quantity: z.int(),
-  totalAmount: z.int().describe('in the smallest currency unit'),
-});
-
 const newRedelivery = z
   .strictObject({
     eventId: eventIdSchema.optional().describe('unset: the event that was handled last'),
   })
   .nullish();
 
-const sentMessage = z.object({ topic: z.string(), partition: z.int(), offset: z.int() });
-
-const redelivery = sentMessage.extend({
-  eventId: z.string(),
-  type: z.string(),
-  handledAt: z.iso.datetime().describe('when the event was handled, the one time that it is'),
-  workflowId: z.string(),
-});
-
 const nothing = z.strictObject({}).nullish();
 
-function toAnswer({ orderId, product, quantity, outcome }: PlacedOrder): z.infer<typeof order> {
+function toAnswer({
+  orderId,
+  product,
+  quantity,
+  outcome,
+}: PlacedOrder): z.output<typeof demonstrationOrder> {
   const { productId, name } = product;
   switch (outcome.kind) {
     case 'confirmed':
       return { orderId, productId, name, quantity, totalAmount: outcome.totalAmount };
     case 'out-of-stock':
-      throw new Problem(409, 'OUT_OF_STOCK', `Of ${name} only ${outcome.stock} are left.`, {
+      throw new Problem('OUT_OF_STOCK', {
+        detail: `Only ${outcome.stock} of ${name} are left.`,
         orderId,
       });
     case 'cancelled':
-      throw new Problem(409, 'ORDER_CANCELLED', `It was cancelled: ${outcome.reason}`, { orderId });
+      throw new Problem('ORDER_CANCELLED', {
+        detail: `The order was cancelled: ${outcome.reason}`,
+        orderId,
+      });
     case 'unknown-product':
     case 'unknown-order':
-      throw new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${productId}.`);
+      throw new Problem('PRODUCT_NOT_FOUND', { detail: `There is no product ${productId}.` });
   }
 }

@@ -4,14 +4,15 @@ import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
 import { eventDefinitions, type EventType } from '../../events/schemas';
 import type { LoggedEvent } from '../../operations/event-log';
-import { readCursor, transactionPart, writeCursor } from '../http/cursor';
+import { transactionPart } from '../http/cursor';
 import type { Services } from '../http/dependencies';
-import { pageLimitSchema } from '../http/input';
+import { pageLimitSchema, pageOrder, readPage } from '../http/pages';
 import { requireRole } from '../http/plugins/authentication';
 import { problemSchema } from '../http/problem';
+import { eventPage } from './schemas';
 
 /** `GET /events`. */
-export function eventRoutes({ collectorReads }: Services): FastifyPluginAsyncZod {
+export function eventRoutes({ eventReads }: Services): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       '/events',
@@ -22,18 +23,17 @@ export function eventRoutes({ collectorReads }: Services): FastifyPluginAsyncZod
             'The audit log in the order in which it grows. Following `lastCursor` gives every event ' +
             'exactly once: one that is committed late comes late, and is never skipped.',
           querystring: logQuery,
-          response: { 200: log, default: problemSchema },
+          response: { 200: eventPage, default: problemSchema },
         },
       },
       async ({ query: { type, aggregateId, after: cursor, limit } }) => {
-        const after = cursor === undefined ? undefined : readCursor(cursor, logPosition, 'after');
         const filter = { types: type === undefined ? eventTypes : [type], aggregateId };
-        const found = await collectorReads.listEvents(filter, { limit: limit + 1, after });
-        const events = found.slice(0, limit);
-        const last = events.at(-1);
-        const lastCursor = last === undefined ? (cursor ?? null) : writeCursor(last.position);
-        const nextCursor = found.length > limit ? lastCursor : null;
-        return { items: events.map(toLoggedEventAnswer), nextCursor, lastCursor };
+        const { items, nextCursor } = await readPage({ limit, cursor }, asLogged, (page) =>
+          eventReads.list(filter, page),
+        );
+        const last = items.at(-1);
+        const lastCursor = last === undefined ? (cursor ?? null) : asLogged.cursorOf(last);
+        return { items: items.map(toLoggedEventAnswer), nextCursor, lastCursor };
       },
     );
   };
@@ -48,29 +48,11 @@ const logQuery = z.strictObject({
   limit: pageLimitSchema,
 });
 
-const logPosition = [transactionPart, eventIdSchema] as const;
-
-/** An event of the audit log, in an answer. */
-export const loggedEventSchema = z.object({
-  eventId: z.string(),
-  type: z.string(),
-  topic: z.string(),
-  partition: z.int(),
-  offset: z.int(),
-  aggregateId: z.string(),
-  occurredAt: z.iso.datetime(),
-  recordedAt: z.iso.datetime(),
-  event: z.looseObject({}).describe('the whole event, its envelope included'),
-});
-
-const log = z.object({
-  items: z.array(loggedEventSchema),
-  nextCursor: z.string().nullable().describe('null when there is nothing more now'),
-  lastCursor: z
-    .string()
-    .nullable()
-    .describe('where to go on later; null when nothing has been logged yet'),
-});
+const asLogged = pageOrder(
+  [transactionPart, eventIdSchema],
+  ({ position }: LoggedEvent) => position,
+  'after',
+);
 
 /** An event of the audit log as it is answered. */
 export function toLoggedEventAnswer({ occurredAt, recordedAt, event, ...rest }: LoggedEvent) {

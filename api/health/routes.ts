@@ -1,6 +1,5 @@
 /** What watches over the process ask it: whether it lives, whether it can work, what it counts. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { z } from 'zod';
 import {
   kafkaSenderCheck,
   postgresCheck,
@@ -12,6 +11,7 @@ import { metricsContentType, renderMetrics } from '../../platform/observability/
 import { topicsCheck } from '../../platform/kafka/topic-watch';
 import type { ApiDependencies } from '../http/dependencies';
 import { shareReading } from '../http/shared-reading';
+import { alive, readiness } from './schemas';
 
 /** `GET /healthz`, `GET /readyz` and `GET /metrics`, without a key. */
 export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZod {
@@ -39,20 +39,6 @@ export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZ
     );
   };
 }
-
-const alive = z.object({ status: z.literal('ok') });
-
-const dependencyState = z.object({
-  status: z.enum(['up', 'down']),
-  /** Without them the API can take no orders; the others it can do without for a while. */
-  required: z.boolean(),
-  reason: z.string().optional(),
-});
-
-const readiness = z.object({
-  status: z.enum(['ready', 'degraded', 'unavailable', 'stopping']),
-  dependencies: z.record(z.string(), dependencyState),
-});
 
 function checksOf({ pool, redis, sender, temporal, topics }: ApiDependencies): Check[] {
   return [

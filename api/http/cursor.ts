@@ -2,6 +2,12 @@
 import { z } from 'zod';
 import { invalidField } from './problem';
 
+/** The shape of each part of a position. */
+export type CursorParts = readonly z.ZodType<string>[];
+
+/** A position of such parts. */
+export type PositionOf<Parts extends CursorParts> = { readonly [Index in keyof Parts]: string };
+
 /** The cursor of a position. */
 export function writeCursor(position: readonly string[]): string {
   return Buffer.from(JSON.stringify(position)).toString('base64url');
@@ -14,18 +20,18 @@ export function writeCursor(position: readonly string[]): string {
  * @param field the parameter that carries the cursor
  * @throws Problem 400 for anything that no page has given
  */
-export function readCursor<const Parts extends readonly z.ZodType<string>[]>(
+export function readCursor<const Parts extends CursorParts>(
   cursor: string,
   parts: Parts,
   field: string,
-): { [Index in keyof Parts]: string } {
+): PositionOf<Parts> {
   const position = parseJson(Buffer.from(cursor, 'base64url').toString());
   const matches =
     Array.isArray(position) &&
     position.length === parts.length &&
     parts.every((part, index) => part.safeParse(position[index]).success);
   if (!matches) throw invalidField(field, 'must be the cursor of an earlier page');
-  return position as { [Index in keyof Parts]: string };
+  return position as PositionOf<Parts>;
 }
 
 // The parts below are what goes into PostgreSQL as something other than text. Each lets through only

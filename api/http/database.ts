@@ -18,10 +18,7 @@ export class DatabaseUnavailableError extends Problem {
   override readonly name = 'DatabaseUnavailableError';
 
   constructor(cause: unknown) {
-    super(503, 'DATABASE_UNAVAILABLE', 'The database is away. Try again in a moment.', {
-      headers: { 'retry-after': '1' },
-      cause,
-    });
+    super('DATABASE_UNAVAILABLE', { cause });
   }
 }
 

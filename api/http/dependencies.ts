@@ -8,15 +8,17 @@ import type { KafkaSender } from '../../platform/kafka/sender';
 import type { Logger } from '../../platform/observability/logger';
 import type { TopicWatch } from '../../platform/kafka/topic-watch';
 import type { DeadLetterOperations } from '../../operations/dead-letters';
-import type { CollectorReads } from '../product-metrics/reads';
-import type { Commands } from '../commands/commands';
+import type { EventReads } from '../events/reads';
+import type { HandlingRateReads } from '../handling-rates/reads';
+import type { ProductMetricsReads } from '../product-metrics/reads';
+import type { Commands } from '../commands/temporal-commands';
 import type { Database } from './database';
-import type { Demonstration } from '../demonstration/demonstration';
+import type { Demonstration } from '../demonstration/scenarios';
 import type { HandledEventFeed } from '../stream/handled-event-feed';
 import type { OrderReads } from '../orders/reads';
 import type { PipelineState } from '../pipeline/state';
 import type { ProductDetails } from '../products/details';
-import type { ProductInspection } from '../products/inspection';
+import type { ProductInspection } from '../product-inspection/reads';
 import type { ViewPublisher } from '../products/view-publisher';
 
 /** The API's connections and configuration. Whoever makes them closes them. */
@@ -37,16 +39,18 @@ export interface Services {
   readonly config: Config;
   readonly database: Database;
   readonly commands: Commands;
-  readonly collectorReads: CollectorReads;
   readonly deadLetters: DeadLetterOperations;
   /** Undefined where a demonstration is not allowed. */
   readonly demonstration: Demonstration | undefined;
+  readonly eventReads: EventReads;
   readonly handledEvents: HandledEventFeed;
+  readonly handlingRateReads: HandlingRateReads;
   readonly orderReads: OrderReads;
   /** The same for changes, which must not wait behind those who only read. */
   readonly orderReadsOfChanges: OrderReads;
   readonly pipelineState: PipelineState;
   readonly productDetails: ProductDetails;
   readonly productInspection: ProductInspection;
+  readonly productMetricsReads: ProductMetricsReads;
   readonly views: ViewPublisher;
 }

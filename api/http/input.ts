@@ -14,6 +14,3 @@ export function storableText(maxLength: number) {
     .max(maxLength)
     .refine((text) => !/\0|\p{Surrogate}/u.test(text), 'must not contain NUL or broken Unicode');
 }
-
-/** How many items a page has. */
-export const pageLimitSchema = z.coerce.number().int().min(1).max(100).default(20);

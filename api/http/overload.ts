@@ -12,12 +12,7 @@ export class OverloadedError extends Problem {
   override readonly name = 'OverloadedError';
 
   constructor() {
-    super(
-      503,
-      'OVERLOADED',
-      'There is too much to do at the moment; nothing has happened. Try again in a moment.',
-      { headers: { 'retry-after': '1' } },
-    );
+    super('OVERLOADED');
   }
 }
 

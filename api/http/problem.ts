@@ -3,6 +3,7 @@
  */
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
+import { definitionOf, type ProblemCode } from './problems';
 
 /** The media type of every answer that tells of a problem. */
 export const problemMediaType = 'application/problem+json; charset=utf-8';
@@ -14,44 +15,53 @@ export interface FieldError {
   readonly message: string;
 }
 
-/** What else a problem can tell. */
+/** What a problem tells beyond the definition of its code. */
 export interface ProblemOptions extends ErrorOptions {
+  /** What is wrong and what to do about it, for a person; without internals. By default, as defined. */
+  readonly detail?: string;
+  /** Status of the answer where the HTTP server has chosen another than the code's. */
+  readonly status?: number;
   /** The fields at fault. */
   readonly errors?: readonly FieldError[];
   /** The order that the problem is about, where there is one. */
   readonly orderId?: string;
-  /** Headers of the answer, such as `retry-after`. */
+  /** Headers of the answer. Without `retry-after`, that of the code. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** An error whose answer is known: thrown anywhere, it becomes that answer. */
 export class Problem extends Error {
   override readonly name: string = 'Problem';
+  /** Status of the answer. */
+  readonly status: number;
+  readonly detail: string;
   readonly errors: readonly FieldError[] | undefined;
   readonly orderId: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(
-    /** Status of the answer. */
-    readonly status: number,
     /** Stable, for programs, such as `OUT_OF_STOCK`. */
-    readonly code: string,
-    /** What is wrong and what to do about it, for a person; without internals. */
-    readonly detail: string,
-    { errors, orderId, headers = {}, ...options }: ProblemOptions = {},
+    readonly code: ProblemCode,
+    { detail, status, errors, orderId, headers, ...options }: ProblemOptions = {},
   ) {
-    super(detail, options);
+    const { meaning, remedy, retryAfterS, ...definition } = definitionOf(code);
+    const text = detail ?? `${meaning} ${remedy}`;
+    super(text, options);
+    this.status = status ?? definition.status;
+    this.detail = text;
     this.errors = errors;
     this.orderId = orderId;
-    this.headers = headers;
+    this.headers = {
+      ...(retryAfterS === undefined ? {} : { 'retry-after': String(retryAfterS) }),
+      ...headers,
+    };
   }
 }
 
 /** A 400 for one field. */
 export function invalidField(field: string, message: string): Problem {
-  return new Problem(400, 'VALIDATION_FAILED', `${field}: ${message}`, {
-    errors: [{ field, message }],
-  });
+  const errors = [{ field, message }];
+  return new Problem('VALIDATION_FAILED', { detail: `${field}: ${message}`, errors });
 }
 
 /** The body of an answer that tells of a problem. */

@@ -81,11 +81,7 @@ async function claim(
     case 'under-way':
       throw underWay();
     case 'other-request':
-      throw new Problem(
-        422,
-        'IDEMPOTENCY_KEY_REUSED',
-        'This Idempotency-Key belongs to a request with another body. Use a new key.',
-      );
+      throw new Problem('IDEMPOTENCY_KEY_REUSED');
   }
 }
 
@@ -107,12 +103,7 @@ function replay(reply: FastifyReply, { status, headers, body }: RecordedAnswer):
 }
 
 function underWay(): Problem {
-  return new Problem(
-    409,
-    'REQUEST_UNDER_WAY',
-    'A request with this Idempotency-Key is still being decided. Send it again in a moment.',
-    { headers: { 'retry-after': '1' } },
-  );
+  return new Problem('REQUEST_UNDER_WAY');
 }
 
 const recordedHeaders = ['content-type', 'location', 'retry-after'] as const;
@@ -148,13 +139,13 @@ function answerOf(reply: FastifyReply, payload: unknown): RecordedAnswer {
 
 function unrecorded(error: unknown, request: FastifyRequest): Problem {
   request.log.warn({ err: error }, 'the answer to an Idempotency-Key could not be recorded');
-  return new Problem(
-    503,
-    'UNDECIDED',
-    'The outcome could not be recorded. Send the same request again with the same ' +
-      'Idempotency-Key to get it.',
-    { headers: { 'retry-after': '20' } },
-  );
+  return new Problem('UNDECIDED', {
+    detail:
+      'The outcome could not be recorded. Retry the same request with the same Idempotency-Key to ' +
+      'get it.',
+    // When the lease of the claim has ended.
+    headers: { 'retry-after': '20' },
+  });
 }
 
 async function release(

@@ -9,9 +9,9 @@ import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
 import { toJsonSchema } from '../../events/json-schemas';
 import { problemSchema } from '../http/problem';
+import { definitionOf, type ProblemCode } from '../http/problems';
 import { exampleServer, exampleUser, shellExample } from './examples';
 import { operations, tags, type OperationDescription } from './operations';
-import { byStatus, problems, type ProblemCode } from './problems';
 
 /** Describes every route that is registered after it; `app.swagger()` is the document. */
 export const openApi = fastifyPlugin(async (app) => {
@@ -241,7 +241,7 @@ function problemAnswers(codes: readonly ProblemCode[]): Record<string, object> {
     byStatus(codes).map(([status, ofStatus]) => [
       status,
       {
-        description: ofStatus.map((code) => `\`${code}\`: ${problems[code].meaning}`).join('\n\n'),
+        description: ofStatus.map(problemText).join('\n\n'),
         ...(status === 429 || status === 503
           ? { headers: { 'Retry-After': refTo('headers', 'Retry-After') } }
           : {}),
@@ -256,6 +256,20 @@ function problemAnswers(codes: readonly ProblemCode[]): Record<string, object> {
       },
     ]),
   );
+}
+
+function problemText(code: ProblemCode): string {
+  const { meaning, remedy } = definitionOf(code);
+  return `\`${code}\`: ${meaning} ${remedy}`;
+}
+
+function byStatus(codes: readonly ProblemCode[]): [status: number, codes: ProblemCode[]][] {
+  const statusOf = (code: ProblemCode): number => definitionOf(code).status;
+  const statuses = [...new Set(codes.map(statusOf))].sort((one, other) => one - other);
+  return statuses.map((status) => [
+    status,
+    [...new Set(codes)].filter((code) => statusOf(code) === status),
+  ]);
 }
 
 function refTo(kind: keyof typeof sharedComponents, name: string) {

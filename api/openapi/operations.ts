@@ -2,7 +2,7 @@
  * What the description of the API says of each operation beyond the schemas of its route. Every
  * documented route has its entry here, and a test holds that.
  */
-import type { ProblemCode } from './problems';
+import type { ProblemCode } from '../http/problems';
 
 /** A group of operations, in the order in which they are shown. */
 export const tags = {

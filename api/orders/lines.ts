@@ -40,7 +40,7 @@ export function checkLines(lines: readonly OrderLine[], prices: ReadonlyMap<stri
 /** The 404 for an order with products that do not exist, which the field errors name. */
 export function unknownProducts(errors: readonly FieldError[]): Problem {
   const detail = errors.map(({ message }) => message).join('; ');
-  return new Problem(404, 'PRODUCT_NOT_FOUND', detail, { errors });
+  return new Problem('PRODUCT_NOT_FOUND', { detail, errors });
 }
 
 /** What is wrong with a line whose product does not exist. */

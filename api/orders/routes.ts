@@ -4,11 +4,12 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Cancellation, OrderLine, OrderOutcome } from '../../events/commands';
 import { aggregateIdSchema } from '../../events/identifiers';
-import { UndecidedError } from '../commands/commands';
+import { UndecidedError } from '../commands/temporal-commands';
 import type { Services } from '../http/dependencies';
 import { storableText } from '../http/input';
 import { checkLines, mergeLines, unknownProduct, unknownProducts } from './lines';
 import type { OrderReads, StoredOrder } from './reads';
+import { cancelledOrder, orderSchema, placedOrder, undecidedOrder } from './schemas';
 import {
   requireRole,
   requireUser,
@@ -97,53 +98,7 @@ const cancellation = z.strictObject({ reason: storableText(500).optional() }).nu
 
 const orderParams = z.strictObject({ orderId: aggregateIdSchema });
 
-const amount = z.int().describe('in the smallest currency unit');
-
-const placedOrder = z.object({
-  orderId: z.string(),
-  status: z.literal('CONFIRMED'),
-  totalAmount: amount,
-});
-
-const undecidedOrder = z
-  .object({
-    orderId: z.string(),
-    status: z.string().describe('PLACED until it is decided'),
-  })
-  .describe(
-    'Not decided within 10 seconds; it will be. Location tells where to look. The same request with ' +
-      'the same Idempotency-Key waits on and gets the final answer: a 202 is not kept as the first.',
-  );
-
-const cancelledOrder = z.object({
-  orderId: z.string(),
-  status: z.literal('CANCELLED'),
-  reason: z.string(),
-});
-
-const orderSchema = z.object({
-  orderId: z.string(),
-  userId: z.string(),
-  status: z.enum(['PLACED', 'CONFIRMED', 'CANCELLED']).describe('PLACED is not decided yet'),
-  items: z
-    .array(z.object({ productId: z.string(), quantity: z.int(), unitPrice: amount }))
-    .nullable()
-    .describe('null while the stock is not reserved yet'),
-  totalAmount: amount.nullable().describe('null while the stock is not reserved yet'),
-  reason: z.string().nullable().describe('why it was cancelled'),
-  payment: z
-    .object({
-      status: z.enum(['captured', 'failed', 'refunded']),
-      amount,
-      reason: z.string().nullable(),
-    })
-    .nullable()
-    .describe('null until it is decided'),
-  createdAt: z.iso.datetime().nullable(),
-  updatedAt: z.iso.datetime().nullable(),
-});
-
-type Order = z.infer<typeof orderSchema>;
+type Order = z.output<typeof orderSchema>;
 
 function locationOf(orderId: string): string {
   return `/v1/orders/${orderId}`;
@@ -226,7 +181,7 @@ function placed(
   orderId: string,
   lines: readonly OrderLine[],
   outcome: OrderOutcome,
-): z.infer<typeof placedOrder> {
+): z.output<typeof placedOrder> {
   switch (outcome.kind) {
     case 'confirmed':
       return { orderId, status: 'CONFIRMED', totalAmount: outcome.totalAmount };
@@ -244,7 +199,8 @@ function placed(
 function outOfStock(lines: readonly OrderLine[], productId: string): Problem {
   const message = `there is not enough stock of product ${productId}`;
   const field = `items.${lineOf(lines, productId)}.quantity`;
-  return new Problem(409, 'OUT_OF_STOCK', `Nothing was ordered: ${message}.`, {
+  return new Problem('OUT_OF_STOCK', {
+    detail: `Nothing was ordered: ${message}.`,
     errors: [{ field, message }],
   });
 }
@@ -254,20 +210,17 @@ function lineOf(lines: readonly OrderLine[], productId: string): number {
 }
 
 function cancelled(orderId: string, { cause, reason }: Cancellation): Problem {
+  const told = { detail: `The order was cancelled: ${reason}.`, orderId };
   switch (cause) {
     case 'payment-failed':
-      return new Problem(402, 'PAYMENT_FAILED', `The order was cancelled: ${reason}.`, { orderId });
+      return new Problem('PAYMENT_FAILED', told);
     case 'requested':
-      return new Problem(409, 'ORDER_CANCELLED', `The order was cancelled: ${reason}.`, {
-        orderId,
-      });
+      return new Problem('ORDER_CANCELLED', told);
     case 'timed-out':
-      return new Problem(409, 'ORDER_TIMED_OUT', `The order was cancelled: ${reason}.`, {
-        orderId,
-      });
+      return new Problem('ORDER_TIMED_OUT', told);
   }
 }
 
 function unknownOrder(orderId: string): Problem {
-  return new Problem(404, 'ORDER_NOT_FOUND', `There is no order ${orderId}.`);
+  return new Problem('ORDER_NOT_FOUND', { detail: `There is no order ${orderId}.` });
 }

@@ -47,15 +47,7 @@ export function createPipelineState(dependencies: PipelineStateDependencies): Pi
       try {
         return await inTime(readLag());
       } catch (error) {
-        throw new Problem(
-          503,
-          'KAFKA_UNAVAILABLE',
-          'Kafka does not answer. Try again in a moment.',
-          {
-            headers: { 'retry-after': '2' },
-            cause: error,
-          },
-        );
+        throw new Problem('KAFKA_UNAVAILABLE', { cause: error });
       }
     },
 

@@ -5,19 +5,10 @@
  * change while they are paged through, so a product whose figure changes meanwhile may come twice
  * or not at all; those that do not change come exactly once.
  */
-import {
-  listEvents,
-  type LogFilter,
-  type LoggedEvent,
-  type LogPosition,
-} from '../../operations/event-log';
-import { asQueryable, type Database } from '../http/database';
-
-/** What products can be ranked by. */
-export const rankings = ['sales', 'likes', 'views'] as const;
-
-/** What products are ranked by. */
-export type Ranking = (typeof rankings)[number];
+import type { LoggedEvent } from '../../operations/event-log';
+import type { Database } from '../http/database';
+import type { PageRequest } from '../http/pages';
+import type { Ranking } from './schemas';
 
 /** A product in a ranking. Of one day: what that day added. */
 export interface RankedProduct {
@@ -53,6 +44,9 @@ export interface ProductUser {
   readonly lastEventAt: Date;
 }
 
+/** A place among the users of a product. */
+export type UserPosition = readonly [userId: string];
+
 /** An event of a product's history. */
 export interface HistoryEvent extends LoggedEvent {
   /** Null until it has been handled. */
@@ -61,43 +55,23 @@ export interface HistoryEvent extends LoggedEvent {
   readonly workflowId: string | null;
 }
 
-/** What was handled in a stretch of time. */
-export interface HandledRate {
-  /** When it began. */
-  readonly at: Date;
-  readonly events: number;
-  /** From an event's own time to when it was handled, in ms; of a sample where there are many. */
-  readonly medianMs: number | null;
-  readonly p95Ms: number | null;
-}
-
 /** A place in a product's history: when it was logged, and the event's ID. */
 export type HistoryPosition = readonly [recordedAt: string, eventId: string];
 
-/** Which part of a list to read. */
-export interface Page<Position> {
-  readonly limit: number;
-  readonly after?: Position | undefined;
-}
-
-/** Reads the collector's tables. Each call throws DatabaseUnavailableError when PostgreSQL is away. */
-export interface CollectorReads {
+/** Reads metrics. Each call throws DatabaseUnavailableError when PostgreSQL is unavailable. */
+export interface ProductMetricsReads {
   /** Products by figure, the highest first, then by ID. @param day `YYYY-MM-DD` in UTC; all time without */
-  rank(by: Ranking, page: Page<RankPosition>, day?: string): Promise<RankedProduct[]>;
+  rank(by: Ranking, page: PageRequest<RankPosition>, day?: string): Promise<RankedProduct[]>;
   /** Undefined when no event has told of the product. */
-  findProduct(productId: string): Promise<ProductMetrics | undefined>;
+  find(productId: string): Promise<ProductMetrics | undefined>;
   /** By the users' IDs. */
-  listUsers(productId: string, page: Page<string>): Promise<ProductUser[]>;
+  listUsers(productId: string, page: PageRequest<UserPosition>): Promise<ProductUser[]>;
   /** What the log has of a product, the newest first. */
-  listHistory(productId: string, page: Page<HistoryPosition>): Promise<HistoryEvent[]>;
-  /** How many events were handled, and how fast, in stretches of time until now; the oldest first. */
-  readRates(stretch: { readonly seconds: number; readonly count: number }): Promise<HandledRate[]>;
-  /** In the order of the log. */
-  listEvents(filter: LogFilter, page: Page<LogPosition>): Promise<LoggedEvent[]>;
+  listHistory(productId: string, page: PageRequest<HistoryPosition>): Promise<HistoryEvent[]>;
 }
 
 /** Reads from the tables of `collector`. */
-export function createCollectorReads(database: Database): CollectorReads {
+export function createProductMetricsReads(database: Database): ProductMetricsReads {
   return {
     rank: (by, { limit, after }, day) =>
       database.query<RankedProduct>({
@@ -106,7 +80,7 @@ export function createCollectorReads(database: Database): CollectorReads {
         values: [...(after ?? [null, null]), limit, ...(day === undefined ? [] : [day])],
       }),
 
-    async findProduct(productId) {
+    async find(productId) {
       const rows = await database.query<ProductMetrics>({
         name: 'product-metrics',
         text: `
@@ -126,7 +100,7 @@ export function createCollectorReads(database: Database): CollectorReads {
             purchase_count::float8 AS "purchaseCount", last_event_at AS "lastEventAt"
           FROM collector.product_user_metrics
           WHERE product_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3`,
-        values: [productId, after ?? '', limit],
+        values: [productId, ...(after ?? ['']), limit],
       }),
 
     listHistory: (productId, { limit, after }) =>
@@ -135,16 +109,6 @@ export function createCollectorReads(database: Database): CollectorReads {
         text: historyOfProduct,
         values: [productId, ...(after ?? ['infinity', '']), limit],
       }),
-
-    readRates: ({ seconds, count }) =>
-      database.query<HandledRate>({
-        name: 'handled-rates',
-        text: ratesStatement,
-        values: [seconds, count, sampledEvents],
-      }),
-
-    listEvents: (filter, page) =>
-      listEvents(asQueryable(database), filter, { order: 'oldest-first', ...page }),
   };
 }
 
@@ -179,28 +143,3 @@ const historyOfProduct = `
   FROM collector.event_log LEFT JOIN collector.event_handled USING (event_id)
   WHERE aggregate_id = $1 AND (recorded_at, event_id) < ($2::timestamptz, $3)
   ORDER BY recorded_at DESC, event_id DESC LIMIT $4`;
-
-// Latencies need the log as well, row by row: more of them than this are estimated.
-const sampledEvents = 10_000;
-
-const ratesStatement = `
-  WITH stretch AS (
-    SELECT to_timestamp((floor(extract(epoch FROM now()) / $1::int) - n) * $1::int) AS at
-    FROM generate_series(0, $2::int - 1) AS n
-  ),
-  handled AS MATERIALIZED (
-    SELECT event_id, handled_at,
-      to_timestamp(floor(extract(epoch FROM handled_at) / $1::int) * $1::int) AS at
-    FROM collector.event_handled WHERE handled_at >= (SELECT min(at) FROM stretch)
-  ),
-  counted AS (SELECT at, count(*) AS events FROM handled GROUP BY at),
-  sampled AS MATERIALIZED (
-    SELECT * FROM handled WHERE random() < $3::float8 / (SELECT count(*) + 1 FROM handled)
-  ),
-  timed AS (
-    SELECT at, percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
-      ORDER BY greatest(extract(epoch FROM handled_at - occurred_at) * 1000, 0)::float8) AS ms
-    FROM sampled JOIN collector.event_log USING (event_id) GROUP BY at
-  )
-  SELECT at, coalesce(events, 0) AS events, ms[1] AS "medianMs", ms[2] AS "p95Ms"
-  FROM stretch LEFT JOIN counted USING (at) LEFT JOIN timed USING (at) ORDER BY at`;

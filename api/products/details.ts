@@ -2,21 +2,13 @@
  * The detail of a product as shoppers see it: from the cache where it can be, from PostgreSQL
  * otherwise. The cache may fail or hang; the detail does not.
  */
-import { z } from 'zod';
-import { aggregateIdSchema } from '../../events/identifiers';
+import type { z } from 'zod';
 import type { Logger } from '../../platform/observability/logger';
 import { cacheLookups } from '../../platform/observability/telemetry';
 import { shownLikeCount, type CacheLookup, type ProductCache } from '../../cache/product-cache';
 import type { Database } from '../http/database';
-
-/** What everybody may see of a product. Only what evicts the cached detail when it changes. */
-export const productDetailSchema = z.object({
-  productId: aggregateIdSchema,
-  name: z.string(),
-  price: z.int().describe('in the smallest currency unit'),
-  soldOut: z.boolean(),
-  likeCount: z.int().describe('exact below 1,000, rounded down to hundreds above'),
-});
+import type { PageRequest } from '../http/pages';
+import type { productDetailSchema } from './schemas';
 
 /** What everybody may see of a product. */
 export type ProductDetail = z.infer<typeof productDetailSchema>;
@@ -31,8 +23,8 @@ export interface FoundDetail {
 export interface ProductDetails {
   /** The detail of a product, or undefined when there is no such product. */
   find(productId: string): Promise<FoundDetail | undefined>;
-  /** Products in the order of their IDs: at most `limit`, those after the ID `after`. */
-  list(limit: number, after?: string): Promise<ProductDetail[]>;
+  /** Products in the order of their IDs. */
+  list(page: PageRequest<readonly [productId: string]>): Promise<ProductDetail[]>;
   /** The names of the products, of those that exist, by ID. */
   findNames(productIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** The price of one unit of each of the products, of those that exist, by ID. */
@@ -63,8 +55,8 @@ export function createProductDetails(dependencies: ProductDetailsDependencies): 
       if (lookup !== undefined) cache.fill(productId, lookup.lease, json);
       return { json, cached: false };
     },
-    async list(limit, after) {
-      return (await selectPage(database, limit, after)).map(toDetail);
+    async list({ limit, after = [''] }) {
+      return (await selectPage(database, limit, after[0])).map(toDetail);
     },
     async findNames(productIds) {
       const rows = await database.query<{ product_id: string; name: string }>({
@@ -116,7 +108,7 @@ async function selectOne(database: Database, productId: string): Promise<Product
   return rows[0];
 }
 
-function selectPage(database: Database, limit: number, after = ''): Promise<ProductRow[]> {
+function selectPage(database: Database, limit: number, after: string): Promise<ProductRow[]> {
   return database.query<ProductRow>({
     name: 'product-page',
     text: `

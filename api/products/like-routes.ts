@@ -6,6 +6,7 @@ import type { Services } from '../http/dependencies';
 import { requireRole, requireUser, userOf } from '../http/plugins/authentication';
 import { problemSchema } from '../http/problem';
 import { checkProduct, productParams, unknownProduct } from './routes';
+import { likeSchema } from './schemas';
 
 /**
  * `PUT` and `DELETE /products/{productId}/like`. Who likes a product is a set, so sending either
@@ -24,7 +25,7 @@ export function likeRoutes(services: Services): FastifyPluginAsyncZod {
         schema: {
           params: productParams,
           body: noBody,
-          response: { 200: like, default: problemSchema },
+          response: { 200: likeSchema, default: problemSchema },
         },
         handler: async (request) => {
           const { productId } = request.params;
@@ -47,8 +48,3 @@ export function likeRoutes(services: Services): FastifyPluginAsyncZod {
 }
 
 const noBody = z.strictObject({}).nullish();
-
-const like = z.object({
-  liked: z.boolean(),
-  likeCount: z.int().describe('users who like the product now'),
-});

@@ -2,12 +2,13 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
-import { readCursor, writeCursor } from '../http/cursor';
 import type { Services } from '../http/dependencies';
-import { pageLimitSchema, storableText } from '../http/input';
+import { storableText } from '../http/input';
+import { pageOrder, pageQuery, readPage } from '../http/pages';
 import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
-import { productDetailSchema, type ProductDetail } from './details';
+import type { ProductDetail } from './details';
+import { productDetailSchema, productPage, registeredProduct } from './schemas';
 
 /** `POST /products`, `GET /products`, `GET /products/{productId}`. */
 export function productRoutes(services: Services): FastifyPluginAsyncZod {
@@ -28,16 +29,10 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
 
     app.get(
       '/products',
-      { schema: { querystring: page, response: { 200: productPage, default: problemSchema } } },
-      async ({ query }) => {
-        const { limit, cursor } = query;
-        const after =
-          cursor === undefined ? undefined : readCursor(cursor, [aggregateIdSchema], 'cursor')[0];
-        const found = await productDetails.list(limit + 1, after);
-        const items = found.slice(0, limit);
-        const last = found.length > limit ? items.at(-1) : undefined;
-        return { items, nextCursor: last === undefined ? null : writeCursor([last.productId]) };
+      {
+        schema: { querystring: pageQuery, response: { 200: productPage, default: problemSchema } },
       },
+      async ({ query }) => readPage(query, byId, (page) => productDetails.list(page)),
     );
 
     app.get(
@@ -69,7 +64,8 @@ export const productParams = z.strictObject({ productId: aggregateIdSchema });
 /** The 404 for a product that does not exist. */
 export function unknownProduct(productId: string): Problem {
   const message = `there is no product ${productId}`;
-  return new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${productId}.`, {
+  return new Problem('PRODUCT_NOT_FOUND', {
+    detail: `There is no product ${productId}.`,
     errors: [{ field: 'productId', message }],
   });
 }
@@ -87,18 +83,4 @@ const newProduct = z.strictObject({
   stock: z.int().min(0).describe('units to begin with'),
 });
 
-const registeredProduct = z.object({
-  productId: aggregateIdSchema,
-  name: z.string(),
-  price: z.int(),
-  stock: z.int(),
-  version: z.int(),
-  eventId: z.string(),
-});
-
-const page = z.strictObject({ limit: pageLimitSchema, cursor: z.string().optional() });
-
-const productPage = z.object({
-  items: z.array(productDetailSchema),
-  nextCursor: z.string().nullable().describe('null on the last page'),
-});
+const byId = pageOrder([aggregateIdSchema], ({ productId }: ProductDetail) => [productId]);

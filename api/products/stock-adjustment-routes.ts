@@ -5,6 +5,7 @@ import type { Services } from '../http/dependencies';
 import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
 import { checkProduct, productParams, unknownProduct } from './routes';
+import { adjustedStock } from './schemas';
 
 /** `POST /products/{productId}/stock-adjustments`. */
 export function stockAdjustmentRoutes(services: Services): FastifyPluginAsyncZod {
@@ -45,16 +46,8 @@ const newAdjustment = z.strictObject({
   reason: z.enum(['restock', 'correction']),
 });
 
-const adjustedStock = z.object({
-  stock: z.int().describe('after the change'),
-  version: z.int(),
-  eventId: z.string(),
-});
-
 function outOfRange(stock: number, delta: number): Problem {
-  return new Problem(
-    409,
-    'STOCK_OUT_OF_RANGE',
-    `The stock is ${stock}; changed by ${delta} it would leave the range from 0 to 2^52.`,
-  );
+  return new Problem('STOCK_OUT_OF_RANGE', {
+    detail: `The stock is ${stock}; changed by ${delta} it would leave the range from 0 to 2^52.`,
+  });
 }

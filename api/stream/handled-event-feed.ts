@@ -317,10 +317,5 @@ function keyOf({ since, until, transaction, eventId }: HandledPosition): string 
 }
 
 function tooManyFollowers(): Problem {
-  return new Problem(
-    503,
-    'TOO_MANY_STREAMS',
-    'As many streams are open as this server allows. Close one, or try again later.',
-    { headers: { 'retry-after': '10' } },
-  );
+  return new Problem('TOO_MANY_STREAMS');
 }

@@ -7,6 +7,7 @@ import type { FeedMessage } from './handled-event-feed';
 import { readPosition, writePosition, type HandledEvent } from './handled-events';
 import { requireRole } from '../http/plugins/authentication';
 import { problemSchema } from '../http/problem';
+import type { StreamedData } from './schemas';
 
 /** A client that takes nothing for so long, in ms, is cut off; it can come back to where it was. */
 export const stalledAfterMs = 30_000;
@@ -77,12 +78,6 @@ const query = z.strictObject({
     .describe('how many events of before to begin with, without Last-Event-ID'),
 });
 
-/** A handled event on the wire. */
-export interface StreamedEvent extends Omit<HandledEvent, 'occurredAt' | 'handledAt'> {
-  readonly occurredAt: string;
-  readonly handledAt: string;
-}
-
 async function* cuttingOffStalled(
   messages: AsyncGenerator<FeedMessage, void>,
   gone: AbortController,
@@ -119,13 +114,17 @@ function toText(message: FeedMessage): string {
   }
 }
 
-function frame(event: string, data: object, id?: string): string {
+function frame<Type extends keyof StreamedData>(
+  event: Type,
+  data: StreamedData[Type],
+  id?: string,
+): string {
   const lines = [`event: ${event}`, `data: ${JSON.stringify(data)}`];
   if (id !== undefined) lines.unshift(`id: ${id}`);
   return `${lines.join('\n')}\n\n`;
 }
 
-function toStreamed(event: HandledEvent): StreamedEvent {
+function toStreamed(event: HandledEvent): StreamedData['handled'] {
   const { occurredAt, handledAt, ...rest } = event;
   return { ...rest, occurredAt: occurredAt.toISOString(), handledAt: handledAt.toISOString() };
 }

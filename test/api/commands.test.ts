@@ -1,6 +1,6 @@
 /** What a command makes of the answers of Temporal's client. */
 import { ServiceError, WorkflowNotFoundError, type Client } from '@temporalio/client';
-import { createCommands, UndecidedError } from '../../api/commands/commands';
+import { createCommands, UndecidedError } from '../../api/commands/temporal-commands';
 
 /** Throws each of the errors in turn, then answers. */
 function clientThatThrows(...errors: Error[]): Client {

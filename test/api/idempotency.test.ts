@@ -103,13 +103,13 @@ test('while the first try is under way it is 409, and says when to come back', a
 });
 
 test('a refusal is an answer too', async () => {
-  handle.mockRejectedValue(new Problem(409, 'OUT_OF_STOCK', 'There is none left.'));
+  handle.mockRejectedValue(new Problem('OUT_OF_STOCK'));
   const response = await call();
   expect(store.complete.mock.calls[0]?.[1]).toMatchObject({ status: 409, body: response.body });
 });
 
 test.each([
-  ['undecided', new Problem(503, 'UNDECIDED', 'Not yet.')],
+  ['undecided', new Problem('UNDECIDED')],
   ['unexpected', new Error('boom')],
 ])('what is %s gives the key back', async (_, error) => {
   handle.mockRejectedValue(error);

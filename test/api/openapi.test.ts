@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { operations } from '../../api/openapi/operations';
-import { problems } from '../../api/openapi/problems';
+import { problems } from '../../api/http/problems';
 import {
   createDisconnectedServer,
   type DisconnectedServer,
@@ -14,7 +14,15 @@ interface Operation {
   readonly summary: string;
   readonly description: string;
   readonly tags: readonly string[];
-  readonly responses: Readonly<Record<string, object>>;
+  readonly responses: Readonly<Record<string, Answer>>;
+}
+
+interface Answer {
+  readonly content?: {
+    readonly 'application/problem+json'?: {
+      readonly schema: { readonly properties: { readonly code: { readonly enum: string[] } } };
+    };
+  };
 }
 
 let server: DisconnectedServer;
@@ -89,21 +97,27 @@ test.each([
   expect([...described.keys()]).toContain(operation);
 });
 
-// They answer what is no request to a route.
-const beforeAnyRoute = ['NOT_FOUND', 'HEADERS_TOO_LARGE', 'REQUEST_TIMEOUT'];
+// They answer what is no request to an operation.
+const beforeAnyOperation = ['NOT_FOUND', 'HEADERS_TOO_LARGE', 'REQUEST_TIMEOUT'];
 
-test('every code of a problem is told about with its status', () => {
+test('every problem that is defined is thrown somewhere', () => {
   const thrown = sourcesOf('api').flatMap((source) =>
-    [...source.matchAll(/(?:Problem|super)\(\s*(\d{3}|statusCode),\s*'([A-Z_]+)'/g)].map(
-      ([, status, code]) => [code!, Number(status)] as const,
-    ),
+    [...source.matchAll(/(?:new Problem|super)\(\s*'([A-Z_]+)'/g)].map(([, code]) => code!),
   );
-  const found = new Map(thrown.filter(([code]) => !beforeAnyRoute.includes(code)));
-  expect([...found.keys()].sort()).toEqual(Object.keys(problems).sort());
-  for (const [code, status] of thrown) {
-    const known = (problems as Record<string, { status: number } | undefined>)[code];
-    if (known !== undefined && !Number.isNaN(status)) expect(known.status).toBe(status);
-  }
+  expect([...new Set(thrown)].sort()).toEqual(Object.keys(problems).sort());
+});
+
+test('every problem is documented by an operation, under its status', () => {
+  const documented = [...described.values()].flatMap(({ responses }) =>
+    Object.entries(responses).flatMap(([status, { content }]) => {
+      const codes = content?.['application/problem+json']?.schema.properties.code.enum ?? [];
+      return codes.map((code) => [code, { status: Number(status) }] as const);
+    }),
+  );
+  const defined = Object.entries(problems).filter(([code]) => !beforeAnyOperation.includes(code));
+  expect(Object.fromEntries(documented)).toEqual(
+    Object.fromEntries(defined.map(([code, { status }]) => [code, { status }])),
+  );
 });
 
 function sourcesOf(folder: string): string[] {

@@ -212,7 +212,7 @@ describe('problems that no route knows of', () => {
       title: 'Not Found',
       status: 404,
       code: 'NOT_FOUND',
-      detail: 'There is no GET /v1/nothing.',
+      detail: 'No such route: GET /v1/nothing. See /docs.',
     });
   });
 

@@ -4,7 +4,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { createOrderActivities, OrderState } from '../../activities/commerce/orders';
 import type { createPaymentActivities } from '../../activities/commerce/payments';
 import type { createPublishActivities } from '../../activities/commerce/publish';
-import { createCommands } from '../../api/commands/commands';
+import { createCommands } from '../../api/commands/temporal-commands';
 import type { Cancellation, OrderOutcome, OrderStatus, PlaceOrder } from '../../events/commands';
 import { workflowIds } from '../../events/workflow-ids';
 import {

@@ -43,7 +43,7 @@ export function requireRole(...roles: Role[]): onRequestAsyncHookHandler {
   return async ({ caller }) => {
     if (roles.includes(caller.role)) return;
     const needed = roles.join(' or ');
-    throw new Problem(403, 'FORBIDDEN', `This needs a key of the role ${needed}.`);
+    throw new Problem('FORBIDDEN', { detail: `This needs an API key of the role ${needed}.` });
   };
 }
 
@@ -76,10 +76,10 @@ function toCaller({ name, role, secret }: ApiKey): Caller {
 function authenticate(callers: readonly Caller[], authorization: string | undefined): Caller {
   const secret = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
   if (secret === undefined) {
-    throw unauthenticated('Send an API key: Authorization: Bearer <secret>.');
+    throw unauthenticated('The API key is missing. Send Authorization: Bearer <secret>.');
   }
   const caller = findCaller(callers, sha256(secret));
-  if (caller === undefined) throw unauthenticated('The API key is not known.');
+  if (caller === undefined) throw unauthenticated('Unknown API key.');
   return caller;
 }
 
@@ -89,7 +89,8 @@ function findCaller(callers: readonly Caller[], secretHash: Buffer): Caller | un
 }
 
 function unauthenticated(detail: string): Problem {
-  return new Problem(401, 'UNAUTHENTICATED', detail, { headers: { 'www-authenticate': 'Bearer' } });
+  const headers = { 'www-authenticate': 'Bearer' };
+  return new Problem('UNAUTHENTICATED', { detail, headers });
 }
 
 function readUserId({ headers }: FastifyRequest): string | undefined {

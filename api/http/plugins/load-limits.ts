@@ -50,12 +50,8 @@ async function limitRates(
 }
 
 function tooManyRequests(seconds: number): Problem {
-  return new Problem(
-    429,
-    'TOO_MANY_REQUESTS',
-    'This API key makes too many requests. Try again in a moment, and then more slowly.',
-    { headers: { 'retry-after': String(Math.max(seconds, 1)) } },
-  );
+  const headers = { 'retry-after': String(Math.max(seconds, 1)) };
+  return new Problem('TOO_MANY_REQUESTS', { headers });
 }
 
 // A place is taken once the body is there, so that nobody holds it by sending slowly, and given back

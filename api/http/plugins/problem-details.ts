@@ -10,7 +10,8 @@ import { Problem, problemJson, problemMediaType, type FieldError } from '../prob
 export const problemDetails = fastifyPlugin(async (app) => {
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request) => {
-    throw new Problem(404, 'NOT_FOUND', `There is no ${request.method} ${pathOf(request)}.`);
+    const detail = `No such route: ${request.method} ${pathOf(request)}. See /docs.`;
+    throw new Problem('NOT_FOUND', { detail });
   });
 });
 
@@ -59,11 +60,11 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
 function clientProblem(code: string | undefined): Problem {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
-      return new Problem(431, 'HEADERS_TOO_LARGE', 'The headers are too large.');
+      return new Problem('HEADERS_TOO_LARGE');
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new Problem(408, 'REQUEST_TIMEOUT', 'The request did not arrive in time.');
+      return new Problem('REQUEST_TIMEOUT');
     default:
-      return new Problem(400, 'BAD_REQUEST', 'The request is not HTTP.');
+      return new Problem('BAD_REQUEST', { detail: 'The request is not valid HTTP.' });
   }
 }
 
@@ -71,27 +72,19 @@ function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (hasZodFastifySchemaValidationErrors(error)) return invalidInput(error);
   const { statusCode = 500, message } = error as FastifyError;
-  if (statusCode === 413) {
-    return new Problem(413, 'BODY_TOO_LARGE', 'The body is larger than 64 KiB.');
-  }
-  if (statusCode === 415) {
-    return new Problem(415, 'UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json.');
-  }
+  if (statusCode === 413) return new Problem('BODY_TOO_LARGE');
+  if (statusCode === 415) return new Problem('UNSUPPORTED_MEDIA_TYPE');
   if (statusCode >= 400 && statusCode < 500) return malformed(statusCode, error as Error, message);
-  return new Problem(
-    500,
-    'INTERNAL_ERROR',
-    'Something went wrong on our side. The logs tell more under the requestId.',
-  );
+  return new Problem('INTERNAL_ERROR');
 }
 
 // What Fastify itself refuses: a body that is no JSON, a URL that cannot be decoded.
 function malformed(statusCode: number, cause: Error, message: string): Problem {
   const { code } = cause as FastifyError;
+  const options = { status: statusCode, detail: message, cause };
   const concernsBody = cause instanceof SyntaxError || /_(CTP|BODY)_/.test(code);
-  if (!concernsBody) return new Problem(statusCode, 'BAD_REQUEST', message, { cause });
-  const errors = [{ field: 'body', message }];
-  return new Problem(statusCode, 'INVALID_BODY', message, { errors, cause });
+  if (!concernsBody) return new Problem('BAD_REQUEST', options);
+  return new Problem('INVALID_BODY', { ...options, errors: [{ field: 'body', message }] });
 }
 
 type InvalidInput = Parameters<typeof fieldErrors>[0][number];
@@ -104,7 +97,7 @@ function invalidInput(error: {
     fieldErrors([issue], error.validationContext ?? 'body'),
   );
   const detail = errors.map(({ field, message }) => `${field}: ${message}`).join('; ');
-  return new Problem(400, 'VALIDATION_FAILED', detail, { errors });
+  return new Problem('VALIDATION_FAILED', { detail, errors });
 }
 
 function fieldErrors(

@@ -1,36 +1,13 @@
 /** What the shop and the cache hold of a product, without changing either. */
 import type { Redis } from 'ioredis';
+import type { z } from 'zod';
 import type { Logger } from '../../platform/observability/logger';
 import { productCacheKey } from '../../cache/product-cache';
 import type { Database } from '../http/database';
+import type { inspectionSchema } from './schemas';
 
 /** A product as the shop and the cache have it. */
-export interface Inspection {
-  readonly productId: string;
-  /** Null when the shop does not know the product. */
-  readonly shop: ShopProduct | null;
-  readonly cache: CachedProduct;
-}
-
-/** A product in the shop's own table. */
-export interface ShopProduct {
-  readonly name: string;
-  readonly price: number;
-  readonly stock: number;
-  readonly likeCount: number;
-}
-
-/** What Redis holds of a product now. */
-export type CachedProduct =
-  | {
-      readonly status: 'cached';
-      readonly expiresInMs: number;
-      /** What shoppers are shown. */
-      readonly detail: Record<string, unknown>;
-    }
-  | { readonly status: 'absent' }
-  /** Redis does not answer. */
-  | { readonly status: 'unknown' };
+export type Inspection = Omit<z.output<typeof inspectionSchema>, 'metrics'>;
 
 /** Inspects products. */
 export interface ProductInspection {
@@ -53,7 +30,7 @@ export function createProductInspection(
   return {
     async inspect(productId) {
       const [rows, cache] = await Promise.all([
-        database.query<ShopProduct>({
+        database.query<NonNullable<Inspection['shop']>>({
           name: 'product-inspection',
           text: `
             SELECT name, price, stock, like_count AS "likeCount"
@@ -71,7 +48,7 @@ export function createProductInspection(
 }
 
 // Not through the cache's own look-up, which would hand out a lease.
-async function readCache(redis: Redis, productId: string): Promise<CachedProduct> {
+async function readCache(redis: Redis, productId: string): Promise<Inspection['cache']> {
   const key = productCacheKey(productId);
   const [json, expiresInMs] = await Promise.all([redis.get(key), redis.pttl(key)]);
   if (json === null || expiresInMs < 0) return { status: 'absent' };

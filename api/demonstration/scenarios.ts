@@ -8,7 +8,7 @@ import { eventDefinitions } from '../../events/schemas';
 import type { Event } from '../../events/envelope';
 import { toMessage } from '../../events/envelope';
 import type { Delivery, KafkaSender, OutgoingMessage } from '../../platform/kafka/sender';
-import type { Commands } from '../commands/commands';
+import type { Commands } from '../commands/temporal-commands';
 import type { Database } from '../http/database';
 import { Problem } from '../http/problem';
 
@@ -129,7 +129,7 @@ async function registerProduct(
   wanted: string | undefined,
 ): Promise<Offer> {
   if (wanted !== undefined) {
-    throw new Problem(404, 'PRODUCT_NOT_FOUND', `There is no product ${wanted}.`);
+    throw new Problem('PRODUCT_NOT_FOUND', { detail: `There is no product ${wanted}.` });
   }
   const product = { productId, name: 'Demonstration tea', price: 1_200, stock: 5 };
   await commands.registerProduct(product);
@@ -155,13 +155,12 @@ async function findHandled(
     values: eventId === undefined ? [] : [eventId],
   });
   if (row !== undefined) return row;
-  throw new Problem(
-    404,
-    'EVENT_NOT_FOUND',
-    eventId === undefined
-      ? 'No event has been handled yet. Place an order first.'
-      : `The event ${eventId} has not been handled.`,
-  );
+  throw new Problem('EVENT_NOT_FOUND', {
+    detail:
+      eventId === undefined
+        ? 'No event has been handled yet. Place an order first.'
+        : `The event ${eventId} has not been handled.`,
+  });
 }
 
 async function sendOne(sender: KafkaSender, message: OutgoingMessage): Promise<SentMessage> {
@@ -169,18 +168,10 @@ async function sendOne(sender: KafkaSender, message: OutgoingMessage): Promise<S
     const [delivery] = await sender.send([message]);
     return { topic: message.topic, ...delivery! };
   } catch (error) {
-    throw new Problem(
-      503,
-      'KAFKA_UNAVAILABLE',
-      'Kafka does not take the message. Try again later.',
-      {
-        headers: { 'retry-after': '2' },
-        cause: error,
-      },
-    );
+    throw new Problem('KAFKA_UNAVAILABLE', { cause: error });
   }
 }
 
 function soldOut(productId: string): Problem {
-  return new Problem(409, 'OUT_OF_STOCK', `The product ${productId} is sold out already.`);
+  return new Problem('OUT_OF_STOCK', { detail: `Product ${productId} is already sold out.` });
 }

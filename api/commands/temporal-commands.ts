@@ -69,12 +69,7 @@ export class TemporalUnavailableError extends Problem {
   override readonly name = 'TemporalUnavailableError';
 
   constructor(cause: unknown) {
-    super(
-      503,
-      'TEMPORAL_UNAVAILABLE',
-      'This cannot be done at the moment; nothing has happened. Try again in a moment.',
-      { headers: { 'retry-after': '2' }, cause },
-    );
+    super('TEMPORAL_UNAVAILABLE', { cause });
   }
 }
 
@@ -83,13 +78,7 @@ export class UndecidedError extends Problem {
   override readonly name = 'UndecidedError';
 
   constructor(cause: unknown) {
-    super(
-      503,
-      'UNDECIDED',
-      'The outcome is not decided yet. Send the same request again to get it; a POST with the ' +
-        'same Idempotency-Key, since without it it may happen twice.',
-      { headers: { 'retry-after': '2' }, cause },
-    );
+    super('UNDECIDED', { cause });
   }
 }
 
@@ -98,9 +87,7 @@ export class CommandFailedError extends Problem {
   override readonly name = 'CommandFailedError';
 
   constructor(cause: unknown) {
-    super(500, 'COMMAND_FAILED', 'The change was given up because of an error on our side.', {
-      cause,
-    });
+    super('COMMAND_FAILED', { cause });
   }
 }
 

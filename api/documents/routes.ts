@@ -35,8 +35,8 @@ export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
     async ({ params: { type, version } }, reply) => {
       const schema = dataJsonSchema(type, version);
       if (schema === undefined) {
-        const detail = `There is no version ${version} of a type ${type}.`;
-        throw new Problem(404, 'SCHEMA_NOT_FOUND', detail);
+        const detail = `There is no version ${version} of an event type ${type}.`;
+        throw new Problem('SCHEMA_NOT_FOUND', { detail });
       }
       return sendJson(reply.type('application/schema+json'), JSON.stringify(schema));
     },

@@ -1,0 +1,25 @@
+/** The audit log in answers. */
+import { z } from 'zod';
+import { pageSchema } from '../http/page-schema';
+
+/** An event of the audit log. */
+export const loggedEventSchema = z.object({
+  eventId: z.string(),
+  type: z.string(),
+  topic: z.string(),
+  partition: z.int(),
+  offset: z.int(),
+  aggregateId: z.string(),
+  occurredAt: z.iso.datetime(),
+  recordedAt: z.iso.datetime(),
+  event: z.looseObject({}).describe('the whole event, its envelope included'),
+});
+
+/** A page of the audit log. */
+export const eventPage = pageSchema(loggedEventSchema).extend({
+  nextCursor: z.string().nullable().describe('null when there is nothing more now'),
+  lastCursor: z
+    .string()
+    .nullable()
+    .describe('where to go on later; null when nothing has been logged yet'),
+});

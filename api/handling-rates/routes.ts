@@ -1,0 +1,31 @@
+/** How many events are handled, and how fast, for operators. */
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { Services } from '../http/dependencies';
+import { requireRole } from '../http/plugins/authentication';
+import { problemSchema } from '../http/problem';
+import { shareReading } from '../http/shared-reading';
+import { handlingRates } from './schemas';
+
+/** `GET /metrics/rates`. */
+export function handlingRateRoutes({ handlingRateReads }: Services): FastifyPluginAsyncZod {
+  return async (app) => {
+    const readRates = shareReading(freshForMs, () => handlingRateReads.list(stretch));
+    app.get(
+      '/metrics/rates',
+      {
+        onRequest: requireRole('operator'),
+        schema: { response: { 200: handlingRates, default: problemSchema } },
+      },
+      async () => ({
+        seconds: stretch.seconds,
+        items: (await readRates()).map((rate) => ({ ...rate, at: rate.at.toISOString() })),
+      }),
+    );
+  };
+}
+
+// The last ten minutes: what a person sees of a change without looking away.
+const stretch = { seconds: 2, count: 300 };
+
+// Many pages that are opened together are one reading.
+const freshForMs = 1_000;

@@ -1,0 +1,52 @@
+/** Orders in answers. */
+import { z } from 'zod';
+
+const amount = z.int().describe('in the smallest currency unit');
+
+/** An order that was confirmed. */
+export const placedOrder = z.object({
+  orderId: z.string(),
+  status: z.literal('CONFIRMED'),
+  totalAmount: amount,
+});
+
+/** An order that is not decided yet. */
+export const undecidedOrder = z
+  .object({
+    orderId: z.string(),
+    status: z.string().describe('PLACED until it is decided'),
+  })
+  .describe(
+    'Not decided within 10 seconds; it will be. Location tells where to look. The same request with ' +
+      'the same Idempotency-Key waits on and gets the final answer: a 202 is not kept as the first.',
+  );
+
+/** An order that was cancelled. */
+export const cancelledOrder = z.object({
+  orderId: z.string(),
+  status: z.literal('CANCELLED'),
+  reason: z.string(),
+});
+
+/** An order. */
+export const orderSchema = z.object({
+  orderId: z.string(),
+  userId: z.string(),
+  status: z.enum(['PLACED', 'CONFIRMED', 'CANCELLED']).describe('PLACED is not decided yet'),
+  items: z
+    .array(z.object({ productId: z.string(), quantity: z.int(), unitPrice: amount }))
+    .nullable()
+    .describe('null while the stock is not reserved yet'),
+  totalAmount: amount.nullable().describe('null while the stock is not reserved yet'),
+  reason: z.string().nullable().describe('why it was cancelled'),
+  payment: z
+    .object({
+      status: z.enum(['captured', 'failed', 'refunded']),
+      amount,
+      reason: z.string().nullable(),
+    })
+    .nullable()
+    .describe('null until it is decided'),
+  createdAt: z.iso.datetime().nullable(),
+  updatedAt: z.iso.datetime().nullable(),
+});

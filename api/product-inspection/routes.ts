@@ -1,0 +1,39 @@
+/** Looking at a product from every side, for operators. */
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { Services } from '../http/dependencies';
+import { requireRole } from '../http/plugins/authentication';
+import { problemSchema } from '../http/problem';
+import { productParams } from '../products/routes';
+import { inspectionSchema } from './schemas';
+
+/** `GET /products/{productId}/inspection`. */
+export function productInspectionRoutes(services: Services): FastifyPluginAsyncZod {
+  const { productMetricsReads, productInspection } = services;
+  return async (app) => {
+    app.get(
+      '/products/:productId/inspection',
+      {
+        onRequest: requireRole('operator'),
+        schema: {
+          description:
+            'What the collector, the shop and the cache hold of a product. Does not count as a view.',
+          params: productParams,
+          response: { 200: inspectionSchema, default: problemSchema },
+        },
+      },
+      async ({ params: { productId } }) => {
+        const [inspected, metrics] = await Promise.all([
+          productInspection.inspect(productId),
+          productMetricsReads.find(productId),
+        ]);
+        return {
+          ...inspected,
+          metrics:
+            metrics === undefined
+              ? null
+              : { ...metrics, updatedAt: metrics.updatedAt.toISOString() },
+        };
+      },
+    );
+  };
+}
