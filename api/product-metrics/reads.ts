@@ -17,10 +17,10 @@ import { asQueryable, type Database } from '../http/database';
 export const rankings = ['sales', 'likes', 'views'] as const;
 
 /** What products are ranked by. */
-export type Ranking = (typeof rankings)[number];
+type Ranking = (typeof rankings)[number];
 
 /** A product in a ranking. Of one day: what that day added. */
-export interface RankedProduct {
+interface RankedProduct {
   readonly productId: string;
   readonly viewCount: number;
   readonly likeCount: number;
@@ -31,10 +31,10 @@ export interface RankedProduct {
 }
 
 /** A place in a ranking: the figure as digits, since it may be larger than a number holds, and the ID. */
-export type RankPosition = readonly [figure: string, productId: string];
+type RankPosition = readonly [figure: string, productId: string];
 
 /** All that is known of a product. */
-export interface ProductMetrics {
+interface ProductMetrics {
   readonly productId: string;
   readonly viewCount: number;
   readonly likeCount: number;
@@ -45,7 +45,7 @@ export interface ProductMetrics {
 }
 
 /** What one user did with a product. */
-export interface ProductUser {
+interface ProductUser {
   readonly userId: string;
   readonly viewCount: number;
   readonly liked: boolean;
@@ -54,7 +54,7 @@ export interface ProductUser {
 }
 
 /** An event of a product's history. */
-export interface HistoryEvent extends LoggedEvent {
+interface HistoryEvent extends LoggedEvent {
   /** Null until it has been handled. */
   readonly handledAt: Date | null;
   /** The workflow that handled it; null until it has been. */
@@ -62,7 +62,7 @@ export interface HistoryEvent extends LoggedEvent {
 }
 
 /** What was handled in a stretch of time. */
-export interface HandledRate {
+interface HandledRate {
   /** When it began. */
   readonly at: Date;
   readonly events: number;
@@ -72,10 +72,10 @@ export interface HandledRate {
 }
 
 /** A place in a product's history: when it was logged, and the event's ID. */
-export type HistoryPosition = readonly [recordedAt: string, eventId: string];
+type HistoryPosition = readonly [recordedAt: string, eventId: string];
 
 /** Which part of a list to read. */
-export interface Page<Position> {
+interface Page<Position> {
   readonly limit: number;
   readonly after?: Position | undefined;
 }

@@ -22,7 +22,7 @@ export const productDetailSchema = z.object({
 export type ProductDetail = z.infer<typeof productDetailSchema>;
 
 /** A detail that was found, as JSON, and whether the cache had it. */
-export interface FoundDetail {
+interface FoundDetail {
   readonly json: string;
   readonly cached: boolean;
 }

@@ -5,7 +5,7 @@ import { productCacheKey } from '../../cache/product-cache';
 import type { Database } from '../http/database';
 
 /** A product as the shop and the cache have it. */
-export interface Inspection {
+interface Inspection {
   readonly productId: string;
   /** Null when the shop does not know the product. */
   readonly shop: ShopProduct | null;
@@ -13,7 +13,7 @@ export interface Inspection {
 }
 
 /** A product in the shop's own table. */
-export interface ShopProduct {
+interface ShopProduct {
   readonly name: string;
   readonly price: number;
   readonly stock: number;
@@ -21,7 +21,7 @@ export interface ShopProduct {
 }
 
 /** What Redis holds of a product now. */
-export type CachedProduct =
+type CachedProduct =
   | {
       readonly status: 'cached';
       readonly expiresInMs: number;

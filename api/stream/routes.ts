@@ -9,7 +9,7 @@ import { requireRole } from '../http/plugins/authentication';
 import { problemSchema } from '../http/problem';
 
 /** A client that takes nothing for so long, in ms, is cut off; it can come back to where it was. */
-export const stalledAfterMs = 30_000;
+const stalledAfterMs = 30_000;
 
 // While the server stops: how long a client has for what it has not taken yet, in ms.
 const endWithinMs = 2_000;
@@ -78,7 +78,7 @@ const query = z.strictObject({
 });
 
 /** A handled event on the wire. */
-export interface StreamedEvent extends Omit<HandledEvent, 'occurredAt' | 'handledAt'> {
+interface StreamedEvent extends Omit<HandledEvent, 'occurredAt' | 'handledAt'> {
   readonly occurredAt: string;
   readonly handledAt: string;
 }
