@@ -6,7 +6,7 @@ import type { Consumer } from 'kafkajs';
 import { consumerLastCommit, consumerLastFetch } from '../platform/observability/telemetry';
 
 /** The consumer fetches nothing any more, though nothing keeps it from doing so. */
-export class ConsumerStalledError extends Error {
+class ConsumerStalledError extends Error {
   override readonly name = 'ConsumerStalledError';
   readonly code = 'CONSUMER_STALLED';
 }

@@ -6,7 +6,7 @@
 import type { PartitionLag } from '../platform/kafka/consumer-lag';
 
 /** A partition in which nothing has been committed for too long, although there is something. */
-export interface StalledPartition {
+interface StalledPartition {
   readonly topic: string;
   readonly partition: number;
   /** Where the group stands; null when it has committed nothing there. */

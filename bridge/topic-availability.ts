@@ -33,7 +33,7 @@ export async function subscribeToReadable(
 }
 
 /** Those of the topics that can be read, if only in part. */
-export function readableTopics(states: readonly TopicState[]): string[] {
+function readableTopics(states: readonly TopicState[]): string[] {
   return states.filter(isReadable).map(({ topic }) => topic);
 }
 

@@ -26,7 +26,7 @@ import { temporal } from './servers/temporal';
 
 export { ClusterError } from './errors';
 export { findFreePorts, type ClusterPorts } from './ports';
-export { printProgress, type Report } from './progress';
+export { printProgress } from './progress';
 export { SERVER_NAMES, type ServerName } from './server';
 
 /** Which cluster is meant. */
@@ -40,7 +40,7 @@ export interface ClusterOptions {
 }
 
 /** Options of the commands that start servers. */
-export interface StartOptions {
+interface StartOptions {
   /** Gives the command up: what it started is stopped again, and it rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -106,7 +106,7 @@ export interface Cluster {
 }
 
 /** The variables that a cluster sets. */
-export type ConnectionVariable =
+type ConnectionVariable =
   'DATABASE_URL' | 'REDIS_URL' | 'KAFKA_BROKERS' | 'TEMPORAL_ADDRESS' | 'PAYMENT_GATEWAY_URL';
 
 /**

@@ -7,7 +7,7 @@ import { ClusterError } from './errors';
 import { withLock } from './lock';
 
 /** Another `npm start` runs in the same folder. */
-export class AlreadyRunningError extends ClusterError {
+class AlreadyRunningError extends ClusterError {
   constructor(pid: number, directory: string) {
     super(
       'ALREADY_RUNNING',

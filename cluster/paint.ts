@@ -2,7 +2,7 @@
 import { styleText } from 'node:util';
 
 /** A way to set text off. */
-export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
+type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
 /** Sets a text off, or returns it as it is. */
 export type Paint = (style: Style, text: string) => string;

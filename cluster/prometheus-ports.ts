@@ -15,7 +15,7 @@ export interface MetricsPortsOptions {
 }
 
 /** The first port unless METRICS_PORT is set; worker:commerce, worker:collector and bridge follow. */
-export const DEFAULT_FIRST_METRICS_PORT = 9464;
+const DEFAULT_FIRST_METRICS_PORT = 9464;
 
 /**
  * Chooses a port for each process but the API. Ports that are set must be free; the default ones give

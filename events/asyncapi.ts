@@ -51,7 +51,7 @@ export function asyncApiDocument() {
 }
 
 /** The name of a message in the document. */
-export function messageName({ type, version }: SchemaVersion): string {
+function messageName({ type, version }: SchemaVersion): string {
   return version === 1 ? type : `${type}V${version}`;
 }
 

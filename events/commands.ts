@@ -72,7 +72,7 @@ export interface PlaceOrder {
 export type OrderStatus = 'PLACED' | 'CONFIRMED' | 'CANCELLED';
 
 /** Why an order was cancelled. */
-export type CancellationCause = 'payment-failed' | 'requested' | 'timed-out';
+type CancellationCause = 'payment-failed' | 'requested' | 'timed-out';
 
 /** Why an order was cancelled, for a program and for a person. */
 export interface Cancellation {

@@ -18,7 +18,7 @@ const version = z
   .describe('counts up by one at each change of the stock or the likes of the product');
 
 /** One line of an order as its events carry it. */
-export const orderItemSchema = z.object({
+const orderItemSchema = z.object({
   productId: aggregateIdSchema,
   quantity,
   unitPrice: amount,
@@ -27,7 +27,7 @@ export const orderItemSchema = z.object({
 const orderItems = z.array(orderItemSchema).min(1);
 
 /** Why a product's stock changed. */
-export const stockReasonSchema = z.enum(['restock', 'correction', 'order', 'order-cancelled']);
+const stockReasonSchema = z.enum(['restock', 'correction', 'order', 'order-cancelled']);
 
 const productRegistered = z.object({
   productId: aggregateIdSchema,

@@ -6,7 +6,7 @@ import { messageOf, produce, viewed, type ForeignEvent } from '../testkit/foreig
 import type { Stack } from '../testkit/stack';
 
 /** The product that is looked at. */
-export const productId = 'lamp';
+const productId = 'lamp';
 
 /** Sends that many views. */
 export async function sendViews(stack: Stack, count: number): Promise<readonly ForeignEvent[]> {

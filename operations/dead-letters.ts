@@ -78,7 +78,7 @@ export interface DeadLetterFilter {
 }
 
 /** One page of a list. */
-export interface DeadLetterPage {
+interface DeadLetterPage {
   /** The newest first. */
   readonly deadLetters: readonly DeadLetter[];
   /** Where the next page begins; absent when this is the last. */
@@ -92,7 +92,7 @@ export interface DeadLetterDependencies {
 }
 
 /** How to redrive. */
-export interface RedriveOptions {
+interface RedriveOptions {
   /** Who asks for it; stays on record. */
   readonly by: string;
   /** Whether to send also what is redriven or discarded. */
@@ -100,7 +100,7 @@ export interface RedriveOptions {
 }
 
 /** How to redrive many. */
-export interface RedriveManyOptions extends RedriveOptions {
+interface RedriveManyOptions extends RedriveOptions {
   /** Most redrives at once. */
   readonly concurrency?: number;
   /** Told after each, in no particular order. */

@@ -37,7 +37,7 @@ export interface LogFilter {
 }
 
 /** In which order to read. */
-export type LogOrder =
+type LogOrder =
   /**
    * As the log grows. Whoever follows it sees every event exactly once: events are shown once every
    * transaction up to theirs is over. The price: a transaction that writes anywhere in this server

@@ -70,7 +70,7 @@ export interface Corrections {
 }
 
 /** A table of metrics. */
-export type MetricTable = 'product_metrics' | 'product_metrics_daily' | 'product_user_metrics';
+type MetricTable = 'product_metrics' | 'product_metrics_daily' | 'product_user_metrics';
 
 /** Options of rebuilding. */
 export interface RebuildOptions {
@@ -82,7 +82,7 @@ export interface RebuildOptions {
 }
 
 /** The lock was never to be had: some transaction keeps writing to `event_handled`. */
-export class RebuildLockError extends Error {
+class RebuildLockError extends Error {
   override readonly name = 'RebuildLockError';
   readonly code = 'REBUILD_LOCK_BUSY';
 }

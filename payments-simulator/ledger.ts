@@ -45,8 +45,8 @@ export class RefusedRequestError extends Error {
   override readonly name = 'RefusedRequestError';
 
   constructor(
-    readonly code: 'idempotency_key_reused' | 'charge_not_found' | 'refund_exceeds_charge',
-    readonly statusCode: 404 | 409 | 422,
+    readonly code: 'idempotency_key_reused',
+    readonly statusCode: 422,
     message: string,
   ) {
     super(message);
@@ -76,12 +76,6 @@ const recordSchema = z.discriminatedUnion('type', [
     idempotencyKey: z.string(),
     refund: refundSchema.nullable(),
   }),
-  z.strictObject({
-    type: z.literal('refunded'),
-    idempotencyKey: z.string(),
-    fingerprint: z.string(),
-    refund: refundSchema,
-  }),
 ]);
 
 type LedgerRecord = z.infer<typeof recordSchema>;
@@ -102,7 +96,6 @@ export class Ledger {
   readonly #journal: Journal;
   readonly #chargeKeys = new Map<string, ChargeKey>();
   readonly #voidedKeys = new Set<string>();
-  readonly #refundKeys = new Map<string, { fingerprint: string; refund: Refund }>();
   readonly #charges = new Map<string, Charge>();
   readonly #refunds: Refund[] = [];
   readonly #refundedAmounts = new Map<string, number>();
@@ -169,44 +162,14 @@ export class Ledger {
   }
 
   /**
-   * Closes a charge's key for good: what was captured by it and not yet refunded is refunded, and
-   * nothing will ever be captured by it. Doing it again changes nothing.
+   * Closes a charge's key for good: what was captured by it is refunded, and nothing will ever be
+   * captured by it. Doing it again changes nothing.
    */
   void(idempotencyKey: string): void {
     if (this.#voidedKeys.has(idempotencyKey)) return;
     const decision = this.#chargeKeys.get(idempotencyKey)?.decision;
-    const refund = decision?.kind === 'captured' ? this.#remainderOf(decision.charge) : null;
+    const refund = decision?.kind === 'captured' ? newRefund(decision.charge) : null;
     this.#commit({ type: 'voided', idempotencyKey, refund });
-  }
-
-  /**
-   * Gives money of a charge back. The same key with the same request returns the first refund.
-   *
-   * @throws RefusedRequestError `idempotency_key_reused`, `charge_not_found`, or
-   *   `refund_exceeds_charge` when more would be given back than was taken.
-   */
-  refund(idempotencyKey: string, chargeId: string, amount: number): Refund {
-    const fingerprint = fingerprintOf([chargeId, amount]);
-    const known = this.#refundKeys.get(idempotencyKey);
-    if (known !== undefined) {
-      refuseReuse(idempotencyKey, known.fingerprint, fingerprint);
-      return known.refund;
-    }
-    const charge = this.#charges.get(chargeId);
-    if (charge === undefined) {
-      throw new RefusedRequestError('charge_not_found', 404, `There is no charge ${chargeId}.`);
-    }
-    const left = charge.amount - this.refundedAmountOf(chargeId);
-    if (amount > left) {
-      throw new RefusedRequestError(
-        'refund_exceeds_charge',
-        409,
-        `Of charge ${chargeId} only ${left} can still be refunded, not ${amount}.`,
-      );
-    }
-    const refund = newRefund(chargeId, amount);
-    this.#commit({ type: 'refunded', idempotencyKey, fingerprint, refund });
-    return refund;
   }
 
   /** How much of a charge was given back so far, in the smallest unit of its currency. */
@@ -222,10 +185,6 @@ export class Ledger {
   /** Every refund, oldest first. */
   get refunds(): readonly Refund[] {
     return this.#refunds;
-  }
-
-  #remainderOf(charge: Charge): Refund {
-    return newRefund(charge.chargeId, charge.amount - this.refundedAmountOf(charge.chargeId));
   }
 
   #commit(record: LedgerRecord): void {
@@ -254,12 +213,6 @@ export class Ledger {
         this.#voidedKeys.add(record.idempotencyKey);
         if (record.refund !== null) this.#addRefund(record.refund);
         return;
-      case 'refunded': {
-        const { fingerprint, refund } = record;
-        this.#refundKeys.set(record.idempotencyKey, { fingerprint, refund });
-        this.#addRefund(refund);
-        return;
-      }
     }
   }
 
@@ -297,7 +250,7 @@ function refuseReuse(idempotencyKey: string, first: string, now: string): void {
   );
 }
 
-function newRefund(chargeId: string, amount: number): Refund {
+function newRefund({ chargeId, amount }: Charge): Refund {
   return {
     refundId: `re_${randomUUID()}`,
     chargeId,

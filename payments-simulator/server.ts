@@ -17,15 +17,11 @@
  *                            captured is refunded, and a charge by it that comes later, or is still
  *                            under way, is declined as `voided`. Voiding again changes nothing.
  *   200 `{ idempotencyKey, status: "voided", charges }`: what the key had captured, as listed above
- * POST /v1/refunds           header `Idempotency-Key`, body `{ chargeId, amount }`
- *   201 `{ refundId, chargeId, amount, status: "refunded", createdAt }`
- *   404 `charge_not_found`; 409 `refund_exceeds_charge`
  * GET  /healthz              200 `{ status: "ok" }`
  *
- * The same key with the same body gives the first answer again (for a charge also after it was
- * refunded, but not after its key was voided); with another body 422 `idempotency_key_reused`. Keys
- * of charges and of refunds are apart. A request that breaks its schema is 400 `invalid_request`
- * with `errors: [{ field, message }]`, and claims no key.
+ * The same key with the same body gives the first answer again, but not after it was voided; with
+ * another body 422 `idempotency_key_reused`. A request that breaks its schema is 400
+ * `invalid_request` with `errors: [{ field, message }]`, and claims no key.
  *
  * Tokens
  *   `tok_approve`      captured at once
@@ -75,7 +71,6 @@ const chargeBody = z.strictObject({
   reference: shortText,
 });
 
-const refundBody = z.strictObject({ chargeId: shortText, amount });
 const voidBody = z.strictObject({ idempotencyKey });
 const chargeQuery = z.strictObject({
   idempotencyKey: idempotencyKey.optional(),
@@ -109,7 +104,6 @@ export function createServer(
 
   server.get('/healthz', () => ({ status: 'ok' }));
   addChargeRoutes(server, ledger, charging, held);
-  addRefundRoute(server, ledger);
   return server;
 }
 
@@ -142,20 +136,6 @@ function addChargeRoutes(
     const { charges } = listing(ledger, request.body);
     return { idempotencyKey: request.body.idempotencyKey, status: 'voided', charges };
   });
-}
-
-function addRefundRoute(server: FastifyInstance, ledger: Ledger): void {
-  server
-    .withTypeProvider<ZodTypeProvider>()
-    .post(
-      '/v1/refunds',
-      { schema: { headers: idempotencyHeaders, body: refundBody } },
-      (request, reply) => {
-        const { chargeId, amount } = request.body;
-        const refund = ledger.refund(request.headers['idempotency-key'], chargeId, amount);
-        return reply.code(201).send(refund);
-      },
-    );
 }
 
 function sendChargeAnswer(

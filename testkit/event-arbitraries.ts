@@ -8,12 +8,10 @@ import { isReservedEventId } from '../events/workflow-ids';
 export const eventTypes = Object.keys(eventDefinitions) as EventType[];
 
 /** IDs of products, orders and users. */
-export const aggregateIds = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
+const aggregateIds = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
 
 /** IDs of events: opaque, none of them reserved. */
-export const eventIds = fc
-  .stringMatching(/^[\x21-\x7e]{1,128}$/)
-  .filter((id) => !isReservedEventId(id));
+const eventIds = fc.stringMatching(/^[\x21-\x7e]{1,128}$/).filter((id) => !isReservedEventId(id));
 
 /** Instants that the envelope can tell. */
 export const times = fc.date({
@@ -23,9 +21,7 @@ export const times = fc.date({
 });
 
 /** Text that PostgreSQL can store: any characters but NUL. */
-export const texts = fc
-  .string({ unit: 'binary', maxLength: 50 })
-  .map((text) => text.replaceAll('\0', ''));
+const texts = fc.string({ unit: 'binary', maxLength: 50 }).map((text) => text.replaceAll('\0', ''));
 
 const amounts = fc.maxSafeNat();
 const versions = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER });

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { ProcessName, Stack } from './stack';
 
 /** What one process used at one moment. */
-export interface MemorySample {
+interface MemorySample {
   readonly pid: number;
   /** Resident memory in MiB. */
   readonly mebibytes: number;

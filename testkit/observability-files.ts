@@ -7,7 +7,7 @@ import { z } from 'zod';
 const folder = path.join(__dirname, '..', 'observability');
 
 /** The text of a file in `observability/`. */
-export function readText(file: string): string {
+function readText(file: string): string {
   return readFileSync(path.join(folder, file), 'utf8');
 }
 

@@ -3,7 +3,7 @@ import Ajv2020, { type ValidateFunction } from 'ajv/dist/2020';
 import addFormats from 'ajv-formats';
 
 /** An answer, as far as the document describes it. */
-export interface DescribedAnswer {
+interface DescribedAnswer {
   readonly status: number;
   readonly contentType: string | null;
   /** The JSON, or the text where it is no JSON. */

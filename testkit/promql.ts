@@ -14,7 +14,7 @@ export interface Selector {
 }
 
 /** A condition on a label. */
-export interface Matcher {
+interface Matcher {
   readonly label: string;
   readonly operator: string;
   readonly value: string;

@@ -16,7 +16,7 @@ import {
  * Inside the workflow's own task: a few tries within seconds. The tries are counted, since a local
  * activity's `scheduleToCloseTimeout` starts anew with each of them and would never end them.
  */
-export const withinSeconds: LocalActivityOptions = {
+const withinSeconds: LocalActivityOptions = {
   startToCloseTimeout: '3 seconds',
   retry: {
     initialInterval: '100 milliseconds',

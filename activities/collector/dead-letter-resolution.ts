@@ -26,7 +26,7 @@ export interface DeadLetterResolutionDependencies {
 }
 
 /** The `type` of failures that say: Kafka will never take this message. */
-export const redriveRefused = 'REDRIVE_REFUSED';
+const redriveRefused = 'REDRIVE_REFUSED';
 
 /** A redrive that may go on, or what has become of the dead letter instead. */
 export type RedriveClaim = { readonly kind: 'claimed' } | RedriveOutcome;

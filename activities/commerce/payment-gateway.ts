@@ -12,7 +12,7 @@ import { types } from 'node:util';
 import { z } from 'zod';
 
 /** What a charge asks for. */
-export interface ChargeRequest {
+interface ChargeRequest {
   /**
    * Names the charge. Every call with this key is the same charge and takes the money at most once,
    * so it is derived (from the order), never drawn. 1 to 255 printable ASCII characters, no spaces.
@@ -26,18 +26,8 @@ export interface ChargeRequest {
   reference: string;
 }
 
-/** What a refund asks for. */
-export interface RefundRequest {
-  /** Names the refund, as `ChargeRequest.idempotencyKey` names a charge; another name space. */
-  idempotencyKey: string;
-  /** The charge to give money back from. */
-  chargeId: string;
-  /** In the smallest currency unit; at most what the charge still holds. */
-  amount: number;
-}
-
 /** Money that was taken. */
-export interface Charge {
+interface Charge {
   /** The gateway's name for it. */
   chargeId: string;
   /** As in the request. */
@@ -49,19 +39,9 @@ export interface Charge {
 }
 
 /** A charge that was looked up. */
-export interface FoundCharge extends Charge {
+interface FoundCharge extends Charge {
   /** How much of it was given back so far; in the smallest currency unit. */
   refundedAmount: number;
-}
-
-/** Money that was given back. */
-export interface Refund {
-  /** The gateway's name for it. */
-  refundId: string;
-  /** As in the request. */
-  chargeId: string;
-  /** In the smallest currency unit. */
-  amount: number;
 }
 
 /**
@@ -95,9 +75,6 @@ export interface PaymentGateway {
    * unknown. Resolves with what the key had captured, `undefined` when that was nothing.
    */
   voidCharge(request: { idempotencyKey: string }): Promise<FoundCharge | undefined>;
-
-  /** Gives money of a charge back, once for one key. */
-  refund(request: RefundRequest): Promise<Refund>;
 }
 
 /** The gateway refused the charge. Final: the same key is refused again, and no money was taken. */
@@ -185,13 +162,6 @@ export function createHttpPaymentGateway(options: HttpPaymentGatewayOptions): Pa
       confirmEcho(voided, { idempotencyKey });
       return confirmEmptied(onlyCharge(voided.charges, idempotencyKey));
     },
-
-    async refund({ idempotencyKey, chargeId, amount }) {
-      const body = { chargeId, amount };
-      const answer = await send({ method: 'POST', path: 'v1/refunds', idempotencyKey, body });
-      const refund = understand(answer, 201, refundSchema);
-      return confirmEcho(refund, { chargeId, amount });
-    },
   };
 }
 
@@ -233,15 +203,6 @@ const voidedSchema = z.object({
   status: z.literal('voided'),
   charges: z.array(foundChargeSchema),
 });
-
-const refundSchema = z
-  .object({
-    refundId: z.string().min(1),
-    chargeId: z.string(),
-    amount: amountSchema,
-    status: z.literal('refunded'),
-  })
-  .transform(({ status: _status, ...refund }): Refund => refund);
 
 const errorSchema = z.object({ code: z.string().min(1), message: z.string() });
 

@@ -27,7 +27,7 @@ export type ChargeOutcome =
   | { readonly kind: 'declined'; readonly reason: string };
 
 /** The `type` of failures of the gateway that no retry mends; whether money moved is unknown. */
-export const paymentImpossible = 'PAYMENT_IMPOSSIBLE';
+const paymentImpossible = 'PAYMENT_IMPOSSIBLE';
 
 /** The activities of payments. */
 export function createPaymentActivities({ gateway }: { readonly gateway: PaymentGateway }) {
@@ -69,7 +69,7 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
 }
 
 /** The gateway's idempotency key for the charge of an order. */
-export function chargeKey(orderId: string): string {
+function chargeKey(orderId: string): string {
   return `${workflowIds.placeOrder(orderId)}/charge`;
 }
 

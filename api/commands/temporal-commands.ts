@@ -58,14 +58,14 @@ export interface Commands {
 }
 
 /** An order whose workflow is running. */
-export interface RunningOrder {
+interface RunningOrder {
   /** Undefined when the workflow was started to carry on an order that is in the database. */
   readonly userId: string | undefined;
   readonly status: string;
 }
 
 /** Temporal cannot be reached: nothing was started. */
-export class TemporalUnavailableError extends Problem {
+class TemporalUnavailableError extends Problem {
   override readonly name = 'TemporalUnavailableError';
 
   constructor(cause: unknown) {
@@ -83,7 +83,7 @@ export class UndecidedError extends Problem {
 }
 
 /** The workflow gave the command up; why stands in its history and in the cause. */
-export class CommandFailedError extends Problem {
+class CommandFailedError extends Problem {
   override readonly name = 'CommandFailedError';
 
   constructor(cause: unknown) {

@@ -13,7 +13,7 @@ import type { Database } from '../http/database';
 import { Problem } from '../http/problem';
 
 /** A product that can be bought. */
-export interface Offer {
+interface Offer {
   readonly productId: string;
   readonly name: string;
   readonly stock: number;
@@ -28,12 +28,12 @@ export interface PlacedOrder {
 }
 
 /** Where a message was put. */
-export interface SentMessage extends Delivery {
+interface SentMessage extends Delivery {
   readonly topic: string;
 }
 
 /** An event that was sent once more, and when it had been handled. */
-export interface Redelivery extends SentMessage {
+interface Redelivery extends SentMessage {
   readonly eventId: string;
   readonly type: string;
   readonly handledAt: Date;
@@ -41,7 +41,7 @@ export interface Redelivery extends SentMessage {
 }
 
 /** The IDs under which things are made, so that the same request again makes the same. */
-export interface DemonstrationIds {
+interface DemonstrationIds {
   readonly orderId: string;
   /** Of a product to sell, when there is none. */
   readonly productId: string;
@@ -68,7 +68,7 @@ export interface DemonstrationDependencies {
 }
 
 /** Who buys. */
-export const demonstrationShopper = 'demonstration';
+const demonstrationShopper = 'demonstration';
 
 /** Demonstrates with the API's own means. */
 export function createDemonstration(dependencies: DemonstrationDependencies): Demonstration {

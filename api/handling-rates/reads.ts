@@ -2,7 +2,7 @@
 import type { Database } from '../http/database';
 
 /** What was handled in a stretch of time. */
-export interface HandledRate {
+interface HandledRate {
   /** When it began. */
   readonly at: Date;
   readonly events: number;

@@ -14,7 +14,7 @@ export interface Database {
 }
 
 /** PostgreSQL is away, overloaded or restarting. A later try can help. */
-export class DatabaseUnavailableError extends Problem {
+class DatabaseUnavailableError extends Problem {
   override readonly name = 'DatabaseUnavailableError';
 
   constructor(cause: unknown) {

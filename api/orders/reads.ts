@@ -20,7 +20,7 @@ export interface StoredOrder {
 }
 
 /** The payment of an order that is decided. */
-export interface StoredPayment {
+interface StoredPayment {
   readonly status: 'captured' | 'failed' | 'refunded';
   readonly amount: number;
   readonly reason: string | null;

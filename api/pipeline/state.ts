@@ -8,7 +8,7 @@ import { Problem } from '../http/problem';
 import { shareReading } from '../http/shared-reading';
 
 /** A kind of process, and how many of it are at work. */
-export interface ProcessState {
+interface ProcessState {
   readonly name: 'worker:commerce' | 'worker:collector' | 'bridge';
   /** Undefined when the server that knows cannot be asked. */
   readonly running: number | undefined;

@@ -7,7 +7,7 @@ import type { Database } from '../http/database';
 import type { inspectionSchema } from './schemas';
 
 /** A product as the shop and the cache have it. */
-export type Inspection = Omit<z.output<typeof inspectionSchema>, 'metrics'>;
+type Inspection = Omit<z.output<typeof inspectionSchema>, 'metrics'>;
 
 /** Inspects products. */
 export interface ProductInspection {

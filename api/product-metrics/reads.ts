@@ -22,10 +22,10 @@ export interface RankedProduct {
 }
 
 /** A place in a ranking: the figure as digits, since it may be larger than a number holds, and the ID. */
-export type RankPosition = readonly [figure: string, productId: string];
+type RankPosition = readonly [figure: string, productId: string];
 
 /** All that is known of a product. */
-export interface ProductMetrics {
+interface ProductMetrics {
   readonly productId: string;
   readonly viewCount: number;
   readonly likeCount: number;
@@ -45,7 +45,7 @@ export interface ProductUser {
 }
 
 /** A place among the users of a product. */
-export type UserPosition = readonly [userId: string];
+type UserPosition = readonly [userId: string];
 
 /** An event of a product's history. */
 export interface HistoryEvent extends LoggedEvent {
@@ -56,7 +56,7 @@ export interface HistoryEvent extends LoggedEvent {
 }
 
 /** A place in a product's history: when it was logged, and the event's ID. */
-export type HistoryPosition = readonly [recordedAt: string, eventId: string];
+type HistoryPosition = readonly [recordedAt: string, eventId: string];
 
 /** Reads metrics. Each call throws DatabaseUnavailableError when PostgreSQL is unavailable. */
 export interface ProductMetricsReads {

@@ -14,7 +14,7 @@ import type { productDetailSchema } from './schemas';
 export type ProductDetail = z.infer<typeof productDetailSchema>;
 
 /** A detail that was found, as JSON, and whether the cache had it. */
-export interface FoundDetail {
+interface FoundDetail {
   readonly json: string;
   readonly cached: boolean;
 }

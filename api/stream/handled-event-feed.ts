@@ -37,7 +37,7 @@ export type FeedMessage =
   | { readonly kind: 'quiet' };
 
 /** What to follow. */
-export interface FollowOptions {
+interface FollowOptions {
   /** Where to go on; from now on without. */
   readonly after?: HandledPosition | undefined;
   /** How many events of before to begin with, when it is from now on. */

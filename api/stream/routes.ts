@@ -10,7 +10,7 @@ import { problemSchema } from '../http/problem';
 import type { StreamedData } from './schemas';
 
 /** A client that takes nothing for so long, in ms, is cut off; it can come back to where it was. */
-export const stalledAfterMs = 30_000;
+const stalledAfterMs = 30_000;
 
 // While the server stops: how long a client has for what it has not taken yet, in ms.
 const endWithinMs = 2_000;

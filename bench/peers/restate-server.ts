@@ -13,7 +13,7 @@ import { until } from '../../testkit/until';
 const kafkaCluster = 'kafka';
 
 /** A Kafka topic whose records a handler is invoked with. */
-export interface Subscription {
+interface Subscription {
   readonly topic: string;
   /** The handler, as `service/handler`. */
   readonly handler: string;

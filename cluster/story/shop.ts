@@ -5,7 +5,7 @@ import { eventually, UnconfirmedError } from './confirm';
 import type { Page } from './page';
 
 /** A request. */
-export interface ShopRequest {
+interface ShopRequest {
   readonly as: Role;
   /** Who acts. */
   readonly userId?: string;
@@ -14,7 +14,7 @@ export interface ShopRequest {
 }
 
 /** An answer. */
-export interface ShopAnswer {
+interface ShopAnswer {
   readonly status: number;
   readonly headers: Headers;
   /** Parsed from JSON. */

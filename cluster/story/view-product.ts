@@ -5,7 +5,7 @@ import type { StoryProduct } from './register-product';
 import type { World } from './world';
 
 /** Who looks. */
-export const SHOPPER = 'ada';
+const SHOPPER = 'ada';
 
 /** How often the product is looked at before it is sold out. */
 export const VIEWS = 2;

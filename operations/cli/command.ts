@@ -15,7 +15,7 @@ export const exitCodes = {
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** What a command does. @returns its exit code, unless that is 0 */
-export type CommandWork = (operator: Operator) => Promise<ExitCode | void>;
+type CommandWork = (operator: Operator) => Promise<ExitCode | void>;
 
 /** Makes the action of a command: connects on demand, does the work, and disconnects whatever happens. */
 export type RunCommand = (command: Command, work: CommandWork) => Promise<void>;

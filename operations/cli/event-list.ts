@@ -37,7 +37,7 @@ export interface EventPage {
 }
 
 /** The cursor names an event that is not in the log. */
-export class UnknownCursorError extends Error {
+class UnknownCursorError extends Error {
   override readonly name = 'UnknownCursorError';
   readonly code = 'UNKNOWN_CURSOR';
 }

@@ -15,7 +15,7 @@ export interface Column<Row> {
 }
 
 /** A colour that says how something stands. */
-export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
+type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
 
 /** How far a long command is. */
 export interface Progress {

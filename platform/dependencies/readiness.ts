@@ -10,7 +10,7 @@ export interface Check {
 }
 
 /** What a dependency's check has found. */
-export interface DependencyState {
+interface DependencyState {
   readonly status: 'up' | 'down';
   readonly required: boolean;
   readonly reason?: string;

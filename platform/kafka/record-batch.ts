@@ -29,7 +29,7 @@ export interface LogRecord {
 }
 
 /** Offsets that hold nothing for a reader: markers of transactions, and what an aborted one had sent. */
-export interface SkippedOffsets {
+interface SkippedOffsets {
   readonly kind: 'skipped';
   readonly offset: number;
   readonly lastOffset: number;
@@ -48,7 +48,7 @@ export const unreadableReasons = [
 ] as const;
 
 /** One of {@link unreadableReasons}. */
-export type UnreadableReason = (typeof unreadableReasons)[number];
+type UnreadableReason = (typeof unreadableReasons)[number];
 
 /** A stretch of the log that cannot be read, as the bytes that it is. */
 export interface UnreadableOffsets {
@@ -76,7 +76,7 @@ export interface FetchedBatch {
 }
 
 /** A record batch that is unpacked. */
-export interface OpenBatch {
+interface OpenBatch {
   /** How much memory it takes. */
   readonly bytes: number;
   /** What stands in it, in its order: every offset of it is in one of them. Read one by one, once. */

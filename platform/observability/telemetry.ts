@@ -48,7 +48,7 @@ export function prepareMetrics(...kinds: readonly ProcessKind[]): void {
 }
 
 /** What the delivery audit can find. */
-export type AuditFinding =
+type AuditFinding =
   /** An event in the outbox that nobody had published. */
   | 'unpublished'
   /** A published event that can come no more, and was neither logged nor parked; sent again. */
@@ -258,7 +258,7 @@ function readPools(read: (name: string, use: PoolUse) => void): void {
 }
 
 /** Connections of the pools to PostgreSQL. */
-export const poolConnections = new Gauge({
+new Gauge({
   name: 'commerce_postgres_pool_connections',
   help: 'Connections to PostgreSQL, by pool and state (idle or in_use).',
   labelNames: ['pool', 'state'] as const,
@@ -273,7 +273,7 @@ export const poolConnections = new Gauge({
 });
 
 /** Who waits for a connection of a pool. */
-export const poolWaiting = new Gauge({
+new Gauge({
   name: 'commerce_postgres_pool_waiting',
   help: 'Statements and transactions that wait for a connection of a pool.',
   labelNames: ['pool'] as const,

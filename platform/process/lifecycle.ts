@@ -24,7 +24,7 @@ export interface Process {
 }
 
 /** The process was told to stop while it was starting. */
-export class StoppingError extends Error {
+class StoppingError extends Error {
   override readonly name = 'StoppingError';
   readonly code = 'STOPPING';
 }

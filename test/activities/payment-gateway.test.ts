@@ -60,11 +60,8 @@ describe('against the simulator', () => {
   });
 
   test('a gift of 0 is charged and refunded', async () => {
-    const { chargeId } = await gateway.charge({ ...requestWith('tok_approve'), amount: 0 });
-    expect(await gateway.refund({ idempotencyKey: 'r', chargeId, amount: 0 })).toMatchObject({
-      chargeId,
-      amount: 0,
-    });
+    const charge = await gateway.charge({ ...requestWith('tok_approve'), amount: 0 });
+    expect(await gateway.voidCharge({ idempotencyKey })).toEqual({ ...charge, refundedAmount: 0 });
   });
 
   test.each([
@@ -126,15 +123,6 @@ describe('against the simulator', () => {
     expect(voided).toMatchObject({ amount: 1250, refundedAmount: 1250 });
     expect(await gateway.voidCharge({ idempotencyKey })).toEqual(voided);
     expect(await gateway.findCharge({ idempotencyKey })).toEqual(voided);
-  });
-
-  test('a refund happens once for one key', async () => {
-    const { chargeId } = await gateway.charge(requestWith('tok_approve'));
-    const request = { idempotencyKey: 'order-7/refund', chargeId, amount: 1000 };
-    const refund = await gateway.refund(request);
-    expect(refund).toEqual({ refundId: refund.refundId, chargeId, amount: 1000 });
-    expect(await gateway.refund(request)).toEqual(refund);
-    expect(await gateway.findCharge({ idempotencyKey })).toMatchObject({ refundedAmount: 1000 });
   });
 
   test('a key used for another request is a protocol error that no retry helps', async () => {
@@ -305,12 +293,6 @@ describe('against a gateway that answers anything', () => {
     expect(await failureOf(gateway.voidCharge({ idempotencyKey }))).toBeInstanceOf(
       PaymentGatewayProtocolError,
     );
-  });
-
-  test('a refund of another amount is a protocol error', async () => {
-    answerWith(201, { refundId: 're_1', chargeId: 'ch_1', amount: 2, status: 'refunded' });
-    const request = { idempotencyKey: 'r', chargeId: 'ch_1', amount: 1 };
-    expect(await failureOf(gateway.refund(request))).toBeInstanceOf(PaymentGatewayProtocolError);
   });
 });
 

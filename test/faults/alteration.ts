@@ -114,6 +114,7 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
 alterations[process.env['FAULT_ALTERATION'] as Alteration]();
 
 type Cache = ProductCacheModule.ProductCache;
+type LeaseKey = typeof ProductCacheModule.productLeaseKey;
 
 function alterCache(
   alter: (cache: Cache, redis: Redis, original: typeof ProductCacheModule) => Cache,
@@ -129,7 +130,7 @@ function alterCache(
 const latestMs = 8_000;
 
 /** A fill that comes when what it brings has been evicted, and tells whether it has been. */
-function late(redis: Redis, leaseKey: (id: string) => string, fill: Cache['fill']): Cache['fill'] {
+function late(redis: Redis, leaseKey: LeaseKey, fill: Cache['fill']): Cache['fill'] {
   return async (productId, lease, json) => {
     const isVoid = async () => (await redis.get(leaseKey(productId))) !== lease;
     const latest = Date.now() + latestMs;

@@ -298,7 +298,7 @@ const orderSteps: readonly string[] = [
 ];
 
 /** Each event as it came first. */
-export function firstCopies(events: readonly Event[]): Event[] {
+function firstCopies(events: readonly Event[]): Event[] {
   const copies = new Map<string, Event>();
   for (const event of events) if (!copies.has(event.id)) copies.set(event.id, event);
   return [...copies.values()];

@@ -5,7 +5,7 @@
  */
 
 /** An order as its shopper knows it. */
-export interface KnownOrder {
+interface KnownOrder {
   readonly orderId: string;
   readonly productId: string;
   readonly quantity: number;

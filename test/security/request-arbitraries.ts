@@ -29,7 +29,7 @@ const awkward = fc.oneof(
 );
 
 /** Values that a schema allows, or nearly: what it says beyond JSON Schema the server checks. */
-export function valuesOf(schema: JsonSchema, known: KnownIds, name = ''): fc.Arbitrary<unknown> {
+function valuesOf(schema: JsonSchema, known: KnownIds, name = ''): fc.Arbitrary<unknown> {
   if (schema.const !== undefined) return fc.constant(schema.const);
   if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
   if (schema.anyOf !== undefined) {

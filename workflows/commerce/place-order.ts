@@ -97,13 +97,13 @@ export interface OrderProgress {
 }
 
 /** Answers the order's outcome as soon as it is decided, while its events are still being published. */
-export const decision = defineUpdate<OrderOutcome>(decisionUpdate);
+const decision = defineUpdate<OrderOutcome>(decisionUpdate);
 
 /** Cancels the order, wherever it stands; cancelling again answers the same. */
-export const cancel = defineUpdate<OrderOutcome, [CancelOrder]>(cancelUpdate);
+const cancel = defineUpdate<OrderOutcome, [CancelOrder]>(cancelUpdate);
 
 /** Where the order stands. */
-export const orderState = defineQuery<OrderProgress>(orderStateQuery);
+const orderState = defineQuery<OrderProgress>(orderStateQuery);
 
 /** What this run of an order knows. */
 interface Run {

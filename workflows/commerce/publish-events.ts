@@ -10,7 +10,7 @@ import { untilAcknowledged } from '../activity-policies';
 const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
 
 /** What to publish. */
-export interface Publication {
+interface Publication {
   /** Aggregates whose unpublished events are to be sent from the outbox, in order. */
   readonly aggregates?: readonly Aggregate[];
   /** Events that are in no outbox. */

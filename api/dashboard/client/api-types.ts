@@ -83,7 +83,7 @@ export interface RankedProduct {
 }
 
 /** What a product's events add up to. */
-export interface ProductMetrics {
+interface ProductMetrics {
   readonly viewCount: number;
   readonly likeCount: number;
   readonly salesCount: number;

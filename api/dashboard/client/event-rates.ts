@@ -4,7 +4,7 @@
  */
 
 /** A stretch of time. Times are in ms since 1970. */
-export interface Stretch {
+interface Stretch {
   readonly at: number;
   readonly events: number;
   readonly medianMs: number | null;
@@ -26,7 +26,7 @@ export interface EventRates {
 }
 
 /** A longer time in numbers. */
-export interface RateSummary {
+interface RateSummary {
   readonly events: number;
   readonly perSecond: number;
   readonly medianMs: number | null;

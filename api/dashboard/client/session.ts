@@ -24,7 +24,7 @@ export interface Session {
 }
 
 /** How many events are kept for the list. */
-export const keptEvents = 200;
+const keptEvents = 200;
 
 // What the stream has brought is corrected by what the server has counted.
 const recountEveryMs = 30_000;
