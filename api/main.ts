@@ -1,7 +1,12 @@
 /** The API: `npm run api`. Wiring, nothing else. */
 import { eventTopics } from '../events/topics';
-import { assureAccess } from '../platform/dependencies/startup-checks';
-import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/dependencies/servers';
+import { runStartupChecks } from '../platform/dependencies/startup-checks';
+import {
+  kafkaStartupCheck,
+  postgresStartupCheck,
+  redisStartupCheck,
+  temporalStartupCheck,
+} from '../platform/dependencies/servers';
 import { createKafka } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
 import { runProcess } from '../platform/process/lifecycle';
@@ -24,11 +29,11 @@ void runProcess('api', async (process) => {
   });
   onStop('the database pool', () => pool.end());
   const kafka = createKafka(config, logger, { clientId: 'api', requestTimeoutMs: 5_000 });
-  await assureAccess(process, [
-    postgresDoor(pool, 'commerce_api'),
-    redisDoor(config),
-    kafkaDoor(kafka),
-    temporalDoor(config),
+  await runStartupChecks(process, [
+    postgresStartupCheck(pool, 'commerce_api'),
+    redisStartupCheck(config),
+    kafkaStartupCheck(kafka),
+    temporalStartupCheck(config),
   ]);
   const redis = createRedis(config.REDIS_URL, logger, { caFile: config.REDIS_TLS_CA_FILE });
   onStop('the Redis connection', async () => redis.disconnect());

@@ -16,7 +16,7 @@ import type { TopicWatch } from '../platform/kafka/topic-watch';
 import { watchConsumer } from './consumer-watchdog';
 import type { Dispatcher } from './dispatcher';
 import { assignLed, leaveOutRefused, subscribeToReadable } from './topic-availability';
-import { unpackedSlices } from './unpacked-slices';
+import { decompressedSlices } from './decompressed-slices';
 import type { PartitionMessage } from './workflow-plan';
 
 /** What the consumer needs. */
@@ -178,7 +178,7 @@ async function handleFetched(payload: EachBatchPayload, context: BatchContext): 
   }
   // The first batch may begin before the offset that was asked for.
   const from = Number((batch as typeof batch & { readonly fetchedOffset: string }).fetchedOffset);
-  for await (const slice of unpackedSlices(batches, from, context.dispatcher.sliceSize)) {
+  for await (const slice of decompressedSlices(batches, from, context.dispatcher.sliceSize)) {
     if (!isRunning() || isStale() || context.stop.aborted) return;
     const received = slice.entries.map((entry) => ({ topic, partition, entry }));
     const committed = await handleSlice(payload, received, slice.next, context);

@@ -1,8 +1,12 @@
 /** The bridge as a process of its own: `npm run bridge`. Wiring, nothing else. */
 import { eventTopics } from '../events/topics';
-import { assureAccess } from '../platform/dependencies/startup-checks';
+import { runStartupChecks } from '../platform/dependencies/startup-checks';
 import { postgresCheck, temporalCheck } from '../platform/dependencies/probes';
-import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/dependencies/servers';
+import {
+  kafkaStartupCheck,
+  postgresStartupCheck,
+  temporalStartupCheck,
+} from '../platform/dependencies/servers';
 import { createKafka } from '../platform/kafka/client';
 import { runProcess } from '../platform/process/lifecycle';
 import { serveMetrics } from '../platform/observability/prometheus-server';
@@ -21,10 +25,10 @@ void runProcess('bridge', async (process) => {
   });
   onStop('the database pool', () => pool.end());
   const kafka = createKafka(config, logger, { clientId: 'bridge' });
-  await assureAccess(process, [
-    postgresDoor(pool, 'commerce_bridge'),
-    kafkaDoor(kafka),
-    temporalDoor(config),
+  await runStartupChecks(process, [
+    postgresStartupCheck(pool, 'commerce_bridge'),
+    kafkaStartupCheck(kafka),
+    temporalStartupCheck(config),
   ]);
   const client = createTemporalClient(config);
   onStop('the connection to Temporal', () => client.connection.close());

@@ -24,7 +24,7 @@ export async function subscribeToReadable(
   stop: AbortSignal,
 ): Promise<Subscription> {
   for (;;) {
-    await watch.look();
+    await watch.poll();
     const states = watch.states();
     const topics = readableTopics(states);
     if (topics.length > 0) return { topics, ...whenOutdated(watch, states) };
@@ -45,7 +45,7 @@ export function leaveOutRefused(watch: TopicWatch, error: unknown): void {
   if (topicProblemOf(error) !== 'forbidden') return;
   for (let each = error; each instanceof Error; each = each.cause) {
     const { topic } = each as { topic?: unknown };
-    if (typeof topic === 'string') watch.refuse(topic);
+    if (typeof topic === 'string') watch.markForbidden(topic);
   }
 }
 

@@ -1,8 +1,12 @@
 /** `npm run migrate`: brings the schemas, the topics and the search attributes up to date, then ends. */
 import type { Kafka } from 'kafkajs';
-import { assertNotRefused } from '../platform/dependencies/startup-checks';
+import { assertNotRejected } from '../platform/dependencies/startup-checks';
 import { readConfig, type Config } from '../platform/process/config';
-import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/dependencies/servers';
+import {
+  kafkaStartupCheck,
+  postgresStartupCheck,
+  temporalStartupCheck,
+} from '../platform/dependencies/servers';
 import { createKafka } from '../platform/kafka/client';
 import { createLogger } from '../platform/observability/logger';
 import { createPool } from '../platform/postgres/pool';
@@ -28,11 +32,15 @@ async function main(): Promise<void> {
   }
 }
 
-/** Before anything is changed anywhere. @throws AccessRefusedError */
+/** Before anything is changed anywhere. @throws ConnectionRejectedError */
 async function assertLetIn(config: Config, kafka: Kafka, logger: Logger): Promise<void> {
   const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'migrate' });
   try {
-    await assertNotRefused([postgresDoor(pool), kafkaDoor(kafka), temporalDoor(config)]);
+    await assertNotRejected([
+      postgresStartupCheck(pool),
+      kafkaStartupCheck(kafka),
+      temporalStartupCheck(config),
+    ]);
   } finally {
     await pool.end();
   }

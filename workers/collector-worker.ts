@@ -11,9 +11,14 @@ import { createCollectorAuditActivities } from '../activities/collector/delivery
 import { createMetricsActivities } from '../activities/collector/product-metrics';
 import { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
 import { deadLetterTopicOf, eventTopics } from '../events/topics';
-import { assureAccess } from '../platform/dependencies/startup-checks';
+import { runStartupChecks } from '../platform/dependencies/startup-checks';
 import { kafkaSenderCheck, postgresCheck, redisCheck } from '../platform/dependencies/probes';
-import { kafkaDoor, postgresDoor, redisDoor, temporalDoor } from '../platform/dependencies/servers';
+import {
+  kafkaStartupCheck,
+  postgresStartupCheck,
+  redisStartupCheck,
+  temporalStartupCheck,
+} from '../platform/dependencies/servers';
 import type { Check } from '../platform/dependencies/readiness';
 import { createKafka } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
@@ -62,11 +67,11 @@ export async function startCollectorWorker(
   });
   onStop('the database pool', () => pool.end());
   const kafka = createKafka(config, logger, { clientId: 'worker-collector' });
-  await assureAccess(process, [
-    postgresDoor(pool, 'commerce_collector'),
-    redisDoor(config),
-    kafkaDoor(kafka),
-    temporalDoor(config),
+  await runStartupChecks(process, [
+    postgresStartupCheck(pool, 'commerce_collector'),
+    redisStartupCheck(config),
+    kafkaStartupCheck(kafka),
+    temporalStartupCheck(config),
   ]);
   const redis = createRedis(config.REDIS_URL, logger, { caFile: config.REDIS_TLS_CA_FILE });
   onStop('the connection to Redis', async () => redis.disconnect());

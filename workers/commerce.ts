@@ -7,9 +7,13 @@ import { createProductActivities } from '../activities/commerce/products';
 import { createPublishActivities } from '../activities/commerce/publish';
 import { createStockActivities } from '../activities/commerce/stock';
 import { eventTopics } from '../events/topics';
-import { assureAccess } from '../platform/dependencies/startup-checks';
+import { runStartupChecks } from '../platform/dependencies/startup-checks';
 import { kafkaSenderCheck, postgresCheck } from '../platform/dependencies/probes';
-import { kafkaDoor, postgresDoor, temporalDoor } from '../platform/dependencies/servers';
+import {
+  kafkaStartupCheck,
+  postgresStartupCheck,
+  temporalStartupCheck,
+} from '../platform/dependencies/servers';
 import { createKafka } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
 import { runProcess } from '../platform/process/lifecycle';
@@ -42,10 +46,10 @@ void runProcess('worker:commerce', async (process) => {
     clientId: 'worker-commerce',
     requestTimeoutMs: 5_000,
   });
-  await assureAccess(process, [
-    postgresDoor(pool, 'commerce_shop'),
-    kafkaDoor(kafka),
-    temporalDoor(config),
+  await runStartupChecks(process, [
+    postgresStartupCheck(pool, 'commerce_shop'),
+    kafkaStartupCheck(kafka),
+    temporalStartupCheck(config),
   ]);
   const sender = createKafkaSender(kafka, logger, { retries: 2 });
   onStop('the Kafka sender', () => sender.stop());

@@ -1,7 +1,7 @@
 /** Which commands there are, and how each of them ends. */
 import { Command, CommanderError } from 'commander';
 import { exitCodes, UsageError, type ExitCode, type RunCommand } from './command';
-import { toRefusal } from '../../platform/dependencies/servers';
+import { toConnectionRejection } from '../../platform/dependencies/servers';
 import { addDeadLetterCommands } from './commands/dead-letters';
 import { addEventCommands } from './commands/events';
 import { addLagCommand } from './commands/lag';
@@ -80,7 +80,7 @@ asked about first; programs are not asked. Colours: on a terminal only, and not 
 /** An error for a person: what happened, and what it came from where that says more. */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const refusal = toRefusal(error);
+  const refusal = toConnectionRejection(error);
   if (refusal !== undefined) return refusal.message;
   // A server that refuses on every address of its name is one error without words around several.
   const parts = error instanceof AggregateError && error.message === '' ? error.errors : [error];

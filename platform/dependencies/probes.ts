@@ -1,4 +1,4 @@
-/** How each of the project's servers is asked whether it answers. */
+/** Readiness probes of the servers. */
 import type { Client } from '@temporalio/client';
 import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
@@ -6,9 +6,9 @@ import { probeTimeoutMs, type Check } from './readiness';
 import type { KafkaSender } from '../kafka/sender';
 import type { TopicWatch } from '../kafka/topic-watch';
 
-/** What a check may be told. */
+/** Options of a check. */
 export interface CheckOptions {
-  /** Whether the process can do nothing without it. */
+  /** Whether the process is not ready without it. */
   readonly required: boolean;
 }
 
@@ -27,8 +27,8 @@ export function temporalCheck(client: Client, { required }: CheckOptions): Check
 }
 
 /**
- * The sender has a connection to the brokers, and they answer. A connection alone says nothing: without
- * traffic nobody would notice that there is no broker behind it any more.
+ * The sender is connected and the brokers answer. A connection alone proves nothing: without traffic a
+ * dead broker goes unnoticed.
  */
 export function kafkaSenderCheck(
   sender: KafkaSender,

@@ -1,31 +1,31 @@
-/** Whether a process can do its work: each of its dependencies asked, by name, in time. */
+/** Readiness: probes every dependency of a process, each with a timeout. */
 
-/** A dependency and how to ask it. */
+/** A dependency and its probe. */
 export interface Check {
   readonly name: string;
-  /** Without it the process can do nothing; the others it can do without for a while. */
+  /** Without it the process is unavailable; without any other it is only degraded. */
   readonly required: boolean;
   /** Resolves when the dependency answers. */
   probe(): Promise<unknown>;
 }
 
-/** What a dependency's check has found. */
+/** Result of a dependency's probe. */
 interface DependencyState {
   readonly status: 'up' | 'down';
   readonly required: boolean;
   readonly reason?: string;
 }
 
-/** Whether a process is ready; degraded, it works without something that it can do without. */
+/** Whether a process is ready; `degraded`: it works, but a dependency that is not required is down. */
 export interface Readiness {
   readonly status: 'ready' | 'degraded' | 'unavailable';
   readonly dependencies: Readonly<Record<string, DependencyState>>;
 }
 
-/** How long a dependency has for its answer, in ms. */
+/** Timeout of a probe, in ms. */
 export const probeTimeoutMs = 1_000;
 
-/** Asks every dependency, at once. */
+/** Probes every dependency, concurrently. */
 export async function checkReadiness(checks: readonly Check[]): Promise<Readiness> {
   const states = await Promise.all(
     checks.map(async (check) => [check.name, await runCheck(check)] as const),
@@ -36,7 +36,7 @@ export async function checkReadiness(checks: readonly Check[]): Promise<Readines
   };
 }
 
-/** Whether requests that need a ready process should be sent to one in this state. */
+/** Whether a load balancer should send requests to a process in this state. */
 export function isReady({ status }: { readonly status: string }): boolean {
   return status === 'ready' || status === 'degraded';
 }
@@ -57,7 +57,7 @@ async function runCheck({ required, probe }: Check): Promise<DependencyState> {
   }
 }
 
-// Anybody may ask, so addresses and user names, which messages of errors carry, stay inside.
+// The endpoint is public: addresses and user names in error messages must not leak.
 function reasonOf(error: unknown): string {
   const { code, message } = error as Error & { code?: unknown };
   if (typeof code === 'string') return code;

@@ -1,4 +1,4 @@
-/** How each of the project's servers says no, and what is to be changed then. */
+/** The startup check of each server: how it rejects a connection, and what to change then. */
 import { connect, type ConnectionOptions } from 'node:tls';
 import { isGrpcServiceError } from '@temporalio/client';
 import { Redis } from 'ioredis';
@@ -9,42 +9,42 @@ import {
   type Kafka,
 } from 'kafkajs';
 import { DatabaseError, type Pool } from 'pg';
-import { AccessRefusedError, certificateRefusal, type Door } from './startup-checks';
+import { ConnectionRejectedError, certificateRejection, type StartupCheck } from './startup-checks';
 import type { Config } from '../process/config';
 import type { DatabaseRole } from '../postgres/pool';
 import { redisOptions } from '../redis/client';
 import { createTemporalClient, temporalConnectionOptions } from '../temporal/client';
 
-/** PostgreSQL, and whether connections of the pool are in the role that they should be in. */
-export function postgresDoor(pool: Pool, role?: DatabaseRole): Door {
+/** PostgreSQL; also checks that the pool's connections have the role. */
+export function postgresStartupCheck(pool: Pool, role?: DatabaseRole): StartupCheck {
   return {
     server: 'PostgreSQL',
-    async open() {
+    async run() {
       try {
         const { rows } = await pool.query<{ role: string }>('SELECT current_user AS role');
-        if (role !== undefined && rows[0]?.role !== role) throw new RoleNotTakenError(role);
+        if (role !== undefined && rows[0]?.role !== role) throw new RoleNotAppliedError(role);
       } catch (error) {
-        throw postgresRefusal(error) ?? error;
+        throw postgresRejection(error) ?? error;
       }
     },
   };
 }
 
 /** Redis. */
-export function redisDoor(config: Config): Door {
-  return { server: 'Redis', open: () => openRedis(config) };
+export function redisStartupCheck(config: Config): StartupCheck {
+  return { server: 'Redis', run: () => checkRedis(config) };
 }
 
 /** Kafka. */
-export function kafkaDoor(kafka: Kafka): Door {
+export function kafkaStartupCheck(kafka: Kafka): StartupCheck {
   return {
     server: 'Kafka',
-    async open() {
+    async run() {
       const admin = kafka.admin({ retry: { retries: 0 } });
       try {
         await admin.connect();
       } catch (error) {
-        throw kafkaRefusal(error) ?? error;
+        throw kafkaRejection(error) ?? error;
       } finally {
         await admin.disconnect();
       }
@@ -53,11 +53,11 @@ export function kafkaDoor(kafka: Kafka): Door {
 }
 
 /** Temporal. */
-export function temporalDoor(config: Config): Door {
+export function temporalStartupCheck(config: Config): StartupCheck {
   return {
     server: 'Temporal',
-    async open() {
-      // gRPC keeps what was wrong with a certificate to itself.
+    async run() {
+      // gRPC hides what is wrong with a certificate.
       await shakeHandsWithTemporal(config);
       const client = createTemporalClient(config);
       try {
@@ -65,7 +65,7 @@ export function temporalDoor(config: Config): Door {
           client.workflowService.getSystemInfo({}),
         );
       } catch (error) {
-        throw temporalRefusal(error) ?? error;
+        throw temporalRejection(error) ?? error;
       } finally {
         await client.connection.close();
       }
@@ -73,146 +73,146 @@ export function temporalDoor(config: Config): Door {
   };
 }
 
-/** A refusal of PostgreSQL, Kafka or Temporal in other words; undefined when the error is none. */
-export function toRefusal(error: unknown): AccessRefusedError | undefined {
+/** A rejection by PostgreSQL, Kafka or Temporal, explained; undefined for any other error. */
+export function toConnectionRejection(error: unknown): ConnectionRejectedError | undefined {
   return (
-    kafkaRefusal(error) ??
-    temporalRefusal(error) ??
-    (error instanceof Error ? postgresRefusal(error) : undefined)
+    kafkaRejection(error) ??
+    temporalRejection(error) ??
+    (error instanceof Error ? postgresRejection(error) : undefined)
   );
 }
 
 const answerWithinMs = 2_000;
 
-/** The connection is not in its role: something between us and PostgreSQL dropped the option. */
-class RoleNotTakenError extends AccessRefusedError {
+/** The connection does not have its role: something between us and PostgreSQL dropped the option. */
+class RoleNotAppliedError extends ConnectionRejectedError {
   constructor(role: DatabaseRole) {
     const message =
-      `PostgreSQL did not put the connection into the role ${role}: what DATABASE_URL leads to, such as ` +
-      'a pooler, drops the start-up parameter "options". Have it handed on, or connect directly.';
-    super('DATABASE_ROLE_REFUSED', message, undefined);
+      `PostgreSQL ignored the role ${role}: something behind DATABASE_URL, such as ` +
+      'a pooler, drops the start-up parameter "options". Configure it to pass the parameter on, or connect directly.';
+    super('DATABASE_ROLE_REJECTED', message, undefined);
   }
 }
 
 // https://www.postgresql.org/docs/18/errcodes-appendix.html
-function postgresRefusal(error: unknown): AccessRefusedError | undefined {
-  if (error instanceof AccessRefusedError) return error;
-  if (!(error instanceof DatabaseError)) return postgresTlsRefusal(error);
+function postgresRejection(error: unknown): ConnectionRejectedError | undefined {
+  if (error instanceof ConnectionRejectedError) return error;
+  if (!(error instanceof DatabaseError)) return postgresTlsRejection(error);
   const { code, message, routine } = error;
   switch (code) {
     case '28P01':
     case '28000':
-      return new AccessRefusedError(
-        'CREDENTIALS_REFUSED',
-        `PostgreSQL refuses DATABASE_URL: ${message}. Correct its user, its password or its sslmode.`,
+      return new ConnectionRejectedError(
+        'CREDENTIALS_REJECTED',
+        `PostgreSQL rejects DATABASE_URL: ${message}. Correct its user, password or sslmode.`,
         error,
       );
     case '3D000':
-      return new AccessRefusedError(
+      return new ConnectionRejectedError(
         'DATABASE_MISSING',
-        `PostgreSQL refuses DATABASE_URL: ${message}. Create it and run npm run migrate, or correct the name.`,
+        `PostgreSQL rejects DATABASE_URL: ${message}. Create the database and run npm run migrate, or correct its name.`,
         error,
       );
     case '42501':
     case '22023':
-      // Both codes have many reasons; the messages, which tell them apart, come in many languages.
-      return routine === settingRefusedBy ? roleRefusal(error) : undefined;
+      // Both codes have many causes, and their messages are localised.
+      return routine === settingRejectedBy ? roleRejection(error) : undefined;
     default:
       return undefined;
   }
 }
 
-// Where PostgreSQL refuses the value of a setting of text; the only one that we make is the role.
-const settingRefusedBy = 'call_string_check_hook';
+// Where PostgreSQL rejects the value of a text setting; the only one that we set is the role.
+const settingRejectedBy = 'call_string_check_hook';
 
-function roleRefusal(error: DatabaseError): AccessRefusedError {
+function roleRejection(error: DatabaseError): ConnectionRejectedError {
   const role = /"(.*)"/.exec(error.message)?.[1] ?? 'its role';
   const remedy =
     error.code === '22023'
-      ? 'Run npm run migrate first, which makes it.'
-      : `Give this process a user that may: GRANT ${role} TO that user, and name it in DATABASE_URL.`;
-  return new AccessRefusedError(
-    'DATABASE_ROLE_REFUSED',
-    `PostgreSQL does not let the user of DATABASE_URL work as ${role}: ${error.message}. ${remedy}`,
+      ? 'Run npm run migrate first, which creates it.'
+      : `GRANT ${role} TO the user of DATABASE_URL, or name a user that has it.`;
+  return new ConnectionRejectedError(
+    'DATABASE_ROLE_REJECTED',
+    `PostgreSQL denies the user of DATABASE_URL the role ${role}: ${error.message}. ${remedy}`,
     error,
   );
 }
 
-function postgresTlsRefusal(error: unknown): AccessRefusedError | undefined {
+function postgresTlsRejection(error: unknown): ConnectionRejectedError | undefined {
   if (String(error).includes('does not support SSL')) {
-    const message = 'PostgreSQL does not speak TLS, which the sslmode in DATABASE_URL asks for.';
-    return new AccessRefusedError('CERTIFICATE_NOT_TRUSTED', message, error);
+    const message = 'PostgreSQL does not support TLS, which the sslmode in DATABASE_URL requires.';
+    return new ConnectionRejectedError('CERTIFICATE_NOT_TRUSTED', message, error);
   }
   const remedy =
-    "In DATABASE_URL, sslrootcert must name the certificate of the server's authority, and the host be one that the server's certificate is for.";
-  return certificateRefusal('PostgreSQL', remedy, error);
+    "In DATABASE_URL, sslrootcert must name the CA certificate of the server, and the host must match the server's certificate.";
+  return certificateRejection('PostgreSQL', remedy, error);
 }
 
-// With a connection of its own: the process's one reconnects by itself, whatever the answer is.
-async function openRedis(config: Config): Promise<void> {
+// On a separate connection: the process's own one reconnects whatever the answer is.
+async function checkRedis(config: Config): Promise<void> {
   const redis = new Redis(config.REDIS_URL, {
     ...redisOptions({ caFile: config.REDIS_TLS_CA_FILE }),
     lazyConnect: true,
     retryStrategy: () => null,
   });
-  // The rejected call only says that the connection is closed; why is told here.
+  // The failed call only says that the connection is closed; this event says why.
   let reason: unknown;
   redis.on('error', (error) => (reason ??= error));
   try {
     await redis.connect();
     await redis.ping();
   } catch (error) {
-    throw redisRefusal(reason) ?? redisRefusal(error) ?? reason ?? error;
+    throw redisRejection(reason) ?? redisRejection(error) ?? reason ?? error;
   } finally {
     redis.disconnect();
   }
 }
 
-function redisRefusal(error: unknown): AccessRefusedError | undefined {
+function redisRejection(error: unknown): ConnectionRejectedError | undefined {
   if (error === undefined) return undefined;
   const { message } = error as Error;
   if (/^(WRONGPASS|NOAUTH|NOPERM|ERR AUTH)\b/.test(message)) {
     const remedy =
-      'Correct the user or the password in REDIS_URL, or the rights that Redis gives it.';
-    return new AccessRefusedError(
-      'CREDENTIALS_REFUSED',
-      `Redis refuses REDIS_URL: ${message}. ${remedy}`,
+      'Correct the user or the password in REDIS_URL, or the permissions of that user.';
+    return new ConnectionRejectedError(
+      'CREDENTIALS_REJECTED',
+      `Redis rejects REDIS_URL: ${message}. ${remedy}`,
       error,
     );
   }
-  const remedy = "REDIS_TLS_CA_FILE must hold the certificate of the server's authority.";
-  return certificateRefusal('Redis', remedy, error);
+  const remedy = 'REDIS_TLS_CA_FILE must hold the CA certificate of the server.';
+  return certificateRejection('Redis', remedy, error);
 }
 
-function kafkaRefusal(error: unknown): AccessRefusedError | undefined {
+function kafkaRejection(error: unknown): ConnectionRejectedError | undefined {
   if (!(error instanceof KafkaJSError)) return undefined;
-  // Wrapped when kafkajs has given up trying.
+  // Wrapped once kafkajs has used up its retries.
   const cause = error.cause instanceof KafkaJSError ? error.cause : error;
   const isUnknownMechanism =
     cause instanceof KafkaJSProtocolError && cause.type === 'UNSUPPORTED_SASL_MECHANISM';
   if (isUnknownMechanism || cause instanceof KafkaJSSASLAuthenticationError) {
     const names = 'KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or KAFKA_SASL_MECHANISM';
-    return new AccessRefusedError(
-      'CREDENTIALS_REFUSED',
-      `Kafka refuses our user: ${cause.message}. Correct ${names}.`,
+    return new ConnectionRejectedError(
+      'CREDENTIALS_REJECTED',
+      `Kafka rejects the credentials: ${cause.message}. Correct ${names}.`,
       error,
     );
   }
   const remedy =
-    "KAFKA_SSL_CA_FILE must hold the certificate of the brokers' authority, and KAFKA_BROKERS the hosts that their certificates are for.";
-  return certificateRefusal('Kafka', remedy, cause);
+    "KAFKA_SSL_CA_FILE must hold the CA certificate of the brokers, and the hosts in KAFKA_BROKERS must match the brokers' certificates.";
+  return certificateRejection('Kafka', remedy, cause);
 }
 
-// As the enumeration of gRPC's codes has them.
+// gRPC status codes.
 const permissionDenied = 7;
 const unauthenticated = 16;
 
-function temporalRefusal(error: unknown): AccessRefusedError | undefined {
+function temporalRejection(error: unknown): ConnectionRejectedError | undefined {
   if (!isGrpcServiceError(error)) return undefined;
   if (![permissionDenied, unauthenticated].includes(error.code)) return undefined;
-  return new AccessRefusedError(
-    'CREDENTIALS_REFUSED',
-    `Temporal refuses us: ${error.details} Correct TEMPORAL_API_KEY, or TEMPORAL_TLS_CERT_FILE and TEMPORAL_TLS_KEY_FILE.`,
+  return new ConnectionRejectedError(
+    'CREDENTIALS_REJECTED',
+    `Temporal rejects the credentials: ${error.details} Correct TEMPORAL_API_KEY, or TEMPORAL_TLS_CERT_FILE and TEMPORAL_TLS_KEY_FILE.`,
     error,
   );
 }
@@ -232,8 +232,8 @@ async function shakeHandsWithTemporal(config: Config): Promise<void> {
     });
   } catch (error) {
     const remedy =
-      "TEMPORAL_TLS_CA_FILE must hold the certificate of the server's authority, and TEMPORAL_TLS_SERVER_NAME or TEMPORAL_ADDRESS a name that the server's certificate is for.";
-    throw certificateRefusal('Temporal', remedy, error) ?? error;
+      "TEMPORAL_TLS_CA_FILE must hold the CA certificate of the server, and TEMPORAL_TLS_SERVER_NAME or TEMPORAL_ADDRESS must match the server's certificate.";
+    throw certificateRejection('Temporal', remedy, error) ?? error;
   }
 }
 

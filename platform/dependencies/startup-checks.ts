@@ -1,22 +1,24 @@
 /**
- * Whether a process is let in where it has to go. A server that is away is waited for; one that
- * answers with a no (a wrong password, a certificate that nobody vouches for, a right that is missing)
- * will not think better of it, so the process ends and says what to change.
+ * Startup checks: an unreachable server is retried; a rejected connection (wrong password, untrusted
+ * certificate, missing permission) is fatal, and the process ends with a message that says what to change.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError } from '../process/config';
 import type { Process } from '../process/lifecycle';
 
-/** Why a server and a process do not come together. */
-export type RefusalCode =
-  'CERTIFICATE_NOT_TRUSTED' | 'CREDENTIALS_REFUSED' | 'DATABASE_ROLE_REFUSED' | 'DATABASE_MISSING';
+/** Why a connection is rejected. */
+export type RejectionCode =
+  | 'CERTIFICATE_NOT_TRUSTED'
+  | 'CREDENTIALS_REJECTED'
+  | 'DATABASE_ROLE_REJECTED'
+  | 'DATABASE_MISSING';
 
-/** A server's no, or ours to its certificate. A retry cannot help; the message names the variables. */
-export class AccessRefusedError extends Error {
-  override readonly name = 'AccessRefusedError';
+/** The server rejects us, or we reject its certificate. Not retryable; the message names the variables. */
+export class ConnectionRejectedError extends Error {
+  override readonly name = 'ConnectionRejectedError';
 
   constructor(
-    readonly code: RefusalCode,
+    readonly code: RejectionCode,
     message: string,
     cause: unknown,
   ) {
@@ -24,99 +26,97 @@ export class AccessRefusedError extends Error {
   }
 }
 
-/** A server, and how to ask it whether it lets us in. */
-export interface Door {
+/** Connects to a server once, as the process will. */
+export interface StartupCheck {
   readonly server: string;
-  /**
-   * Resolves once we have been let in.
-   *
-   * @throws AccessRefusedError when we never will be; anything else when the server is away
-   */
-  open(): Promise<void>;
+  /** @throws ConnectionRejectedError when a retry cannot help; anything else when the server is unavailable */
+  run(): Promise<void>;
 }
 
-/** How long servers have to answer. */
-export interface AccessPatience {
-  /** How long the caller waits for first answers, in ms. */
-  readonly firstAnswerMs?: number;
-  /** How long until the next try after one that failed, in ms. */
-  readonly retryMs?: number;
+/** Times of the startup checks, in ms. */
+export interface StartupCheckOptions {
+  /** How long the caller waits for unavailable servers. */
+  readonly timeoutMs?: number;
+  /** Pause between two retries. */
+  readonly retryIntervalMs?: number;
 }
 
 /**
- * Tries every door, side by side. Returns when each is open, or its server has not answered within two
- * seconds; then that one is tried again behind the caller's back until it answers, and a no ends
- * the process.
+ * Runs all checks at once. Returns when each has passed or the timeout (2 s) is over. Checks that have
+ * not passed by then are retried in the background; a rejection there ends the process.
  *
- * @throws AccessRefusedError
+ * @throws ConnectionRejectedError
  */
-export async function assureAccess(
+export async function runStartupChecks(
   process: Pick<Process, 'logger' | 'onStop' | 'fail'>,
-  doors: readonly Door[],
-  { firstAnswerMs = 2_000, retryMs = 2_000 }: AccessPatience = {},
+  checks: readonly StartupCheck[],
+  { timeoutMs = 2_000, retryIntervalMs = 2_000 }: StartupCheckOptions = {},
 ): Promise<void> {
-  const tries = doors.map((door) => ({ door, opened: tryToOpen(door) }));
+  const attempts = checks.map((check) => ({ check, passed: attempt(check) }));
   const outcomes = await Promise.all(
-    tries.map(({ opened }) => Promise.race([opened, sleep(firstAnswerMs, false, { ref: false })])),
+    attempts.map(({ passed }) => Promise.race([passed, sleep(timeoutMs, false, { ref: false })])),
   );
-  tries
+  attempts
     .filter((_, index) => !outcomes[index])
-    .forEach(({ door, opened }) => keepTrying(process, door, { firstTry: opened, retryMs }));
+    .forEach(({ check, passed }) =>
+      retryInBackground(process, check, { firstAttempt: passed, retryIntervalMs }),
+    );
 }
 
-/** Tries every door once. @throws AccessRefusedError; whoever is away is found out by what comes next */
-export async function assertNotRefused(doors: readonly Door[]): Promise<void> {
-  await Promise.all(doors.map(tryToOpen));
+/** Runs all checks once; unavailable servers are ignored. @throws ConnectionRejectedError */
+export async function assertNotRejected(checks: readonly StartupCheck[]): Promise<void> {
+  await Promise.all(checks.map(attempt));
 }
 
-/** The certificate's fault, as a refusal; undefined when the error is something else. */
-export function certificateRefusal(
+/** A TLS error as a rejection; undefined when the error is something else. */
+export function certificateRejection(
   server: string,
   remedy: string,
   error: unknown,
-): AccessRefusedError | undefined {
+): ConnectionRejectedError | undefined {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === undefined || !certificateProblems.test(code)) return undefined;
-  return new AccessRefusedError(
+  return new ConnectionRejectedError(
     'CERTIFICATE_NOT_TRUSTED',
-    `${server} cannot be spoken to over TLS as configured (${code}: ${message}). ${remedy}`,
+    `The TLS connection to ${server} failed (${code}: ${message}). ${remedy}`,
     error,
   );
 }
 
 // Node.js' and OpenSSL's names: https://nodejs.org/api/tls.html#x509-certificate-error-codes. The last
-// two are the other side's: it does not speak TLS, or it does not like our certificate.
+// two come from the server: it does not speak TLS, or rejects our certificate.
 const certificateProblems =
   /CERT|^UNABLE_TO_|ISSUER|SELF_SIGNED|^ERR_SSL_WRONG_VERSION_NUMBER$|^ERR_SSL_.*(UNKNOWN_CA|HANDSHAKE_FAILURE)/;
 
-/** Whether it is open now. @throws AccessRefusedError, ConfigurationError */
-async function tryToOpen(door: Door): Promise<boolean> {
+/** Whether the check passes now. @throws ConnectionRejectedError, ConfigurationError */
+async function attempt(check: StartupCheck): Promise<boolean> {
   try {
-    await door.open();
+    await check.run();
     return true;
   } catch (error) {
-    // Neither gets better by itself. Whatever else it is, the server may be back with the next try.
-    if (error instanceof AccessRefusedError || error instanceof ConfigurationError) throw error;
+    // Both are permanent. Everything else counts as unavailable and is retried.
+    if (error instanceof ConnectionRejectedError || error instanceof ConfigurationError)
+      throw error;
     return false;
   }
 }
 
-function keepTrying(
+function retryInBackground(
   { logger, onStop, fail }: Pick<Process, 'logger' | 'onStop' | 'fail'>,
-  door: Door,
-  { firstTry, retryMs }: { readonly firstTry: Promise<boolean>; readonly retryMs: number },
+  check: StartupCheck,
+  options: { readonly firstAttempt: Promise<boolean>; readonly retryIntervalMs: number },
 ): void {
   const stopping = new AbortController();
   const { signal } = stopping;
-  onStop(`the wait for ${door.server}`, async () => stopping.abort());
-  const wait = async (): Promise<void> => {
-    if (await firstTry) return;
-    logger.warn(`${door.server} does not answer yet`);
-    for (let opened = false; !opened && !signal.aborted; opened = await tryToOpen(door)) {
-      await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+  onStop(`the startup check of ${check.server}`, async () => stopping.abort());
+  const retry = async (): Promise<void> => {
+    if (await options.firstAttempt) return;
+    logger.warn(`${check.server} unavailable at startup; retrying`);
+    for (let passed = false; !passed && !signal.aborted; passed = await attempt(check)) {
+      await sleep(options.retryIntervalMs, undefined, { signal }).catch(() => undefined);
     }
   };
-  wait().catch((error: unknown) => {
+  retry().catch((error: unknown) => {
     if (!signal.aborted) fail(error);
   });
 }

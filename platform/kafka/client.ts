@@ -1,4 +1,4 @@
-/** Kafka: the client as configured, its log lines in ours, and the topics made as they must be. */
+/** Kafka: the configured client, kafkajs' logs forwarded to ours, and topic creation. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import {
@@ -15,18 +15,18 @@ import type { Config } from '../process/config';
 import { tolerateLeaderlessPartitions } from './protocol';
 import type { Logger } from '../observability/logger';
 
-/** Options of the client that differ by use. */
+/** Client options that differ by use. */
 export interface KafkaOptions {
-  /** Who connects, as the brokers log it. */
+  /** Client ID in the brokers' logs. */
   readonly clientId: string;
-  /** After how many ms a request without an answer counts as failed. */
+  /** Request timeout, in ms. */
   readonly requestTimeoutMs?: number;
 }
 
 /**
  * A Kafka client. It connects when its producer, consumer or admin does.
  *
- * @throws ConfigurationError when a certificate's file cannot be read
+ * @throws ConfigurationError when a certificate file cannot be read
  */
 export function createKafka(config: Config, logger: Logger, options: KafkaOptions): Kafka {
   tolerateLeaderlessPartitions();
@@ -37,15 +37,15 @@ export function createKafka(config: Config, logger: Logger, options: KafkaOption
     requestTimeout: options.requestTimeoutMs ?? 10_000,
     ssl: tlsOf(config),
     ...saslOf(config),
-    // How long kafkajs tries to connect, whatever the retries of a producer are: its default makes the
-    // first send of an outage take 20 s. Whoever connects tries again by itself.
+    // Retries of kafkajs' connects, whatever the retries of a producer are: with its default the first
+    // send of an outage takes 20 s. Every caller retries by itself.
     retry: { retries: 3, initialRetryTime: 200, maxRetryTime: 1_000 },
     logLevel: logLevel.WARN,
     logCreator: logTo(logger),
   });
 }
 
-/** Creates those of the topics that do not exist yet; returns when they can be used. */
+/** Creates the missing topics; returns when all have leaders. */
 export async function createTopics(kafka: Kafka, topics: ITopicConfig[]): Promise<void> {
   const admin = kafka.admin();
   await admin.connect();
@@ -60,8 +60,8 @@ export async function createTopics(kafka: Kafka, topics: ITopicConfig[]): Promis
 const ledWithinMs = 15_000;
 const ledPollMs = 100;
 
-// The controller has created a topic before the brokers know of it. kafkajs' own way of waiting for
-// leaders takes their not knowing it for an error.
+// The controller creates a topic before the brokers know it, and kafkajs' own wait for leaders fails
+// with their unknown-topic error.
 async function untilLed(admin: Admin, topics: readonly ITopicConfig[]): Promise<void> {
   const names = topics.map(({ topic }) => topic);
   for (const deadline = Date.now() + ledWithinMs; ; await sleep(ledPollMs)) {
@@ -93,12 +93,12 @@ function saslOf(config: Config): Pick<KafkaConfig, 'sasl'> {
   if (mechanism === undefined) return {};
   const username = config.KAFKA_SASL_USERNAME ?? '';
   const password = config.KAFKA_SASL_PASSWORD ?? '';
-  // kafkajs types each mechanism apart, though they look the same.
+  // kafkajs has a type for each mechanism, though all have the same shape.
   return { sasl: { mechanism, username, password } as KafkaConfig['sasl'] & object };
 }
 
-// kafkajs logs at ERROR what it then tries again by itself. What does not mend itself is thrown, and
-// whoever catches it knows what it means; so these lines are details, one level lower.
+// kafkajs logs at ERROR what it then retries. What it cannot recover from is thrown, and the caller
+// logs it in context; so these lines go two levels lower.
 function logTo(logger: Logger): logCreator {
   return () =>
     ({ level, namespace, log: { message, timestamp: _, ...details } }) => {

@@ -1,24 +1,24 @@
 /**
- * Unpacks what producers compressed, with every codec of Kafka's, and never into more memory than
- * allowed: a kilobyte that claims to be a gigabyte is refused before that gigabyte exists.
+ * Decompresses records with every Kafka codec, within a size limit: a decompression bomb is rejected
+ * before its memory is allocated.
  */
 import { gunzipSync } from 'node:zlib';
 import { Decompress } from 'fzstd';
 import { decompressFrameSync } from 'lz4-napi';
 import { uncompressSync } from 'snappy';
 
-/** The codecs by the number that a record batch names them with (three bits of its attributes). */
+/** The codecs, by their number in a record batch (three bits of its attributes). */
 export const codecNames = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
 
-/** Why bytes cannot be unpacked. No retry can help. */
-export type UnpackErrorCode = 'UNKNOWN_CODEC' | 'UNPACKS_TOO_LARGE' | 'CANNOT_UNPACK';
+/** Why bytes cannot be decompressed. Not retryable. */
+export type DecompressionErrorCode = 'UNKNOWN_CODEC' | 'UNPACKS_TOO_LARGE' | 'CANNOT_UNPACK';
 
-/** The bytes cannot be unpacked as they are. */
-export class UnpackError extends Error {
-  override readonly name = 'UnpackError';
+/** The bytes cannot be decompressed. */
+export class DecompressionError extends Error {
+  override readonly name = 'DecompressionError';
 
   constructor(
-    readonly code: UnpackErrorCode,
+    readonly code: DecompressionErrorCode,
     message: string,
     options?: ErrorOptions,
   ) {
@@ -27,60 +27,67 @@ export class UnpackError extends Error {
 }
 
 /**
- * The bytes that a producer compressed.
+ * Decompresses what a producer compressed.
  *
  * @param codec number of the codec, as in a record batch's attributes
- * @param limit most bytes that may come of it
- * @throws UnpackError
+ * @param limit most bytes of output
+ * @throws DecompressionError
  */
-export function unpack(codec: number, bytes: Buffer, limit: number): Buffer {
-  const unpackBytes = unpackers[codec];
-  if (unpackBytes === undefined) {
-    throw new UnpackError('UNKNOWN_CODEC', `Kafka has no compression codec ${codec}.`);
+export function decompress(codec: number, bytes: Buffer, limit: number): Buffer {
+  const decompressBytes = decompressors[codec];
+  if (decompressBytes === undefined) {
+    throw new DecompressionError('UNKNOWN_CODEC', `Kafka has no compression codec ${codec}.`);
   }
   try {
-    return unpackBytes(bytes, limit);
+    return decompressBytes(bytes, limit);
   } catch (cause) {
-    if (cause instanceof UnpackError) throw cause;
+    if (cause instanceof DecompressionError) throw cause;
     if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(limit);
     const name = codecNames[codec] ?? codec;
-    throw new UnpackError('CANNOT_UNPACK', `The bytes cannot be unpacked with ${name}.`, { cause });
+    throw new DecompressionError(
+      'CANNOT_UNPACK',
+      `The bytes cannot be decompressed with ${name}.`,
+      { cause },
+    );
   }
 }
 
-type Unpacker = (bytes: Buffer, limit: number) => Buffer;
+type Decompressor = (bytes: Buffer, limit: number) => Buffer;
 
-const unpackers: readonly Unpacker[] = [
-  (bytes, limit) => refuseLarger(bytes.length, limit) && bytes,
+const decompressors: readonly Decompressor[] = [
+  (bytes, limit) => rejectLarger(bytes.length, limit) && bytes,
   (bytes, limit) => gunzipSync(bytes, { maxOutputLength: limit }),
-  unpackSnappy,
-  (bytes, limit) => refuseLarger(unpackedLz4Length(bytes), limit) && decompressFrameSync(bytes),
-  unpackZstd,
+  decompressSnappy,
+  (bytes, limit) => rejectLarger(decompressedLz4Length(bytes), limit) && decompressFrameSync(bytes),
+  decompressZstd,
 ];
 
-function refuseLarger(length: number, limit: number): true {
+function rejectLarger(length: number, limit: number): true {
   if (length > limit) throw tooLarge(limit);
   return true;
 }
 
-function tooLarge(limit: number): UnpackError {
-  return new UnpackError('UNPACKS_TOO_LARGE', `The bytes unpack to more than ${limit} bytes.`);
+function tooLarge(limit: number): DecompressionError {
+  return new DecompressionError(
+    'UNPACKS_TOO_LARGE',
+    `The bytes decompress to more than ${limit} bytes.`,
+  );
 }
 
 // Java's client frames Snappy as https://github.com/xerial/snappy-java does; librdkafka sends one bare
-// block. Both begin with what their block unpacks to.
+// block. Both begin with the decompressed length of the block.
 const xerialMagic = Buffer.from([0x82, ...Buffer.from('SNAPPY'), 0]);
 const xerialHeaderBytes = 16;
 
-function unpackSnappy(bytes: Buffer, limit: number): Buffer {
+function decompressSnappy(bytes: Buffer, limit: number): Buffer {
   const blocks = bytes.subarray(0, xerialMagic.length).equals(xerialMagic)
     ? xerialBlocks(bytes)
     : [bytes];
-  refuseLarger(
-    blocks.reduce((sum, block) => sum + unpackedSnappyLength(block), 0),
+  rejectLarger(
+    blocks.reduce((sum, block) => sum + decompressedSnappyLength(block), 0),
     limit,
   );
-  // Without options it answers a Buffer.
+  // Without options it returns a Buffer.
   return Buffer.concat(blocks.map((block) => uncompressSync(block) as Buffer));
 }
 
@@ -88,32 +95,32 @@ function xerialBlocks(bytes: Buffer): Buffer[] {
   const blocks: Buffer[] = [];
   for (let at = xerialHeaderBytes; at < bytes.length;) {
     const end = at + 4 + bytes.readUInt32BE(at);
-    if (end > bytes.length) throw new RangeError('A block ends behind the bytes.');
+    if (end > bytes.length) throw new RangeError('A block ends past the end of the bytes.');
     blocks.push(bytes.subarray(at + 4, end));
     at = end;
   }
   return blocks;
 }
 
-function unpackedSnappyLength(block: Buffer): number {
+function decompressedSnappyLength(block: Buffer): number {
   let length = 0;
   for (let index = 0; index < 5; index += 1) {
     const byte = block.readUInt8(index);
     length += (byte & 0x7f) * 2 ** (7 * index);
     if (byte < 0x80) return length;
   }
-  throw new RangeError('The length of a block is no number of 32 bits.');
+  throw new RangeError('The length of a block exceeds 32 bits.');
 }
 
 const lz4Magic = 0x184d2204;
 
 /**
- * What an LZ4 frame unpacks to, found by walking through its sequences without unpacking them: the
- * frame itself need not say.
+ * Decompressed length of an LZ4 frame, found by scanning its sequences: the content size in its header
+ * is optional.
  * https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
  */
-function unpackedLz4Length(frame: Buffer): number {
-  if (frame.readUInt32LE(0) !== lz4Magic) throw new RangeError('The bytes are no LZ4 frame.');
+function decompressedLz4Length(frame: Buffer): number {
+  if (frame.readUInt32LE(0) !== lz4Magic) throw new RangeError('The bytes are not an LZ4 frame.');
   const flags = frame.readUInt8(4);
   const blockChecksumBytes = flags & 0x10 ? 4 : 0;
   let at = 7 + (flags & 0x08 ? 8 : 0) + (flags & 0x01 ? 4 : 0);
@@ -123,16 +130,16 @@ function unpackedLz4Length(frame: Buffer): number {
     at += 4;
     if (size === 0) {
       const end = at + (flags & 0x04 ? 4 : 0);
-      if (end !== frame.length) throw new RangeError('There are bytes behind the LZ4 frame.');
+      if (end !== frame.length) throw new RangeError('There are bytes after the LZ4 frame.');
       return length;
     }
     const bytes = size & 0x7fffffff;
-    length += size >>> 31 ? bytes : unpackedLz4BlockLength(frame, at, at + bytes);
+    length += size >>> 31 ? bytes : decompressedLz4BlockLength(frame, at, at + bytes);
     at += bytes + blockChecksumBytes;
   }
 }
 
-function unpackedLz4BlockLength(frame: Buffer, from: number, end: number): number {
+function decompressedLz4BlockLength(frame: Buffer, from: number, end: number): number {
   let at = from;
   let length = 0;
   const readLength = (nibble: number): number => {
@@ -156,23 +163,26 @@ function unpackedLz4BlockLength(frame: Buffer, from: number, end: number): numbe
   return length;
 }
 
-/** The largest window of a zstd frame, in bytes: what RFC 8878 asks of every reader, and levels to 19 need. */
+/**
+ * The largest window of a zstd frame, in bytes: RFC 8878 recommends it for every decoder, and levels up
+ * to 19 need it.
+ */
 const maxZstdWindowBytes = 8 * 1024 * 1024;
 
-/** fzstd moves the window once for each block: most bytes that it may move, some seconds of work. */
+/** fzstd copies the window for each block: the most bytes that it may copy, some seconds of work. */
 const maxZstdMovedBytes = 16 * 1024 ** 3;
 
-function unpackZstd(bytes: Buffer, limit: number): Buffer {
+function decompressZstd(bytes: Buffer, limit: number): Buffer {
   const frames = [...zstdFrames(bytes)];
-  refuseLarger(Math.max(0, ...frames.map(({ window }) => window)), maxZstdWindowBytes);
+  rejectLarger(Math.max(0, ...frames.map(({ window }) => window)), maxZstdWindowBytes);
   const moved = frames.reduce((sum, { window, blocks }) => sum + window * blocks, 0);
-  refuseLarger(moved, maxZstdMovedBytes);
+  rejectLarger(moved, maxZstdMovedBytes);
   const chunks: Uint8Array[] = [];
   let length = 0;
   for (const { frame } of frames) {
     const stream = new Decompress((chunk) => {
       length += chunk.length;
-      refuseLarger(length, limit);
+      rejectLarger(length, limit);
       chunks.push(chunk);
     });
     stream.push(frame, true);
@@ -188,18 +198,18 @@ const skippableMagic = 0x184d2a5;
 interface ZstdFrame {
   readonly frame: Buffer;
   readonly blocks: number;
-  /** How much of what is unpacked has to be at hand for what comes, in bytes. */
+  /** Window size, in bytes. */
   readonly window: number;
 }
 
-/** The frames one by one, found by walking over their blocks. */
+/** Iterates over the frames by scanning their block headers. */
 function* zstdFrames(bytes: Buffer): Generator<ZstdFrame> {
   for (let at = 0; at < bytes.length;) {
     const start = at;
     const magic = bytes.readUInt32LE(at);
     if (magic !== zstdMagic) {
-      if (magic >>> 4 !== skippableMagic) throw new RangeError('The bytes are no zstd frame.');
-      // A frame to be skipped says how long it is.
+      if (magic >>> 4 !== skippableMagic) throw new RangeError('The bytes are not a zstd frame.');
+      // A skippable frame has its length in its header.
       at += 8 + bytes.readUInt32LE(at + 4);
       continue;
     }
@@ -208,11 +218,11 @@ function* zstdFrames(bytes: Buffer): Generator<ZstdFrame> {
     for (let last = false; !last; blocks += 1) {
       const header = bytes.readUIntLE(at, 3);
       last = (header & 1) === 1;
-      // A block of one repeated byte holds that byte only.
+      // A run-length block holds a single byte.
       at += 3 + (((header >> 1) & 3) === 1 ? 1 : header >> 3);
     }
     if (bytes.readUInt8(start + 4) & 0x04) at += 4;
-    if (at > bytes.length) throw new RangeError('A frame ends behind the bytes.');
+    if (at > bytes.length) throw new RangeError('A frame ends past the end of the bytes.');
     const frame = bytes.subarray(start, at);
     yield { frame, blocks, window: zstdWindowBytes(frame) };
   }

@@ -1,53 +1,53 @@
-/** How far a consumer group is behind the ends of its topics, and what holds it back. */
+/** Consumer lag of a group, by partition, and what blocks it. */
 import type { Kafka } from 'kafkajs';
 import { readPartitionLogs, type PartitionLog } from './partition-log';
 
-/** A partition of a topic, and where a group stands in it. */
+/** The position of a consumer group in a partition. */
 export interface PartitionLag {
   readonly topic: string;
   readonly partition: number;
-  /** The next offset that the group will read; null when it has committed none yet. */
+  /** The committed offset, the next to be read; null when the group has committed none. */
   readonly committed: number | null;
   /** The first offset that is still there. */
   readonly start: number;
   /** The offset that the next message will get. */
   readonly end: number;
-  /** Messages that are there and not committed. */
+  /** Messages that are not committed. */
   readonly lag: number;
-  /** What keeps the group from what it has not committed, where that is not the group itself. */
+  /** What blocks the group, when that is not the group itself. */
   readonly heldBackBy?: 'open-transaction';
   /**
-   * When the first message that is not committed was produced, in ms since the epoch, as its producer
-   * says; absent when there is none, or nothing but the marks of transactions.
+   * Timestamp of the oldest uncommitted message, in ms since the epoch, as set by its producer; absent
+   * when there is none, or only transaction markers.
    */
   readonly oldestUncommittedAt?: number;
 }
 
-/** A topic of which nothing can be told now: it is missing, forbidden or without a leader. */
+/** A topic that cannot be read now: it is missing, forbidden or without a leader. */
 export interface UnreadableTopic {
   readonly topic: string;
   readonly error: Error;
 }
 
-/** Where a group stands. */
+/** The position of a consumer group. */
 export interface GroupProgress {
-  /** Every partition that can be read, in the order of the topics. */
+  /** Every readable partition, in the order of the topics. */
   readonly partitions: readonly PartitionLag[];
   readonly unreadable: readonly UnreadableTopic[];
 }
 
 /**
- * Where the group stands in each partition of the topics. One that cannot be read does not keep the
- * others from being told.
+ * The position of the group in each partition of the topics. An unreadable topic does not affect the
+ * others.
  *
- * @throws when Kafka is away
+ * @throws when Kafka is unavailable
  */
 export async function readGroupProgress(
   kafka: Kafka,
   groupId: string,
   topics: readonly string[],
 ): Promise<GroupProgress> {
-  // The offsets first: read the other way round, a group could seem to be past the end.
+  // Committed offsets first: read after the log ends, they could be past them.
   const committed = await Promise.all(topics.map((topic) => readCommitted(kafka, groupId, topic)));
   const positions = committed.flatMap((each) => ('error' in each ? [] : each.positions));
   const logs = await readPartitionLogs(kafka, positions);
@@ -64,9 +64,9 @@ export async function readGroupProgress(
 }
 
 /**
- * Where the group stands in each partition of the topics, in their order.
+ * The position of the group in each partition of the topics, in their order.
  *
- * @throws when Kafka is away, or one of the topics cannot be read
+ * @throws when Kafka is unavailable, or one of the topics cannot be read
  */
 export async function readConsumerLag(
   kafka: Kafka,
@@ -78,17 +78,18 @@ export async function readConsumerLag(
   return [...partitions];
 }
 
-/** How many messages of all the partitions are not committed. */
+/** Total lag of the partitions. */
 export function totalLag(partitions: readonly PartitionLag[]): number {
   return partitions.reduce((sum, { lag }) => sum + lag, 0);
 }
 
-/** The lag of a partition, from where its log stands and what the group has committed. */
+/** The lag of a partition, from its log and the committed offset. */
 export function toLag(
   { topic, partition, start, end, stableEnd, nextAt }: PartitionLog,
   committed: number | null,
 ): PartitionLag {
-  // Where the log does not reach, nothing is behind: deleted, or of a topic that has been made anew since.
+  // A committed offset outside the log counts as none: its messages were deleted, or the topic was
+  // recreated.
   const next = committed !== null && committed >= start && committed <= end ? committed : start;
   const lag = Math.max(end - next, 0);
   return {
@@ -112,7 +113,7 @@ interface CommittedPosition {
 type Committed =
   { readonly topic: string; readonly positions: readonly CommittedPosition[] } | UnreadableTopic;
 
-// A client of its own: kafkajs refuses every topic of a client together when one of them is refused.
+// One client a topic: kafkajs fails all topics of a client when one of them fails.
 async function readCommitted(kafka: Kafka, groupId: string, topic: string): Promise<Committed> {
   const admin = kafka.admin();
   await admin.connect();
@@ -121,7 +122,7 @@ async function readCommitted(kafka: Kafka, groupId: string, topic: string): Prom
     const positions = (answer?.partitions ?? []).map(({ partition, offset }) => ({
       topic,
       partition,
-      // Below 0 it says that nothing is committed.
+      // Negative: nothing is committed.
       offset: Number(offset) < 0 ? null : Number(offset),
     }));
     return { topic, positions: positions.sort((one, other) => one.partition - other.partition) };
@@ -140,7 +141,7 @@ const topicErrors = [
   'INVALID_TOPIC_EXCEPTION',
 ];
 
-// kafkajs wraps an error that it has tried again in one that has it as its cause.
+// After retries, kafkajs wraps the error as a cause.
 function isAboutTopic(error: unknown): boolean {
   const { type, cause } = error as { type?: string; cause?: unknown };
   if (type !== undefined && topicErrors.includes(type)) return true;

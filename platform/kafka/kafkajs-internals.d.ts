@@ -1,4 +1,4 @@
-/** The parts of kafkajs 2.2.4 behind its public interface that `protocol.ts` puts its own in. */
+/** Internals of kafkajs 2.2.4 that `protocol.ts` replaces. */
 
 declare module 'kafkajs/src/protocol/requests/fetch' {
   import type { RequestDefinition } from 'kafkajs/src/protocol/requests';
@@ -19,7 +19,7 @@ declare module 'kafkajs/src/protocol/requests/produce' {
 }
 
 declare module 'kafkajs/src/protocol/requests' {
-  /** A request of the protocol: for each version, how it is written and its answer read. */
+  /** A request of the protocol: its encoder and decoder, by version. */
   export interface RequestDefinition {
     readonly versions: readonly string[];
     protocol(choice: { readonly version: number | string }): (input: never) => {

@@ -1,6 +1,6 @@
 /**
- * Looks into the log of a partition without a consumer: where it begins and ends, since when a message
- * waits at an offset, and what stands there. Nothing of it moves a consumer group.
+ * Reads the log of a partition without a consumer group: its start and end offsets, the timestamp and
+ * the entry at an offset.
  */
 import type { Kafka } from 'kafkajs';
 import Encoder from 'kafkajs/src/protocol/encoder';
@@ -12,11 +12,11 @@ import type { LogEntry } from './record-batch';
 export interface LogPosition {
   readonly topic: string;
   readonly partition: number;
-  /** Null: where the log begins. */
+  /** Null: the start of the log. */
   readonly offset: number | null;
 }
 
-/** Where the log of a partition stands, as its leader says. */
+/** The state of a partition's log, from its leader. */
 export interface PartitionLog {
   readonly topic: string;
   readonly partition: number;
@@ -24,23 +24,23 @@ export interface PartitionLog {
   readonly start: number;
   /** The offset that the next message will get. */
   readonly end: number;
-  /** The first offset that an open transaction holds back from readers; equals `end` when none does. */
+  /** The last stable offset: where an open transaction blocks readers; equals `end` when none does. */
   readonly stableEnd: number;
   /**
-   * When the message at the position that was asked for, or the first behind it, was produced, in ms
-   * since the epoch, as its producer says; absent when there is none. A batch counts with its first.
+   * Timestamp of the first message at or after the requested position, in ms since the epoch, as set by
+   * its producer; absent when there is none. A batch has the timestamp of its first record.
    */
   readonly nextAt?: number;
 }
 
-/** A partition whose leader does not tell, or that has none. */
+/** A partition whose leader does not answer, or that has none. */
 export interface UnreadablePartition {
   readonly topic: string;
   readonly partition: number;
   readonly error: Error;
 }
 
-/** Where the log of each partition stands, in the order of the positions. @throws when no broker answers */
+/** The state of each partition's log, in the order of the positions. @throws when no broker answers */
 export function readPartitionLogs(
   kafka: Kafka,
   positions: readonly LogPosition[],
@@ -60,10 +60,10 @@ export function readPartitionLogs(
 }
 
 /**
- * What stands at an offset: a record, or what is there instead of one. Undefined when the log does not
- * reach there any more, or not yet.
+ * The entry at an offset: a record, or what is there instead. Undefined when the offset is outside the
+ * log.
  *
- * @throws when the partition cannot be read now; a retry helps
+ * @throws when the partition cannot be read now; retryable
  */
 export function readEntryAt(
   kafka: Kafka,
@@ -85,7 +85,7 @@ export function readEntryAt(
   });
 }
 
-/** A broker sends the first batch whole, however large, and no more than it is asked for. */
+/** A broker returns the first batch whole, however large, and nothing beyond the limit. */
 const oneBatchBytes = 1;
 
 const outOfRangeCode = 1;
@@ -100,7 +100,7 @@ async function readPartitionLog(
     refuse(fetched.errorCode);
     return toLog(cluster, topic, partition, from, fetched);
   }
-  // The log does not have the position: it is looked at from where it begins, if that is behind it.
+  // The position is out of range: read from the start of the log instead.
   const start = await startOf(cluster, topic, partition);
   const fromStart = await fetchAt(
     cluster,
@@ -140,7 +140,7 @@ function refuse(errorCode: number): void {
   if (errorCode !== 0) throw createErrorFromCode(errorCode);
 }
 
-// What kafkajs keeps to itself: a connection to the brokers, and which of them leads a partition.
+// kafkajs internals: the connections to the brokers, and the leader of a partition.
 interface Cluster {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
@@ -187,7 +187,7 @@ async function leaderOf(cluster: Cluster, topic: string, partition: number): Pro
 
 const leaderNotAvailableCode = 5;
 
-/** What a broker is asked for where it begins, instead of a time. */
+/** Kafka's special timestamp for the start of the log. */
 const earliest = -2;
 
 async function startOf(cluster: Cluster, topic: string, partition: number): Promise<number> {
@@ -198,7 +198,7 @@ async function startOf(cluster: Cluster, topic: string, partition: number): Prom
 }
 
 interface FetchOptions {
-  /** Whether to see only what no open transaction holds back. */
+  /** Isolation level: read only up to the last stable offset. */
   readonly committed: boolean;
 }
 
@@ -218,10 +218,11 @@ async function fetchAt(
 
 const opened = new WeakMap<Broker, Promise<unknown>>();
 
-/** Which of a broker's connections kafkajs fetches over. */
+/** The broker connection that kafkajs uses for fetches. */
 const fetchConnection = 1;
 
-// Of fetches that find it closed, kafkajs opens one for each, and ever closes only the last of them.
+// Concurrent fetches on a closed connection make kafkajs open one each, and it only ever closes the
+// last: a leak.
 async function openForFetches(broker: Broker): Promise<void> {
   const opening = opened.get(broker) ?? broker.connectionPool.getConnection(fetchConnection);
   opened.set(broker, opening);

@@ -1,7 +1,7 @@
 /**
- * Puts this project's own reading and writing of record batches into kafkajs, which keeps what it is
- * good at: connections, groups, metadata, retries. What kafkajs 2.2.4 does there instead, and why that
- * cannot stay, says `record-batch.ts`; decision 0016 weighs the alternatives.
+ * Replaces kafkajs' encoding and decoding of record batches with this project's own; kafkajs keeps
+ * connections, groups, metadata and retries. `record-batch.ts` says why; decision 0016 weighs the
+ * alternatives.
  */
 import type { KafkaMessage } from 'kafkajs';
 import Encoder from 'kafkajs/src/protocol/encoder';
@@ -18,28 +18,28 @@ import {
   type RecordHeader,
 } from './record-batch';
 
-/** A position that the log does not have: it was deleted, or the log was cut or made anew. */
+/** An offset out of range: its messages were deleted, or the log was truncated or recreated. */
 export interface OutOfRange {
   readonly kind: 'out-of-range';
-  /** The offset that was asked for. */
+  /** The requested offset. */
   readonly offset: number;
 }
 
-/** A partition's part of an answer to a fetch. */
+/** One partition of a fetch response. */
 export interface FetchedPartition {
   readonly partition: number;
-  /** Kafka's code of an error; 0 if there is none. */
+  /** Kafka's error code; 0 for none. */
   readonly errorCode: number;
   /** The offset that the next message will get; -1 when the partition has an error. */
   readonly highWatermark: string;
-  /** The first offset that an open transaction holds back; equals `highWatermark` when none does. */
+  /** Where an open transaction blocks readers; equals `highWatermark` when none does. */
   readonly lastStableOffset: string;
   /** The first offset that is still there. */
   readonly logStartOffset: string;
   readonly batches: readonly FetchedBatch[];
 }
 
-/** An answer to a fetch. */
+/** A fetch response. */
 export interface FetchAnswer {
   readonly responses: readonly {
     readonly topicName: string;
@@ -48,9 +48,9 @@ export interface FetchAnswer {
 }
 
 /**
- * What a consumer is handed as a message: a whole record batch, or that there is none where it asked.
+ * What a consumer receives as a message: a whole record batch, or an out-of-range offset.
  *
- * @throws when kafkajs has decoded it by itself, which it does for a broker that is too old
+ * @throws when kafkajs decoded it itself, as it does for brokers that are too old
  */
 export function batchOf(message: KafkaMessage): FetchedBatch | OutOfRange {
   const { batch } = message as KafkaMessage & { readonly batch?: FetchedBatch | OutOfRange };
@@ -62,7 +62,7 @@ export function batchOf(message: KafkaMessage): FetchedBatch | OutOfRange {
   return batch;
 }
 
-/** The version of the protocol in which this file fetches, and brokers since Kafka 2.3 answer. */
+/** The version of the fetch request, supported by brokers since Kafka 2.3. */
 export const fetchVersion = 11;
 
 let fetchesBatches = false;
@@ -70,9 +70,9 @@ let sendsHeaderLists = false;
 let toleratesLeaderless = false;
 
 /**
- * From now on every consumer of this process gets one message for each record batch, with the batch on
- * it (`batchOf`), and none is ever left out: also what holds nothing for a reader has to be committed
- * past. Harmless to call again.
+ * Makes every consumer of this process receive one message for each record batch, with the batch on it
+ * (`batchOf`). Batches without records are delivered too, since offsets must be committed past them.
+ * Idempotent.
  */
 export function fetchWholeBatches(): void {
   if (fetchesBatches) return;
@@ -81,8 +81,8 @@ export function fetchWholeBatches(): void {
 }
 
 /**
- * From now on the headers of what a producer of this process sends may be a list (`asProducerHeaders`),
- * which is sent as it is. Harmless to call again.
+ * Lets every producer of this process send headers as a list (`asProducerHeaders`), unchanged.
+ * Idempotent.
  */
 export function sendHeaderLists(): void {
   if (sendsHeaderLists) return;
@@ -91,9 +91,9 @@ export function sendHeaderLists(): void {
 }
 
 /**
- * From now on a partition without a leader has the leader -1 in what this process knows of a topic, and
- * only what needs that one partition fails. (kafkajs 2.2.4 throws for the whole topic, and for every
- * other that was asked for along with it.) Harmless to call again.
+ * Gives a partition without a leader the leader -1 in the metadata of this process, so that only
+ * requests for that partition fail. (kafkajs 2.2.4 throws for the whole topic, and for every other
+ * topic in the request.) Idempotent.
  */
 export function tolerateLeaderlessPartitions(): void {
   if (toleratesLeaderless) return;
@@ -154,8 +154,8 @@ function replaceFetch(): void {
 const outOfRangeCode = 1;
 
 /**
- * The answer as kafkajs' consumer takes it. A partition with an error fails the fetch only when no other
- * has brought anything: the others go on, and the error comes again with the next fetch.
+ * The response as kafkajs' consumer expects it. A partition's error fails the fetch only when no other
+ * partition has data: the others continue, and the next fetch returns the error again.
  */
 function toConsumer(answer: FetchAnswer, { topics }: FetchInput) {
   const partitions = answer.responses.flatMap(({ partitions: each }) => each);
@@ -198,13 +198,13 @@ function isFailed({ errorCode }: FetchedPartition): boolean {
   return errorCode !== 0 && errorCode !== outOfRangeCode;
 }
 
-// kafkajs reads the offset, and that it is no control record; the rest is for whoever looks at it.
+// kafkajs reads only the offset and the control flag; the rest is informational.
 function toMessage(batch: FetchedBatch | OutOfRange): object {
   const offset = 'kind' in batch ? batch.offset : batch.lastOffset;
   return { offset: String(offset), isControlRecord: false, key: null, value: null, batch };
 }
 
-/** An answer to a fetch in version 11. */
+/** Decodes a fetch response, version 11. */
 export function decodeFetch(bytes: Buffer): FetchAnswer {
   const reader = new AnswerReader(bytes);
   reader.readInt32(); // How long the broker wants to be left alone; kafkajs waits for the answer anyway.
@@ -304,7 +304,7 @@ interface SentMessage {
   readonly headers?: unknown;
 }
 
-/** Header lists as kafkajs' producer takes them, which knows objects only. */
+/** Header lists wrapped for kafkajs' producer, which accepts objects only. */
 export function asProducerHeaders(headers: readonly RecordHeader[]): Record<string, never> {
   return headers as unknown as Record<string, never>;
 }
@@ -326,7 +326,7 @@ function hasHeaderLists({ topicData }: ProduceInput): boolean {
   return messages.some((each) => each.some(({ headers }) => Array.isArray(headers)));
 }
 
-/** A request in the versions from 3 on, which differ in their answers only. */
+/** Versions from 3 on, which differ in their responses only. */
 function encodeProduce({ acks, timeout, transactionalId, topicData, ...producer }: ProduceInput) {
   const timestamp = Date.now();
   const batchProducer = {

@@ -1,16 +1,16 @@
 /**
  * Kafka's record batches (message format 2), read and written byte for byte.
  *
- * kafkajs decodes each of them in a way that a hostile producer can stop: an exception in one record
- * fails the fetch of every partition, header names become keys of an object that is copied for each
- * header, and a batch is unpacked into whatever memory it asks for. Here nothing throws: what cannot be
- * read becomes an entry that says so, with its offsets, and the log goes on behind it.
+ * kafkajs' decoder can be blocked by a hostile producer: an exception in one record fails the fetch of
+ * every partition, header names become keys of an object that is copied for each header, and a batch is
+ * decompressed without a limit. Here nothing throws: unreadable bytes become an entry with a reason and
+ * its offsets, and reading continues after it.
  * https://kafka.apache.org/documentation/#recordbatch
  */
 import { crc32c } from '@node-rs/crc32';
-import { unpack, UnpackError } from './compression';
+import { decompress, DecompressionError } from './compression';
 
-/** One header of a record. A name may come several times; neither part need be text. */
+/** One header of a record. Names may repeat; neither part need be text. */
 export interface RecordHeader {
   readonly name: Buffer;
   readonly value: Buffer | null;
@@ -20,7 +20,7 @@ export interface RecordHeader {
 export interface LogRecord {
   readonly kind: 'record';
   readonly offset: number;
-  /** When it was produced, or appended where the topic says so: ms since the epoch, any number at all. */
+  /** Create time, or log append time if the topic is configured so: ms since the epoch, unchecked. */
   readonly timestamp: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
@@ -28,78 +28,79 @@ export interface LogRecord {
   readonly headers: readonly RecordHeader[];
 }
 
-/** Offsets that hold nothing for a reader: markers of transactions, and what an aborted one had sent. */
+/** Offsets without records for a reader: transaction markers and aborted records. */
 interface SkippedOffsets {
   readonly kind: 'skipped';
   readonly offset: number;
   readonly lastOffset: number;
 }
 
-/** Why a stretch of the log cannot be read. */
+/** Why a range of the log cannot be read. */
 export const unreadableReasons = [
-  /** The checksum does not fit, the format is none that is known, or a record does not end where it should. */
+  /** Wrong checksum, unknown format, or a malformed record. */
   'BROKEN_BATCH',
-  /** Of a codec that is unknown, or the compressed bytes are broken. */
+  /** Unknown codec, or corrupt compressed bytes. */
   'CANNOT_UNPACK',
-  /** It unpacks to more than a reader takes. */
+  /** It decompresses to more than the limit. */
   'UNPACKS_TOO_LARGE',
-  /** One record with more headers than a reader takes. */
+  /** A record with more headers than the limit. */
   'TOO_MANY_HEADERS',
 ] as const;
 
 /** One of {@link unreadableReasons}. */
 type UnreadableReason = (typeof unreadableReasons)[number];
 
-/** A stretch of the log that cannot be read, as the bytes that it is. */
+/** A range of the log that cannot be read, as raw bytes. */
 export interface UnreadableOffsets {
   readonly kind: 'unreadable';
   readonly offset: number;
   readonly lastOffset: number;
   readonly reason: UnreadableReason;
-  /** What is wrong, for a person. */
+  /** Human-readable detail. */
   readonly detail: string;
   /** The whole record batch or, for `TOO_MANY_HEADERS`, the record. */
   readonly bytes: Buffer;
 }
 
-/** What stands at an offset of the log. */
+/** An entry of the log. */
 export type LogEntry = LogRecord | SkippedOffsets | UnreadableOffsets;
 
-/** A record batch as it was fetched, still packed. */
+/** A record batch as fetched, still compressed. */
 export interface FetchedBatch {
   readonly firstOffset: number;
   readonly lastOffset: number;
-  /** When the first record was produced, ms since the epoch. */
+  /** Timestamp of the first record, ms since the epoch. */
   readonly firstTimestamp: number;
-  /** Unpacks it. */
+  /** Decompresses it. */
   open(): OpenBatch;
 }
 
-/** A record batch that is unpacked. */
+/** A decompressed record batch. */
 interface OpenBatch {
-  /** How much memory it takes. */
+  /** Memory use, in bytes. */
   readonly bytes: number;
-  /** What stands in it, in its order: every offset of it is in one of them. Read one by one, once. */
+  /** Its entries in order, covering every offset. Can be iterated once. */
   readonly entries: Iterable<LogEntry>;
 }
 
-/** A transaction that was aborted: what this producer sent from here until its marker is void. */
+/** An aborted transaction: this producer's records from here to its marker are void. */
 export interface AbortedTransaction {
   readonly producerId: bigint;
   readonly firstOffset: bigint;
 }
 
-/** Most bytes that a record batch may unpack to. Kafka's own default for a batch as sent is 1 MiB. */
-export const maxUnpackedBytes = 64 * 1024 * 1024;
+/**
+ * Most bytes that a record batch may decompress to. Kafka's default limit for a batch as sent is 1 MiB.
+ */
+export const maxDecompressedBytes = 64 * 1024 * 1024;
 
-/** Most headers of a record. Kafka knows no limit; a megabyte holds half a million that are empty. */
+/** Most headers of a record. Kafka has no limit; a megabyte holds half a million empty ones. */
 export const maxHeaders = 200_000;
 
 /**
- * The record batches of a partition, as a fetch has brought them; one that was cut off at the end is
- * left for the next fetch.
+ * The record batches of a fetched partition; a truncated last batch is left to the next fetch.
  *
- * @param aborted transactions that were aborted, as the broker names them with these batches
+ * @param aborted aborted transactions, from the same response
  * @param end the offset that the next message of the log will get
  */
 export function readBatches(
@@ -114,7 +115,7 @@ export function readBatches(
   });
 }
 
-// Where each field of a batch begins.
+// Byte offsets of a batch's fields.
 const at = {
   firstOffset: 0,
   length: 8,
@@ -132,7 +133,7 @@ const at = {
 const magic = 2;
 const attribute = { codec: 0x07, logAppendTime: 0x08, transactional: 0x10, control: 0x20 } as const;
 
-/** The bytes of each batch that is there as a whole. */
+/** The bytes of each complete batch. */
 function framesOf(bytes: Buffer): Buffer[] {
   const frames: Buffer[] = [];
   for (let from = 0; from + at.magic < bytes.length;) {
@@ -148,7 +149,7 @@ function timeOf(frame: Buffer): number {
   return hasHeader(frame) ? Number(frame.readBigInt64BE(at.firstTimestamp)) : 0;
 }
 
-// In an older format the same bytes are a part of the one message that it holds.
+// In older formats these bytes are part of the single message.
 function hasHeader(frame: Buffer): boolean {
   return frame.readInt8(at.magic) === magic && frame.length >= at.records;
 }
@@ -160,9 +161,9 @@ function firstOffsetOf(frame: Buffer): number {
 function toBatch(frame: Buffer, mostOffset: number, filter: AbortedFilter): FetchedBatch {
   const firstOffset = firstOffsetOf(frame);
   const broken = whatIsBroken(frame);
-  // A header that is broken may claim any number of offsets; there are none behind the next batch's first
-  // or the log's end. Fewer than it claims would not do: the broker believes it, and would send the same
-  // batch for the offset behind.
+  // A corrupt batch header may claim any number of offsets; the next batch's first offset and the end
+  // of the log bound it. Not fewer: the broker trusts the header, and would return the same batch for
+  // the next offset.
   const claimed = hasHeader(frame) ? Math.max(frame.readInt32BE(at.lastOffsetDelta), 0) : 0;
   const lastOffset = Math.max(Math.min(firstOffset + claimed, mostOffset), firstOffset);
   const base = { firstOffset, lastOffset, firstTimestamp: timeOf(frame) };
@@ -199,13 +200,13 @@ function unreadable(
 }
 
 interface AbortedFilter {
-  /** Whether a batch, asked for in the order of the log, holds nothing for a reader. */
+  /** Whether a batch has no records for a reader. Must be called in log order. */
   skips(frame: Buffer, lastOffset: number): boolean;
 }
 
 /**
- * Transactions overlap: each producer's is open from its own first offset until its own marker, in
- * whatever order they began. (kafkajs 2.2.4 opens at most one for each record that it looks at.)
+ * Transactions overlap: each producer's is open from its first offset to its own marker, whatever order
+ * they began in. (kafkajs 2.2.4 opens at most one for each record.)
  */
 function createAbortedFilter(aborted: readonly AbortedTransaction[]): AbortedFilter {
   const toCome = aborted
@@ -246,10 +247,10 @@ function opened(entries: Iterable<LogEntry>, bytes = 0): OpenBatch {
 function openBatch(frame: Buffer, firstOffset: number, lastOffset: number): OpenBatch {
   const codec = frame.readInt16BE(at.attributes) & attribute.codec;
   try {
-    const records = unpack(codec, frame.subarray(at.records), maxUnpackedBytes);
+    const records = decompress(codec, frame.subarray(at.records), maxDecompressedBytes);
     return opened(recordsOf(frame, records, firstOffset, lastOffset), records.length);
   } catch (error) {
-    if (!(error instanceof UnpackError)) throw error;
+    if (!(error instanceof DecompressionError)) throw error;
     const reason = error.code === 'UNPACKS_TOO_LARGE' ? error.code : 'CANNOT_UNPACK';
     return opened([unreadable(frame, firstOffset, lastOffset, reason, error.message)]);
   }
@@ -272,7 +273,7 @@ function* recordsOf(
         throw new RangeError('a record claims an offset that is not its own');
       }
     } catch (error) {
-      const detail = `Record ${index + 1} of ${count} cannot be read: ${(error as Error).message}.`;
+      const detail = `Record ${index + 1} of ${count} cannot be decoded: ${(error as Error).message}.`;
       yield unreadable(frame, next, lastOffset, 'BROKEN_BATCH', detail);
       return;
     }
@@ -285,7 +286,7 @@ function* recordsOf(
   if (reader.isAtEnd()) {
     yield { kind: 'skipped', offset: next, lastOffset };
   } else {
-    // Left out, they would be lost without a trace.
+    // Skipped, they would be lost silently.
     const detail = `The batch has more records than the ${count} that it claims.`;
     yield unreadable(frame, next, lastOffset, 'BROKEN_BATCH', detail);
   }
@@ -305,7 +306,7 @@ function readRecord(
   const headerCount = record.readVarint();
   if (headerCount < 0) throw new RangeError('the number of headers is negative');
   if (headerCount > maxHeaders) {
-    const detail = `The record has ${headerCount} headers; at most ${maxHeaders} can be read.`;
+    const detail = `The record has ${headerCount} headers; at most ${maxHeaders} are allowed.`;
     return unreadable(bytes, offset, offset, 'TOO_MANY_HEADERS', detail);
   }
   const headers = Array.from({ length: headerCount }, (): RecordHeader => {
@@ -313,7 +314,7 @@ function readRecord(
     if (name === null) throw new RangeError('a header has no name');
     return { name, value: record.readBytes() };
   });
-  if (!record.isAtEnd()) throw new RangeError('there are bytes behind its headers');
+  if (!record.isAtEnd()) throw new RangeError('there are bytes after its headers');
   const timestamp = timestampOf(frame, timestampDelta);
   return { kind: 'record', offset, timestamp, key, value, headers };
 }
@@ -327,7 +328,7 @@ function timestampOf(frame: Buffer, delta: bigint): number {
   );
 }
 
-/** Reads numbers of variable length (zigzag), and bytes with their length before them. */
+/** Reads zigzag varints and length-prefixed bytes. */
 class VarintReader {
   constructor(
     private readonly bytes: Buffer,
@@ -338,7 +339,7 @@ class VarintReader {
     return this.position === this.bytes.length;
   }
 
-  /** @throws RangeError behind the end, or when it is longer than 64 bits */
+  /** @throws RangeError past the end, or when it is longer than 64 bits */
   readVarlong(): bigint {
     let value = 0n;
     for (let shift = 0n; shift < 70n; shift += 7n) {
@@ -350,7 +351,7 @@ class VarintReader {
     throw new RangeError('a number is longer than 64 bits');
   }
 
-  /** @throws RangeError behind the end, or when it is longer than 32 bits */
+  /** @throws RangeError past the end, or when it is longer than 32 bits */
   readVarint(): number {
     let value = 0;
     for (let shift = 0; shift < 35; shift += 7) {
@@ -362,12 +363,13 @@ class VarintReader {
     throw new RangeError('a number is longer than 32 bits');
   }
 
-  /** Null where the length is -1. @throws RangeError when they end behind the end */
+  /** Null for a length of -1. @throws RangeError past the end */
   readBytes(): Buffer | null {
     const length = this.readVarint();
     if (length === -1) return null;
     const end = this.position + length;
-    if (length < 0 || end > this.bytes.length) throw new RangeError('bytes end behind the end');
+    if (length < 0 || end > this.bytes.length)
+      throw new RangeError('bytes end past the end of the record');
     const read = this.bytes.subarray(this.position, end);
     this.position = end;
     return read;
@@ -381,14 +383,14 @@ export interface OutgoingRecord {
   readonly headers: readonly RecordHeader[];
 }
 
-/** Who sends a batch, for the broker to tell a repeat from a new one. */
+/** The producer's identity, by which the broker detects duplicates. */
 export interface BatchProducer {
   readonly producerId: bigint;
   readonly producerEpoch: number;
   readonly firstSequence: number;
 }
 
-/** A record batch as it is sent, not compressed. */
+/** Encodes a record batch, uncompressed. */
 export function writeBatch(
   records: readonly OutgoingRecord[],
   timestamp: number,

@@ -1,16 +1,16 @@
 /**
- * The producer of every event: acknowledged by all replicas in sync, idempotent, and with one request
- * under way at a time for each topic, ever. Whatever is handed over meanwhile goes into the next
- * request (group commit), so a single flight is also the fast way.
+ * The producer of every event: acks=all, idempotent, and at most one request in flight for each topic.
+ * Messages that arrive meanwhile go into the next request (group commit), so a single flight is fast,
+ * too.
  *
- * Each topic has a queue and a producer of its own, so that one that is missing, forbidden or without
- * a leader fails nobody else's messages. Order is promised within a topic, which is more than the
- * order within a key that events need; between topics there never was any.
+ * Each topic has its own queue and producer, so that a topic that is missing, forbidden or without a
+ * leader does not fail others. Order is guaranteed within a topic, which is more than the order by key
+ * that events need; there is none between topics.
  *
- * The single flight is what makes it safe. When a request fails, kafkajs 2.2.4 takes its sequence
- * number back and lets the next one have it before the first is tried again: with concurrent sends,
- * acknowledged events get lost and others doubled, without an error. The change that made it so
- * wonders whether to take the number back (https://github.com/tulios/kafkajs/pull/1050).
+ * The single flight is required for safety. When a request fails, kafkajs 2.2.4 reuses its sequence
+ * number for the next one before the first is retried: with concurrent sends, acknowledged events are
+ * lost and others duplicated, without an error. The change that introduced it questions this itself
+ * (https://github.com/tulios/kafkajs/pull/1050).
  */
 import {
   KafkaJSBrokerNotFound,
@@ -29,40 +29,40 @@ import { describeTopicProblem, topicProblemOf, type TopicProblem } from './topic
 import type { Logger } from '../observability/logger';
 import { kafkaSendDuration, kafkaSendMessages, kafkaSends } from '../observability/telemetry';
 
-/** A message to be sent. */
+/** A message to send. */
 export interface OutgoingMessage {
   readonly topic: string;
   readonly key: string | Buffer | null;
   readonly value: string | Buffer | null;
-  /** By name or, where names repeat or are no text, as a list that is sent as it is. */
+  /** By name or, where names repeat or are not text, as a list that is sent unchanged. */
   readonly headers?: Readonly<Record<string, string>> | readonly RecordHeader[];
 }
 
-/** Where the brokers have put a message. */
+/** The partition and offset of an acknowledged message. */
 export interface Delivery {
   readonly partition: number;
   readonly offset: number;
 }
 
-/** Sends messages of each topic in the order in which they are handed over. */
+/** Sends the messages of each topic in the order of the calls. */
 export interface KafkaSender {
   /**
-   * Resolves once all replicas in sync have all of the messages, each topic's in this order; where
-   * each went is answered in the order given. After an error each of them may or may not be in its
-   * topic; none is under way any more. Those of other topics than the one that failed were tried too.
+   * Resolves once all in-sync replicas have all of the messages, each topic's in this order; the
+   * deliveries are in the order given. After an error each message may or may not be in its topic; none
+   * is in flight any more. Messages to other topics than the failed one were attempted too.
    *
-   * @throws TopicUnavailableError a later retry can help; for a while after the brokers have said so at once
-   * @throws KafkaUnavailableError a later retry can help; at once while there is no connection
-   * @throws MessageTooLargeError a retry cannot help; messages before it may have been sent, none
-   * after it to its topic
+   * @throws TopicUnavailableError retryable; fails fast for a while after the brokers reported it
+   * @throws KafkaUnavailableError retryable; fails fast while there is no connection
+   * @throws MessageTooLargeError not retryable; messages before it may have been sent, none after it to
+   *   its topic
    */
   send(messages: readonly OutgoingMessage[]): Promise<Delivery[]>;
   /**
-   * Whether a message to the topic that is handed over now would be tried at once. Without a topic:
-   * whether the brokers were there when they were last needed, whatever they say about a topic.
+   * Whether a message to the topic would be sent now instead of failing fast. Without a topic: whether
+   * the brokers were reachable when last used, whatever the state of the topics.
    */
   isConnected(topic?: string): boolean;
-  /** Sends what was handed over, then disconnects. */
+  /** Flushes the queues, then disconnects. */
   stop(): Promise<void>;
 }
 
@@ -72,7 +72,9 @@ export class KafkaUnavailableError extends Error {
   readonly code: 'KAFKA_UNAVAILABLE' | 'TOPIC_UNAVAILABLE' = 'KAFKA_UNAVAILABLE';
 }
 
-/** The brokers are there, and one topic cannot be written to: it is missing, forbidden or without a leader. */
+/**
+ * The brokers answer, but the topic cannot be written to: it is missing, forbidden or without a leader.
+ */
 export class TopicUnavailableError extends KafkaUnavailableError {
   override readonly name = 'TopicUnavailableError';
   override readonly code = 'TOPIC_UNAVAILABLE';
@@ -86,13 +88,13 @@ export class TopicUnavailableError extends KafkaUnavailableError {
   }
 }
 
-/** The brokers have answered, but not said where a message is: kafkajs may not have sent it at all. */
+/** The response lacks the offset of a message: kafkajs may not have sent it at all. */
 class UnacknowledgedMessageError extends Error {
   override readonly name = 'UnacknowledgedMessageError';
   readonly code = 'MESSAGE_UNACKNOWLEDGED';
 }
 
-/** The brokers refuse a message for its size. */
+/** The brokers reject a message as too large. */
 export class MessageTooLargeError extends Error {
   override readonly name = 'MessageTooLargeError';
   readonly code = 'MESSAGE_TOO_LARGE';
@@ -102,15 +104,15 @@ export class MessageTooLargeError extends Error {
 export interface KafkaSenderOptions {
   /** Most bytes of keys, values and headers in one request; one message may exceed it alone. */
   readonly maxRequestBytes?: number;
-  /** How often kafkajs tries a request again before it counts as failed. */
+  /** Retries of a request by kafkajs before it fails. */
   readonly retries?: number;
-  /** Longest wait between two attempts to connect, in ms. */
+  /** Maximum backoff between two attempts to connect, in ms. */
   readonly maxReconnectDelayMs?: number;
-  /** For how long messages to a topic are refused once the brokers have said that it is unavailable, in ms. */
+  /** How long sends to a topic fail fast once the brokers reported it unavailable, in ms. */
   readonly topicRetryMs?: number;
 }
 
-/** A sender that connects at once and, whenever the connection is lost, again and again. */
+/** A sender that connects at once, and reconnects with backoff whenever the connection is lost. */
 export function createKafkaSender(
   kafka: Kafka,
   logger: Logger,
@@ -125,7 +127,7 @@ export function createKafkaSender(
   });
 }
 
-/** One call of `send`: its messages leave in order, possibly over several requests. */
+/** One call of `send`: its messages are sent in order, possibly in several requests. */
 interface Submission {
   readonly deliveries: Delivery[];
   readonly size: number;
@@ -141,7 +143,7 @@ interface QueuedMessage {
   readonly bytes: number;
 }
 
-/** A producer and the partition that it chose for each message, which kafkajs itself does not tell. */
+/** A producer and the partition that it chose for each message, which kafkajs does not report. */
 interface Connection {
   readonly producer: Producer;
   readonly partitions: WeakMap<Message, number>;
@@ -149,7 +151,7 @@ interface Connection {
 
 class SenderByTopic implements KafkaSender {
   private readonly senders = new Map<string, SingleFlightSender>();
-  /** Connects before anybody knows what is to be sent; the first topic takes it. */
+  /** Connects ahead of the first send; the first topic takes it. */
   private spare: SingleFlightSender | undefined;
   private stopped = false;
 
@@ -163,7 +165,7 @@ class SenderByTopic implements KafkaSender {
 
   isConnected(topic?: string): boolean {
     const own = topic === undefined ? undefined : this.senders.get(topic);
-    if (own !== undefined) return own.isConnected() && !own.isHeldBack();
+    if (own !== undefined) return own.isConnected() && !own.failsFast();
     return this.all().every((sender) => sender.isConnected() || sender.connectsFirst());
   }
 
@@ -202,9 +204,9 @@ class SenderByTopic implements KafkaSender {
   }
 
   private addSender(): SingleFlightSender {
-    // While the brokers are away, nobody is to wait for one more connection that fails.
-    const patient = this.isConnected();
-    return new SingleFlightSender(this.kafka, this.logger, this.options, patient);
+    // While Kafka is unavailable, a new topic must not wait for another failing connection.
+    const waitForFirstAttempt = this.isConnected();
+    return new SingleFlightSender(this.kafka, this.logger, this.options, waitForFirstAttempt);
   }
 
   private all(): SingleFlightSender[] {
@@ -212,7 +214,7 @@ class SenderByTopic implements KafkaSender {
   }
 }
 
-/** One producer and its queue. It is given the messages of one topic. */
+/** The producer and queue of one topic. */
 class SingleFlightSender {
   private queue: QueuedMessage[] = [];
   private connection: Connection | undefined;
@@ -220,22 +222,22 @@ class SingleFlightSender {
   private draining: Promise<void> | undefined;
   private connecting: Promise<void> | undefined;
   private wakeFromBackoff: (() => void) | undefined;
-  private refusal: { readonly problem: TopicProblem; readonly until: number } | undefined;
-  /** Resolves when the first try to connect has ended, well or not; undefined from then on. */
-  private firstTry: Promise<void> | undefined;
-  private endFirstTry: () => void = () => undefined;
+  private lastProblem: { readonly problem: TopicProblem; readonly until: number } | undefined;
+  /** Resolves when the first attempt to connect has ended, successful or not; undefined from then on. */
+  private firstAttempt: Promise<void> | undefined;
+  private endFirstAttempt: () => void = () => undefined;
 
-  /** @param patient whether messages wait for the first try to connect instead of being refused */
+  /** @param waitForFirstAttempt whether messages wait for the first attempt to connect instead of failing fast */
   constructor(
     private readonly kafka: Kafka,
     private readonly logger: Logger,
     private readonly options: Required<KafkaSenderOptions>,
-    patient = false,
+    waitForFirstAttempt = false,
   ) {
-    if (patient) {
-      this.firstTry = new Promise((resolve) => {
-        this.endFirstTry = () => {
-          this.firstTry = undefined;
+    if (waitForFirstAttempt) {
+      this.firstAttempt = new Promise((resolve) => {
+        this.endFirstAttempt = () => {
+          this.firstAttempt = undefined;
           resolve();
         };
       });
@@ -247,21 +249,21 @@ class SingleFlightSender {
     return this.connection !== undefined;
   }
 
-  /** Whether it is new and nothing is known against the brokers. */
+  /** Whether it is new and no failure of the brokers is known. */
   connectsFirst(): boolean {
-    return this.firstTry !== undefined;
+    return this.firstAttempt !== undefined;
   }
 
-  /** Whether the brokers have just said that the topic is unavailable. */
-  isHeldBack(): boolean {
-    return this.refusal !== undefined && Date.now() < this.refusal.until;
+  /** Whether the brokers have just reported the topic as unavailable. */
+  failsFast(): boolean {
+    return this.lastProblem !== undefined && Date.now() < this.lastProblem.until;
   }
 
   async send(topic: string, messages: readonly OutgoingMessage[]): Promise<Delivery[]> {
-    if (this.firstTry !== undefined) await this.firstTry;
-    if (this.isHeldBack()) throw new TopicUnavailableError(topic, this.refusal!.problem);
+    if (this.firstAttempt !== undefined) await this.firstAttempt;
+    if (this.failsFast()) throw new TopicUnavailableError(topic, this.lastProblem!.problem);
     if (this.connection === undefined) {
-      throw new KafkaUnavailableError('Not connected to Kafka; reconnecting. Try again later.');
+      throw new KafkaUnavailableError('Kafka unavailable; reconnecting. Retry later.');
     }
     return new Promise((resolve, reject) => {
       const size = messages.length;
@@ -275,22 +277,21 @@ class SingleFlightSender {
     this.stopped = true;
     this.wakeFromBackoff?.();
     await this.connecting;
-    // What waited for the first try is handed over by now.
+    // Calls that waited for the first attempt have queued their messages by now.
     await this.draining;
     await this.connection?.producer.disconnect();
     this.connection = undefined;
   }
 
   private async drain(): Promise<void> {
-    // Let the callers of this moment come along in the first request.
+    // Batches the sends of the current turn into the first request.
     await Promise.resolve();
     try {
       while (this.connection !== undefined && this.queue.length > 0) {
         await this.sendOne(this.connection, this.takeRequest());
       }
     } finally {
-      // In the same turn in which the queue was seen empty: a message that came between the two
-      // would be left in it.
+      // In the same turn as the check for an empty queue: a message added in between would be stuck.
       this.draining = undefined;
     }
   }
@@ -322,7 +323,7 @@ class SingleFlightSender {
       kafkaSends.inc({ outcome: 'acknowledged' });
       kafkaSendMessages.observe(request.length);
       settle(request, deliveries);
-      this.refusal = undefined;
+      this.lastProblem = undefined;
     } catch (error) {
       await this.handleFailure(connection, request, error);
     }
@@ -341,14 +342,14 @@ class SingleFlightSender {
     } else {
       rejectAll(
         request,
-        new MessageTooLargeError('Kafka refuses the message for its size.', { cause: error }),
+        new MessageTooLargeError('Kafka rejects the message as too large.', { cause: error }),
       );
     }
   }
 
-  // kafkajs takes back its sequence numbers for the whole request, also for the partitions whose
-  // messages the broker has taken, and would from then on be refused there. A new producer starts
-  // anew; what had been taken is sent once more.
+  // kafkajs reuses the sequence numbers of the whole request, also for the partitions that accepted
+  // their messages, which would reject everything from then on. A new producer starts with new ones;
+  // accepted messages are sent again.
   private async sendHalves(
     connection: Connection,
     request: QueuedMessage[],
@@ -374,41 +375,41 @@ class SingleFlightSender {
     this.discard(producer);
   }
 
-  // What waits in the queue is refused too: were it sent by the next producer, a later event of a
-  // key could get ahead of an earlier one that has just failed.
+  // Rejects the queue too: sent by the next producer, a later event of a key could overtake an earlier
+  // one that has just failed.
   private loseConnection(connection: Connection, request: QueuedMessage[], error: unknown): void {
-    this.logger.warn(
-      { err: error, messages: request.length },
-      'sending to Kafka failed; reconnecting',
+    this.logger.warn({ err: error, messages: request.length }, 'Kafka send failed; reconnecting');
+    rejectAll(
+      [...request, ...this.queue.splice(0)],
+      this.toUnavailableError(request[0]!.topic, error),
     );
-    rejectAll([...request, ...this.queue.splice(0)], this.toRefusal(request[0]!.topic, error));
     this.connection = undefined;
     this.discard(connection.producer);
     this.reconnect();
   }
 
-  private toRefusal(topic: string, error: unknown): KafkaUnavailableError {
+  private toUnavailableError(topic: string, error: unknown): KafkaUnavailableError {
     const problem = topicProblemOf(error) ?? (lacksLeader(error) ? 'leaderless' : undefined);
     if (problem === undefined) return unavailable(error);
-    // Otherwise each message would cost the brokers a new producer and all of its retries.
-    this.refusal = { problem, until: Date.now() + this.options.topicRetryMs };
+    // Fail fast: otherwise each message costs a new producer and all of its retries.
+    this.lastProblem = { problem, until: Date.now() + this.options.topicRetryMs };
     return new TopicUnavailableError(topic, problem, { cause: error });
   }
 
   private discard(producer: Producer): void {
     producer.disconnect().catch((error: unknown) => {
-      this.logger.debug({ err: error }, 'a producer that was replaced did not disconnect cleanly');
+      this.logger.debug({ err: error }, 'replaced Kafka producer did not disconnect cleanly');
     });
   }
 
   private reconnect(): void {
     if (this.stopped) return;
-    this.connecting = this.connectPatiently().finally(() => {
+    this.connecting = this.connectWithBackoff().finally(() => {
       this.connecting = undefined;
     });
   }
 
-  private async connectPatiently(): Promise<void> {
+  private async connectWithBackoff(): Promise<void> {
     let told = false;
     for (
       let delayMs = 100;
@@ -419,18 +420,17 @@ class SingleFlightSender {
       try {
         await connection.producer.connect();
         this.connection = connection;
-        this.endFirstTry();
-        if (told) this.logger.info('connected to Kafka again');
+        this.endFirstAttempt();
+        if (told) this.logger.info('Kafka reconnected');
         return;
       } catch (error) {
-        if (!told)
-          this.logger.warn({ err: error }, 'Kafka is away; trying to connect again and again');
+        if (!told) this.logger.warn({ err: error }, 'Kafka unavailable; reconnecting with backoff');
         told = true;
-        this.endFirstTry();
+        this.endFirstAttempt();
         await connection.producer.disconnect().catch((disconnectError: unknown) => {
           this.logger.debug(
             { err: disconnectError },
-            'the unconnected producer did not disconnect',
+            'Kafka producer did not disconnect after a failed connect',
           );
         });
         await this.backOff(delayMs);
@@ -481,8 +481,8 @@ function createConnection(kafka: Kafka, retries: number): Connection {
   const createPartitioner: ICustomPartitioner = () => {
     const choose = Partitioners.DefaultPartitioner();
     return (choice) => {
-      // A request that is made again must be the same one, or the broker cannot tell that it is: also
-      // a message without a key goes where it went before.
+      // A retried request must be identical, or the broker cannot detect the duplicate: a message
+      // without a key keeps its partition, too.
       const partition = partitions.get(choice.message) ?? choose(choice);
       partitions.set(choice.message, partition);
       return partition;
@@ -491,8 +491,8 @@ function createConnection(kafka: Kafka, retries: number): Connection {
   const producer = kafka.producer({
     idempotent: true,
     maxInFlightRequests: 1,
-    // So soon partitions that were added get messages. Until all producers know of them, those of one
-    // key may go to two partitions.
+    // How soon added partitions get messages. Until all producers know them, messages of one key may go
+    // to two partitions.
     metadataMaxAge: 30_000,
     createPartitioner,
     allowAutoTopicCreation: false,
@@ -511,7 +511,7 @@ function indexesByTopic(messages: readonly OutgoingMessage[]): Map<string, numbe
   return topics;
 }
 
-// One that no retry can help says more than one that will pass.
+// A permanent error takes precedence over a transient one.
 function throwFirstFailure(outcomes: readonly PromiseSettledResult<unknown>[]): void {
   const reasons = outcomes.flatMap((each): unknown[] =>
     each.status === 'rejected' ? [each.reason] : [],
@@ -521,10 +521,10 @@ function throwFirstFailure(outcomes: readonly PromiseSettledResult<unknown>[]): 
 }
 
 /**
- * The brokers answer the first offset of each partition; within it, messages follow in their order.
+ * The brokers return the first offset of each partition; the messages follow in order.
  *
- * @throws UnacknowledgedMessageError when the answer does not name a message's partition: kafkajs
- * leaves a partition out that has moved to another broker between two tries of one request
+ * @throws UnacknowledgedMessageError when the response lacks a message's partition: kafkajs drops a
+ *   partition that moved to another broker between two attempts of one request
  */
 function locate(
   request: readonly QueuedMessage[],
@@ -542,7 +542,7 @@ function locate(
     const offset = next.get(`${topic}/${partition}`);
     if (partition === undefined || offset === undefined || offset < 0) {
       throw new UnacknowledgedMessageError(
-        `The brokers' answer does not say where in ${topic}/${partition} the message is.`,
+        `The brokers returned no offset in ${topic}/${partition} for the message.`,
       );
     }
     next.set(`${topic}/${partition}`, offset + 1);
@@ -565,12 +565,12 @@ function rejectAll(messages: readonly QueuedMessage[], error: Error): void {
 }
 
 function unavailable(cause: unknown): KafkaUnavailableError {
-  return new KafkaUnavailableError('Kafka did not acknowledge the messages. Try again later.', {
+  return new KafkaUnavailableError('Kafka did not acknowledge the messages. Retry later.', {
     cause,
   });
 }
 
-// The leader of a partition that has none is a broker that nobody knows.
+// kafkajs reports a missing leader as an unknown broker.
 function lacksLeader(error: unknown): boolean {
   const cause = error instanceof KafkaJSNumberOfRetriesExceeded ? error.cause : error;
   return cause instanceof KafkaJSBrokerNotFound;

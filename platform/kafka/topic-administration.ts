@@ -1,10 +1,10 @@
-/** What can be wrong with one topic while the brokers are well. */
+/** Problems of a single topic while the brokers are available. */
 import { KafkaJSProtocolError } from 'kafkajs';
 
-/** Why a topic cannot be used. */
+/** Why a topic is unavailable. */
 export type TopicProblem = 'missing' | 'forbidden' | 'leaderless';
 
-/** The problem of one topic that an error tells of; undefined when it is about something else. */
+/** The topic problem that an error reports; undefined for any other error. */
 export function topicProblemOf(error: unknown): TopicProblem | undefined {
   for (let each = error; each instanceof Error; each = each.cause) {
     const problem = each instanceof KafkaJSProtocolError ? problems[each.type] : undefined;
@@ -13,7 +13,7 @@ export function topicProblemOf(error: unknown): TopicProblem | undefined {
   return undefined;
 }
 
-/** What is wrong and what to do, to follow the topic's name. */
+/** The problem and its remedy, as a sentence that follows the topic's name. */
 export function describeTopicProblem(problem: TopicProblem): string {
   return descriptions[problem];
 }

@@ -1,7 +1,7 @@
 /**
- * Watches the topics that a process works with: whether the brokers answer at all, also without
- * traffic, and for each topic whether it is there, may be used and has its leaders. Each topic is
- * asked for by itself, so that one that is in trouble does not hide the others.
+ * Polls the topics that a process uses: whether the brokers answer, even without traffic, and whether
+ * each topic exists, is permitted and has all its leaders. One request a topic, so that a failing one
+ * does not hide the others.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
@@ -10,10 +10,10 @@ import { describeTopicProblem, topicProblemOf, type TopicProblem } from './topic
 import type { Logger } from '../observability/logger';
 import { topicAvailable } from '../observability/telemetry';
 
-/** A topic as the brokers last told of it. */
+/** The last known state of a topic. */
 export interface TopicState {
   readonly topic: string;
-  /** What is wrong with it. With `leaderless`, partitions that are not named can be used. */
+  /** Why it is unavailable. With `leaderless`, the partitions not listed are available. */
   readonly problem?: TopicProblem;
   /** The partitions that have no leader. */
   readonly leaderless: readonly number[];
@@ -21,55 +21,55 @@ export interface TopicState {
 
 /** A running watch. */
 export interface TopicWatch {
-  /** The topics as last seen; empty until the brokers have answered for the first time. */
+  /** The topics as last seen; empty until the brokers first answer. */
   states(): readonly TopicState[];
-  /** Whether the brokers answered the last time they were asked; true before the first time. */
+  /** Whether the brokers answered the last poll; true before the first. */
   answers(): boolean;
-  /** Looks now. Never throws; `answers` tells. */
-  look(): Promise<void>;
-  /** Takes a topic as forbidden for a minute: the brokers show it, but refused to hand out what is in it. */
-  refuse(topic: string): void;
-  /** Tells of each look that found anything changed, until `signal` is aborted. */
+  /** Polls now. Never throws; see `answers`. */
+  poll(): Promise<void>;
+  /** Marks a topic as forbidden for a minute: its metadata is visible, but reading it was denied. */
+  markForbidden(topic: string): void;
+  /** Calls the listener after each poll that found a change, until `signal` is aborted. */
   onChange(listener: () => void, signal: AbortSignal): void;
-  /** Ends it; nobody waits for a look that is under way. */
+  /** Stops polling, without waiting for a poll in progress. */
   stop(): Promise<void>;
 }
 
 /** Options of the watch. */
 export interface TopicWatchOptions {
-  /** How long to wait between two looks, in ms. */
+  /** Interval between two polls, in ms. */
   readonly intervalMs?: number;
-  /** After how long a look is given up, in ms. */
-  readonly lookTimeoutMs?: number;
+  /** Timeout of a poll, in ms. */
+  readonly pollTimeoutMs?: number;
 }
 
-/** Watches the topics from now on, with a connection of its own. */
+/** Starts the watch, on its own connection. */
 export function watchTopics(
   kafka: Kafka,
   topics: readonly string[],
   logger: Logger,
-  { intervalMs = 3_000, lookTimeoutMs = 5_000 }: TopicWatchOptions = {},
+  { intervalMs = 3_000, pollTimeoutMs = 5_000 }: TopicWatchOptions = {},
 ): TopicWatch {
-  return new AdminTopicWatch(kafka, topics, logger, intervalMs, lookTimeoutMs);
+  return new AdminTopicWatch(kafka, topics, logger, intervalMs, pollTimeoutMs);
 }
 
-/** Each of the topics can be used in all its partitions. Without one, the others still are. */
+/** All partitions of all topics are available. Not required: the other topics still work. */
 export function topicsCheck(watch: TopicWatch): Check {
   const probe = async (): Promise<void> => {
-    const inTrouble = watch.states().filter(({ problem }) => problem !== undefined);
-    if (inTrouble.length > 0) throw new Error(inTrouble.map(describe).join(' '));
+    const unavailable = watch.states().filter(({ problem }) => problem !== undefined);
+    if (unavailable.length > 0) throw new Error(unavailable.map(describe).join(' '));
   };
   return { name: 'topics', required: false, probe };
 }
 
-const refusedForMs = 60_000;
+const forbiddenForMs = 60_000;
 
 class AdminTopicWatch implements TopicWatch {
   private seen: readonly TopicState[] = [];
   private answered = true;
   private admin: Admin | undefined;
-  private looking: Promise<void> | undefined;
-  private readonly refusedUntil = new Map<string, number>();
+  private polling: Promise<void> | undefined;
+  private readonly forbiddenUntil = new Map<string, number>();
   private readonly listeners = new Set<() => void>();
   private readonly stopping = new AbortController();
   private readonly running: Promise<void>;
@@ -79,9 +79,9 @@ class AdminTopicWatch implements TopicWatch {
     private readonly topics: readonly string[],
     private readonly logger: Logger,
     intervalMs: number,
-    private readonly lookTimeoutMs: number,
+    private readonly pollTimeoutMs: number,
   ) {
-    this.running = this.lookAgainAndAgain(intervalMs);
+    this.running = this.pollAtIntervals(intervalMs);
   }
 
   states(): readonly TopicState[] {
@@ -92,16 +92,16 @@ class AdminTopicWatch implements TopicWatch {
     return this.answered;
   }
 
-  look(): Promise<void> {
-    this.looking ??= this.lookInTime().finally(() => {
-      this.looking = undefined;
+  poll(): Promise<void> {
+    this.polling ??= this.pollWithTimeout().finally(() => {
+      this.polling = undefined;
     });
-    return this.looking;
+    return this.polling;
   }
 
-  refuse(topic: string): void {
-    this.refusedUntil.set(topic, Date.now() + refusedForMs);
-    this.take(this.seen.map((state) => this.withRefusal(state)));
+  markForbidden(topic: string): void {
+    this.forbiddenUntil.set(topic, Date.now() + forbiddenForMs);
+    this.take(this.seen.map((state) => this.withForbidden(state)));
   }
 
   onChange(listener: () => void, signal: AbortSignal): void {
@@ -116,35 +116,36 @@ class AdminTopicWatch implements TopicWatch {
     this.dropAdmin();
   }
 
-  private async lookAgainAndAgain(intervalMs: number): Promise<void> {
+  private async pollAtIntervals(intervalMs: number): Promise<void> {
     const { signal } = this.stopping;
     const stopped = new Promise<void>((resolve) => {
       signal.addEventListener('abort', () => resolve(), { once: true });
     });
     while (!signal.aborted) {
-      await Promise.race([this.look(), stopped]);
+      await Promise.race([this.poll(), stopped]);
       await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  private async lookInTime(): Promise<void> {
+  private async pollWithTimeout(): Promise<void> {
     const tooLate = new AbortController();
     try {
       const states = await Promise.race([
         this.readAll(),
-        sleep(this.lookTimeoutMs, undefined, { signal: tooLate.signal }).then(() => {
-          throw new Error(`Kafka has not answered within ${this.lookTimeoutMs} ms.`);
+        sleep(this.pollTimeoutMs, undefined, { signal: tooLate.signal }).then(() => {
+          throw new Error(`Kafka did not answer within ${this.pollTimeoutMs} ms.`);
         }),
       ]);
-      if (!this.answered) this.logger.info('Kafka answers again');
+      if (!this.answered) this.logger.info('Kafka available again');
       this.answered = true;
       this.take(states);
     } catch (error) {
       this.dropAdmin();
       if (this.stopping.signal.aborted) return;
-      if (this.answered) this.logger.warn({ err: error }, 'Kafka does not answer; asking again');
+      if (this.answered)
+        this.logger.warn({ err: error }, 'Kafka unavailable; polling until it answers');
       this.answered = false;
-      // An old figure would look like a true one.
+      // A stale value would look current.
       topicAvailable.reset();
     } finally {
       tooLate.abort();
@@ -155,12 +156,12 @@ class AdminTopicWatch implements TopicWatch {
     const admin = (this.admin ??= this.kafka.admin());
     await admin.connect();
     const states: TopicState[] = [];
-    for (const topic of this.topics) states.push(this.withRefusal(await readState(admin, topic)));
+    for (const topic of this.topics) states.push(this.withForbidden(await readState(admin, topic)));
     return states;
   }
 
-  private withRefusal(state: TopicState): TopicState {
-    const refused = (this.refusedUntil.get(state.topic) ?? 0) > Date.now();
+  private withForbidden(state: TopicState): TopicState {
+    const refused = (this.forbiddenUntil.get(state.topic) ?? 0) > Date.now();
     return refused && state.problem !== 'missing' ? { ...state, problem: 'forbidden' } : state;
   }
 
@@ -172,17 +173,17 @@ class AdminTopicWatch implements TopicWatch {
       topicAvailable.set({ topic }, problem === undefined ? 1 : 0);
       const told = before.find((each) => each.topic === topic);
       if (isSame(told ?? { topic, leaderless: [] }, state)) continue;
-      if (problem === undefined) this.logger.info({ topic }, `${topic} can be used again`);
+      if (problem === undefined) this.logger.info({ topic }, `${topic} available again`);
       else this.logger.warn({ topic, problem }, describe(state));
     }
     if (states.every((state, index) => isSame(before[index], state))) return;
     for (const listener of [...this.listeners]) listener();
   }
 
-  // It may hang with the broker; it is left alone then.
+  // Not awaited: it may hang with the broker.
   private dropAdmin(): void {
     this.admin?.disconnect().catch((error: unknown) => {
-      this.logger.debug({ err: error }, 'the watch over the topics did not disconnect cleanly');
+      this.logger.debug({ err: error }, 'topic watch did not disconnect cleanly');
     });
     this.admin = undefined;
   }

@@ -1,6 +1,6 @@
 /**
- * Logging: JSON lines for machines, colours and short times on a terminal. Secrets never get out.
- * Each line tells which work it belongs to: its trace, workflow and event, as far as there is one.
+ * Logging: JSON lines, or colours and short times on a terminal. Secrets are redacted. Each line has
+ * the context of its work: trace, workflow and event, if any.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { pino, type DestinationStream, type Logger as PinoLogger } from 'pino';
@@ -13,9 +13,9 @@ export type Logger = PinoLogger;
 /**
  * The logger of a process.
  *
- * @param name the process, such as `bridge`
- * @param level least level that is written
- * @param destination where the lines go; standard output unless given
+ * @param name name of the process, such as `bridge`
+ * @param level lowest level that is written
+ * @param destination output; default standard output
  */
 export function createLogger(name: string, level: string, destination?: DestinationStream): Logger {
   const redact = { paths: secretPaths, censor: '[secret]' };
@@ -25,7 +25,7 @@ export function createLogger(name: string, level: string, destination?: Destinat
   return pino(options, pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true }));
 }
 
-/** What work is about, as its log lines tell. */
+/** Context of a unit of work, added to its log lines. */
 export interface WorkLogFields {
   readonly eventId?: string;
   readonly workflowId?: string;
@@ -34,20 +34,19 @@ export interface WorkLogFields {
 
 const workLogFields = new AsyncLocalStorage<WorkLogFields>();
 
-/** Does work whose log lines tell what it is about, whoever writes them. */
+/** Runs `work`; every log line written within it has the context. */
 export function withLogFields<T>(fields: WorkLogFields, work: () => T): T {
   return workLogFields.run(fields, work);
 }
 
-// A new object each time: pino writes the line's own fields into it, which win.
+// A new object each time: pino merges the line's own fields into it, and they take precedence.
 function fieldsOfActiveWork(): object {
   return { ...workLogFields.getStore(), ...traceLogFields() };
 }
 
 /**
- * Written as it is logged: what an ending process said last is out, and there is nothing left to flush
- * when it exits. A flush would be tried again for ever once nobody reads standard output any more, and
- * the process would never end.
+ * Synchronous: the last lines of an exiting process are written, and nothing is left to flush. A flush
+ * would retry forever once nobody reads standard output any more, and the process would never exit.
  */
 function standardOutput(): DestinationStream {
   return pino.destination({ fd: process.stdout.fd, sync: true });

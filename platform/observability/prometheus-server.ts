@@ -1,6 +1,6 @@
 /**
- * What workers and the bridge serve over HTTP: their metrics, and whether they live and can work.
- * Off unless METRICS_PORT is set.
+ * HTTP server of workers and the bridge: metrics, liveness and readiness. Off unless METRICS_PORT is
+ * set.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
@@ -9,27 +9,27 @@ import { checkReadiness, isReady, type Check } from '../dependencies/readiness';
 import type { Process } from '../process/lifecycle';
 import { metricsContentType, prepareMetrics, renderMetrics, type ProcessKind } from './telemetry';
 
-/** What is served besides the metrics. */
+/** Options of the server. */
 export interface MetricsServerOptions {
-  /** What the process is; more than one where it does the work of several. */
+  /** Kinds of the process; several where it combines them. */
   readonly kinds: readonly ProcessKind[];
-  /** What the process depends on. */
+  /** The dependencies that `/readyz` probes. */
   readonly checks: readonly Check[];
-  /** What else `/readyz` tells, for people; nothing by default. */
+  /** More fields for `/readyz`, for people; none by default. */
   readonly details?: (() => Promise<object>) | undefined;
 }
 
-/** The port of the metrics belongs to another program. */
+/** METRICS_PORT is in use or cannot be bound. */
 export class MetricsPortError extends Error {
   override readonly name = 'MetricsPortError';
   readonly code = 'METRICS_PORT_UNUSABLE';
 }
 
 /**
- * Serves `/metrics`, `/healthz` and `/readyz` for as long as the process lives.
+ * Serves `/metrics`, `/healthz` and `/readyz` until the process stops.
  *
- * @returns whether they are served, which METRICS_PORT decides
- * @throws MetricsPortError when the port cannot be had
+ * @returns whether the server runs; false without METRICS_PORT
+ * @throws MetricsPortError when the port cannot be bound
  */
 export async function serveMetrics(
   { config, logger, onStop }: Pick<Process, 'config' | 'logger' | 'onStop'>,
@@ -39,7 +39,7 @@ export async function serveMetrics(
   if (port === undefined) return false;
   const server = createServer((request, response) => {
     answer(request, response, options).catch((error: unknown) => {
-      logger.error({ err: error, path: request.url }, 'a request for metrics failed');
+      logger.error({ err: error, path: request.url }, 'metrics request failed');
       response.writeHead(500).end();
     });
   });

@@ -1,29 +1,29 @@
 /**
- * What a process counts, for Prometheus. One registry a process; a metric is declared here, next to
- * the others, and counted where the thing happens.
+ * The Prometheus metrics, in one registry a process. All are declared here and recorded where things
+ * happen.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** Every metric of this process. */
 export const metricsRegistry = new Registry();
 
-/** The media type of what {@link renderMetrics} renders. */
+/** The content type of {@link renderMetrics}. */
 export const metricsContentType = metricsRegistry.contentType;
 
 /** The kinds of process that serve metrics. */
 export type ProcessKind = 'api' | 'worker:commerce' | 'worker:collector' | 'bridge';
 
-/** A text in Prometheus' format that is served with this process's own metrics. */
+/** Metrics from another registry, in Prometheus' text format. */
 export type MetricsSource = () => Promise<string>;
 
 const sources: MetricsSource[] = [];
 
-/** Has the metrics of something that counts by itself, such as Temporal's runtime, served too. */
+/** Adds the metrics of another registry, such as that of Temporal's runtime. */
 export function addMetricsSource(source: MetricsSource): void {
   sources.push(source);
 }
 
-/** All metrics in Prometheus' text format. A source that fails is left out, and the failure counted. */
+/** All metrics in Prometheus' text format. A failing source is omitted and counted. */
 export async function renderMetrics(): Promise<string> {
   const texts = await Promise.all(
     sources.map((source) =>
@@ -37,7 +37,7 @@ export async function renderMetrics(): Promise<string> {
 }
 
 /**
- * Adds Node.js' own metrics, and takes away those that a process of these kinds never counts. Once a
+ * Adds Node.js' own metrics, and removes those that these kinds of process never record. Call once a
  * process.
  */
 export function prepareMetrics(...kinds: readonly ProcessKind[]): void {
@@ -47,72 +47,74 @@ export function prepareMetrics(...kinds: readonly ProcessKind[]): void {
   }
 }
 
-/** What the delivery audit can find. */
+/** Findings of the delivery audit. */
 type AuditFinding =
-  /** An event in the outbox that nobody had published. */
+  /** An event in the outbox that was overdue for publication. */
   | 'unpublished'
-  /** A published event that can come no more, and was neither logged nor parked; sent again. */
+  /**
+   * A published event that is lost: neither logged nor parked, and no longer in Kafka; published again.
+   */
   | 'republished'
   /** A logged event that was neither handled nor parked. */
   | 'unhandled'
-  /** An order that had not been decided for long. */
+  /** An order that was overdue for its decision. */
   | 'undecided';
 
 /**
- * What the delivery audit has found. A look that finds the same thing again counts again, but for an
+ * Findings of the delivery audit. A finding counts again on each run that still sees it, except an
  * event that is still unpublished.
  */
 export const auditFindings = new Counter<'finding'>({
   name: 'commerce_audit_findings_total',
-  help: 'What the delivery audit found and set right, by kind of finding.',
+  help: 'Problems that the delivery audit found and repaired, by kind of finding.',
   labelNames: ['finding'] satisfies 'finding'[],
   registers: [metricsRegistry],
 });
 
-/** How many published events the delivery audit has found to have arrived. */
+/** Published events whose delivery the audit has confirmed. */
 export const auditConfirmations = new Counter({
   name: 'commerce_audit_confirmed_total',
-  help: 'Published events that the delivery audit found in the audit log or among the discarded dead letters.',
+  help: 'Published events whose delivery the audit confirmed: in the audit log or among the discarded dead letters.',
   registers: [metricsRegistry],
 });
 
 const findings: readonly AuditFinding[] = ['unpublished', 'republished', 'unhandled', 'undecided'];
-// Present from the start: an alarm on an increase needs the zero before it.
+// Initialised to zero: an alert on an increase needs the zero before it.
 for (const finding of findings) auditFindings.inc({ finding }, 0);
 
-/** Workflows that this bridge has started and that have not finished, as far as it has looked. */
+/** Workflows in flight of this bridge, as of its last poll. */
 export const bridgeInFlight = new Gauge({
   name: 'commerce_bridge_in_flight',
-  help: 'Workflows that this bridge has started and that have not finished, as far as it knows.',
+  help: 'Workflows in flight: started by this bridge and not known to have finished.',
   registers: [metricsRegistry],
 });
 
-/** The bound on them: in flight at this bound for long, the collector's workers are too slow. */
+/** Limit of the workflows in flight: at this limit for long, the collector's workers are too slow. */
 export const bridgeSlots = new Gauge({
   name: 'commerce_bridge_slots',
-  help: 'Most workflows that this bridge lets be unfinished at once.',
+  help: 'Limit of the workflows in flight of this bridge.',
   registers: [metricsRegistry],
 });
 
-/** What a bridge can be waiting for instead of reading on. */
+/** Why a bridge has paused consumption. */
 export type BridgePause =
-  /** As many workflows are unfinished as may be. */
+  /** Backpressure: the limit of workflows in flight is reached. */
   | 'no-slot'
-  /** Temporal does not take starts. */
+  /** Temporal is unavailable or rejects starts. */
   | 'temporal-away';
 
-/** Whether the bridge holds its partitions back now, 1 or 0, by what it waits for. */
+/** Whether the bridge has paused consumption, 1 or 0, by reason. */
 export const bridgePaused = new Gauge<'reason'>({
   name: 'commerce_bridge_paused',
-  help: 'Whether this bridge reads no further now (1) or does (0), by what it waits for.',
+  help: 'Whether this bridge has paused consumption (1) or not (0), by reason.',
   labelNames: ['reason'] satisfies 'reason'[],
   registers: [metricsRegistry],
 });
 
-/** Messages of a partition that the group has not committed. Every bridge tells the same of all. */
+/** Consumer lag by partition. Every bridge reports all partitions. */
 export const consumerLag = new Gauge<'topic' | 'partition'>({
   name: 'commerce_consumer_lag',
-  help: 'Messages in a partition that the consumer group of the bridge has not committed.',
+  help: 'Consumer lag: messages in a partition that the consumer group has not committed.',
   labelNames: ['topic', 'partition'] satisfies ('topic' | 'partition')[],
   registers: [metricsRegistry],
 });
@@ -120,83 +122,83 @@ export const consumerLag = new Gauge<'topic' | 'partition'>({
 const registers = [metricsRegistry];
 const partitionLabels = ['topic', 'partition'] as const;
 
-/** How long the first message of a partition that is not committed has waited. */
+/** Age of the oldest uncommitted message of a partition. */
 export const oldestUncommittedAge = new Gauge({
   name: 'commerce_consumer_oldest_uncommitted_age_seconds',
-  help: 'Age of the oldest message in a partition that the group has not committed; 0 when there is none.',
+  help: 'Age of the oldest uncommitted message in a partition; 0 when there is none.',
   labelNames: partitionLabels,
   registers,
 });
 
-/** For how long a partition has stood still; see `bridge/standstill.ts` for when it counts as that. */
+/** How long a partition has been stalled; `bridge/standstill.ts` says when it counts as stalled. */
 export const consumerStalled = new Gauge({
   name: 'commerce_consumer_stalled_seconds',
-  help: 'For how long nothing has been committed in a partition although messages wait; 0 while it moves or waits its turn.',
+  help: 'How long a partition has been stalled: messages wait, but the consumer group commits nothing; 0 while it makes progress.',
   labelNames: partitionLabels,
   registers,
 });
 
-/** Whether somebody's open transaction keeps the group from going on in a partition, 1 or 0. */
+/** Whether an open transaction of a producer blocks the consumer group in a partition, 1 or 0. */
 export const partitionHeldBack = new Gauge({
   name: 'commerce_consumer_held_back',
-  help: 'Whether an open transaction of a producer keeps the group from reading on in a partition (1).',
+  help: 'Whether an open transaction of a producer blocks the consumer group in a partition (1) or not (0).',
   labelNames: partitionLabels,
   registers,
 });
 
-/** When this bridge's consumer last came back from a fetch. */
+/** When this bridge's consumer last completed a fetch. */
 export const consumerLastFetch = new Gauge({
   name: 'commerce_consumer_last_fetch_timestamp_seconds',
-  help: "When this bridge's consumer last came back from a fetch, in seconds since 1970; 0 before the first.",
+  help: "When this bridge's consumer last completed a fetch, in seconds since 1970; 0 before the first.",
   registers,
 });
 
-/** When this bridge last committed. */
+/** When this bridge last committed offsets. */
 export const consumerLastCommit = new Gauge({
   name: 'commerce_consumer_last_commit_timestamp_seconds',
   help: 'When this bridge last committed offsets, in seconds since 1970; 0 before the first.',
   registers,
 });
 
-/** Consumers that stopped or hung. */
+/** Consumers that stopped or stalled. */
 export const consumersReplaced = new Counter({
   name: 'commerce_consumers_replaced_total',
-  help: 'Consumers of this bridge that stopped by themselves or hung, each replaced by another.',
+  help: 'Consumers of this bridge that stopped or stalled and were replaced.',
   registers,
 });
 
-/** Offsets that nobody has read, and nobody ever will. */
+/** Offsets that were lost before they were read. */
 export const vanishedOffsets = new Counter({
   name: 'commerce_vanished_offsets_total',
-  help: 'Offsets that vanished before they were read, at least, by topic and reason.',
+  help: 'Offsets that vanished before they were read (lower bound), by topic and reason.',
   labelNames: ['topic', 'reason'] as const,
   registers,
 });
 
-/** Whether a topic that the process works with can be used in all its partitions; no figure while the brokers do not answer. */
+/** Whether a topic is available in all its partitions; no value while Kafka is unavailable. */
 export const topicAvailable = new Gauge({
   name: 'commerce_topic_available',
-  help: 'Whether a topic exists, may be used and has a leader for each partition (1) or not (0).',
+  help: 'Whether a topic is available: it exists, is permitted and has a leader for each partition (1) or not (0).',
   labelNames: ['topic'] as const,
   registers,
 });
 
-// From a read of the cache to a command that waits for its decision.
+// From a cache hit to a command that waits for its decision.
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-// From the usual way of an event to one that has waited for a server to come back.
+// From the usual latency to an event that waited out an outage.
 const travelBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
 const workBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** How long requests took, from their headers to the end of their answer. */
+/** Duration of requests, from their headers to the end of the response. */
 export const httpRequestDuration = new Histogram({
   name: 'commerce_http_request_duration_seconds',
-  help: 'Requests by method, route (never the path) and status.',
+  help: 'Duration of HTTP requests, by method, route (never the path) and status.',
   labelNames: ['method', 'route', 'status'] as const,
   buckets: requestBuckets,
   registers,
 });
 
-/** What came of claiming the Idempotency-Key of a request. */
+/** Outcomes of idempotency keys. */
 export const idempotencyKeys = new Counter({
   name: 'commerce_idempotency_keys_total',
   help: 'Requests with an Idempotency-Key: claimed, replayed, under_way (409) or other_request (422).',
@@ -204,38 +206,38 @@ export const idempotencyKeys = new Counter({
   registers,
 });
 
-/** Which way views went. */
+/** How views were published. */
 export const views = new Counter({
   name: 'commerce_views_total',
-  help: 'Views of products: sent directly, handed over to a workflow, or dropped.',
+  help: 'Product views: sent directly, handed to a workflow (fallback), or dropped.',
   labelNames: ['way'] as const,
   registers,
 });
 
-/** What readers found in the cache. */
+/** Cache lookups. */
 export const cacheLookups = new Counter({
   name: 'commerce_cache_lookups_total',
-  help: 'Look-ups of product details in the cache: hit, miss, or failed.',
+  help: 'Cache lookups of product details: hit, miss, or failed.',
   labelNames: ['result'] as const,
   registers,
 });
 
-/** What came of filling the cache. */
+/** Cache fills. */
 export const cacheFills = new Counter({
   name: 'commerce_cache_fills_total',
-  help: 'Fills of the cache: stored, or refused since the lease was voided by an eviction meanwhile.',
+  help: 'Cache fills: stored, or refused because an eviction voided the lease.',
   labelNames: ['result'] as const,
   registers,
 });
 
-/** Products whose cached detail was evicted. */
+/** Cache evictions. */
 export const cacheEvictions = new Counter({
   name: 'commerce_cache_evictions_total',
   help: 'Product details evicted from the cache because an event changed what they show.',
   registers,
 });
 
-/** What a pool tells of its use. */
+/** Usage counts of a connection pool. */
 export interface PoolUse {
   readonly totalCount: number;
   readonly idleCount: number;
@@ -245,7 +247,7 @@ export interface PoolUse {
 
 const pools = new Set<{ readonly name: string; readonly use: PoolUse }>();
 
-/** Has the use of a pool read at each scrape, until the pool is ended. */
+/** Reports a pool's usage at each scrape, until the pool has ended. */
 export function watchPool(name: string, use: PoolUse): void {
   pools.add({ name, use });
 }
@@ -257,7 +259,7 @@ function readPools(read: (name: string, use: PoolUse) => void): void {
   }
 }
 
-/** Connections of the pools to PostgreSQL. */
+/** PostgreSQL connections, by pool. */
 new Gauge({
   name: 'commerce_postgres_pool_connections',
   help: 'Connections to PostgreSQL, by pool and state (idle or in_use).',
@@ -272,10 +274,10 @@ new Gauge({
   },
 });
 
-/** Who waits for a connection of a pool. */
+/** Work that waits for a connection of a pool. */
 new Gauge({
   name: 'commerce_postgres_pool_waiting',
-  help: 'Statements and transactions that wait for a connection of a pool.',
+  help: 'Statements and transactions waiting for a PostgreSQL connection, by pool.',
   labelNames: ['pool'] as const,
   registers,
   collect() {
@@ -284,31 +286,31 @@ new Gauge({
   },
 });
 
-/** Requests to the brokers. */
+/** Produce requests. */
 export const kafkaSends = new Counter({
   name: 'commerce_kafka_sends_total',
-  help: 'Requests to Kafka that carried messages: acknowledged, failed, or refused as too_large.',
+  help: 'Kafka produce requests: acknowledged, failed, or rejected as too_large.',
   labelNames: ['outcome'] as const,
   registers,
 });
 
-/** How many messages went together. */
+/** Batch size of the produce requests. */
 export const kafkaSendMessages = new Histogram({
   name: 'commerce_kafka_send_messages',
-  help: 'Messages in one acknowledged request to Kafka.',
+  help: 'Messages in an acknowledged Kafka produce request.',
   buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000],
   registers,
 });
 
-/** How long the brokers took to acknowledge. */
+/** Latency of the acknowledgements. */
 export const kafkaSendDuration = new Histogram({
   name: 'commerce_kafka_send_duration_seconds',
-  help: 'From handing a request to Kafka to its acknowledgement by all replicas in sync.',
+  help: 'From sending a Kafka produce request to its acknowledgement by all in-sync replicas.',
   buckets: workBuckets,
   registers,
 });
 
-/** Events that the brokers have acknowledged. */
+/** Events acknowledged by Kafka. */
 export const eventsPublished = new Counter({
   name: 'commerce_events_published_total',
   help: 'Events acknowledged by Kafka for the first time, by type.',
@@ -316,7 +318,7 @@ export const eventsPublished = new Counter({
   registers,
 });
 
-/** How long events waited in the outbox. */
+/** Time that events spent in the outbox. */
 export const publicationDelay = new Histogram({
   name: 'commerce_event_publication_delay_seconds',
   help: 'From writing an event to the outbox to marking it as published.',
@@ -324,40 +326,40 @@ export const publicationDelay = new Histogram({
   registers,
 });
 
-/** Events that are written and not published. */
+/** Unpublished events in the outbox. */
 export const outboxUnpublished = new Gauge({
   name: 'commerce_outbox_unpublished_events',
-  help: 'Events in the outbox that are not published. Every worker:commerce reports the same number.',
+  help: 'Unpublished events in the outbox. Every worker:commerce reports the same number.',
   registers,
 });
 
-/** How long the oldest of them has waited. */
+/** Age of the oldest of them. */
 export const outboxOldestAge = new Gauge({
   name: 'commerce_outbox_oldest_unpublished_age_seconds',
-  help: 'Age of the oldest event in the outbox that is not published; 0 when there is none.',
+  help: 'Age of the oldest unpublished event in the outbox; 0 when there is none.',
   registers,
 });
 
-/** Orders by what came of them. */
+/** Orders, by outcome. */
 export const ordersDecided = new Counter({
   name: 'commerce_orders_decided_total',
-  help: 'Orders decided: confirmed, cancelled (by cause), or refused as out_of_stock or unknown_product.',
+  help: 'Orders decided: confirmed, cancelled (by cause), or rejected as out_of_stock or unknown_product.',
   labelNames: ['outcome'] as const,
   registers,
 });
 
-/** What the payment gateway answered. */
+/** Attempts at the payment gateway, by outcome. */
 export const payments = new Counter({
   name: 'commerce_payments_total',
-  help: 'Tries to charge or give back: captured, declined, refunded, unavailable (tried again), impossible.',
+  help: 'Attempts to charge or refund: captured, declined, refunded, unavailable (retried), impossible.',
   labelNames: ['outcome'] as const,
   registers,
 });
 
-/** How long activities took. */
+/** Duration of activities. */
 export const activityDuration = new Histogram({
   name: 'commerce_activity_duration_seconds',
-  help: 'Tries of activities, local ones too, by name and outcome (completed, failed, cancelled).',
+  help: 'Duration of activity attempts, local ones included, by name and outcome (completed, failed, cancelled).',
   labelNames: ['activity', 'outcome'] as const,
   buckets: workBuckets,
   registers,
@@ -371,24 +373,24 @@ export const eventsHandled = new Counter({
   registers,
 });
 
-/** The way of an event from end to end. */
+/** End-to-end latency of events. */
 export const eventLatency = new Histogram({
   name: 'commerce_event_latency_seconds',
-  help: "From an event's own time to the moment when its effects were applied, by type.",
+  help: "End-to-end latency: from an event's own time to the commit of its effects, by type.",
   labelNames: ['type'] as const,
   buckets: travelBuckets,
   registers,
 });
 
-/** Events that came again and changed nothing. */
+/** Duplicate events, which change nothing. */
 export const duplicatesRefused = new Counter({
   name: 'commerce_event_duplicates_refused_total',
-  help: 'Repeats of events refused, by guard: workflow_id (Temporal) or event_handled (PostgreSQL).',
+  help: 'Duplicate events rejected, by guard: workflow_id (Temporal) or event_handled (PostgreSQL).',
   labelNames: ['guard'] as const,
   registers,
 });
 
-/** Messages that were parked. */
+/** Messages parked as dead letters. */
 export const deadLettersParked = new Counter({
   name: 'commerce_dead_letters_parked_total',
   help: 'Messages parked as dead letters, each once, by reason.',
@@ -396,20 +398,20 @@ export const deadLettersParked = new Counter({
   registers,
 });
 
-/** Dead letters that a person has to decide on. */
+/** Dead letters that wait for an operator. */
 export const deadLettersWaiting = new Gauge({
   name: 'commerce_dead_letters_waiting',
-  help: 'Dead letters neither redriven nor discarded. Every worker:collector reports the same number.',
+  help: 'Dead letters waiting for an operator: neither redriven nor discarded. Every worker:collector reports the same number.',
   registers,
 });
 
 const metricsSourceFailures = new Counter({
   name: 'commerce_metrics_source_failures_total',
-  help: "Scrapes that lack the metrics of a part that counts by itself, such as Temporal's runtime.",
+  help: "Scrapes without the metrics of a failing source, such as Temporal's runtime.",
   registers,
 });
 
-// Label values that are known beforehand: present from the start, like those of the findings.
+// Known label values: initialised to zero, like the findings.
 for (const outcome of ['claimed', 'replayed', 'under_way', 'other_request'])
   idempotencyKeys.inc({ outcome }, 0);
 for (const way of ['direct', 'workflow', 'dropped']) views.inc({ way }, 0);
@@ -421,7 +423,7 @@ for (const guard of ['workflow_id', 'event_handled']) duplicatesRefused.inc({ gu
 const workers: readonly ProcessKind[] = ['worker:commerce', 'worker:collector'];
 const senders: readonly ProcessKind[] = ['api', ...workers];
 
-/** Which kinds of process count a metric; one that is not named here is counted by all of them. */
+/** The kinds of process that record a metric; all of them record one that is not named here. */
 export const countedBy: Readonly<Record<string, readonly ProcessKind[]>> = {
   commerce_http_request_duration_seconds: ['api'],
   commerce_idempotency_keys_total: ['api'],

@@ -1,6 +1,6 @@
 /**
- * Starting traces with a process: passed on always; recorded and sent away when OpenTelemetry's own
- * variables ask for it.
+ * Tracing of a process: context is always propagated; spans are recorded and exported when
+ * OpenTelemetry's own variables ask for it.
  */
 import { diag, DiagLogLevel } from '@opentelemetry/api';
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
@@ -18,17 +18,17 @@ import type { Config } from '../process/config';
 import type { Logger } from './logger';
 import { passTracesOn } from './tracing';
 
-/** Traces that are being recorded. */
+/** The recording of traces. */
 export interface RecordedTraces {
-  /** Takes spans that were made elsewhere in the process: in the sandbox of workflows. */
+  /** Exports spans that were created in the workflow sandbox. */
   readonly processor: SpanProcessor;
-  /** What they are spans of. */
+  /** The OpenTelemetry resource of the spans. */
   readonly resource: Resource;
-  /** Sends what is left, and ends the recording. */
+  /** Flushes and ends the recording. */
   stop(): Promise<void>;
 }
 
-/** Whether the environment asks for traces to be recorded. */
+/** Whether the environment turns recording on. */
 export function recordsTraces(config: Config): boolean {
   if (config.OTEL_SDK_DISABLED || config.OTEL_TRACES_EXPORTER === 'none') return false;
   return (
@@ -39,11 +39,11 @@ export function recordsTraces(config: Config): boolean {
 }
 
 /**
- * Starts traces in a process.
+ * Starts tracing in a process.
  *
  * @param name of the process, such as `bridge`; its service is named after it unless
  * OTEL_SERVICE_NAME says otherwise
- * @returns undefined when traces are only passed on
+ * @returns undefined when context is only propagated
  */
 export function startTracing(
   name: string,
@@ -57,17 +57,17 @@ export function startTracing(
 }
 
 /**
- * Records the traces of this process from now on. How many of them, how they are gathered, and where
- * they go in which time is read from the environment by OpenTelemetry itself.
+ * Starts recording. OpenTelemetry reads sampling, batching and export settings from the environment
+ * itself.
  */
 function recordTraces(serviceName: string, config: Config, logger: Logger): RecordedTraces {
   logProblems(logger);
   const resource = new Resource({ [ATTR_SERVICE_NAME]: serviceName })
-    // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, which win.
+    // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence.
     .merge(envDetectorSync.detect());
   const processor = new BatchSpanProcessor(exporterOf(config));
   const provider = new NodeTracerProvider({ resource, spanProcessors: [processor] });
-  // How traces travel has been set already.
+  // Propagation is already set up.
   provider.register({ contextManager: null, propagator: null });
   return { processor, resource, stop: () => provider.shutdown() };
 }
@@ -77,7 +77,7 @@ function exporterOf({ OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_PROTOCOL }: Confi
   return OTEL_EXPORTER_OTLP_PROTOCOL === 'http/json' ? new JsonExporter() : new ProtobufExporter();
 }
 
-// Without this, spans that do not arrive would be lost without a word.
+// Otherwise failed exports would be silent.
 function logProblems(logger: Logger): void {
   const log =
     (level: 'warn' | 'debug') =>

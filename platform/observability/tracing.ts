@@ -1,7 +1,7 @@
 /**
- * Traces: what makes one request one trace on its way through HTTP, Temporal and Kafka. Only the
- * interface of OpenTelemetry is used here; it records nothing unless trace-recording.ts has
- * been told to. A trace that somebody else has begun is passed on in either case, as W3C asks for.
+ * Trace propagation through HTTP, Temporal and Kafka. Uses only the OpenTelemetry API, which records
+ * nothing unless trace-recording.ts is on. Incoming trace context is propagated either way, as W3C
+ * requires.
  */
 import {
   context,
@@ -26,37 +26,37 @@ import type {
   WorkflowStartUpdateWithStartInput,
 } from '@temporalio/client';
 
-/** The header that carries a trace in HTTP and in Kafka: https://www.w3.org/TR/trace-context/ */
+/** The trace context header of HTTP and Kafka messages: https://www.w3.org/TR/trace-context/ */
 export const traceparentHeader = 'traceparent';
 
-/** What the active work belongs to, as fields of a log line; none when it belongs to no trace. */
+/** Trace and span ID of the active context, as log fields; empty without a trace. */
 export function traceLogFields(): { readonly trace_id?: string; readonly span_id?: string } {
   const spanContext = trace.getSpanContext(context.active());
   if (spanContext === undefined || !isSpanContextValid(spanContext)) return {};
   return { trace_id: spanContext.traceId, span_id: spanContext.spanId };
 }
 
-/** The `traceparent` of the active work, for whoever carries it on; undefined when it has no trace. */
+/** The `traceparent` of the active context; undefined without a trace. */
 export function currentTraceparent(): string | undefined {
   return traceparentOf(context.active());
 }
 
-/** A header with the trace of the active work; no header when it has none. */
+/** The `traceparent` header of the active context; empty without a trace. */
 export function currentTraceHeaders(): Record<string, string> {
   return headersOf(currentTraceparent());
 }
 
-/** Work to be done within a trace that came from elsewhere. */
+/** A unit of work within a remote trace. */
 export interface ContinuedWork {
-  /** What it is, such as `publish StockAdjusted`. */
+  /** Span name, such as `publish StockAdjusted`. */
   readonly name: string;
   readonly kind: 'server' | 'producer' | 'consumer';
   readonly attributes?: Attributes;
 }
 
 /**
- * Does work as a part of the trace of a `traceparent`. Of several, none can be the parent: the work is
- * a trace of its own then, linked to each of them.
+ * Runs `work` in a span whose parent is the `traceparent`. With several, it starts a new trace with a
+ * link to each.
  */
 export async function continueTrace<T>(
   traceparents: readonly (string | undefined)[],
@@ -79,9 +79,9 @@ export async function continueTrace<T>(
 }
 
 /**
- * The headers for a message that is sent now and belongs to the trace in which it was written.
+ * The headers of a message that belongs to the trace in which it was written.
  *
- * @param traceparent of that trace; undefined when there is none
+ * @param traceparent of that trace; undefined without one
  */
 export function publicationHeaders(
   traceparent: string | undefined,
@@ -94,7 +94,7 @@ export function publicationHeaders(
   return headersOf(traceparentOf(trace.setSpan(parent, span)));
 }
 
-/** Begins a span for work that comes from a carrier's trace, if it carries one. The caller ends it. */
+/** Starts a span whose parent is the carrier's trace, if any. The caller ends it. */
 export function beginServerSpan(
   carrier: Readonly<Record<string, unknown>>,
   name: string,
@@ -107,9 +107,9 @@ export function beginServerSpan(
 let recording = false;
 
 /**
- * Has the active trace survive waiting, and travel in W3C's header. Once a process.
+ * Sets up async context and W3C propagation. Call once a process.
  *
- * @param options whether traces are recorded, so that work outside of any trace begins one
+ * @param options whether traces are recorded, so that work without a trace starts one
  */
 export function passTracesOn(options: { readonly recording: boolean }): void {
   recording = options.recording;
@@ -118,8 +118,8 @@ export function passTracesOn(options: { readonly recording: boolean }): void {
 }
 
 /**
- * Carries the active trace into the workflows that a client starts. A start outside of any trace is
- * left as it is, unless traces are recorded: then it begins one.
+ * Propagates the active trace to the workflows that a client starts. Without an active trace, a start
+ * begins one if traces are recorded.
  */
 export class TraceClientInterceptor
   extends OpenTelemetryWorkflowClientInterceptor

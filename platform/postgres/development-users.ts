@@ -1,6 +1,6 @@
 /**
- * A user of PostgreSQL for each kind of process, for databases that nobody else can reach: everybody
- * knows their passwords, which are their names. They have the rights of their role and no others.
+ * Development users: a PostgreSQL user for each kind of process, for databases that nobody else can
+ * reach, since each one's password is its name. They have the privileges of their role only.
  */
 import type { DatabaseRole } from './pool';
 import type { ProcessKind } from '../observability/telemetry';
@@ -12,7 +12,7 @@ export interface DevelopmentUser {
   readonly role: DatabaseRole;
 }
 
-/** The users by the process that connects as them. `npm run migrate` makes them when asked to. */
+/** The users by the process that connects as them. `npm run migrate` creates them when configured to. */
 export const developmentUsers: Readonly<Record<ProcessKind, DevelopmentUser>> = {
   api: { name: 'dev_api', role: 'commerce_api' },
   'worker:commerce': { name: 'dev_worker_commerce', role: 'commerce_shop' },

@@ -1,4 +1,4 @@
-/** PostgreSQL: pools, transactions, and which of its errors a retry can help. */
+/** PostgreSQL: pools, transactions, and which errors are permanent. */
 import { DatabaseError, Pool, types, type PoolClient } from 'pg';
 import { readCertificateFile } from '../process/certificates';
 import type { Logger } from '../observability/logger';
@@ -8,34 +8,34 @@ import { watchPool } from '../observability/telemetry';
 export type Queryable = Pick<PoolClient, 'query'>;
 
 /**
- * The roles that processes work under, each with the rights of one kind of process. A user of its own
- * for each process is a member of one of them; the owner of the tables may take any of them on.
+ * Least-privilege roles, one for each kind of process. The user of a process is a member of its role;
+ * the owner of the tables may assume any of them.
  */
 export type DatabaseRole =
   'commerce_api' | 'commerce_bridge' | 'commerce_collector' | 'commerce_operator' | 'commerce_shop';
 
 /** Options of a pool. */
 export interface PoolOptions {
-  /** Who connects, as `pg_stat_activity` shows it. */
+  /** `application_name` in `pg_stat_activity`. */
   readonly applicationName: string;
-  /** Which role every connection takes on as it begins; the user's own rights without. */
+  /** The role that every connection assumes; without it the user's own privileges. */
   readonly role?: DatabaseRole;
-  /** Most connections at once. */
+  /** Maximum number of connections. */
   readonly maxConnections?: number;
   /**
-   * After how many ms PostgreSQL ends a transaction whose owner has gone silent, so that a frozen
-   * process does not hold its locks for ever.
+   * `idle_in_transaction_session_timeout` in ms, so that a frozen process does not hold its locks
+   * forever.
    */
   readonly idleInTransactionTimeoutMs?: number;
-  /** After how many ms PostgreSQL gives a statement up; 0 for never. */
+  /** `statement_timeout` in ms; 0 for none. */
   readonly statementTimeoutMs?: number;
 }
 
-// How much later than PostgreSQL a statement is given up here.
+// How much longer than PostgreSQL's own timeout the client waits, in ms.
 const answerGraceMs = 1_000;
 
 /**
- * A pool of connections. A connection that breaks while idle is logged and replaced.
+ * A connection pool. An idle connection that breaks is logged and replaced.
  *
  * @throws ConfigurationError when a certificate that the connection string names cannot be read
  */
@@ -49,19 +49,19 @@ export function createPool(connectionString: string, logger: Logger, options: Po
     connectionTimeoutMillis: 5_000,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? 15_000,
     statement_timeout: statementTimeoutMs,
-    // PostgreSQL's own limit does not help when it is PostgreSQL that hangs.
+    // PostgreSQL's own timeout does not help when PostgreSQL hangs.
     query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + answerGraceMs,
     keepAlive: true,
     types: { getTypeParser: typeParser },
   });
   pool.on('error', (error) => {
-    logger.warn({ err: error }, 'an idle PostgreSQL connection broke; it will be replaced');
+    logger.warn({ err: error }, 'idle PostgreSQL connection lost; the pool replaces it');
   });
   watchPool(options.applicationName, pool);
   return pool;
 }
 
-// As a part of connecting it cannot be forgotten, costs no round trip, and is what RESET goes back to.
+// As a startup parameter it cannot be forgotten, costs no round trip, and survives RESET.
 function withRole(connectionString: string, role: DatabaseRole): string {
   const url = new URL(connectionString);
   const given = url.searchParams.get('options');
@@ -69,7 +69,7 @@ function withRole(connectionString: string, role: DatabaseRole): string {
   return url.href;
 }
 
-// Only to say which variable is wrong: the driver reads them itself.
+// Only to name the wrong variable: the driver reads the files itself.
 function assertCertificatesReadable(connectionString: string): void {
   const { searchParams } = new URL(connectionString);
   for (const name of ['sslrootcert', 'sslcert', 'sslkey']) {
@@ -80,15 +80,15 @@ function assertCertificatesReadable(connectionString: string): void {
 
 /**
  * Runs `work` in one transaction: committed when it returns, rolled back when it throws.
- * A connection that broke is not given back to the pool.
+ * A broken connection is not returned to the pool.
  */
 export async function inTransaction<T>(
   pool: Pool,
   work: (connection: PoolClient) => Promise<T>,
 ): Promise<T> {
   const connection = await pool.connect();
-  // A connection that breaks while it is ours tells of it twice: by the failing statement, and by
-  // this event, which would end the process if nobody listened.
+  // A connection that breaks while checked out reports it twice: by the failing statement, and by this
+  // event, which would crash the process if unhandled.
   let broken: Error | undefined;
   const onError = (error: Error): void => {
     broken = error;
@@ -115,16 +115,16 @@ export async function inTransaction<T>(
 const commitNotes = new WeakMap<PoolClient, (() => void)[]>();
 
 /**
- * Runs `note` once the transaction that {@link inTransaction} has begun on the connection is committed,
- * and never if it is not: what is counted has happened.
+ * Runs `note` after the commit of the connection's {@link inTransaction}, and never after a rollback,
+ * so that metrics count only what happened.
  */
 export function afterCommit(connection: PoolClient, note: () => void): void {
   commitNotes.set(connection, [...(commitNotes.get(connection) ?? []), note]);
 }
 
 /**
- * Whether an error says that these data can never be stored (SQLSTATE classes 22, data exception;
- * 23, integrity constraint; 54, program limit). Everything else may pass with time.
+ * Whether an error is permanent: the data can never be stored (SQLSTATE classes 22, data exception; 23,
+ * integrity constraint; 54, program limit). Everything else is retryable.
  * https://www.postgresql.org/docs/18/errcodes-appendix.html
  */
 export function isDataError(error: unknown): error is DatabaseError {

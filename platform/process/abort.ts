@@ -1,14 +1,14 @@
 /**
- * Abort signals for one piece of work, under a signal that lives far longer, such as the process's own.
+ * Abort signals for one operation, derived from a longer-lived signal such as the process's own.
  *
- * `AbortSignal.any` is not for that: Node.js 20 keeps an entry for each call in the signal that lives on,
- * for ever. A lint rule forbids it.
+ * `AbortSignal.any` leaks here: Node.js 20 keeps an entry for each call in the longer-lived signal. A
+ * lint rule forbids it.
  */
 import { setMaxListeners } from 'node:events';
 
 /**
- * Runs `work` with a controller of its own, which is aborted, for the same reason, when `parent` is.
- * Nothing of it stays behind in `parent` once the work has ended, however many works there have been.
+ * Runs `work` with its own controller, which `parent` aborts with the same reason. `parent` keeps no
+ * reference once the work has ended.
  *
  * Any number of listeners may wait for the controller's signal: they end with the work.
  */
@@ -32,8 +32,8 @@ interface Links {
   readonly abortAll: () => void;
 }
 
-// One listener for each parent: as many as there are works at once would look like a leak to Node.js,
-// and hide a true one.
+// One listener for each parent: one for each concurrent operation would trigger Node.js' leak warning,
+// and hide a real leak.
 const linksOf = new WeakMap<AbortSignal, Links>();
 
 function link(parent: AbortSignal, controller: AbortController): () => void {

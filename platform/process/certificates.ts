@@ -1,11 +1,11 @@
-/** Certificates and keys in files, which variables name. */
+/** Reads certificate and key files named by variables. */
 import { readFileSync } from 'node:fs';
 import { ConfigurationError } from './config';
 
 /**
- * What is in the file, PEM.
+ * The content of the file, PEM.
  *
- * @param variable who names the file, for the error
+ * @param variable that names the file, for the error message
  * @throws ConfigurationError when it cannot be read
  */
 export function readCertificateFile(variable: string, file: string): Buffer {
@@ -14,7 +14,7 @@ export function readCertificateFile(variable: string, file: string): Buffer {
   } catch (error) {
     const { code = 'unreadable' } = error as NodeJS.ErrnoException;
     throw new ConfigurationError(
-      `Wrong configuration:\n  ${variable}: the file ${file} cannot be read (${code})`,
+      `Wrong configuration:\n  ${variable}: cannot read the file ${file} (${code})`,
       { cause: error },
     );
   }

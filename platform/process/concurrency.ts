@@ -1,8 +1,8 @@
-/** Doing the same with many things, a bounded number of them at once. */
+/** Bounded concurrency. */
 
 /**
  * Calls `work` for every item, at most `limit` at a time. After the first failure no further item is
- * begun; those under way finish.
+ * started; those in progress finish.
  *
  * @throws the first failure
  */

@@ -1,20 +1,20 @@
 /**
- * Configuration, from the environment only. Read once, when a process starts; what is wrong stops
- * it there, with one message that names every variable at fault.
+ * Configuration, from the environment only. Read once at startup; invalid configuration ends the
+ * process with one message that names every wrong variable.
  */
 import { z } from 'zod';
 
-/** What a caller of the API may do: a shopper buys and likes, an operator also runs the shop. */
+/** Roles of API keys: a shopper buys and likes, an operator also runs the shop. */
 export type Role = 'shopper' | 'operator';
 
-/** A key of the API: whose it is, what it may do, and the secret that its holder sends. */
+/** An API key: its name, its role, and the secret that the client sends. */
 export interface ApiKey {
   readonly name: string;
   readonly role: Role;
   readonly secret: string;
 }
 
-/** One or more variables are missing or wrong. The process must not start; a retry cannot help. */
+/** One or more variables are missing or wrong. The process must not start; not retryable. */
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError';
   readonly code = 'CONFIGURATION_INVALID';
@@ -22,7 +22,7 @@ export class ConfigurationError extends Error {
 
 const developmentKeys =
   'operator:operator:dev-operator-key,shopper:shopper:dev-shopper-key' as const;
-// Everybody knows them, however they came into the environment.
+// They are public, wherever they are set.
 const developmentSecrets = new Set(['dev-operator-key', 'dev-shopper-key']);
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https address' });
@@ -55,15 +55,15 @@ const encryptionKey = z
   .transform((text) => Buffer.from(text, 'base64'))
   .refine((key) => key.byteLength === 32, 'must be 32 bytes, base64');
 
-// One entry a variable, so that what is read, its default and its check stand in one place.
+// One entry a variable: its default and its validation in one place.
 const schema = z.object({
   /** Connection string of PostgreSQL; `?sslmode=verify-full&sslrootcert=FILE` for TLS. */
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/ })
     .default('postgres://commerce:commerce@127.0.0.1:15432/commerce'),
   /**
-   * Makes `npm run migrate` give each kind of process a user of its own, whose password everybody
-   * knows: for a database that nobody else can reach.
+   * Makes `npm run migrate` create a database user for each kind of process, with a public password:
+   * for a database that nobody else can reach.
    */
   DATABASE_DEVELOPMENT_USERS: flag.default(false),
   /** Connection string of Redis, with the user and password if it asks for them; `rediss:` for TLS. */

@@ -2,7 +2,7 @@
  * The life of a process: read the configuration, start, and on SIGTERM or SIGINT stop what was
  * started, last first, so that work under way finishes before what it needs goes away.
  */
-import { AccessRefusedError } from '../dependencies/startup-checks';
+import { ConnectionRejectedError } from '../dependencies/startup-checks';
 import { ConfigurationError, readConfig, type Config } from './config';
 import { createLogger, type Logger } from '../observability/logger';
 import { startTracing, type RecordedTraces } from '../observability/trace-recording';
@@ -34,7 +34,7 @@ const stopTimeoutMs = 30_000;
 
 /**
  * Runs `start` as the process `name`. A wrong configuration ends it with one readable message;
- * anything that fails while it starts ends it with exit code 1, after stopping what had started.
+ * any other failure at startup ends it with exit code 1, after stopping what had started.
  */
 export async function runProcess(
   name: string,
@@ -50,7 +50,7 @@ export async function runProcess(
     stopping = true;
     process.exitCode = exitCode;
     const timer = setTimeout(() => {
-      logger.error({ timeoutMs: stopTimeoutMs }, 'did not stop in time; ending now');
+      logger.error({ timeoutMs: stopTimeoutMs }, 'shutdown timed out; exiting now');
       process.exit(1);
     }, stopTimeoutMs);
     for (const { what, stop } of stops.toReversed()) await stopOne(logger, what, stop);
@@ -67,17 +67,17 @@ export async function runProcess(
   }
   // A supervisor holds the other end of a channel: when it is gone, nobody would stop this process.
   process.on('disconnect', () => {
-    logger.info('stopping: the supervisor is gone');
+    logger.info('stopping: the supervisor has exited');
     void stopAll(0);
   });
   const fail = (error: unknown): void => {
-    logger.fatal({ err: error }, isForPeople(error) ? error.message : 'cannot go on');
+    logger.fatal({ err: error }, isForPeople(error) ? error.message : 'fatal error; stopping');
     void stopAll(1);
   };
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
   const onStop: Process['onStop'] = (what, stop) => {
-    if (stopping) throw new StoppingError(`The process stops, and so it does not start ${what}.`);
+    if (stopping) throw new StoppingError(`The process is stopping and does not start ${what}.`);
     stops.push({ what, stop });
   };
   try {
@@ -87,14 +87,14 @@ export async function runProcess(
     await start({ config, logger, traces, onStop, fail });
   } catch (error) {
     // What fails after that may well fail because the process stops.
-    if (stopping) logger.info({ err: error }, 'did not finish starting: the process stops');
+    if (stopping) logger.info({ err: error }, 'startup interrupted: the process is stopping');
     else fail(error);
   }
 }
 
 // Their messages say all that there is to say, and what to do.
 function isForPeople(error: unknown): error is Error {
-  return error instanceof ConfigurationError || error instanceof AccessRefusedError;
+  return error instanceof ConfigurationError || error instanceof ConnectionRejectedError;
 }
 
 function readConfigOrExit(): Config {
@@ -110,9 +110,9 @@ function readConfigOrExit(): Config {
 async function stopOne(logger: Logger, what: string, stop: () => Promise<unknown>): Promise<void> {
   try {
     await stop();
-    logger.debug({ what }, 'stopped a part');
+    logger.debug({ what }, 'component stopped');
   } catch (error) {
     process.exitCode = 1;
-    logger.error({ err: error, what }, 'a part did not stop cleanly');
+    logger.error({ err: error, what }, 'component did not stop cleanly');
   }
 }

@@ -1,20 +1,20 @@
-/** Redis: a connection that fails fast while the server is away, and comes back by itself. */
+/** Redis: a connection that fails fast while the server is unavailable, and reconnects. */
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { readCertificateFile } from '../process/certificates';
 import type { Logger } from '../observability/logger';
 
-/** How to reach Redis, beside its URL. */
+/** Connection options besides the URL. */
 export interface RedisTransport {
   /** Path of the authority's certificate, PEM; the system's unless given. */
   readonly caFile?: string | undefined;
 }
 
 /**
- * A connection to Redis. A command while it is away fails within a second instead of waiting:
- * whoever reads the cache goes on to the database, whoever must evict tries again later.
+ * A connection to Redis. While it is unavailable a command fails within a second instead of waiting:
+ * cache readers fall back to the database, evictions are retried.
  *
- * @throws ConfigurationError when the certificate's file cannot be read
+ * @throws ConfigurationError when the certificate file cannot be read
  */
 export function createRedis(url: string, logger: Logger, transport: RedisTransport = {}): Redis {
   const redis = new Redis(url, {
@@ -23,19 +23,19 @@ export function createRedis(url: string, logger: Logger, transport: RedisTranspo
     maxRetriesPerRequest: 1,
     retryStrategy: (attempt) => Math.min(attempt * 100, 2_000),
   });
-  let away = false;
+  let unavailable = false;
   redis.on('error', (error: Error) => {
-    if (!away) logger.warn({ err: error }, 'Redis is away; reconnecting');
-    away = true;
+    if (!unavailable) logger.warn({ err: error }, 'Redis unavailable; reconnecting with backoff');
+    unavailable = true;
   });
   redis.on('ready', () => {
-    if (away) logger.info('Redis is back');
-    away = false;
+    if (unavailable) logger.info('Redis reconnected');
+    unavailable = false;
   });
   return redis;
 }
 
-/** What every connection to Redis has in common. @throws ConfigurationError */
+/** Options common to every Redis connection. @throws ConfigurationError */
 export function redisOptions({ caFile }: RedisTransport): CommonOptions {
   const timeouts = { commandTimeout: 1_000, connectTimeout: 2_000 };
   if (caFile === undefined) return timeouts;

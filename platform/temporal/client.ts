@@ -1,4 +1,4 @@
-/** Temporal: how to reach it, and the client. What only workers need is in temporal-worker.ts. */
+/** Temporal: connection options and the client. What only workers need is in worker.ts. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   Client,
@@ -14,12 +14,15 @@ import type { Config } from '../process/config';
 import { dataConverterOf } from './payload-encryption';
 import { TraceClientInterceptor } from '../observability/tracing';
 
-/** A client on a {@link createTemporalConnection}, which is closed by closing the client's `connection`. */
+/**
+ * A client with its own {@link createTemporalConnection}; close the client's `connection` to release
+ * it.
+ */
 export function createTemporalClient(config: Config): Client {
   return createTemporalClientOn(createTemporalConnection(config), config);
 }
 
-/** A client on a connection that others may use too, such as that of a worker. */
+/** A client on a shared connection, such as a worker's. */
 export function createTemporalClientOn(connection: ConnectionLike, config: Config): Client {
   const { TEMPORAL_NAMESPACE: namespace } = config;
   const interceptors = { workflow: [new TraceClientInterceptor()] };
@@ -27,8 +30,8 @@ export function createTemporalClientOn(connection: ConnectionLike, config: Confi
 }
 
 /**
- * A connection that is made by the first call and again after each loss. Closing it ends the calls that
- * are being tried again; it waits for the next try of each, at most six seconds.
+ * A lazy connection that reconnects after each loss. Closing it ends the calls that are being retried;
+ * it waits for the next retry of each, at most six seconds.
  */
 export function createTemporalConnection(config: Config): Connection {
   const retries = createEndingRetries();
@@ -45,16 +48,16 @@ export function createTemporalConnection(config: Config): Connection {
   return connection;
 }
 
-// By default gRPC waits up to two minutes between two attempts: for so long a server that is back
-// would be taken to be away.
+// gRPC's default backoff goes up to two minutes: a recovered server would seem unavailable for that
+// long.
 const reconnectSoon = {
   'grpc.initial_reconnect_backoff_ms': 500,
   'grpc.max_reconnect_backoff_ms': 2_000,
 };
 
 /**
- * The SDK's own retries, which can be ended. A try that is due when the channel is closed already would
- * throw out of a timer, where nobody can catch it, and its call would never be settled.
+ * The SDK's own retries, made cancellable. A retry due after the channel was closed would throw from a
+ * timer, uncatchable, and its call would never settle.
  */
 function createEndingRetries(): GrpcRetryOptions & { end(): Promise<void> } {
   const retries = defaultGrpcRetryOptions();
@@ -69,20 +72,20 @@ function createEndingRetries(): GrpcRetryOptions & { end(): Promise<void> } {
     },
     async end() {
       isEnding = true;
-      // A timer may be a moment late.
+      // Timers may fire a moment late.
       await sleep(Math.max(lastTryAt + 50 - Date.now(), 0));
     },
   };
 }
 
-/** How to reach Temporal; the same for clients and workers. */
+/** Connection options for clients and workers. */
 export interface TemporalConnectionOptions {
   readonly address: string;
   readonly tls: TLSConfig | boolean;
   readonly apiKey?: string;
 }
 
-/** How to reach Temporal, as configured. @throws ConfigurationError when a certificate's file cannot be read */
+/** The configured connection options. @throws ConfigurationError when a certificate file cannot be read */
 export function temporalConnectionOptions(config: Config): TemporalConnectionOptions {
   const { TEMPORAL_ADDRESS: address, TEMPORAL_API_KEY: apiKey } = config;
   return { address, tls: tlsOf(config), ...(apiKey === undefined ? {} : { apiKey }) };

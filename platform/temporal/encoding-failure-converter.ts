@@ -1,7 +1,6 @@
 /**
- * How errors are told to Temporal where payloads are encrypted: messages and stack traces become a
- * payload too, so that they are encrypted with the rest. Temporal loads this file by its path, also
- * into the workflows' bundle.
+ * Failure converter for encrypted payloads: error messages and stack traces become a payload, so that
+ * they are encrypted, too. Temporal loads this file by its path, also into the workflow bundle.
  */
 import { DefaultFailureConverter } from '@temporalio/common';
 

@@ -1,24 +1,24 @@
 /**
- * Compression of the large payloads that Temporal carries, which takes 2 MiB for the input of a
- * workflow. Kafka's messages are half as large, but as JSON garbage can grow sixfold, and a message
- * whose workflow cannot be started would stand in the way of its partition for ever.
+ * Compresses large payloads: Temporal limits the input of a workflow to 2 MiB. Kafka messages are half
+ * as large, but garbage can grow sixfold as JSON, and a message whose workflow cannot be started would
+ * block its partition forever.
  */
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import type { Payload, PayloadCodec } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 
-/** A payload is not what was compressed: it was damaged. */
+/** A payload is corrupt. */
 export class PayloadDecompressionError extends Error {
   override readonly name = 'PayloadDecompressionError';
   readonly code = 'PAYLOAD_DECOMPRESSION_FAILED';
 }
 
-/** From how many bytes on a payload is compressed. What is smaller stays readable in the Web UI. */
+/** Compression threshold in bytes. Smaller payloads stay readable in the Web UI. */
 export const compressedFromBytes = 512 * 1024;
 
 /**
- * Compresses large payloads with gzip. Payloads that are not compressed are decoded as they are.
+ * Compresses large payloads with gzip. Uncompressed payloads pass through decoding unchanged.
  *
  * @throws PayloadDecompressionError when decoding
  */
@@ -35,7 +35,7 @@ const decompressBytes = promisify<Buffer | Uint8Array, Buffer>(gunzip);
 async function compress(payload: Payload): Promise<Payload> {
   if ((payload.data?.byteLength ?? 0) < compressedFromBytes) return payload;
   const data = await compressBytes(PayloadMessage.encode(payload).finish());
-  // Bytes without any pattern only grow.
+  // Incompressible bytes only grow.
   if (data.byteLength >= payload.data!.byteLength) return payload;
   return { metadata: { encoding: Buffer.from(encoding) }, data };
 }
@@ -47,7 +47,7 @@ async function decompress(payload: Payload): Promise<Payload> {
   try {
     return PayloadMessage.decode(await decompressBytes(data ?? Buffer.alloc(0)));
   } catch (cause) {
-    throw new PayloadDecompressionError('The payload is not the gzip data that it should be.', {
+    throw new PayloadDecompressionError('The payload is not valid gzip data.', {
       cause,
     });
   }

@@ -1,9 +1,9 @@
 /**
- * Encryption of what Temporal stores: inputs, results and failures leave this process encrypted with
+ * Encryption at rest for Temporal: inputs, results and failures leave this process encrypted with
  * AES-256-GCM. Workflow IDs, types and search attributes stay readable, so no secret belongs there.
  *
- * The form is that of Temporal's own examples, which their tools and codec servers know: the payload
- * as protobuf, behind a random 96-bit nonce, with the key's ID in the metadata.
+ * The format is that of Temporal's own examples, which its tools and codec servers support: a random
+ * 96-bit nonce, then the payload as protobuf; the key ID is in the metadata.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import type { DataConverter, Payload, PayloadCodec } from '@temporalio/common';
@@ -11,13 +11,13 @@ import { temporal } from '@temporalio/proto';
 import type { Config } from '../process/config';
 import { compressionCodec } from './payload-compression';
 
-/** A payload was encrypted with a key that this process does not have. Another key is no retry's matter. */
+/** A payload was encrypted with a key that this process does not have. Not retryable. */
 export class UnknownEncryptionKeyError extends Error {
   override readonly name = 'UnknownEncryptionKeyError';
   readonly code = 'UNKNOWN_ENCRYPTION_KEY';
 }
 
-/** A payload is not what was encrypted: it was damaged or tampered with. */
+/** Decryption failed: the payload is corrupt or was tampered with. */
 export class PayloadDecryptionError extends Error {
   override readonly name = 'PayloadDecryptionError';
   readonly code = 'PAYLOAD_DECRYPTION_FAILED';
@@ -29,19 +29,22 @@ export const failureConverterPath = require.resolve('./encoding-failure-converte
 /** The path of the module that converts values; for {@link DataConverter} and the workflows' bundle. */
 export const payloadConverterPath = require.resolve('./payload-converter');
 
-/** How clients and workers convert data: compressed if large, and encrypted if there is a key. */
+/**
+ * Data converter of clients and workers: large payloads are compressed, all are encrypted if there is a
+ * key.
+ */
 export function dataConverterOf({
   PAYLOAD_ENCRYPTION_KEY: key,
 }: Pick<Config, 'PAYLOAD_ENCRYPTION_KEY'>): { readonly dataConverter: DataConverter } {
   const plain = { payloadConverterPath, payloadCodecs: [compressionCodec] };
   if (key === undefined) return { dataConverter: plain };
-  // In this order: what is encrypted has no pattern left to be compressed.
+  // In this order: encrypted data does not compress.
   const payloadCodecs = [compressionCodec, createEncryptionCodec(key)];
   return { dataConverter: { ...plain, payloadCodecs, failureConverterPath } };
 }
 
 /**
- * Encrypts every payload with `key`. Payloads that are not encrypted are decoded as they are, so
+ * Encrypts every payload with `key`. Unencrypted payloads pass through decoding unchanged, so
  * encryption can be turned on while workflows are open.
  *
  * @param key 32 bytes
@@ -51,12 +54,12 @@ export function createEncryptionCodec(key: Uint8Array): PayloadCodec {
   const keyId = encryptionKeyId(key);
   return {
     encode: (payloads) => Promise.resolve(payloads.map((payload) => encrypt(payload, key, keyId))),
-    // Not async by need: it makes of a thrown error the rejection that callers expect.
+    // `async` only to turn a thrown error into the rejection that callers expect.
     decode: async (payloads) => payloads.map((payload) => decrypt(payload, key, keyId)),
   };
 }
 
-/** The name of a key, which tells nothing of it. */
+/** The ID of a key, which reveals nothing about it. */
 export function encryptionKeyId(key: Uint8Array): string {
   return createHash('sha256').update(key).digest('hex').slice(0, 16);
 }
@@ -83,7 +86,7 @@ function decrypt(payload: Payload, key: Uint8Array, keyId: string): Payload {
   const usedKeyId = textOf(metadata?.['encryption-key-id']);
   if (usedKeyId !== keyId) {
     throw new UnknownEncryptionKeyError(
-      `The payload was encrypted with key ${usedKeyId}, and PAYLOAD_ENCRYPTION_KEY is key ${keyId}: set it to the key that the other processes have.`,
+      `The payload was encrypted with key ${usedKeyId}, but PAYLOAD_ENCRYPTION_KEY is key ${keyId}: set it to the key of the other processes.`,
     );
   }
   const encrypted = Buffer.from(data ?? []);
@@ -97,14 +100,14 @@ function decrypt(payload: Payload, key: Uint8Array, keyId: string): Payload {
     return withBytes(temporal.api.common.v1.Payload.decode(Buffer.concat(plain)));
   } catch (cause) {
     throw new PayloadDecryptionError(
-      `The payload is not what was encrypted with key ${keyId}: it was damaged or changed on its way.`,
+      `The payload cannot be decrypted with key ${keyId}: it is corrupt or was tampered with.`,
       { cause },
     );
   }
 }
 
-// protobufjs makes of no bytes an empty array, which is no Uint8Array: a message without a byte in it
-// would come back as something else.
+// protobufjs decodes empty bytes to an empty array, not a Uint8Array: an empty message would change its
+// type.
 function withBytes(payload: Payload): Payload {
   return payload.data?.length === 0 ? { ...payload, data: new Uint8Array() } : payload;
 }

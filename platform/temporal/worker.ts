@@ -1,6 +1,6 @@
 /**
- * Temporal's runtime for workers. Apart from temporal.ts, so that processes without a worker do
- * not load the native runtime.
+ * Temporal's runtime for workers. Separate from client.ts, so that processes without a worker do not
+ * load the native runtime.
  */
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
@@ -17,18 +17,18 @@ import type { Logger } from '../observability/logger';
 import { addMetricsSource } from '../observability/telemetry';
 import { temporalConnectionOptions } from './client';
 
-/** A worker's connection. @throws TransportError when the server cannot be reached */
+/** A worker's connection. @throws TransportError when the server is unreachable */
 export function connectWorker(config: Config): Promise<NativeConnection> {
   return NativeConnection.connect(temporalConnectionOptions(config));
 }
 
 /** Options of the runtime. */
 export interface TemporalRuntimeOptions {
-  /** Whether the runtime counts too; what it counts is then served with this process's metrics. */
+  /** Whether the runtime collects metrics, served with this process's own. */
   readonly metrics: boolean;
 }
 
-/** Sends the log lines of Temporal's runtime to ours. Once a process, before its first worker. */
+/** Forwards the logs of Temporal's runtime to the logger. Call once a process, before its first worker. */
 export async function installTemporalRuntime(
   logger: Logger,
   { metrics }: TemporalRuntimeOptions,
@@ -41,18 +41,18 @@ export async function installTemporalRuntime(
       logging: { forward: {}, filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }) },
       ...(metrics ? { metrics: { prometheus: await countForPrometheus() } } : {}),
     },
-    // lifecycle.ts decides when a process stops, and in which order.
+    // lifecycle.ts handles the signals and the order of shutdown.
     shutdownSignals: [],
   });
 }
 
-/** The fields that every line of ours has, where ours have them; the others apart. */
+/** Fields of our own lines at the top level; the others nested. */
 function toLogFields(meta: Readonly<Record<string, unknown>> = {}): object {
   const { eventId, workflowId, runId, trace_id, span_id, ...temporal } = meta;
   return { eventId, workflowId, runId, trace_id, span_id, temporal };
 }
 
-// The native runtime can only hand its metrics over through a server of its own.
+// The native runtime exposes its metrics only through its own server.
 async function countForPrometheus(): Promise<PrometheusMetricsExporter['prometheus']> {
   const bindAddress = `127.0.0.1:${await findFreePort()}`;
   addMetricsSource(async () => {
@@ -78,7 +78,7 @@ async function findFreePort(): Promise<number> {
   return port;
 }
 
-// What the runtime tells at INFO, such as each state of a worker, is for whoever debugs a worker.
+// The runtime's INFO, such as a worker's state changes, is our debug.
 const levels: Record<LogLevel, 'trace' | 'debug' | 'warn' | 'error'> = {
   TRACE: 'trace',
   DEBUG: 'debug',

@@ -15,8 +15,8 @@ function fakeWatch(first: readonly TopicState[]) {
   const watch: TopicWatch = {
     states: () => states,
     answers: () => true,
-    look: async () => undefined,
-    refuse: (topic) => void refused.push(topic),
+    poll: async () => undefined,
+    markForbidden: (topic) => void refused.push(topic),
     onChange: (listener) => void listeners.add(listener),
     stop: async () => undefined,
   };

@@ -18,7 +18,7 @@ import { compressFrameSync } from 'lz4-napi';
 import { compressSync } from 'snappy';
 import { eventTopics, partitionsPerTopic } from '../../events/topics';
 import { asProducerHeaders, sendHeaderLists } from '../../platform/kafka/protocol';
-import { maxUnpackedBytes, type RecordHeader } from '../../platform/kafka/record-batch';
+import { maxDecompressedBytes, type RecordHeader } from '../../platform/kafka/record-batch';
 import { foreignEvent, messageOf, viewed, type ForeignEvent } from '../../testkit/foreign-producer';
 import type { FaultContext } from './faults';
 
@@ -66,7 +66,7 @@ const eachPartition: readonly Send[] = [
   notAnEvent,
 ];
 
-const onePartition: readonly Send[] = [withManyHeaders, tooLargeForTemporal, unpackBomb];
+const onePartition: readonly Send[] = [withManyHeaders, tooLargeForTemporal, decompressionBomb];
 
 /** An event that may go to this topic, in the books as one that must be logged. */
 function healthyEvent({ topic, context: { ledger } }: Target): ForeignEvent {
@@ -138,10 +138,10 @@ function tooLargeForTemporal(target: Target): Promise<void> {
   return send(target, [{ ...asPoison(target), value: randomBytes(3 * 1024 * 1024) }]);
 }
 
-/** A few kilobytes that unpack to more than a reader takes; its key is in them, too. */
-async function unpackBomb(target: Target): Promise<void> {
+/** A few kilobytes that decompress to more than the limit; its key is in them, too. */
+async function decompressionBomb(target: Target): Promise<void> {
   countPoison(target, '');
-  const value = Buffer.alloc(maxUnpackedBytes + 1);
+  const value = Buffer.alloc(maxDecompressedBytes + 1);
   await send(target, [{ key: 'bomb', value }], CompressionTypes.GZIP);
 }
 
@@ -210,7 +210,7 @@ async function withProducer(
   }
 }
 
-/** What kafkajs leaves to others. It never unpacks here: see log-reader.ts. */
+/** What kafkajs leaves to others. It never decompresses here: see log-reader.ts. */
 function registerCodecs(): void {
   const codec = (compress: (bytes: Buffer) => Buffer) => () => ({
     compress: async ({ buffer }: { readonly buffer: Buffer }) => compress(buffer),

@@ -318,7 +318,7 @@ test('a process whose user is a member of another role ends, and says what to gr
 
   expect(ended).toMatchObject({
     exitCode: 1,
-    output: expect.stringContaining('GRANT commerce_bridge TO that user'),
+    output: expect.stringContaining('GRANT commerce_bridge TO the user'),
   });
 });
 

@@ -6,16 +6,16 @@ import { randomUUID } from 'node:crypto';
 import { createCluster } from '../../cluster/local-cluster';
 import { migrateDatabase } from '../../migrations/migrate';
 import {
-  assertNotRefused,
-  type Door,
-  type RefusalCode,
+  assertNotRejected,
+  type StartupCheck,
+  type RejectionCode,
 } from '../../platform/dependencies/startup-checks';
 import { readConfig } from '../../platform/process/config';
 import {
-  kafkaDoor,
-  postgresDoor,
-  redisDoor,
-  temporalDoor,
+  kafkaStartupCheck,
+  postgresStartupCheck,
+  redisStartupCheck,
+  temporalStartupCheck,
 } from '../../platform/dependencies/servers';
 import { createKafka } from '../../platform/kafka/client';
 import { createLogger } from '../../platform/observability/logger';
@@ -34,7 +34,7 @@ let servers: SecuredServers;
 
 beforeAll(async () => {
   servers = await startSecuredServers(createCluster().environment.TEMPORAL_ADDRESS);
-  await until('every server answers', () => withDoors({}, openAll), { timeoutMs: 90_000 });
+  await until('every server answers', () => withChecks({}, runAll), { timeoutMs: 90_000 });
   // So that there is a role for each process to take on.
   await migrateDatabase(servers.environment.DATABASE_URL, logger);
 }, 120_000);
@@ -45,7 +45,7 @@ afterAll(() => servers?.stop());
 interface Mistake {
   readonly what: string;
   readonly change: () => Environment;
-  readonly code: RefusalCode;
+  readonly code: RejectionCode;
   /** What the message names. */
   readonly names: string;
 }
@@ -73,13 +73,13 @@ const mistakes: Mistake[] = [
   {
     what: "PostgreSQL's password is wrong",
     change: () => databaseUrl((url) => (url.password = 'wrong')),
-    code: 'CREDENTIALS_REFUSED',
+    code: 'CREDENTIALS_REJECTED',
     names: 'DATABASE_URL',
   },
   {
     what: 'PostgreSQL is spoken to without TLS',
     change: () => databaseUrl((url) => (url.search = '')),
-    code: 'CREDENTIALS_REFUSED',
+    code: 'CREDENTIALS_REJECTED',
     names: 'sslmode',
   },
   {
@@ -97,13 +97,13 @@ const mistakes: Mistake[] = [
   {
     what: "Redis' password is wrong",
     change: () => ({ REDIS_URL: servers.environment.REDIS_URL.replace('redis-password', 'wrong') }),
-    code: 'CREDENTIALS_REFUSED',
+    code: 'CREDENTIALS_REJECTED',
     names: 'REDIS_URL',
   },
   {
     what: 'Redis is told no user',
     change: () => ({ REDIS_URL: servers.environment.REDIS_URL.replace(/\/\/.*@/, '//') }),
-    code: 'CREDENTIALS_REFUSED',
+    code: 'CREDENTIALS_REJECTED',
     names: 'REDIS_URL',
   },
   {
@@ -115,13 +115,13 @@ const mistakes: Mistake[] = [
   {
     what: "Kafka's password is wrong",
     change: () => ({ KAFKA_SASL_PASSWORD: 'wrong' }),
-    code: 'CREDENTIALS_REFUSED',
+    code: 'CREDENTIALS_REJECTED',
     names: 'KAFKA_SASL_PASSWORD',
   },
   {
     what: 'Kafka does not have the mechanism',
     change: () => ({ KAFKA_SASL_MECHANISM: 'plain' }),
-    code: 'CREDENTIALS_REFUSED',
+    code: 'CREDENTIALS_REJECTED',
     names: 'KAFKA_SASL_MECHANISM',
   },
   {
@@ -139,45 +139,45 @@ const mistakes: Mistake[] = [
   {
     what: "Temporal's key is wrong",
     change: () => ({ TEMPORAL_API_KEY: 'wrong' }),
-    code: 'CREDENTIALS_REFUSED',
+    code: 'CREDENTIALS_REJECTED',
     names: 'TEMPORAL_API_KEY',
   },
 ];
 
-async function withDoors<T>(
+async function withChecks<T>(
   environment: Environment,
-  work: (doors: readonly Door[]) => Promise<T>,
+  work: (checks: readonly StartupCheck[]) => Promise<T>,
 ): Promise<T> {
   const config = readConfig({ ...servers.environment, ...environment });
   const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
   try {
     return await work([
-      postgresDoor(pool),
-      redisDoor(config),
-      kafkaDoor(createKafka(config, logger, { clientId: 'test' })),
-      temporalDoor(config),
+      postgresStartupCheck(pool),
+      redisStartupCheck(config),
+      kafkaStartupCheck(createKafka(config, logger, { clientId: 'test' })),
+      temporalStartupCheck(config),
     ]);
   } finally {
     await pool.end();
   }
 }
 
-async function openAll(doors: readonly Door[]): Promise<true> {
-  await Promise.all(doors.map((door) => door.open()));
+async function runAll(checks: readonly StartupCheck[]): Promise<true> {
+  await Promise.all(checks.map((check) => check.run()));
   return true;
 }
 
 test.each(['scram-sha-256', 'scram-sha-512'])('with %s everybody is let in', async (mechanism) => {
-  await expect(withDoors({ KAFKA_SASL_MECHANISM: mechanism }, openAll)).resolves.toBe(true);
+  await expect(withChecks({ KAFKA_SASL_MECHANISM: mechanism }, runAll)).resolves.toBe(true);
 });
 
 test.each(mistakes)(
   '$what: that is said, and where to mend it',
   async ({ change, code, names }) => {
-    const refused = withDoors(change(), assertNotRefused);
+    const rejected = withChecks(change(), assertNotRejected);
 
-    await expect(refused).rejects.toMatchObject({
-      name: 'AccessRefusedError',
+    await expect(rejected).rejects.toMatchObject({
+      name: 'ConnectionRejectedError',
       code,
       message: expect.stringContaining(names),
     });

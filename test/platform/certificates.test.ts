@@ -48,6 +48,6 @@ test.each(readers)(
   '%s: a file that is not there is named, with who names it',
   (name, environment, read) => {
     expect(() => read(environment)).toThrow(ConfigurationError);
-    expect(() => read(environment)).toThrow(`  ${name}: the file ${file} cannot be read (ENOENT)`);
+    expect(() => read(environment)).toThrow(`  ${name}: cannot read the file ${file} (ENOENT)`);
   },
 );

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { compressFrameSync } from 'lz4-napi';
 import { compressSync } from 'snappy';
-import { codecNames, unpack, UnpackError } from '../../platform/kafka/compression';
+import { codecNames, decompress, DecompressionError } from '../../platform/kafka/compression';
 
 const limit = 1024 * 1024;
 const text = Buffer.from('hello hello hello hello world '.repeat(40));
@@ -37,10 +37,10 @@ function xerial(blocks: readonly Buffer[]): Buffer {
 
 function codeOf(codec: number, bytes: Buffer): string {
   try {
-    unpack(codec, bytes, limit);
+    decompress(codec, bytes, limit);
     return 'unpacked';
   } catch (error) {
-    if (error instanceof UnpackError) return error.code;
+    if (error instanceof DecompressionError) return error.code;
     throw error;
   }
 }
@@ -70,7 +70,7 @@ test.each<[string, number, Buffer, Buffer]>([
     Buffer.concat([text, Buffer.from('and a second frame')]),
   ],
 ])('what was compressed with %s is unpacked', (_, codec, packed, expected) => {
-  expect(unpack(codec, packed, limit).equals(expected)).toBe(true);
+  expect(decompress(codec, packed, limit).equals(expected)).toBe(true);
 });
 
 test.each<[string, number, Buffer]>([

@@ -1,32 +1,32 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  AccessRefusedError,
-  assertNotRefused,
-  assureAccess,
-  type Door,
+  ConnectionRejectedError,
+  assertNotRejected,
+  runStartupChecks,
+  type StartupCheck,
 } from '../../platform/dependencies/startup-checks';
 import { ConfigurationError } from '../../platform/process/config';
 import { createLogger } from '../../platform/observability/logger';
 import { until } from '../../testkit/until';
 
-const refusal = new AccessRefusedError('CREDENTIALS_REFUSED', 'No.', undefined);
+const rejection = new ConnectionRejectedError('CREDENTIALS_REJECTED', 'No.', undefined);
 
-const impatient = { firstAnswerMs: 50, retryMs: 1 };
+const impatient = { timeoutMs: 50, retryIntervalMs: 1 };
 
-/** A door that gives these answers, one at each try, and from then on the last one. */
-function createDoor(...answers: ('open' | 'away' | 'refused' | 'silent')[]) {
+/** A check that gives these answers, one at each try, and from then on the last one. */
+function createCheck(...answers: ('open' | 'away' | 'refused' | 'silent')[]) {
   let tries = 0;
-  const door: Door = {
+  const check: StartupCheck = {
     server: 'a server',
-    async open() {
+    async run() {
       const answer = answers[Math.min(tries, answers.length - 1)];
       tries += 1;
-      if (answer === 'refused') throw refusal;
+      if (answer === 'refused') throw rejection;
       if (answer === 'away') throw new Error('nobody answers');
       if (answer === 'silent') await new Promise(() => undefined);
     },
   };
-  return { door, tries: () => tries };
+  return { check, tries: () => tries };
 }
 
 function createProcess() {
@@ -41,9 +41,9 @@ function createProcess() {
 
 test('a process that is let in everywhere begins at once, and asks no more', async () => {
   const process = createProcess();
-  const { door, tries } = createDoor('open');
+  const { check, tries } = createCheck('open');
 
-  await assureAccess(process, [door], impatient);
+  await runStartupChecks(process, [check], impatient);
   await sleep(20);
 
   expect(tries()).toBe(1);
@@ -52,39 +52,39 @@ test('a process that is let in everywhere begins at once, and asks no more', asy
 
 test('what is wrong with our own configuration is not taken for an absence', async () => {
   const problem = new ConfigurationError('REDIS_TLS_CA_FILE cannot be read.');
-  const door: Door = { server: 'a server', open: () => Promise.reject(problem) };
+  const check: StartupCheck = { server: 'a server', run: () => Promise.reject(problem) };
 
-  await expect(assertNotRefused([door])).rejects.toBe(problem);
+  await expect(assertNotRejected([check])).rejects.toBe(problem);
 });
 
 test('a no comes before the process begins', async () => {
-  const asked = assureAccess(createProcess(), [
-    createDoor('open').door,
-    createDoor('refused').door,
+  const asked = runStartupChecks(createProcess(), [
+    createCheck('open').check,
+    createCheck('refused').check,
   ]);
 
-  await expect(asked).rejects.toBe(refusal);
+  await expect(asked).rejects.toBe(rejection);
 });
 
 test('a server that is away keeps nobody from beginning, and its no still ends the process', async () => {
   const process = createProcess();
 
-  await assureAccess(process, [createDoor('away', 'away', 'refused').door], impatient);
+  await runStartupChecks(process, [createCheck('away', 'away', 'refused').check], impatient);
   await until('the process fails', () => process.fail.mock.calls.length > 0);
 
-  expect(process.fail.mock.calls).toEqual([[refusal]]);
+  expect(process.fail.mock.calls).toEqual([[rejection]]);
 });
 
 test('a server that says nothing keeps nobody from beginning for long', async () => {
-  const begun = assureAccess(createProcess(), [createDoor('silent').door], impatient);
+  const begun = runStartupChecks(createProcess(), [createCheck('silent').check], impatient);
 
   await expect(begun).resolves.toBe(undefined);
 });
 
 test('a process that stops asks no more', async () => {
   const process = createProcess();
-  const { door, tries } = createDoor('away');
-  await assureAccess(process, [door], impatient);
+  const { check, tries } = createCheck('away');
+  await runStartupChecks(process, [check], impatient);
   await until('it has asked again', () => tries() > 2);
 
   await process.stop();
@@ -95,6 +95,6 @@ test('a process that stops asks no more', async () => {
 });
 
 test('whoever does one thing and ends learns of a no, and of an absence later', async () => {
-  await expect(assertNotRefused([createDoor('away').door])).resolves.toBe(undefined);
-  await expect(assertNotRefused([createDoor('refused').door])).rejects.toBe(refusal);
+  await expect(assertNotRejected([createCheck('away').check])).resolves.toBe(undefined);
+  await expect(assertNotRejected([createCheck('refused').check])).rejects.toBe(rejection);
 });

@@ -3,14 +3,14 @@
  * can unpack to many megabytes, on every partition at once.
  */
 import {
-  maxUnpackedBytes,
+  maxDecompressedBytes,
   type FetchedBatch,
   type LogRecord,
   type UnreadableOffsets,
 } from '../platform/kafka/record-batch';
 
 /** Some entries of a partition, in their order. */
-export interface UnpackedSlice {
+export interface DecompressedSlice {
   /** Empty where there is nothing but what a reader skips. */
   readonly entries: readonly (LogRecord | UnreadableOffsets)[];
   /** The offset behind all that the slice covers. */
@@ -18,12 +18,12 @@ export interface UnpackedSlice {
 }
 
 /** Most bytes that are unpacked at a time in this process, over all partitions. */
-const maxUnpackedAtOnce = 4 * maxUnpackedBytes;
+const maxDecompressedAtOnce = 4 * maxDecompressedBytes;
 
 /** Most bytes of messages in a slice; one entry may exceed it alone. */
 const maxSliceBytes = 4 * 1024 * 1024;
 
-let unpackedBytes = 0;
+let decompressedBytes = 0;
 const waiting: (() => void)[] = [];
 
 /**
@@ -35,11 +35,11 @@ const waiting: (() => void)[] = [];
  * @param from offsets before it are left out
  * @param size most entries of a slice
  */
-export async function* unpackedSlices(
+export async function* decompressedSlices(
   batches: readonly FetchedBatch[],
   from: number,
   size: number,
-): AsyncGenerator<UnpackedSlice> {
+): AsyncGenerator<DecompressedSlice> {
   const slice = createSlice();
   try {
     for (const batch of batches.filter(({ lastOffset }) => lastOffset >= from)) {
@@ -68,7 +68,7 @@ export async function* unpackedSlices(
 }
 
 function isMemoryTaken(): boolean {
-  return unpackedBytes > maxUnpackedAtOnce - maxUnpackedBytes;
+  return decompressedBytes > maxDecompressedAtOnce - maxDecompressedBytes;
 }
 
 async function untilMemoryIsFree(): Promise<void> {
@@ -76,7 +76,7 @@ async function untilMemoryIsFree(): Promise<void> {
 }
 
 function giveBack(bytes: number): void {
-  unpackedBytes -= bytes;
+  decompressedBytes -= bytes;
   for (const wake of waiting.splice(0)) wake();
 }
 
@@ -92,7 +92,7 @@ function createSlice() {
     open(batch: FetchedBatch) {
       const opened = batch.open();
       openBytes = opened.bytes;
-      unpackedBytes += openBytes;
+      decompressedBytes += openBytes;
       return opened.entries;
     },
     close(): void {
@@ -108,7 +108,7 @@ function createSlice() {
       bytes += lengthOf(entry);
     },
     /** The slice for the reader; the next one begins. */
-    take(next: number): UnpackedSlice {
+    take(next: number): DecompressedSlice {
       const taken = { entries, next };
       entries = [];
       bytes = 0;

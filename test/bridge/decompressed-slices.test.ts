@@ -1,6 +1,6 @@
-import { unpackedSlices, type UnpackedSlice } from '../../bridge/unpacked-slices';
+import { decompressedSlices, type DecompressedSlice } from '../../bridge/decompressed-slices';
 import {
-  maxUnpackedBytes,
+  maxDecompressedBytes,
   type FetchedBatch,
   type LogEntry,
 } from '../../platform/kafka/record-batch';
@@ -17,7 +17,7 @@ function records(from: number, count: number, value = 'v'): LogEntry[] {
   return Array.from({ length: count }, (_, index) => record({ offset: from + index, value }));
 }
 
-async function collect(slices: AsyncIterable<UnpackedSlice>) {
+async function collect(slices: AsyncIterable<DecompressedSlice>) {
   const collected: [offsets: number[], next: number][] = [];
   for await (const { entries, next } of slices) {
     collected.push([entries.map(({ offset }) => offset), next]);
@@ -27,7 +27,7 @@ async function collect(slices: AsyncIterable<UnpackedSlice>) {
 
 test('many small batches come as few slices: a backlog is handled as one', async () => {
   const batches = [0, 2, 4, 6].map((first) => batchOf(first, records(first, 2)));
-  expect(await collect(unpackedSlices(batches, 0, 5))).toEqual([
+  expect(await collect(decompressedSlices(batches, 0, 5))).toEqual([
     [[0, 1, 2, 3, 4], 5],
     [[5, 6, 7], 8],
   ]);
@@ -36,15 +36,15 @@ test('many small batches come as few slices: a backlog is handled as one', async
 test('what was asked for before is left out, and what readers skip is committed past', async () => {
   const skipped = { kind: 'skipped', offset: 4, lastOffset: 9 } as const;
   const batches = [batchOf(0, records(0, 4)), batchOf(4, [skipped])];
-  expect(await collect(unpackedSlices(batches, 2, 10))).toEqual([[[2, 3], 10]]);
-  expect(await collect(unpackedSlices(batches, 4, 10))).toEqual([[[], 10]]);
+  expect(await collect(decompressedSlices(batches, 2, 10))).toEqual([[[2, 3], 10]]);
+  expect(await collect(decompressedSlices(batches, 4, 10))).toEqual([[[], 10]]);
 });
 
 test('keys, values and headers bound a slice; one message may exceed the bound alone', async () => {
   const large = 'x'.repeat(3 * 1024 * 1024);
   const header = record({ offset: 1, headers: [['h', large]] });
   const batch = batchOf(0, [...records(0, 1, large), header, ...records(2, 1, large.repeat(2))]);
-  expect(await collect(unpackedSlices([batch], 0, 10))).toEqual([
+  expect(await collect(decompressedSlices([batch], 0, 10))).toEqual([
     [[0], 1],
     [[1], 2],
     [[2], 3],
@@ -53,7 +53,7 @@ test('keys, values and headers bound a slice; one message may exceed the bound a
 
 test('no more is unpacked at a time than there is memory for, whoever breaks off', async () => {
   const hold = async () => {
-    const slices = unpackedSlices([batchOf(0, records(0, 2), maxUnpackedBytes)], 0, 1);
+    const slices = decompressedSlices([batchOf(0, records(0, 2), maxDecompressedBytes)], 0, 1);
     await slices.next();
     return slices;
   };
