@@ -23,6 +23,7 @@ import { createIdempotencyStore } from './idempotency/store';
 import { openApi } from './openapi/document';
 import { openApiViewer } from './openapi/viewer';
 import { authentication } from './http/plugins/authentication';
+import { authorization } from './http/plugins/authorization';
 import { idempotency } from './idempotency/plugin';
 import { loadLimits, type LoadLimits } from './http/plugins/load-limits';
 import { answerClientError, answerError, problemDetails } from './http/plugins/problem-details';
@@ -97,6 +98,7 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
         store: createIdempotencyStore(services.database, dependencies.logger),
       });
       await v1.register(loadLimits, limitsOf(dependencies.config));
+      await v1.register(authorization);
       for (const routes of routeGroups) await v1.register(routes(services));
     },
     { prefix: '/v1' },

@@ -1,6 +1,5 @@
 /** The operations of the API as its own description lists them, for tests that claim something of each. */
 import type { FastifyInstance } from 'fastify';
-import { operations } from '../api/openapi/operations';
 
 /** A JSON Schema, as far as these tests look into it. */
 export interface JsonSchema {
@@ -44,6 +43,8 @@ export interface DescribedOperation {
 }
 
 interface RawOperation {
+  /** Names the role that the key must have; none where any will do. */
+  readonly security: readonly { readonly apiKey: readonly ('operator' | 'shopper')[] }[];
   readonly parameters?: readonly (Parameter | { readonly $ref: string })[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { schema: JsonSchema }>> };
 }
@@ -59,14 +60,18 @@ export function operationsOf({ paths, components }: OpenApiDocument): DescribedO
   const resolve = (parameter: Parameter | { readonly $ref: string }): Parameter =>
     '$ref' in parameter ? components.parameters[parameter.$ref.split('/').at(-1)!]! : parameter;
   return Object.entries(paths).flatMap(([path, item]) =>
-    Object.entries(item).map(([verb, { parameters = [], requestBody }]) => ({
+    Object.entries(item).map(([verb, { security, parameters = [], requestBody }]) => ({
       method: verb.toUpperCase(),
       path,
-      key: operations[`${verb.toUpperCase()} ${path}`]!.key,
+      key: keyOf(security),
       parameters: parameters.map(resolve),
       body: requestBody?.content['application/json']?.schema,
     })),
   );
+}
+
+function keyOf([requirement]: RawOperation['security']): DescribedOperation['key'] {
+  return requirement === undefined ? 'public' : (requirement.apiKey[0] ?? 'any');
 }
 
 /** The operations that a server describes. */

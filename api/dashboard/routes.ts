@@ -5,7 +5,6 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { assetPath, createAssetLoader, type Asset, type ContentCoding } from './assets';
 import type { Services } from '../http/dependencies';
-import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
 import { settingsSchema } from './schemas';
 
@@ -47,7 +46,15 @@ export function dashboardSettingsRoutes({
     app.get(
       '/dashboard/settings',
       {
-        onRequest: requireRole('operator'),
+        config: {
+          operation: {
+            operationId: 'readDashboardSettings',
+            tag: 'Pipeline',
+            summary: 'Read what the dashboard must know of this installation',
+            key: 'operator',
+            example: { url: '/v1/dashboard/settings' },
+          },
+        },
         schema: { response: { 200: settingsSchema, default: problemSchema } },
       },
       async ({ caller }) => ({

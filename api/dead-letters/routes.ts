@@ -5,9 +5,9 @@ import type { DiscardOutcome, RedriveOutcome } from '../../events/redrive';
 import { DeadLetterCommandPendingError, type DeadLetter } from '../../operations/dead-letters';
 import { UndecidedError } from '../commands/temporal-commands';
 import type { Services } from '../http/dependencies';
+import { commandProblems, databaseProblems } from '../http/operation';
 import { storableText } from '../http/input';
 import { pageOrder, pageQuery, readPage } from '../http/pages';
-import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
 import {
   deadLetterPage,
@@ -20,11 +20,19 @@ import {
 /** `GET /dead-letters`, `GET /dead-letters/{id}`, and `POST …/redrive` and `…/discard`. */
 export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZod {
   return async (app) => {
-    app.addHook('onRequest', requireRole('operator'));
-
     app.get(
       '/dead-letters',
       {
+        config: {
+          operation: {
+            operationId: 'listDeadLetters',
+            tag: 'Dead letters',
+            summary: 'List the dead letters',
+            key: 'operator',
+            problems: databaseProblems,
+            example: { url: '/v1/dead-letters?status=parked' },
+          },
+        },
         schema: {
           querystring: listQuery,
           response: { 200: deadLetterPage, default: problemSchema },
@@ -40,6 +48,16 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
     app.get(
       '/dead-letters/:id',
       {
+        config: {
+          operation: {
+            operationId: 'findDeadLetter',
+            tag: 'Dead letters',
+            summary: 'See a dead letter with its bytes',
+            key: 'operator',
+            problems: [...databaseProblems, 'DEAD_LETTER_NOT_FOUND'],
+            example: { url: '/v1/dead-letters/$DEAD_LETTER', after: 'DEAD_LETTER' },
+          },
+        },
         schema: { params, response: { 200: deadLetterWithMessage, default: problemSchema } },
       },
       async ({ params: { id } }) => {
@@ -51,7 +69,25 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
 
     app.post(
       '/dead-letters/:id/redrive',
-      { schema: { params, body: redrive, response: { 200: redriven, default: problemSchema } } },
+      {
+        config: {
+          operation: {
+            operationId: 'redriveDeadLetter',
+            tag: 'Dead letters',
+            summary: 'Send a dead letter back to its topic',
+            description:
+              'With the same bytes it may well be parked again, as a dead letter of its own.',
+            key: 'operator',
+            problems: [...settleProblems, 'REDRIVE_REFUSED', 'UNREADABLE'],
+            example: {
+              url: '/v1/dead-letters/$DEAD_LETTER/redrive',
+              body: { again: false },
+              after: 'DEAD_LETTER',
+            },
+          },
+        },
+        schema: { params, body: redrive, response: { 200: redriven, default: problemSchema } },
+      },
       async ({ params: { id }, body, caller }) => {
         const options = { by: caller.name, again: body?.again ?? false };
         return toRedriven(id, await orUndecided(() => deadLetters.redrive(id, options)));
@@ -60,7 +96,23 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
 
     app.post(
       '/dead-letters/:id/discard',
-      { schema: { params, body: discard, response: { 200: discarded, default: problemSchema } } },
+      {
+        config: {
+          operation: {
+            operationId: 'discardDeadLetter',
+            tag: 'Dead letters',
+            summary: 'Give a dead letter up',
+            key: 'operator',
+            problems: [...settleProblems, 'REDRIVE_UNDER_WAY'],
+            example: {
+              url: '/v1/dead-letters/$DEAD_LETTER/discard',
+              body: { reason: 'a test message' },
+              after: 'DEAD_LETTER',
+            },
+          },
+        },
+        schema: { params, body: discard, response: { 200: discarded, default: problemSchema } },
+      },
       async ({ params: { id }, body: { reason }, caller }) => {
         const options = { by: caller.name, reason };
         return toDiscarded(id, await orUndecided(() => deadLetters.discard(id, options)));
@@ -68,6 +120,13 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
     );
   };
 }
+
+const settleProblems = [
+  ...databaseProblems,
+  ...commandProblems,
+  'DEAD_LETTER_NOT_FOUND',
+  'DEAD_LETTER_SETTLED',
+] as const;
 
 const idText = z.string().regex(/^[1-9]\d{0,14}$/, 'must be the ID of a dead letter');
 

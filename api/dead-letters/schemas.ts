@@ -6,12 +6,12 @@ import { pageSchema } from '../http/page-schema';
 export const deadLetterStatus = z.enum(['parked', 'redriven', 'discarded']);
 
 /** Bytes of a message. */
-const encodedBytes = z
+export const encodedBytes = z
   .union([z.object({ text: z.string() }), z.object({ base64: z.string() })])
   .describe('as text where it is UTF-8 without NUL, otherwise as base64');
 
 /** A dead letter without its message. */
-const deadLetterSchema = z.object({
+export const deadLetterSchema = z.object({
   id: z.int(),
   topic: z.string(),
   partition: z.int(),

@@ -4,19 +4,34 @@ import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
 import type { PlacedOrder } from './scenarios';
 import type { Services } from '../http/dependencies';
-import { requireRole } from '../http/plugins/authentication';
+import { databaseProblems } from '../http/operation';
 import { Problem, problemSchema } from '../http/problem';
+import { productCommandProblems } from '../products/routes';
 import { demonstrationOrder, redelivery, sentMessage } from './schemas';
 
 /** `POST /demonstration/orders`, `…/redeliveries` and `…/poison`; none where it is not allowed. */
 export function demonstrationRoutes({ demonstration }: Services): FastifyPluginAsyncZod {
   return async (app) => {
     if (demonstration === undefined) return;
-    app.addHook('onRequest', requireRole('operator'));
-
     app.post(
       '/demonstration/orders',
-      { schema: { body: newOrder, response: { 201: demonstrationOrder, default: problemSchema } } },
+      {
+        config: {
+          operation: {
+            operationId: 'demonstrateOrder',
+            tag: 'Demonstration',
+            summary: 'Buy a product, registering one if need be',
+            key: 'operator',
+            problems: [...productCommandProblems, 'OUT_OF_STOCK', 'ORDER_CANCELLED'],
+            example: {
+              url: '/v1/demonstration/orders',
+              body: { productId: '$PRODUCT' },
+              after: 'NEW_PRODUCT',
+            },
+          },
+        },
+        schema: { body: newOrder, response: { 201: demonstrationOrder, default: problemSchema } },
+      },
       async (request, reply) => {
         const { productId, all = false } = request.body ?? {};
         const ids = { orderId: request.deriveId('order'), productId: request.deriveId('product') };
@@ -27,7 +42,19 @@ export function demonstrationRoutes({ demonstration }: Services): FastifyPluginA
 
     app.post(
       '/demonstration/redeliveries',
-      { schema: { body: newRedelivery, response: { 201: redelivery, default: problemSchema } } },
+      {
+        config: {
+          operation: {
+            operationId: 'demonstrateRedelivery',
+            tag: 'Demonstration',
+            summary: 'Send an event to its topic a second time',
+            key: 'operator',
+            problems: [...databaseProblems, 'KAFKA_UNAVAILABLE', 'EVENT_NOT_FOUND'],
+            example: { url: '/v1/demonstration/redeliveries', body: {} },
+          },
+        },
+        schema: { body: newRedelivery, response: { 201: redelivery, default: problemSchema } },
+      },
       async (request, reply) => {
         const sent = await demonstration.redeliver(request.body?.eventId);
         return reply.code(201).send({ ...sent, handledAt: sent.handledAt.toISOString() });
@@ -36,7 +63,19 @@ export function demonstrationRoutes({ demonstration }: Services): FastifyPluginA
 
     app.post(
       '/demonstration/poison',
-      { schema: { body: nothing, response: { 201: sentMessage, default: problemSchema } } },
+      {
+        config: {
+          operation: {
+            operationId: 'demonstratePoison',
+            tag: 'Demonstration',
+            summary: 'Send a message that is no event',
+            key: 'operator',
+            problems: [...databaseProblems, 'KAFKA_UNAVAILABLE'],
+            example: { url: '/v1/demonstration/poison', body: {} },
+          },
+        },
+        schema: { body: nothing, response: { 201: sentMessage, default: problemSchema } },
+      },
       async (_, reply) => reply.code(201).send(await demonstration.poison()),
     );
   };

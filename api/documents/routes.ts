@@ -14,14 +14,36 @@ export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
 
   app.get(
     '/openapi.json',
-    { schema: { response: { 200: document, default: problemSchema } } },
+    {
+      config: {
+        operation: {
+          operationId: 'readOpenApi',
+          tag: 'Documents',
+          summary: 'Read this description (OpenAPI 3.1)',
+          key: 'public',
+          example: { url: '/openapi.json' },
+        },
+      },
+      schema: { response: { 200: document, default: problemSchema } },
+    },
     async (_, reply) =>
       sendJson(reply.type('application/json'), (openApiText ??= JSON.stringify(app.swagger()))),
   );
 
   app.get(
     '/asyncapi.json',
-    { schema: { response: { 200: document, default: problemSchema } } },
+    {
+      config: {
+        operation: {
+          operationId: 'readAsyncApi',
+          tag: 'Documents',
+          summary: 'Read the description of the topics and events (AsyncAPI 3.0)',
+          key: 'public',
+          example: { url: '/asyncapi.json' },
+        },
+      },
+      schema: { response: { 200: document, default: problemSchema } },
+    },
     async (_, reply) =>
       sendJson(
         reply.type('application/json'),
@@ -31,7 +53,22 @@ export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
 
   app.get(
     '/schemas/:type/:version',
-    { schema: { params, response: { 200: document, default: problemSchema } } },
+    {
+      config: {
+        operation: {
+          operationId: 'readSchema',
+          tag: 'Documents',
+          summary: "Read the schema of an event's data (JSON Schema 2020-12)",
+          description:
+            "Events name it in `dataschema`. A released version's meaning never changes.",
+          key: 'public',
+          problems: ['VALIDATION_FAILED', 'SCHEMA_NOT_FOUND'],
+          produces: 'application/schema+json',
+          example: { url: '/schemas/StockAdjusted/1' },
+        },
+      },
+      schema: { params, response: { 200: document, default: problemSchema } },
+    },
     async ({ params: { type, version } }, reply) => {
       const schema = dataJsonSchema(type, version);
       if (schema === undefined) {

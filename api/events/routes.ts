@@ -6,8 +6,8 @@ import { eventDefinitions, type EventType } from '../../events/schemas';
 import type { LoggedEvent } from '../../operations/event-log';
 import { transactionPart } from '../http/cursor';
 import type { Services } from '../http/dependencies';
+import { databaseProblems } from '../http/operation';
 import { pageLimitSchema, pageOrder, readPage } from '../http/pages';
-import { requireRole } from '../http/plugins/authentication';
 import { problemSchema } from '../http/problem';
 import { eventPage } from './schemas';
 
@@ -17,11 +17,20 @@ export function eventRoutes({ eventReads }: Services): FastifyPluginAsyncZod {
     app.get(
       '/events',
       {
-        onRequest: requireRole('operator'),
+        config: {
+          operation: {
+            operationId: 'listEvents',
+            tag: 'Events',
+            summary: 'Read the audit log',
+            description:
+              'The audit log in the order in which it grows. Following `lastCursor` gives every event ' +
+              'exactly once: one that is committed late comes late, and is never skipped.',
+            key: 'operator',
+            problems: databaseProblems,
+            example: { url: '/v1/events?type=StockAdjusted&limit=2' },
+          },
+        },
         schema: {
-          description:
-            'The audit log in the order in which it grows. Following `lastCursor` gives every event ' +
-            'exactly once: one that is committed late comes late, and is never skipped.',
           querystring: logQuery,
           response: { 200: eventPage, default: problemSchema },
         },

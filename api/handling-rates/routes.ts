@@ -1,7 +1,7 @@
 /** How many events are handled, and how fast, for operators. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Services } from '../http/dependencies';
-import { requireRole } from '../http/plugins/authentication';
+import { databaseProblems } from '../http/operation';
 import { problemSchema } from '../http/problem';
 import { shareReading } from '../http/shared-reading';
 import { handlingRates } from './schemas';
@@ -13,7 +13,16 @@ export function handlingRateRoutes({ handlingRateReads }: Services): FastifyPlug
     app.get(
       '/metrics/rates',
       {
-        onRequest: requireRole('operator'),
+        config: {
+          operation: {
+            operationId: 'readRates',
+            tag: 'Metrics',
+            summary: 'See how many events were handled, and how fast',
+            key: 'operator',
+            problems: databaseProblems,
+            example: { url: '/v1/metrics/rates' },
+          },
+        },
         schema: { response: { 200: handlingRates, default: problemSchema } },
       },
       async () => ({

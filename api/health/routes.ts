@@ -20,13 +20,40 @@ export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZ
   const readReadiness = shareReading(0, () => checkReadiness(checks));
   const readMetrics = shareReading(0, renderMetrics);
   return async (app) => {
-    app.get('/healthz', { schema: { response: { 200: alive } } }, async () => ({
-      status: 'ok' as const,
-    }));
+    app.get(
+      '/healthz',
+      {
+        config: {
+          operation: {
+            operationId: 'isAlive',
+            tag: 'Process',
+            summary: 'Ask whether the process lives',
+            key: 'public',
+            example: { url: '/healthz' },
+          },
+        },
+        schema: { response: { 200: alive } },
+      },
+      async () => ({
+        status: 'ok' as const,
+      }),
+    );
 
     app.get(
       '/readyz',
-      { schema: { response: { 200: readiness, 503: readiness } } },
+      {
+        config: {
+          operation: {
+            operationId: 'isReady',
+            tag: 'Process',
+            summary: 'Ask whether the process can work, dependency by dependency',
+            description: 'Degraded is ready: what is down can be done without for a while.',
+            key: 'public',
+            example: { url: '/readyz' },
+          },
+        },
+        schema: { response: { 200: readiness, 503: readiness } },
+      },
       async (_, reply) => {
         const { status, dependencies } = await readReadiness();
         const present = { status: app.isStopping() ? ('stopping' as const) : status, dependencies };
@@ -34,8 +61,21 @@ export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZ
       },
     );
 
-    app.get('/metrics', async (_, reply) =>
-      reply.type(metricsContentType).send(await readMetrics()),
+    app.get(
+      '/metrics',
+      {
+        config: {
+          operation: {
+            operationId: 'readMetrics',
+            tag: 'Process',
+            summary: 'Read the metrics of the process, for Prometheus',
+            key: 'public',
+            produces: 'text/plain',
+            example: { url: '/metrics' },
+          },
+        },
+      },
+      async (_, reply) => reply.type(metricsContentType).send(await readMetrics()),
     );
   };
 }

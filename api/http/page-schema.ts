@@ -11,4 +11,4 @@ export function pageSchema<Item extends z.ZodType>(item: Item, order?: string) {
 }
 
 /** A page of such items, in an answer. */
-type Page<Item> = z.output<ReturnType<typeof pageSchema<z.ZodType<Item>>>>;
+export type Page<Item> = z.output<ReturnType<typeof pageSchema<z.ZodType<Item>>>>;

@@ -1,6 +1,6 @@
 /**
- * The OpenAPI 3.1 document of the API: the schemas come from the routes themselves, and what else
- * is to be said of them from `operations.ts`.
+ * The OpenAPI 3.1 document of the API: the schemas come from the routes, and what else is to be said
+ * of them from the operations that the routes declare.
  */
 import swagger from '@fastify/swagger';
 import fastifyPlugin from 'fastify-plugin';
@@ -8,13 +8,20 @@ import { jsonSchemaTransform } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
 import { toJsonSchema } from '../../events/json-schemas';
+import { tags, type Operation } from '../http/operation';
 import { problemSchema } from '../http/problem';
 import { definitionOf, type ProblemCode } from '../http/problems';
 import { exampleServer, exampleUser, shellExample } from './examples';
-import { operations, tags, type OperationDescription } from './operations';
 
 /** Describes every route that is registered after it; `app.swagger()` is the document. */
 export const openApi = fastifyPlugin(async (app) => {
+  const operations = new Map<string, Operation>();
+  app.addHook('onRoute', ({ method, url, schema, config }) => {
+    if (schema?.hide === true) return;
+    const name = `${String(method)} ${url.replaceAll(/:(\w+)/g, '{$1}')}`;
+    if (config?.operation === undefined) throw new TypeError(`${name} declares no operation.`);
+    operations.set(name, config.operation);
+  });
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -35,7 +42,7 @@ export const openApi = fastifyPlugin(async (app) => {
     transform: jsonSchemaTransform,
     transformObject: (document) => {
       if (!('openapiObject' in document)) throw new TypeError('The document is made as OpenAPI 3.');
-      return describe(document.openapiObject as unknown as Document);
+      return describe(document.openapiObject as unknown as Document, operations);
     },
   });
 });
@@ -64,13 +71,12 @@ const apiKey = {
 
 /** The parts of a document that are read and completed here. */
 interface Document {
-  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly paths: Readonly<Record<string, Readonly<Record<string, RouteOperation>>>>;
   readonly components: Readonly<Record<string, object>>;
 }
 
-interface Operation {
+interface RouteOperation {
   readonly parameters?: readonly object[];
-  readonly description?: string;
   readonly requestBody?: { readonly content: Readonly<Record<string, Media>> };
   readonly responses: Readonly<Record<string, Answer>>;
 }
@@ -84,13 +90,13 @@ interface Media {
   readonly schema: object;
 }
 
-function describe(document: Document): Document {
+function describe(document: Document, operations: ReadonlyMap<string, Operation>): Document {
   const paths = Object.entries(document.paths).map(([path, item]) => {
-    const described = Object.entries(item).map(([method, operation]) => [
-      method,
-      describeOperation(method.toUpperCase(), path, operation),
-    ]);
-    return [path, Object.fromEntries(described) as Record<string, Operation>] as const;
+    const described = Object.entries(item).map(([verb, operation]) => {
+      const method = verb.toUpperCase();
+      return [verb, describeOperation(method, operations.get(`${method} ${path}`)!, operation)];
+    });
+    return [path, Object.fromEntries(described) as Record<string, RouteOperation>] as const;
   });
   return {
     ...document,
@@ -99,39 +105,46 @@ function describe(document: Document): Document {
   };
 }
 
-function describeOperation(method: string, path: string, operation: Operation): Operation {
-  const known = operations[`${method} ${path}`];
-  // A route without an entry is shown as it is; a test demands the entry.
-  if (known === undefined) return operation;
+function describeOperation(
+  method: string,
+  known: Operation,
+  operation: RouteOperation,
+): RouteOperation {
   const codes = codesOf(method, known, operation.requestBody !== undefined);
   return {
     operationId: known.operationId,
     summary: known.summary,
-    description: descriptionOf(method, known, operation),
+    description: descriptionOf(method, known),
     tags: [known.tag],
-    security: known.key === 'public' ? [] : [{ apiKey: [] }],
+    security: securityOf(known),
     parameters: [...(operation.parameters ?? []), ...sharedParametersOf(method, known)],
     ...(operation.requestBody === undefined
       ? {}
       : { requestBody: withExample(operation.requestBody, known.example.body) }),
     responses: { ...answersOf(method, operation, known), ...problemAnswers(codes) },
-  } as Operation;
+  } as RouteOperation;
 }
 
-const keyDescriptions: Readonly<Record<OperationDescription['key'], string>> = {
+// The role that the key needs, as OpenAPI 3.1 lets a requirement name it.
+function securityOf({ key }: Operation): object[] {
+  if (key === 'public') return [];
+  return [{ apiKey: key === 'any' ? [] : [key] }];
+}
+
+const keyDescriptions: Readonly<Record<Operation['key'], string>> = {
   operator: 'For operators.',
   shopper: 'For shoppers.',
   any: 'For anybody with a key.',
   public: 'Needs no key.',
 };
 
-function descriptionOf(method: string, known: OperationDescription, { description }: Operation) {
+function descriptionOf(method: string, known: Operation): string {
   const example = `\`\`\`sh\n${shellExample(method, known)}\n\`\`\``;
-  const parts = [description, known.description, keyDescriptions[known.key], example];
+  const parts = [known.description, keyDescriptions[known.key], example];
   return parts.filter((part) => part !== undefined).join('\n\n');
 }
 
-function sharedParametersOf(method: string, { key, user }: OperationDescription) {
+function sharedParametersOf(method: string, { key, user }: Operation) {
   return [
     ...(user === undefined ? [] : [refTo('parameters', userParameters[user])]),
     ...(isIdempotent(method, key) ? [refTo('parameters', 'IdempotencyKey')] : []),
@@ -144,7 +157,7 @@ const userParameters = {
   optional: 'ActingUserIfAny',
 } as const;
 
-function withExample(requestBody: NonNullable<Operation['requestBody']>, example?: object) {
+function withExample(requestBody: NonNullable<RouteOperation['requestBody']>, example?: object) {
   const content = Object.entries(requestBody.content).map(([type, media]) => [
     type,
     example === undefined ? media : { ...media, example: withoutVariables(example) },
@@ -167,8 +180,8 @@ function withoutVariables(example: object): unknown {
 
 function answersOf(
   method: string,
-  { responses }: Operation,
-  known: OperationDescription,
+  { responses }: RouteOperation,
+  known: Operation,
 ): Record<string, object> {
   const decided = Object.entries(responses).filter(([status]) => status !== 'default');
   return Object.fromEntries(
@@ -191,14 +204,14 @@ function titleOf(status: string): string {
 
 const titles: Readonly<Record<string, string>> = { 200: 'Done.', 201: 'Made.', 503: 'Not ready.' };
 
-function headersOf(method: string, { headers, key }: OperationDescription, status: string) {
+function headersOf(method: string, { headers, key }: Operation, status: string) {
   const names = headers?.[Number(status)] ?? [];
   const replayed = isIdempotent(method, key) && status !== '202' ? ['Idempotency-Replayed'] : [];
   const entries = [...names, ...replayed].map((name) => [name, refTo('headers', name)]);
   return entries.length === 0 ? {} : { headers: Object.fromEntries(entries) as object };
 }
 
-function contentOf({ content }: Answer, { produces }: OperationDescription) {
+function contentOf({ content }: Answer, { produces }: Operation) {
   if (produces === undefined) return { content };
   const media = Object.values(content ?? {})[0] ?? { schema: { type: 'string' } };
   return { content: { [produces]: media } };
@@ -206,7 +219,7 @@ function contentOf({ content }: Answer, { produces }: OperationDescription) {
 
 function codesOf(
   method: string,
-  { key, problems: own = [] }: OperationDescription,
+  { key, problems: own = [] }: Operation,
   hasBody: boolean,
 ): ProblemCode[] {
   const keyed = key !== 'public';
@@ -225,7 +238,7 @@ function codesOf(
 }
 
 /** Whether an `Idempotency-Key` is heeded. */
-function isIdempotent(method: string, key: OperationDescription['key']): boolean {
+function isIdempotent(method: string, key: Operation['key']): boolean {
   return method === 'POST' && key !== 'public';
 }
 

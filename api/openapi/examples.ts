@@ -1,5 +1,5 @@
 /** Examples of requests as a shell runs them, against what `npm start` brings up. */
-import type { ExampleRequest, OperationDescription, Precondition } from './operations';
+import type { ExampleRequest, Operation, Precondition } from '../http/operation';
 
 /** Where the examples send their requests: the API of `npm start`. */
 export const exampleServer = 'http://127.0.0.1:3000';
@@ -8,7 +8,7 @@ export const exampleServer = 'http://127.0.0.1:3000';
 export const exampleUser = 'ann';
 
 /** An operation's example as a script for a POSIX shell, which prints the answer with its status. */
-export function shellExample(method: string, operation: OperationDescription): string {
+export function shellExample(method: string, operation: Operation): string {
   const { example, key, user } = operation;
   const names = user === undefined ? [] : [`-H "X-User-Id: ${exampleUser}"`];
   const request = [

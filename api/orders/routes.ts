@@ -6,17 +6,14 @@ import type { Cancellation, OrderLine, OrderOutcome } from '../../events/command
 import { aggregateIdSchema } from '../../events/identifiers';
 import { UndecidedError } from '../commands/temporal-commands';
 import type { Services } from '../http/dependencies';
+import { commandProblems, databaseProblems } from '../http/operation';
 import { storableText } from '../http/input';
 import { checkLines, mergeLines, unknownProduct, unknownProducts } from './lines';
 import type { OrderReads, StoredOrder } from './reads';
 import { cancelledOrder, orderSchema, placedOrder, undecidedOrder } from './schemas';
-import {
-  requireRole,
-  requireUser,
-  requireUserOfShopper,
-  userOf,
-} from '../http/plugins/authentication';
+import { userOf } from '../http/plugins/authorization';
 import { Problem, problemSchema } from '../http/problem';
+import { productCommandProblems } from '../products/routes';
 
 /** `POST /orders`, `GET /orders/{orderId}`, `POST /orders/{orderId}/cancel`. */
 export function orderRoutes(services: Services): FastifyPluginAsyncZod {
@@ -25,7 +22,35 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
     app.post(
       '/orders',
       {
-        onRequest: [requireRole('shopper'), requireUser],
+        config: {
+          operation: {
+            operationId: 'placeOrder',
+            tag: 'Orders',
+            summary: 'Place an order',
+            description:
+              'Tokens of the simulated payment gateway: `tok_approve`, `tok_decline`, `tok_slow`, ' +
+              '`tok_lost_answer`, `tok_flaky`, `tok_silent`.',
+            key: 'shopper',
+            user: 'required',
+            problems: [
+              ...productCommandProblems,
+              'PAYMENT_FAILED',
+              'OUT_OF_STOCK',
+              'ORDER_CANCELLED',
+              'ORDER_TIMED_OUT',
+              'ORDER_NOT_FOUND',
+            ],
+            headers: { 201: ['Location'], 202: ['Location'] },
+            example: {
+              url: '/v1/orders',
+              body: {
+                items: [{ productId: '$PRODUCT', quantity: 1 }],
+                paymentToken: 'tok_approve',
+              },
+              after: 'NEW_PRODUCT',
+            },
+          },
+        },
         schema: {
           body: newOrder,
           response: { 201: placedOrder, 202: undecidedOrder, default: problemSchema },
@@ -49,7 +74,18 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
     app.get(
       '/orders/:orderId',
       {
-        onRequest: requireUserOfShopper,
+        config: {
+          operation: {
+            operationId: 'findOrder',
+            tag: 'Orders',
+            summary: 'See where an order stands',
+            description: 'Operators see every order, shoppers those of the user whom they name.',
+            key: 'any',
+            user: 'of-shopper',
+            problems: [...databaseProblems, 'TEMPORAL_UNAVAILABLE', 'ORDER_NOT_FOUND'],
+            example: { url: '/v1/orders/$ORDER', after: 'ORDER' },
+          },
+        },
         schema: { params: orderParams, response: { 200: orderSchema, default: problemSchema } },
       },
       async (request) =>
@@ -59,7 +95,23 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
     app.post(
       '/orders/:orderId/cancel',
       {
-        onRequest: requireUserOfShopper,
+        config: {
+          operation: {
+            operationId: 'cancelOrder',
+            tag: 'Orders',
+            summary: 'Cancel an order',
+            description: 'Its payment is given back, and its stock.',
+            key: 'any',
+            user: 'of-shopper',
+            problems: [...databaseProblems, ...commandProblems, 'ORDER_NOT_FOUND'],
+            headers: { 202: ['Location'] },
+            example: {
+              url: '/v1/orders/$ORDER/cancel',
+              body: { reason: 'changed my mind' },
+              after: 'ORDER',
+            },
+          },
+        },
         schema: {
           params: orderParams,
           body: cancellation,

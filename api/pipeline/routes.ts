@@ -1,18 +1,27 @@
 /** The state of the pipeline, for operators: its lag and its processes. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Services } from '../http/dependencies';
-import { requireRole } from '../http/plugins/authentication';
 import { problemSchema } from '../http/problem';
 import { lagSchema, processPage } from './schemas';
 
 /** `GET /lag`, `GET /processes`. */
 export function pipelineRoutes({ pipelineState }: Services): FastifyPluginAsyncZod {
   return async (app) => {
-    app.addHook('onRequest', requireRole('operator'));
-
     app.get(
       '/lag',
-      { schema: { response: { 200: lagSchema, default: problemSchema } } },
+      {
+        config: {
+          operation: {
+            operationId: 'readLag',
+            tag: 'Pipeline',
+            summary: 'See how far behind the collector is',
+            key: 'operator',
+            problems: ['KAFKA_UNAVAILABLE'],
+            example: { url: '/v1/lag' },
+          },
+        },
+        schema: { response: { 200: lagSchema, default: problemSchema } },
+      },
       async () => {
         const partitions = await pipelineState.readLag();
         const total = partitions.reduce((sum, partition) => sum + partition.lag, 0);
@@ -22,7 +31,18 @@ export function pipelineRoutes({ pipelineState }: Services): FastifyPluginAsyncZ
 
     app.get(
       '/processes',
-      { schema: { response: { 200: processPage, default: problemSchema } } },
+      {
+        config: {
+          operation: {
+            operationId: 'listProcesses',
+            tag: 'Pipeline',
+            summary: 'See which processes are at work',
+            key: 'operator',
+            example: { url: '/v1/processes' },
+          },
+        },
+        schema: { response: { 200: processPage, default: problemSchema } },
+      },
       async () => {
         const found = await pipelineState.readProcesses();
         return { items: found.map(({ name, running }) => ({ name, running: running ?? null })) };

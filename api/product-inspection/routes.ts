@@ -1,7 +1,7 @@
 /** Looking at a product from every side, for operators. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Services } from '../http/dependencies';
-import { requireRole } from '../http/plugins/authentication';
+import { databaseProblems } from '../http/operation';
 import { problemSchema } from '../http/problem';
 import { productParams } from '../products/routes';
 import { inspectionSchema } from './schemas';
@@ -13,10 +13,19 @@ export function productInspectionRoutes(services: Services): FastifyPluginAsyncZ
     app.get(
       '/products/:productId/inspection',
       {
-        onRequest: requireRole('operator'),
+        config: {
+          operation: {
+            operationId: 'inspectProduct',
+            tag: 'Products',
+            summary: 'See what the shop and the cache hold of a product',
+            description:
+              'What the collector, the shop and the cache hold of a product. Does not count as a view.',
+            key: 'operator',
+            problems: databaseProblems,
+            example: { url: '/v1/products/$PRODUCT/inspection', after: 'PRODUCT' },
+          },
+        },
         schema: {
-          description:
-            'What the collector, the shop and the cache hold of a product. Does not count as a view.',
           params: productParams,
           response: { 200: inspectionSchema, default: problemSchema },
         },

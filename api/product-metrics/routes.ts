@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
 import { figurePart, timestampPart } from '../http/cursor';
 import type { Services } from '../http/dependencies';
+import { databaseProblems } from '../http/operation';
 import { pageOrder, pageQuery, readPage } from '../http/pages';
-import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
 import { toLoggedEventAnswer } from '../events/routes';
 import { productParams } from '../products/routes';
@@ -22,11 +22,19 @@ import {
 export function productMetricsRoutes(services: Services): FastifyPluginAsyncZod {
   const { productMetricsReads: reads, productDetails } = services;
   return async (app) => {
-    app.addHook('onRequest', requireRole('operator'));
-
     app.get(
       '/metrics/products',
       {
+        config: {
+          operation: {
+            operationId: 'rankProducts',
+            tag: 'Metrics',
+            summary: 'Rank the products',
+            key: 'operator',
+            problems: databaseProblems,
+            example: { url: '/v1/metrics/products?sort=views&limit=3' },
+          },
+        },
         schema: {
           querystring: rankingQuery,
           response: { 200: rankingPage, default: problemSchema },
@@ -47,6 +55,16 @@ export function productMetricsRoutes(services: Services): FastifyPluginAsyncZod 
     app.get(
       '/metrics/products/:productId',
       {
+        config: {
+          operation: {
+            operationId: 'findProductMetrics',
+            tag: 'Metrics',
+            summary: 'See the numbers of a product',
+            key: 'operator',
+            problems: [...databaseProblems, 'METRICS_NOT_FOUND'],
+            example: { url: '/v1/metrics/products/$PRODUCT', after: 'MEASURED' },
+          },
+        },
         schema: {
           params: productParams,
           response: { 200: productMetricsSchema, default: problemSchema },
@@ -62,6 +80,16 @@ export function productMetricsRoutes(services: Services): FastifyPluginAsyncZod 
     app.get(
       '/metrics/products/:productId/users',
       {
+        config: {
+          operation: {
+            operationId: 'listProductUsers',
+            tag: 'Metrics',
+            summary: 'See what each user did with a product',
+            key: 'operator',
+            problems: databaseProblems,
+            example: { url: '/v1/metrics/products/$PRODUCT/users', after: 'MEASURED' },
+          },
+        },
         schema: {
           params: productParams,
           querystring: pageQuery,
@@ -82,6 +110,16 @@ export function productMetricsRoutes(services: Services): FastifyPluginAsyncZod 
     app.get(
       '/metrics/products/:productId/history',
       {
+        config: {
+          operation: {
+            operationId: 'listProductHistory',
+            tag: 'Metrics',
+            summary: 'See the events of a product',
+            key: 'operator',
+            problems: databaseProblems,
+            example: { url: '/v1/metrics/products/$PRODUCT/history?limit=5', after: 'MEASURED' },
+          },
+        },
         schema: {
           params: productParams,
           querystring: pageQuery,

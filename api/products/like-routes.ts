@@ -3,9 +3,10 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Services } from '../http/dependencies';
-import { requireRole, requireUser, userOf } from '../http/plugins/authentication';
+import type { Operation } from '../http/operation';
+import { userOf } from '../http/plugins/authorization';
 import { problemSchema } from '../http/problem';
-import { checkProduct, productParams, unknownProduct } from './routes';
+import { checkProduct, productCommandProblems, productParams, unknownProduct } from './routes';
 import { likeSchema } from './schemas';
 
 /**
@@ -14,14 +15,11 @@ import { likeSchema } from './schemas';
  */
 export function likeRoutes(services: Services): FastifyPluginAsyncZod {
   return async (app) => {
-    for (const [method, liked] of [
-      ['PUT', true],
-      ['DELETE', false],
-    ] as const) {
+    for (const { method, liked, operation } of operations) {
       app.route({
         method,
         url: '/products/:productId/like',
-        onRequest: [requireRole('shopper'), requireUser],
+        config: { operation },
         schema: {
           params: productParams,
           body: noBody,
@@ -48,3 +46,33 @@ export function likeRoutes(services: Services): FastifyPluginAsyncZod {
 }
 
 const noBody = z.strictObject({}).nullish();
+
+const operations: readonly { method: 'PUT' | 'DELETE'; liked: boolean; operation: Operation }[] = [
+  {
+    method: 'PUT',
+    liked: true,
+    operation: {
+      operationId: 'likeProduct',
+      tag: 'Products',
+      summary: 'Like a product',
+      description: 'Liking it twice is liking it once.',
+      key: 'shopper',
+      user: 'required',
+      problems: productCommandProblems,
+      example: { url: '/v1/products/$PRODUCT/like', after: 'PRODUCT' },
+    },
+  },
+  {
+    method: 'DELETE',
+    liked: false,
+    operation: {
+      operationId: 'unlikeProduct',
+      tag: 'Products',
+      summary: 'Like a product no more',
+      key: 'shopper',
+      user: 'required',
+      problems: productCommandProblems,
+      example: { url: '/v1/products/$PRODUCT/like', after: 'PRODUCT' },
+    },
+  },
+];

@@ -3,9 +3,9 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
 import type { Services } from '../http/dependencies';
+import { commandProblems, databaseProblems } from '../http/operation';
 import { storableText } from '../http/input';
 import { pageOrder, pageQuery, readPage } from '../http/pages';
-import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
 import type { ProductDetail } from './details';
 import { productDetailSchema, productPage, registeredProduct } from './schemas';
@@ -17,7 +17,17 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
     app.post(
       '/products',
       {
-        onRequest: requireRole('operator'),
+        config: {
+          operation: {
+            operationId: 'registerProduct',
+            tag: 'Products',
+            summary: 'Put a product on sale',
+            key: 'operator',
+            problems: [...databaseProblems, ...commandProblems],
+            headers: { 201: ['Location'] },
+            example: { url: '/v1/products', body: { name: 'Teapot', price: 2_500, stock: 10 } },
+          },
+        },
         schema: { body: newProduct, response: { 201: registeredProduct, default: problemSchema } },
       },
       async (request, reply) => {
@@ -30,6 +40,17 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
     app.get(
       '/products',
       {
+        config: {
+          operation: {
+            operationId: 'listProducts',
+            tag: 'Products',
+            summary: 'List the products',
+            key: 'any',
+            user: 'optional',
+            problems: databaseProblems,
+            example: { url: '/v1/products?limit=2' },
+          },
+        },
         schema: { querystring: pageQuery, response: { 200: productPage, default: problemSchema } },
       },
       async ({ query }) => readPage(query, byId, (page) => productDetails.list(page)),
@@ -38,6 +59,19 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
     app.get(
       '/products/:productId',
       {
+        config: {
+          operation: {
+            operationId: 'viewProduct',
+            tag: 'Products',
+            summary: 'Look at a product',
+            description: 'Counts as a view, of the user where `X-User-Id` names one.',
+            key: 'any',
+            user: 'optional',
+            problems: [...databaseProblems, 'PRODUCT_NOT_FOUND'],
+            headers: { 200: ['X-Cache'] },
+            example: { url: '/v1/products/$PRODUCT', after: 'PRODUCT' },
+          },
+        },
         // A HEAD would count as a view.
         exposeHeadRoute: false,
         schema: {
@@ -57,6 +91,13 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
     );
   };
 }
+
+/** The problems of a command about a product. */
+export const productCommandProblems = [
+  ...databaseProblems,
+  ...commandProblems,
+  'PRODUCT_NOT_FOUND',
+] as const;
 
 /** The parameters of every route below a product. */
 export const productParams = z.strictObject({ productId: aggregateIdSchema });

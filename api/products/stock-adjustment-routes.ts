@@ -2,9 +2,8 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Services } from '../http/dependencies';
-import { requireRole } from '../http/plugins/authentication';
 import { Problem, problemSchema } from '../http/problem';
-import { checkProduct, productParams, unknownProduct } from './routes';
+import { checkProduct, productCommandProblems, productParams, unknownProduct } from './routes';
 import { adjustedStock } from './schemas';
 
 /** `POST /products/{productId}/stock-adjustments`. */
@@ -14,7 +13,20 @@ export function stockAdjustmentRoutes(services: Services): FastifyPluginAsyncZod
     app.post(
       '/products/:productId/stock-adjustments',
       {
-        onRequest: requireRole('operator'),
+        config: {
+          operation: {
+            operationId: 'adjustStock',
+            tag: 'Products',
+            summary: 'Change the stock of a product',
+            key: 'operator',
+            problems: [...productCommandProblems, 'STOCK_OUT_OF_RANGE'],
+            example: {
+              url: '/v1/products/$PRODUCT/stock-adjustments',
+              body: { delta: 5, reason: 'restock' },
+              after: 'PRODUCT',
+            },
+          },
+        },
         schema: {
           params: productParams,
           body: newAdjustment,

@@ -3,9 +3,9 @@ import { Readable } from 'node:stream';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Services } from '../http/dependencies';
+import { databaseProblems } from '../http/operation';
 import type { FeedMessage } from './handled-event-feed';
 import { readPosition, writePosition, type HandledEvent } from './handled-events';
-import { requireRole } from '../http/plugins/authentication';
 import { problemSchema } from '../http/problem';
 import type { StreamedData } from './schemas';
 
@@ -28,16 +28,26 @@ export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod
     app.get(
       '/stream',
       {
-        onRequest: requireRole('operator'),
+        config: {
+          lasting: true,
+          operation: {
+            operationId: 'streamHandledEvents',
+            tag: 'Events',
+            summary: 'Follow the handled events live',
+            description:
+              'Server-sent events: `handled` for each event whose effects have been applied, with an ' +
+              '`id` to come back with in `Last-Event-ID`: then every event since comes, exactly once. ' +
+              '`ready` says that the stream has begun (`anew`: what was asked for in `Last-Event-ID` ' +
+              'is of another database), `outage` since when the database is away (null: it is back). ' +
+              'A comment every 15 s shows that the stream lives.',
+            key: 'operator',
+            problems: [...databaseProblems, 'TOO_MANY_STREAMS'],
+            produces: 'text/event-stream',
+            example: { url: '/v1/stream?recent=3', seconds: 3 },
+          },
+        },
         exposeHeadRoute: false,
-        config: { lasting: true },
         schema: {
-          description:
-            'Server-sent events: `handled` for each event whose effects have been applied, with an ' +
-            '`id` to come back with in `Last-Event-ID`: then every event since comes, exactly once. ' +
-            '`ready` says that the stream has begun (`anew`: what was asked for in `Last-Event-ID` ' +
-            'is of another database), `outage` since when the database is away (null: it is back). ' +
-            'A comment every 15 s shows that the stream lives.',
           headers,
           querystring: query,
           response: { 200: z.string().describe('text/event-stream'), default: problemSchema },

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 
 /** An event whose effects have been applied. */
-const handledEventSchema = z.object({
+export const handledEventSchema = z.object({
   eventId: z.string(),
   type: z.string(),
   topic: z.string(),

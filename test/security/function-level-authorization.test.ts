@@ -3,6 +3,8 @@
  * (OWASP API2 and API5), or a route that nobody remembers (API9).
  */
 import { createHash } from 'node:crypto';
+import Fastify from 'fastify';
+import { authorization } from '../../api/http/plugins/authorization';
 import {
   createDisconnectedServer,
   type DisconnectedServer,
@@ -65,6 +67,34 @@ test('a shopper gets 403 from every operation of operators', async () => {
   expect(concerned.length).toBeGreaterThan(10);
   const headers = { authorization: `Bearer ${keys.shopper}` };
   expect(await statusesOf(concerned, headers)).toEqual(expected(concerned, 403));
+});
+
+test('HEAD tells a stranger or a shopper no more than GET', async () => {
+  const concerned = all
+    .filter(({ method, key }) => method === 'GET' && key === 'operator')
+    .filter(({ path }) => path !== '/v1/stream')
+    .map((operation) => ({ ...operation, method: 'HEAD' }));
+  expect(concerned.length).toBeGreaterThan(5);
+  expect(await statusesOf(concerned, {})).toEqual(expected(concerned, 401));
+  const headers = { authorization: `Bearer ${keys.shopper}` };
+  expect(await statusesOf(concerned, headers)).toEqual(expected(concerned, 403));
+});
+
+test('a route that does not say whose key it takes is not registered', async () => {
+  const app = Fastify();
+  await app.register(authorization);
+  const handler = () => 'made';
+  const example = { url: '/' };
+  const operation = {
+    operationId: 'x',
+    tag: 'Process',
+    summary: 'x',
+    key: 'public',
+    example,
+  } as const;
+  expect(() => app.get('/undeclared', handler)).toThrow('does not declare whose key it takes');
+  expect(() => app.get('/public', { config: { operation } }, handler)).toThrow(TypeError);
+  await app.close();
 });
 
 test('an operator gets 403 where only shoppers act, so that nobody buys in their name', async () => {

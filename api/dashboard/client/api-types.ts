@@ -1,198 +1,77 @@
-/** What the API answers, as far as the dashboard reads it. */
-import type { EncodedBytes } from './format';
+/** What the API answers: the types of its routes' own schemas, under the dashboard's names. */
+import type { z } from 'zod';
+import type {
+  deadLetterSchema,
+  deadLetterWithMessage,
+  encodedBytes,
+  redriven,
+} from '../../dead-letters/schemas';
+import type { demonstrationOrder, redelivery, sentMessage } from '../../demonstration/schemas';
+import type { handlingRates } from '../../handling-rates/schemas';
+import type { readiness } from '../../health/schemas';
+import type { lagSchema, processPage } from '../../pipeline/schemas';
+import type { inspectionSchema } from '../../product-inspection/schemas';
+import type { historyPage, productUserPage, rankingPage } from '../../product-metrics/schemas';
+import type { StreamedData } from '../../stream/schemas';
+import type { settingsSchema } from '../schemas';
+
+export type { Page } from '../../http/page-schema';
+export type { Ranking } from '../../product-metrics/schemas';
+export type { StreamedData } from '../../stream/schemas';
 
 /** An event of the stream. */
-export interface HandledEvent {
-  readonly eventId: string;
-  readonly type: string;
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly aggregateId: string;
-  readonly occurredAt: string;
-  readonly handledAt: string;
-  readonly workflowId: string;
-}
+export type HandledEvent = StreamedData['handled'];
 
 /** `GET /v1/dashboard/settings`. */
-export interface Settings {
-  readonly operator: string;
-  readonly temporalUiUrl: string;
-  readonly temporalNamespace: string;
-  readonly demonstration: boolean;
-}
+export type Settings = z.output<typeof settingsSchema>;
 
 /** `GET /readyz`. */
-export interface Readiness {
-  readonly status: 'ready' | 'degraded' | 'unavailable' | 'stopping';
-  readonly dependencies: Readonly<
-    Record<
-      string,
-      { readonly status: 'up' | 'down'; readonly required: boolean; readonly reason?: string }
-    >
-  >;
-}
+export type Readiness = z.output<typeof readiness>;
 
 /** `GET /v1/processes`. */
-export interface Processes {
-  readonly items: readonly { readonly name: string; readonly running: number | null }[];
-}
+export type Processes = z.output<typeof processPage>;
 
 /** `GET /v1/lag`. */
-export interface Lag {
-  readonly total: number;
-  readonly partitions: readonly PartitionLag[];
-}
+export type Lag = z.output<typeof lagSchema>;
 
-/** A partition, and where the collector stands in it. */
-export interface PartitionLag {
-  readonly topic: string;
-  readonly partition: number;
-  readonly committed: number | null;
-  readonly end: number;
-  readonly lag: number;
-}
+/** A partition, and the collector's offset in it. */
+export type PartitionLag = Lag['partitions'][number];
 
 /** `GET /v1/metrics/rates`. */
-export interface Rates {
-  readonly seconds: number;
-  readonly items: readonly {
-    readonly at: string;
-    readonly events: number;
-    readonly medianMs: number | null;
-    readonly p95Ms: number | null;
-  }[];
-}
-
-/** A page of a list. */
-export interface Page<Item> {
-  readonly items: readonly Item[];
-  readonly nextCursor: string | null;
-}
-
-/** What products are ranked by. */
-export type Ranking = 'sales' | 'likes' | 'views';
+export type Rates = z.output<typeof handlingRates>;
 
 /** An item of `GET /v1/metrics/products`. */
-export interface RankedProduct {
-  readonly productId: string;
-  readonly name: string | null;
-  readonly viewCount: number;
-  readonly likeCount: number;
-  readonly salesCount: number;
-}
+export type RankedProduct = z.output<typeof rankingPage>['items'][number];
 
-/** What a product's events add up to. */
-interface ProductMetrics {
-  readonly viewCount: number;
-  readonly likeCount: number;
-  readonly salesCount: number;
-  readonly stock: number | null;
-  readonly updatedAt: string;
-}
+/** `GET /v1/products/{productId}/inspection`. */
+export type Inspection = z.output<typeof inspectionSchema>;
 
-/** `GET /v1/products/{id}/inspection`. */
-export interface Inspection {
-  /** Null when no event has told of the product. */
-  readonly metrics: ProductMetrics | null;
-  readonly shop: {
-    readonly name: string;
-    readonly price: number;
-    readonly stock: number;
-    readonly likeCount: number;
-  } | null;
-  readonly cache:
-    | {
-        readonly status: 'cached';
-        readonly expiresInMs: number;
-        readonly detail: Readonly<Record<string, unknown>>;
-      }
-    | { readonly status: 'absent' | 'unknown' };
-}
+/** An item of `GET /v1/metrics/products/{productId}/history`. */
+export type HistoryEvent = z.output<typeof historyPage>['items'][number];
 
-/** An item of `GET /v1/metrics/products/{id}/history`. */
-export interface HistoryEvent {
-  readonly eventId: string;
-  readonly type: string;
-  readonly occurredAt: string;
-  readonly recordedAt: string;
-  readonly handledAt: string | null;
-  readonly workflowId: string | null;
-  readonly event: { readonly data?: Readonly<Record<string, unknown>> };
-}
-
-/** An item of `GET /v1/metrics/products/{id}/users`. */
-export interface ProductUser {
-  readonly userId: string;
-  readonly viewCount: number;
-  readonly liked: boolean;
-  readonly purchaseCount: number;
-  readonly lastEventAt: string;
-}
-
-/** Where a dead letter stands. */
-export type DeadLetterStatus = 'parked' | 'redriven' | 'discarded';
+/** An item of `GET /v1/metrics/products/{productId}/users`. */
+export type ProductUser = z.output<typeof productUserPage>['items'][number];
 
 /** An item of `GET /v1/dead-letters`. */
-export interface DeadLetter {
-  readonly id: number;
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly lastOffset: number | null;
-  readonly key: EncodedBytes | null;
-  readonly eventId: string | null;
-  readonly reason: string;
-  readonly detail: string;
-  readonly status: DeadLetterStatus;
-  readonly tries: number;
-  readonly redrivenFrom: number | null;
-  readonly redrivingSince: string | null;
-  readonly workflowId: string;
-  readonly producedAt: string;
-  readonly parkedAt: string;
-  readonly resolvedAt: string | null;
-  readonly resolvedBy: string | null;
-  readonly note: string | null;
-  readonly copied: boolean;
-  readonly copyError: string | null;
-}
-
-/** A header: without a value, with text, or with bytes that are no text. */
-export interface Header {
-  readonly name: string;
-  readonly nameBase64?: string;
-  readonly text?: string;
-  readonly base64?: string;
-  readonly value?: null;
-}
+export type DeadLetter = z.output<typeof deadLetterSchema>;
 
 /** `GET /v1/dead-letters/{id}`. */
-export interface DeadLetterWithMessage extends DeadLetter {
-  readonly value: EncodedBytes | null;
-  readonly headers: readonly Header[];
-}
+export type DeadLetterWithMessage = z.output<typeof deadLetterWithMessage>;
+
+/** `POST /v1/dead-letters/{id}/redrive`. */
+export type Redriven = z.output<typeof redriven>;
+
+/** A header of a message. */
+export type Header = DeadLetterWithMessage['headers'][number];
+
+/** Bytes of a message: as text where they are text, otherwise as base64. */
+export type EncodedBytes = z.output<typeof encodedBytes>;
 
 /** `POST /v1/demonstration/orders`. */
-export interface DemonstrationOrder {
-  readonly orderId: string;
-  readonly productId: string;
-  readonly name: string;
-  readonly quantity: number;
-  readonly totalAmount: number;
-}
+export type DemonstrationOrder = z.output<typeof demonstrationOrder>;
 
 /** `POST /v1/demonstration/poison`. */
-export interface SentMessage {
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-}
+export type SentMessage = z.output<typeof sentMessage>;
 
 /** `POST /v1/demonstration/redeliveries`. */
-export interface Redelivery extends SentMessage {
-  readonly eventId: string;
-  readonly type: string;
-  readonly handledAt: string;
-  readonly workflowId: string;
-}
+export type Redelivery = z.output<typeof redelivery>;

@@ -1,14 +1,7 @@
 /** One dead letter: its message byte for byte, what is wrong with it, and what can be done. */
 import { html, nothing, type TemplateResult } from 'lit-html';
-import type { DeadLetterWithMessage, Header } from './api-types';
-import {
-  bytesAsText,
-  decodeBytes,
-  formatCount,
-  formatTime,
-  hexDump,
-  type EncodedBytes,
-} from './format';
+import type { DeadLetterWithMessage, EncodedBytes, Header, Redriven } from './api-types';
+import { bytesAsText, decodeBytes, formatCount, formatTime, hexDump } from './format';
 import { messageOf, poll } from './polling';
 import { ask } from './question';
 import { offsetsOf, statusOf } from './dead-letters';
@@ -41,9 +34,7 @@ export function openDeadLetter(session: Session, id: number): View {
     });
     if (answer === undefined) return;
     await act(async () => {
-      const { sentTo } = await api.post<{
-        sentTo: { topic: string; partition: number; offset: number } | null;
-      }>(`${path}/redrive`, { again });
+      const { sentTo } = await api.post<Redriven>(`${path}/redrive`, { again });
       return sentTo === null
         ? 'It had been sent back already.'
         : `Sent back to ${sentTo.topic}/${sentTo.partition} at ${sentTo.offset}.`;

@@ -1,6 +1,6 @@
 /** The list of dead letters. */
 import { html, nothing } from 'lit-html';
-import type { DeadLetter, DeadLetterStatus, Page } from './api-types';
+import type { DeadLetter, Page } from './api-types';
 import { formatTime } from './format';
 import { poll } from './polling';
 import type { Session } from './session';
@@ -16,7 +16,7 @@ const statuses = [
 /** Opens the list. */
 export function openDeadLetters(session: Session): View {
   const { api, redraw } = session;
-  let status: DeadLetterStatus | 'all' = 'parked';
+  let status: DeadLetter['status'] | 'all' = 'parked';
   let limit = 20;
   const list = poll(
     3_000,

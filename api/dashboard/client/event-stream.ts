@@ -3,7 +3,7 @@
  * that nothing is missed and nothing comes twice. `EventSource` cannot send a key; this can.
  */
 import { ApiError, type Api } from './api';
-import type { HandledEvent } from './api-types';
+import type { HandledEvent, StreamedData } from './api-types';
 import { createEventReader, type ServerSentEvent } from './server-sent-events';
 
 /** How the stream is doing. */
@@ -97,7 +97,7 @@ function take(
     if (id !== undefined) place.lastEventId = id;
     if (type === 'handled') handled.push(JSON.parse(data) as HandledEvent);
     if (type === 'outage') {
-      const { since } = JSON.parse(data) as { since: string | null };
+      const { since } = JSON.parse(data) as StreamedData['outage'];
       listener.onStatus(
         since === null
           ? { kind: 'live' }
@@ -105,7 +105,7 @@ function take(
       );
     }
     if (type === 'ready') {
-      if ((JSON.parse(data) as { anew: boolean }).anew) listener.onAnew();
+      if ((JSON.parse(data) as StreamedData['ready']).anew) listener.onAnew();
       onLive();
       listener.onStatus({ kind: 'live' });
     }

@@ -1,4 +1,5 @@
 /** How numbers, times and bytes are written for a person. */
+import type { EncodedBytes } from './api-types';
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const oneDigit = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
@@ -42,9 +43,6 @@ export function formatTime(time: string | number | Date, now = new Date()): stri
     ? clock.format(date)
     : dateAndClock.format(date);
 }
-
-/** Bytes as they come over HTTP: as text where they are text, otherwise as base64. */
-export type EncodedBytes = { readonly text: string } | { readonly base64: string };
 
 /** The bytes themselves. */
 export function decodeBytes(encoded: EncodedBytes): Uint8Array {

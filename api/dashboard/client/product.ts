@@ -130,7 +130,7 @@ function historyList(
           html`<li data-event=${eventId}>
             <time datetime=${occurredAt} title=${occurredAt}>${formatTime(occurredAt)}</time>
             ${eventType(type)}
-            <span class="about">${summaryOf(session, type, event.data ?? {})}</span>
+            <span class="about">${summaryOf(session, type, dataOf(event))}</span>
             <span class="links"
               >${
                 workflowId === null
@@ -146,6 +146,11 @@ function historyList(
         ? html`<button type="button" class="more" @click=${onMore}>Show more</button>`
         : nothing
     }`;
+}
+
+// The audit log keeps events of any type, so their data has no type of its own.
+function dataOf(event: HistoryEvent['event']): Readonly<Record<string, unknown>> {
+  return (event['data'] ?? {}) as Readonly<Record<string, unknown>>;
 }
 
 function summaryOf(

@@ -3,7 +3,7 @@
  * user on whose behalf it is done. All of it is decided before a body is read.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { aggregateIdSchema } from '../../../events/identifiers';
 import type { ApiKey, Role } from '../../../platform/process/config';
@@ -38,36 +38,8 @@ export const authentication = fastifyPlugin<{ keys: readonly ApiKey[] }>(async (
   });
 });
 
-/** A hook for routes: refuses callers of another role with 403. */
-export function requireRole(...roles: Role[]): onRequestAsyncHookHandler {
-  return async ({ caller }) => {
-    if (roles.includes(caller.role)) return;
-    const needed = roles.join(' or ');
-    throw new Problem('FORBIDDEN', { detail: `This needs an API key of the role ${needed}.` });
-  };
-}
-
-/** A hook for routes: refuses requests that name no user with 400. */
-export const requireUser: onRequestAsyncHookHandler = async ({ userId }) => {
-  if (userId === undefined) throw missingUser();
-};
-
-/** A hook for routes: refuses shoppers that name no user with 400; operators act for everybody. */
-export const requireUserOfShopper: onRequestAsyncHookHandler = async ({ caller, userId }) => {
-  if (caller.role === 'shopper' && userId === undefined) throw missingUser();
-};
-
-/** The user of a request on a route that has `requireUser`. */
-export function userOf({ userId }: FastifyRequest): string {
-  if (userId === undefined) throw new TypeError('The route lacks requireUser.');
-  return userId;
-}
-
-const userHeader = 'X-User-Id';
-
-function missingUser(): Problem {
-  return invalidField(userHeader, 'is missing; it names the acting user');
-}
+/** The header that names the acting user. */
+export const userHeader = 'X-User-Id';
 
 function toCaller({ name, role, secret }: ApiKey): Caller {
   return { name, role, secretHash: sha256(secret) };
