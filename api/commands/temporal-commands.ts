@@ -118,7 +118,7 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         workflowType: workflowTypes.registerProduct,
         workflowId: workflowIds.registerProduct(command.productId),
         aggregateId: command.productId,
-        summary: `registers '${command.name}'`,
+        summary: `Register product '${command.name}'`,
         command,
       }),
     adjustStock: (command) =>
@@ -126,7 +126,7 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         workflowType: workflowTypes.adjustStock,
         workflowId: workflowIds.adjustStock(command.adjustmentId),
         aggregateId: command.productId,
-        summary: `${command.delta} units of ${command.productId}: ${command.reason}`,
+        summary: `Adjust stock of ${command.productId} by ${command.delta}: ${command.reason}`,
         command,
       }),
     changeLike: (command) =>
@@ -134,20 +134,20 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         workflowType: workflowTypes.changeLike,
         workflowId: workflowIds.changeLike(command.requestId),
         aggregateId: command.productId,
-        summary: `${command.userId} ${command.liked ? 'likes' : 'no longer likes'} ${command.productId}`,
+        summary: `${command.liked ? 'Like' : 'Unlike'} product ${command.productId} as ${command.userId}`,
         command,
       }),
     placeOrder: (orderId, request) =>
       decide({
         ...orderWorkflow(orderId),
-        summary: `${request.userId} orders ${linesOf(request)}`,
+        summary: `Place order of ${linesOf(request)} for ${request.userId}`,
         command: { orderId, request } satisfies PlaceOrder,
         memo: { userId: request.userId },
       }),
     cancelOrder: (orderId, command) =>
       decide({
         ...orderWorkflow(orderId),
-        summary: `order ${orderId} is called off`,
+        summary: `Cancel order ${orderId}`,
         command: { orderId } satisfies PlaceOrder,
         update: { name: cancelUpdate, args: [command] },
       }),
@@ -156,7 +156,9 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
 }
 
 function linesOf({ items }: OrderRequest): string {
-  return items.length === 1 ? `a product, ${items[0]!.quantity} times` : `${items.length} products`;
+  return items.length === 1
+    ? `${items[0]!.quantity} × ${items[0]!.productId}`
+    : `${items.length} products`;
 }
 
 interface StartableCommand {

@@ -24,7 +24,7 @@ export function pageHtml({ script, style, font, icon }: PageFiles): string {
 </head>
 <body>
 <div id="app"></div>
-<noscript>The dashboard needs JavaScript. Everything that it shows is in the API as well: see /docs.</noscript>
+<noscript>The dashboard needs JavaScript. The API has the same data: see /docs.</noscript>
 </body>
 </html>
 `;

@@ -50,7 +50,7 @@ export function dashboardSettingsRoutes({
           operation: {
             operationId: 'readDashboardSettings',
             tag: 'Pipeline',
-            summary: 'Read what the dashboard must know of this installation',
+            summary: 'Get the settings of the dashboard',
             key: 'operator',
             example: { url: '/v1/dashboard/settings' },
           },

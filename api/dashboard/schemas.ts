@@ -1,10 +1,10 @@
-/** What the dashboard's page must know, in answers. */
+/** Settings of the dashboard in answers. */
 import { z } from 'zod';
 
 /** The settings of this installation. */
 export const settingsSchema = z.object({
-  operator: z.string().describe("the key's name"),
+  operator: z.string().describe('name of the API key'),
   temporalUiUrl: z.string(),
   temporalNamespace: z.string(),
-  demonstration: z.boolean().describe('whether the routes below /v1/demonstration are there'),
+  demonstration: z.boolean().describe('whether /v1/demonstration is enabled'),
 });

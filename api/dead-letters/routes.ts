@@ -1,4 +1,4 @@
-/** Dead letters, for operators: seeing them, sending them back, giving them up. */
+/** Dead letters, for operators: list, inspect, redrive, discard. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { DiscardOutcome, RedriveOutcome } from '../../events/redrive';
@@ -27,7 +27,7 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
           operation: {
             operationId: 'listDeadLetters',
             tag: 'Dead letters',
-            summary: 'List the dead letters',
+            summary: 'List dead letters',
             key: 'operator',
             problems: databaseProblems,
             example: { url: '/v1/dead-letters?status=parked' },
@@ -52,7 +52,7 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
           operation: {
             operationId: 'findDeadLetter',
             tag: 'Dead letters',
-            summary: 'See a dead letter with its bytes',
+            summary: 'Get a dead letter with its message',
             key: 'operator',
             problems: [...databaseProblems, 'DEAD_LETTER_NOT_FOUND'],
             example: { url: '/v1/dead-letters/$DEAD_LETTER', after: 'DEAD_LETTER' },
@@ -74,9 +74,8 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
           operation: {
             operationId: 'redriveDeadLetter',
             tag: 'Dead letters',
-            summary: 'Send a dead letter back to its topic',
-            description:
-              'With the same bytes it may well be parked again, as a dead letter of its own.',
+            summary: 'Redrive a dead letter: send it back to its topic',
+            description: 'A message that fails again is parked as a new dead letter.',
             key: 'operator',
             problems: [...settleProblems, 'REDRIVE_REFUSED', 'UNREADABLE'],
             example: {
@@ -101,7 +100,7 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
           operation: {
             operationId: 'discardDeadLetter',
             tag: 'Dead letters',
-            summary: 'Give a dead letter up',
+            summary: 'Discard a dead letter',
             key: 'operator',
             problems: [...settleProblems, 'REDRIVE_UNDER_WAY'],
             example: {
@@ -142,7 +141,12 @@ const listQuery = z.strictObject({
 const byId = pageOrder([idText], ({ id }: DeadLetter) => [String(id)]);
 
 const redrive = z
-  .strictObject({ again: z.boolean().optional().describe('also if it is settled already') })
+  .strictObject({
+    again: z
+      .boolean()
+      .optional()
+      .describe('redrive it even if it was already redriven or discarded'),
+  })
   .nullish();
 
 const discard = z.strictObject({ reason: storableText(500) });

@@ -2,13 +2,13 @@
 import { z } from 'zod';
 import { pageSchema } from '../http/page-schema';
 
-/** Where a dead letter stands. */
+/** Status of a dead letter. */
 export const deadLetterStatus = z.enum(['parked', 'redriven', 'discarded']);
 
 /** Bytes of a message. */
 export const encodedBytes = z
   .union([z.object({ text: z.string() }), z.object({ base64: z.string() })])
-  .describe('as text where it is UTF-8 without NUL, otherwise as base64');
+  .describe('text when it is UTF-8 without NUL, base64 otherwise');
 
 /** A dead letter without its message. */
 export const deadLetterSchema = z.object({
@@ -19,24 +19,32 @@ export const deadLetterSchema = z.object({
   lastOffset: z
     .int()
     .nullable()
-    .describe('where no message could be read: the last offset; it cannot be redriven'),
+    .describe(
+      'set when no message could be read: the last offset of the unreadable range; it cannot be redriven',
+    ),
   key: encodedBytes.nullable(),
   eventId: z.string().nullable(),
   reason: z.string(),
   detail: z.string(),
   status: deadLetterStatus,
-  tries: z.int().describe('how often the message has been taken up'),
-  redrivenFrom: z.int().nullable().describe('the dead letter that it was redriven from'),
-  attempt: z.int().describe('redrives that have ended'),
+  tries: z.int().describe('how often handling the message was attempted'),
+  redrivenFrom: z
+    .int()
+    .nullable()
+    .describe('ID of the dead letter that this message was redriven from'),
+  attempt: z.int().describe('number of finished redrives'),
   redrivingSince: z.string().nullable(),
-  workflowId: z.string().describe('the workflow that parked it'),
+  workflowId: z.string().describe('workflow that parked the message'),
   producedAt: z.string(),
   parkedAt: z.string(),
   resolvedAt: z.string().nullable(),
   resolvedBy: z.string().nullable(),
-  note: z.string().nullable().describe('why it was discarded, or could not be sent back'),
+  note: z.string().nullable().describe('why it was discarded, or why a redrive failed'),
   copied: z.boolean().describe('whether the dead-letter topic has a copy'),
-  copyError: z.string().nullable().describe('why the dead-letter topic will never take a copy'),
+  copyError: z
+    .string()
+    .nullable()
+    .describe('why the dead-letter topic rejects the copy permanently'),
 });
 
 /** A dead letter with its message. */
@@ -46,27 +54,27 @@ export const deadLetterWithMessage = deadLetterSchema.extend({
     .array(
       z.object({
         name: z.string(),
-        nameBase64: z.string().optional().describe('the bytes of the name where they are no text'),
+        nameBase64: z.string().optional().describe('bytes of the name when they are not UTF-8'),
         text: z.string().optional(),
-        base64: z.string().optional().describe('where the value is no text'),
-        value: z.null().optional().describe('of a header without a value'),
+        base64: z.string().optional().describe('when the value is not UTF-8'),
+        value: z.null().optional().describe('null for a header without a value'),
       }),
     )
-    .describe('in their order; a name may come several times'),
+    .describe('in order; a name may occur several times'),
 });
 
 /** A page of dead letters. */
-export const deadLetterPage = pageSchema(deadLetterSchema, 'the newest first');
+export const deadLetterPage = pageSchema(deadLetterSchema, 'newest first');
 
-/** A dead letter that was sent back to its topic. */
+/** A redriven dead letter. */
 export const redriven = z.object({
   id: z.int(),
   status: z.literal('redriven'),
   sentTo: z
     .object({ topic: z.string(), partition: z.int(), offset: z.int() })
     .nullable()
-    .describe('null when it was sent by another request'),
+    .describe('null when another request redrove it'),
 });
 
-/** A dead letter that was given up. */
+/** A discarded dead letter. */
 export const discarded = z.object({ id: z.int(), status: z.literal('discarded') });

@@ -20,7 +20,7 @@ export function demonstrationRoutes({ demonstration }: Services): FastifyPluginA
           operation: {
             operationId: 'demonstrateOrder',
             tag: 'Demonstration',
-            summary: 'Buy a product, registering one if need be',
+            summary: 'Place an order, for a new product if none is in stock',
             key: 'operator',
             problems: [...productCommandProblems, 'OUT_OF_STOCK', 'ORDER_CANCELLED'],
             example: {
@@ -47,7 +47,7 @@ export function demonstrationRoutes({ demonstration }: Services): FastifyPluginA
           operation: {
             operationId: 'demonstrateRedelivery',
             tag: 'Demonstration',
-            summary: 'Send an event to its topic a second time',
+            summary: 'Redeliver an event to its topic',
             key: 'operator',
             problems: [...databaseProblems, 'KAFKA_UNAVAILABLE', 'EVENT_NOT_FOUND'],
             example: { url: '/v1/demonstration/redeliveries', body: {} },
@@ -68,7 +68,7 @@ export function demonstrationRoutes({ demonstration }: Services): FastifyPluginA
           operation: {
             operationId: 'demonstratePoison',
             tag: 'Demonstration',
-            summary: 'Send a message that is no event',
+            summary: 'Send a poison message',
             key: 'operator',
             problems: [...databaseProblems, 'KAFKA_UNAVAILABLE'],
             example: { url: '/v1/demonstration/poison', body: {} },
@@ -85,14 +85,14 @@ const newOrder = z
   .strictObject({
     productId: aggregateIdSchema
       .optional()
-      .describe('unset: the product in stock of which the fewest are left, or a new one'),
-    all: z.boolean().optional().describe('whether to buy all that there are, instead of one'),
+      .describe('default: the product in stock with the fewest units left, or a new one'),
+    all: z.boolean().optional().describe('order all units in stock instead of one'),
   })
   .nullish();
 
 const newRedelivery = z
   .strictObject({
-    eventId: eventIdSchema.optional().describe('unset: the event that was handled last'),
+    eventId: eventIdSchema.optional().describe('default: the event that was handled last'),
   })
   .nullish();
 

@@ -17,6 +17,6 @@ export const sentMessage = z.object({ topic: z.string(), partition: z.int(), off
 export const redelivery = sentMessage.extend({
   eventId: z.string(),
   type: z.string(),
-  handledAt: z.iso.datetime().describe('when the event was handled, the one time that it is'),
+  handledAt: z.iso.datetime().describe('when the event was handled, the only time'),
   workflowId: z.string(),
 });

@@ -19,7 +19,7 @@ export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
         operation: {
           operationId: 'readOpenApi',
           tag: 'Documents',
-          summary: 'Read this description (OpenAPI 3.1)',
+          summary: 'This OpenAPI 3.1 document',
           key: 'public',
           example: { url: '/openapi.json' },
         },
@@ -37,7 +37,7 @@ export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
         operation: {
           operationId: 'readAsyncApi',
           tag: 'Documents',
-          summary: 'Read the description of the topics and events (AsyncAPI 3.0)',
+          summary: 'AsyncAPI 3.0 document of the topics and events',
           key: 'public',
           example: { url: '/asyncapi.json' },
         },
@@ -58,9 +58,9 @@ export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
         operation: {
           operationId: 'readSchema',
           tag: 'Documents',
-          summary: "Read the schema of an event's data (JSON Schema 2020-12)",
+          summary: 'JSON Schema 2020-12 of the data of an event type',
           description:
-            "Events name it in `dataschema`. A released version's meaning never changes.",
+            'Events reference it in `dataschema`. A released version never changes its meaning.',
           key: 'public',
           problems: ['VALIDATION_FAILED', 'SCHEMA_NOT_FOUND'],
           produces: 'application/schema+json',

@@ -23,8 +23,8 @@ export function eventRoutes({ eventReads }: Services): FastifyPluginAsyncZod {
             tag: 'Events',
             summary: 'Read the audit log',
             description:
-              'The audit log in the order in which it grows. Following `lastCursor` gives every event ' +
-              'exactly once: one that is committed late comes late, and is never skipped.',
+              'In commit order. Following `lastCursor` returns every event exactly once: an event that ' +
+              'is committed late comes late, and is never skipped.',
             key: 'operator',
             problems: databaseProblems,
             example: { url: '/v1/events?type=StockAdjusted&limit=2' },
@@ -53,7 +53,7 @@ const eventTypes = Object.keys(eventDefinitions) as EventType[];
 const logQuery = z.strictObject({
   type: z.enum(eventTypes).optional(),
   aggregateId: aggregateIdSchema.optional(),
-  after: z.string().optional().describe('a cursor of an earlier page'),
+  after: z.string().optional().describe('cursor of an earlier page'),
   limit: pageLimitSchema,
 });
 

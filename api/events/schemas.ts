@@ -12,14 +12,14 @@ export const loggedEventSchema = z.object({
   aggregateId: z.string(),
   occurredAt: z.iso.datetime(),
   recordedAt: z.iso.datetime(),
-  event: z.looseObject({}).describe('the whole event, its envelope included'),
+  event: z.looseObject({}).describe('the whole CloudEvent'),
 });
 
 /** A page of the audit log. */
 export const eventPage = pageSchema(loggedEventSchema).extend({
-  nextCursor: z.string().nullable().describe('null when there is nothing more now'),
+  nextCursor: z.string().nullable().describe('null when there are no more events now'),
   lastCursor: z
     .string()
     .nullable()
-    .describe('where to go on later; null when nothing has been logged yet'),
+    .describe('where to continue later; null while the log is empty'),
 });

@@ -17,7 +17,7 @@ export function handlingRateRoutes({ handlingRateReads }: Services): FastifyPlug
           operation: {
             operationId: 'readRates',
             tag: 'Metrics',
-            summary: 'See how many events were handled, and how fast',
+            summary: 'Read throughput and latency of event handling',
             key: 'operator',
             problems: databaseProblems,
             example: { url: '/v1/metrics/rates' },

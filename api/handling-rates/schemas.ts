@@ -1,19 +1,19 @@
 /** Handling rates in answers. */
 import { z } from 'zod';
 
-const milliseconds = z.number().nullable().describe('null where nothing was handled');
+const milliseconds = z.number().nullable().describe('null when no event was handled');
 
 /** What was handled lately, in intervals of one length. */
 export const handlingRates = z.object({
-  seconds: z.int().describe('the length of each stretch of time'),
+  seconds: z.int().describe('length of each interval'),
   items: z
     .array(
       z.object({
-        at: z.iso.datetime().describe('when it began'),
-        events: z.int().describe('how many were handled'),
+        at: z.iso.datetime().describe('start of the interval'),
+        events: z.int().describe('events handled in the interval'),
         medianMs: milliseconds,
         p95Ms: milliseconds,
       }),
     )
-    .describe('the oldest first; the last one is not over yet'),
+    .describe('oldest first; the last interval is still open'),
 });

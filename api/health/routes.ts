@@ -27,7 +27,7 @@ export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZ
           operation: {
             operationId: 'isAlive',
             tag: 'Process',
-            summary: 'Ask whether the process lives',
+            summary: 'Liveness probe',
             key: 'public',
             example: { url: '/healthz' },
           },
@@ -46,8 +46,8 @@ export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZ
           operation: {
             operationId: 'isReady',
             tag: 'Process',
-            summary: 'Ask whether the process can work, dependency by dependency',
-            description: 'Degraded is ready: what is down can be done without for a while.',
+            summary: 'Readiness probe, with each dependency',
+            description: '`degraded` is ready: only optional dependencies are down.',
             key: 'public',
             example: { url: '/readyz' },
           },
@@ -68,7 +68,7 @@ export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZ
           operation: {
             operationId: 'readMetrics',
             tag: 'Process',
-            summary: 'Read the metrics of the process, for Prometheus',
+            summary: 'Prometheus metrics of the process',
             key: 'public',
             produces: 'text/plain',
             example: { url: '/metrics' },

@@ -15,15 +15,15 @@ declare module 'fastify' {
 
 /** A group of operations, in the order in which they are shown. */
 export const tags = {
-  Products: 'What the shop sells.',
-  Orders: 'Buying: stock is reserved and the payment taken, or neither.',
-  Metrics: 'What the collector has counted from the events.',
-  Events: 'The audit log, and the events as they are handled.',
-  'Dead letters': 'Messages that could not be handled: kept, and sent back or given up.',
-  Pipeline: 'The state of what works behind the API.',
-  Demonstration: 'Trying the pipeline; only where the development keys are in use.',
-  Documents: 'Descriptions of the API and of the events.',
-  Process: 'For whatever watches over the process.',
+  Products: 'The catalog of the shop.',
+  Orders: 'Placing an order reserves stock and charges the payment, or does neither.',
+  Metrics: 'Metrics that the collector computes from the events.',
+  Events: 'The audit log, and the live stream of handled events.',
+  'Dead letters': 'Messages that could not be handled: redrive or discard them.',
+  Pipeline: 'State of the processes and servers behind the API.',
+  Demonstration: 'Try the pipeline; only with the development API keys.',
+  Documents: 'OpenAPI, AsyncAPI and JSON Schema.',
+  Process: 'Liveness, readiness and metrics of the process.',
 } as const;
 
 /** An operation of the API. */

@@ -67,13 +67,13 @@ export function invalidField(field: string, message: string): Problem {
 /** The body of an answer that tells of a problem. */
 export const problemSchema = z.object({
   type: z.literal('about:blank'),
-  title: z.string().describe("the status's name"),
+  title: z.string().describe('reason phrase of the status'),
   status: z.int(),
   code: z.string().describe('stable, for programs'),
   detail: z.string(),
   errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
   orderId: z.string().optional().describe('the order that the problem is about'),
-  requestId: z.string().optional().describe('by which the logs tell more'),
+  requestId: z.string().optional().describe('identifies the request in the logs'),
 });
 
 /** The body that tells of a problem, as JSON. */

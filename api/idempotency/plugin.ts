@@ -138,7 +138,7 @@ function answerOf(reply: FastifyReply, payload: unknown): RecordedAnswer {
 }
 
 function unrecorded(error: unknown, request: FastifyRequest): Problem {
-  request.log.warn({ err: error }, 'the answer to an Idempotency-Key could not be recorded');
+  request.log.warn({ err: error }, 'recording the answer of an Idempotency-Key failed');
   return new Problem('UNDECIDED', {
     detail:
       'The outcome could not be recorded. Retry the same request with the same Idempotency-Key to ' +
@@ -154,7 +154,7 @@ async function release(
   request: FastifyRequest,
 ): Promise<void> {
   await store.release(held).catch((error: unknown) => {
-    request.log.warn({ err: error }, 'an Idempotency-Key was not released; its lease will end');
+    request.log.warn({ err: error }, 'releasing an Idempotency-Key failed; its lease will expire');
   });
 }
 

@@ -172,7 +172,7 @@ function createPruning(database: Database, logger: Logger, timeToLiveMs: number)
     if (Date.now() < pruneAt) return;
     pruneAt = Date.now() + pruneIntervalMs;
     prune().catch((error: unknown) => {
-      logger.warn({ err: error }, 'old idempotency keys were not deleted; trying again later');
+      logger.warn({ err: error }, 'deleting expired idempotency keys failed; retrying later');
     });
   };
 }

@@ -32,8 +32,8 @@ export const openApi = fastifyPlugin(async (app) => {
         license: { name: 'MIT', identifier: 'MIT' } as { name: string },
       },
       servers: [
-        { url: '/', description: 'the server that this document came from' },
-        { url: exampleServer, description: 'what `npm start` brings up' },
+        { url: '/', description: 'this server' },
+        { url: exampleServer, description: 'the local server of `npm start`' },
       ],
       tags: Object.entries(tags).map(([name, text]) => ({ name, description: text })),
       components: { securitySchemes: { apiKey } },
@@ -48,15 +48,15 @@ export const openApi = fastifyPlugin(async (app) => {
 });
 
 const description = `
-A shop whose every change is told to Kafka, and counted from there.
+A shop that publishes every change as an event to Kafka, and metrics computed from these events.
 
-- **Keys.** \`Authorization: Bearer <secret>\`. A key's role, \`operator\` or \`shopper\`, says what it may
-  do. The secrets of the development keys are \`dev-operator-key\` and \`dev-shopper-key\`.
-- **Users.** \`X-User-Id\` names the user on whose behalf a request is made.
-- **Trying again.** Every \`POST\` takes an \`Idempotency-Key\`: the same request with the same key gets
-  the first answer again and does nothing twice. \`PUT\` and \`DELETE\` are harmless to repeat.
-- **Load.** A key that makes too many requests a second gets 429, and 503 means that there is too much
-  to do; \`Retry-After\` says when to try again.
+- **API keys.** \`Authorization: Bearer <secret>\`. The role of a key, \`operator\` or \`shopper\`, decides what
+  it may do. The secrets of the development keys are \`dev-operator-key\` and \`dev-shopper-key\`.
+- **Users.** \`X-User-Id\` names the acting user.
+- **Retries.** Every \`POST\` takes an \`Idempotency-Key\`: a retry with the same key gets the first answer
+  again and changes nothing twice. \`PUT\` and \`DELETE\` are idempotent.
+- **Load.** 429: the API key exceeds its rate limit. 503: overloaded, or a dependency is unavailable.
+  \`Retry-After\` says when to retry.
 - **Problems** are \`application/problem+json\` (RFC 9457) with a stable \`code\`.
 - **Pages.** \`nextCursor\` of a page is the \`cursor\` (or \`after\`) of the next one.
 - **Amounts** are integers in the smallest unit of the currency.
@@ -134,8 +134,8 @@ function securityOf({ key }: Operation): object[] {
 const keyDescriptions: Readonly<Record<Operation['key'], string>> = {
   operator: 'For operators.',
   shopper: 'For shoppers.',
-  any: 'For anybody with a key.',
-  public: 'Needs no key.',
+  any: 'For any API key.',
+  public: 'No API key needed.',
 };
 
 function descriptionOf(method: string, known: Operation): string {
@@ -202,7 +202,7 @@ function titleOf(status: string): string {
   return titles[status] ?? 'The answer.';
 }
 
-const titles: Readonly<Record<string, string>> = { 200: 'Done.', 201: 'Made.', 503: 'Not ready.' };
+const titles: Readonly<Record<string, string>> = { 200: 'OK.', 201: 'Created.', 503: 'Not ready.' };
 
 function headersOf(method: string, { headers, key }: Operation, status: string) {
   const names = headers?.[Number(status)] ?? [];
@@ -302,24 +302,24 @@ const sharedComponents = {
     ActingUserOfShopper: {
       ...actingUser,
       required: false,
-      description: 'The acting user. Needed with a key of the role shopper.',
+      description: 'The acting user. Required with a key of the role shopper.',
     },
     ActingUserIfAny: { ...actingUser, required: false, description: 'The acting user, if any.' },
     IdempotencyKey: {
       name: 'Idempotency-Key',
       in: 'header',
       required: false,
-      description: 'Names this request: sent again under the same key it gets the same answer.',
+      description: 'Idempotency key: a retry with the same key gets the first answer again.',
       schema: { type: 'string', pattern: '^[\\x20-\\x7e]{1,255}$' },
     },
   },
   headers: {
-    Location: header('Where it is found.'),
+    Location: header('URL of the resource.'),
     'X-Cache': {
-      description: 'Whether the cache had it.',
+      description: 'Cache hit or miss.',
       schema: toJsonSchema(z.enum(['hit', 'miss'])),
     },
-    'Retry-After': header('Seconds to wait before trying again.'),
-    'Idempotency-Replayed': header('There when the answer is that of an earlier request.'),
+    'Retry-After': header('Seconds to wait before a retry.'),
+    'Idempotency-Replayed': header('Set when the answer is that of an earlier request.'),
   },
 };

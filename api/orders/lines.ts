@@ -49,5 +49,5 @@ export function unknownProduct(productId: string, index: number): FieldError {
 }
 
 function tooMuch(index: number, what: string): Problem {
-  return invalidField(`items.${index}.quantity`, `with this, ${what} is more than 2^53 - 1`);
+  return invalidField(`items.${index}.quantity`, `with this line, ${what} exceeds 2^53 - 1`);
 }

@@ -78,8 +78,9 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
           operation: {
             operationId: 'findOrder',
             tag: 'Orders',
-            summary: 'See where an order stands',
-            description: 'Operators see every order, shoppers those of the user whom they name.',
+            summary: 'Get an order',
+            description:
+              'Operators see every order; shoppers see the orders of the user in `X-User-Id`.',
             key: 'any',
             user: 'of-shopper',
             problems: [...databaseProblems, 'TEMPORAL_UNAVAILABLE', 'ORDER_NOT_FOUND'],
@@ -100,7 +101,7 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
             operationId: 'cancelOrder',
             tag: 'Orders',
             summary: 'Cancel an order',
-            description: 'Its payment is given back, and its stock.',
+            description: 'Refunds the payment and releases the stock.',
             key: 'any',
             user: 'of-shopper',
             problems: [...databaseProblems, ...commandProblems, 'ORDER_NOT_FOUND'],
@@ -142,8 +143,8 @@ const newOrder = z.strictObject({
     .array(z.strictObject({ productId: aggregateIdSchema, quantity: z.int().min(1) }))
     .min(1)
     .max(100)
-    .describe('lines with the same product are merged'),
-  paymentToken: storableText(255).describe('how to pay, as the payment gateway issued it'),
+    .describe('lines of the same product are merged'),
+  paymentToken: storableText(255).describe('payment token issued by the payment gateway'),
 });
 
 const cancellation = z.strictObject({ reason: storableText(500).optional() }).nullish();

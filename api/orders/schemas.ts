@@ -14,11 +14,11 @@ export const placedOrder = z.object({
 export const undecidedOrder = z
   .object({
     orderId: z.string(),
-    status: z.string().describe('PLACED until it is decided'),
+    status: z.string().describe('PLACED until the order is decided'),
   })
   .describe(
-    'Not decided within 10 seconds; it will be. Location tells where to look. The same request with ' +
-      'the same Idempotency-Key waits on and gets the final answer: a 202 is not kept as the first.',
+    'Not decided within 10 seconds; processing continues. Poll the URL in Location, or retry the same ' +
+      'request with the same Idempotency-Key to wait for the final answer: a 202 is not replayed.',
   );
 
 /** An order that was cancelled. */
@@ -32,13 +32,13 @@ export const cancelledOrder = z.object({
 export const orderSchema = z.object({
   orderId: z.string(),
   userId: z.string(),
-  status: z.enum(['PLACED', 'CONFIRMED', 'CANCELLED']).describe('PLACED is not decided yet'),
+  status: z.enum(['PLACED', 'CONFIRMED', 'CANCELLED']).describe('PLACED: not decided yet'),
   items: z
     .array(z.object({ productId: z.string(), quantity: z.int(), unitPrice: amount }))
     .nullable()
-    .describe('null while the stock is not reserved yet'),
-  totalAmount: amount.nullable().describe('null while the stock is not reserved yet'),
-  reason: z.string().nullable().describe('why it was cancelled'),
+    .describe('null until the stock is reserved'),
+  totalAmount: amount.nullable().describe('null until the stock is reserved'),
+  reason: z.string().nullable().describe('reason of the cancellation'),
   payment: z
     .object({
       status: z.enum(['captured', 'failed', 'refunded']),
@@ -46,7 +46,7 @@ export const orderSchema = z.object({
       reason: z.string().nullable(),
     })
     .nullable()
-    .describe('null until it is decided'),
+    .describe('null until the payment is decided'),
   createdAt: z.iso.datetime().nullable(),
   updatedAt: z.iso.datetime().nullable(),
 });

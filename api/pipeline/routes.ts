@@ -14,7 +14,7 @@ export function pipelineRoutes({ pipelineState }: Services): FastifyPluginAsyncZ
           operation: {
             operationId: 'readLag',
             tag: 'Pipeline',
-            summary: 'See how far behind the collector is',
+            summary: 'Read the consumer lag of the collector',
             key: 'operator',
             problems: ['KAFKA_UNAVAILABLE'],
             example: { url: '/v1/lag' },
@@ -36,7 +36,7 @@ export function pipelineRoutes({ pipelineState }: Services): FastifyPluginAsyncZ
           operation: {
             operationId: 'listProcesses',
             tag: 'Pipeline',
-            summary: 'See which processes are at work',
+            summary: 'List the running processes',
             key: 'operator',
             example: { url: '/v1/processes' },
           },

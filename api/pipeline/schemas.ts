@@ -8,9 +8,12 @@ export const lagSchema = z.object({
     z.object({
       topic: z.string(),
       partition: z.int(),
-      committed: z.int().nullable().describe('null when the collector has committed none yet'),
-      end: z.int().describe('the offset that the next message will get'),
-      lag: z.int().describe('messages that are there and not committed'),
+      committed: z
+        .int()
+        .nullable()
+        .describe('committed offset; null when the collector has committed none yet'),
+      end: z.int().describe('log end offset: that of the next message'),
+      lag: z.int().describe('messages not yet committed'),
     }),
   ),
 });
@@ -23,7 +26,9 @@ export const processPage = z.object({
       running: z
         .int()
         .nullable()
-        .describe('how many ask for work; null when the server that knows cannot be asked'),
+        .describe(
+          'instances that poll for work; null when unknown because Temporal or Kafka is unavailable',
+        ),
     }),
   ),
 });

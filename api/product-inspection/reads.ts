@@ -38,7 +38,7 @@ export function createProductInspection(
           values: [productId],
         }),
         readCache(redis, productId).catch((error: unknown) => {
-          logger.debug({ err: error }, 'the cache could not be inspected');
+          logger.debug({ err: error }, 'inspecting the product cache failed');
           return { status: 'unknown' } as const;
         }),
       ]);

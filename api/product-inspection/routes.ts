@@ -1,4 +1,4 @@
-/** Looking at a product from every side, for operators. */
+/** A product in the shop, the metrics and the cache side by side, for operators. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Services } from '../http/dependencies';
 import { databaseProblems } from '../http/operation';
@@ -17,9 +17,8 @@ export function productInspectionRoutes(services: Services): FastifyPluginAsyncZ
           operation: {
             operationId: 'inspectProduct',
             tag: 'Products',
-            summary: 'See what the shop and the cache hold of a product',
-            description:
-              'What the collector, the shop and the cache hold of a product. Does not count as a view.',
+            summary: 'Inspect a product in the shop, the metrics and the cache',
+            description: 'Does not count as a view.',
             key: 'operator',
             problems: databaseProblems,
             example: { url: '/v1/products/$PRODUCT/inspection', after: 'PRODUCT' },

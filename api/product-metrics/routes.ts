@@ -59,7 +59,7 @@ export function productMetricsRoutes(services: Services): FastifyPluginAsyncZod 
           operation: {
             operationId: 'findProductMetrics',
             tag: 'Metrics',
-            summary: 'See the numbers of a product',
+            summary: 'Get the metrics of a product',
             key: 'operator',
             problems: [...databaseProblems, 'METRICS_NOT_FOUND'],
             example: { url: '/v1/metrics/products/$PRODUCT', after: 'MEASURED' },
@@ -84,7 +84,7 @@ export function productMetricsRoutes(services: Services): FastifyPluginAsyncZod 
           operation: {
             operationId: 'listProductUsers',
             tag: 'Metrics',
-            summary: 'See what each user did with a product',
+            summary: 'List the users of a product with their activity',
             key: 'operator',
             problems: databaseProblems,
             example: { url: '/v1/metrics/products/$PRODUCT/users', after: 'MEASURED' },
@@ -114,7 +114,7 @@ export function productMetricsRoutes(services: Services): FastifyPluginAsyncZod 
           operation: {
             operationId: 'listProductHistory',
             tag: 'Metrics',
-            summary: 'See the events of a product',
+            summary: 'List the events of a product',
             key: 'operator',
             problems: databaseProblems,
             example: { url: '/v1/metrics/products/$PRODUCT/history?limit=5', after: 'MEASURED' },
@@ -150,7 +150,7 @@ const rankingQuery = pageQuery.extend({
     .date()
     .refine((day) => !day.startsWith('0000'), 'must be in the years 1 to 9999')
     .optional()
-    .describe('YYYY-MM-DD in UTC; all time without'),
+    .describe('YYYY-MM-DD in UTC; default: all time'),
 });
 
 const byFigure = pageOrder(

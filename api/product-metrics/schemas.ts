@@ -9,15 +9,15 @@ export const rankings = ['sales', 'likes', 'views'] as const;
 /** What products are ranked by. */
 export type Ranking = (typeof rankings)[number];
 
-const sold = z.number().describe('units sold, less those of confirmed orders that were cancelled');
+const sold = z.number().describe('units sold, minus those of cancelled orders');
 
 /** A page of a ranking. */
 export const rankingPage = pageSchema(
   z.object({
     productId: z.string(),
-    name: z.string().nullable().describe('null where the shop does not know the product'),
+    name: z.string().nullable().describe('null when the product is not in the catalog'),
     viewCount: z.int(),
-    likeCount: z.int().describe('of a day: likes less likes withdrawn'),
+    likeCount: z.int().describe('with `day`: likes minus unlikes of that day'),
     salesCount: sold,
   }),
 );
@@ -28,7 +28,7 @@ export const productMetricsSchema = z.object({
   viewCount: z.int(),
   likeCount: z.int(),
   salesCount: sold,
-  stock: z.int().nullable().describe('null until an event has told of it'),
+  stock: z.int().nullable().describe('null until an event reports it'),
   updatedAt: z.iso.datetime(),
 });
 
@@ -46,8 +46,8 @@ export const productUserPage = pageSchema(
 /** A page of a product's events. */
 export const historyPage = pageSchema(
   loggedEventSchema.extend({
-    workflowId: z.string().nullable().describe('what handled it; null until it is handled'),
+    workflowId: z.string().nullable().describe('workflow that handled the event; null until then'),
     handledAt: z.iso.datetime().nullable(),
   }),
-  'the newest first',
+  'newest first',
 );

@@ -132,7 +132,8 @@ const pauseMs = 1_000;
 function tolerant(cache: ProductCache, logger: Logger): TolerantCache {
   let pausedUntil = 0;
   const pause = (error: unknown): undefined => {
-    if (Date.now() >= pausedUntil) logger.warn({ err: error }, 'the cache failed; reading without');
+    if (Date.now() >= pausedUntil)
+      logger.warn({ err: error }, 'product cache unavailable; reading from PostgreSQL');
     pausedUntil = Date.now() + pauseMs;
   };
   return {

@@ -1,4 +1,4 @@
-/** Liking a product, and liking it no more. */
+/** Liking and unliking a product. */
 import { randomUUID } from 'node:crypto';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -55,7 +55,7 @@ const operations: readonly { method: 'PUT' | 'DELETE'; liked: boolean; operation
       operationId: 'likeProduct',
       tag: 'Products',
       summary: 'Like a product',
-      description: 'Liking it twice is liking it once.',
+      description: 'Idempotent.',
       key: 'shopper',
       user: 'required',
       problems: productCommandProblems,
@@ -68,7 +68,8 @@ const operations: readonly { method: 'PUT' | 'DELETE'; liked: boolean; operation
     operation: {
       operationId: 'unlikeProduct',
       tag: 'Products',
-      summary: 'Like a product no more',
+      summary: 'Unlike a product',
+      description: 'Idempotent.',
       key: 'shopper',
       user: 'required',
       problems: productCommandProblems,

@@ -1,4 +1,4 @@
-/** Products: putting them on sale, listing them, and the detail that shoppers look at. */
+/** Registering products, listing them, and the product detail. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
@@ -21,7 +21,7 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
           operation: {
             operationId: 'registerProduct',
             tag: 'Products',
-            summary: 'Put a product on sale',
+            summary: 'Register a product',
             key: 'operator',
             problems: [...databaseProblems, ...commandProblems],
             headers: { 201: ['Location'] },
@@ -44,7 +44,7 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
           operation: {
             operationId: 'listProducts',
             tag: 'Products',
-            summary: 'List the products',
+            summary: 'List products',
             key: 'any',
             user: 'optional',
             problems: databaseProblems,
@@ -63,8 +63,8 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
           operation: {
             operationId: 'viewProduct',
             tag: 'Products',
-            summary: 'Look at a product',
-            description: 'Counts as a view, of the user where `X-User-Id` names one.',
+            summary: 'Get a product',
+            description: 'Counts as a view, by the user in `X-User-Id` if set.',
             key: 'any',
             user: 'optional',
             problems: [...databaseProblems, 'PRODUCT_NOT_FOUND'],
@@ -121,7 +121,7 @@ export async function checkProduct({ productDetails }: Services, productId: stri
 const newProduct = z.strictObject({
   name: storableText(200),
   price: z.int().min(0).describe('in the smallest currency unit'),
-  stock: z.int().min(0).describe('units to begin with'),
+  stock: z.int().min(0).describe('initial units in stock'),
 });
 
 const byId = pageOrder([aggregateIdSchema], ({ productId }: ProductDetail) => [productId]);

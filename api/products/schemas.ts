@@ -9,13 +9,13 @@ export const productDetailSchema = z.object({
   name: z.string(),
   price: z.int().describe('in the smallest currency unit'),
   soldOut: z.boolean(),
-  likeCount: z.int().describe('exact below 1,000, rounded down to hundreds above'),
+  likeCount: z.int().describe('exact below 1,000; rounded down to hundreds from there'),
 });
 
 /** A page of products. */
 export const productPage = pageSchema(productDetailSchema);
 
-/** A product that was put on sale. */
+/** A registered product. */
 export const registeredProduct = z.object({
   productId: aggregateIdSchema,
   name: z.string(),
@@ -25,15 +25,15 @@ export const registeredProduct = z.object({
   eventId: z.string(),
 });
 
-/** A stock that was changed. */
+/** An adjusted stock. */
 export const adjustedStock = z.object({
   stock: z.int().describe('after the change'),
   version: z.int(),
   eventId: z.string(),
 });
 
-/** Where a like stands. */
+/** The like of a user. */
 export const likeSchema = z.object({
   liked: z.boolean(),
-  likeCount: z.int().describe('users who like the product now'),
+  likeCount: z.int().describe('number of users who like the product'),
 });

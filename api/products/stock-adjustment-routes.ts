@@ -1,4 +1,4 @@
-/** Changing the stock of a product by hand. */
+/** Manual stock adjustments. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Services } from '../http/dependencies';
@@ -17,7 +17,7 @@ export function stockAdjustmentRoutes(services: Services): FastifyPluginAsyncZod
           operation: {
             operationId: 'adjustStock',
             tag: 'Products',
-            summary: 'Change the stock of a product',
+            summary: 'Adjust the stock of a product',
             key: 'operator',
             problems: [...productCommandProblems, 'STOCK_OUT_OF_RANGE'],
             example: {
@@ -54,7 +54,7 @@ export function stockAdjustmentRoutes(services: Services): FastifyPluginAsyncZod
 }
 
 const newAdjustment = z.strictObject({
-  delta: z.int().describe('units to add, or to take away when negative'),
+  delta: z.int().describe('units to add; negative to remove'),
   reason: z.enum(['restock', 'correction']),
 });
 

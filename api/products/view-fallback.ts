@@ -141,7 +141,10 @@ class BufferedFallback implements ViewFallback {
         void finished.then(() => this.unfinished.delete(finished));
         return;
       } catch (error) {
-        this.logger.warn({ err: error, views: views.length }, 'views were not handed over');
+        this.logger.warn(
+          { err: error, views: views.length },
+          'starting publishEvents for views failed; retrying',
+        );
         if (this.stopping.signal.aborted) {
           this.countDropped(views.length + this.waiting.splice(0).length);
           return;
@@ -167,6 +170,6 @@ function createDropCounter(logger: Logger): (count: number) => void {
     countedViews.inc({ way: 'dropped' }, count);
     if (Date.now() < logAt) return;
     logAt = Date.now() + logIntervalMs;
-    logger.warn({ dropped }, 'views could not be published and were dropped');
+    logger.warn({ dropped }, 'views dropped: Kafka and the fallback workflow take no more');
   };
 }

@@ -217,7 +217,7 @@ class SharedFeed implements HandledEventFeed {
     try {
       return await next();
     } catch (error) {
-      this.logger.debug({ err: error }, 'handled events could not be read for a follower');
+      this.logger.debug({ err: error }, 'reading handled events for a stream failed');
       return undefined;
     }
   }
@@ -253,11 +253,12 @@ class SharedFeed implements HandledEventFeed {
   private async look(): Promise<void> {
     try {
       await this.takeSteps(await this.reads.takeSnapshot());
-      if (this.awaySince !== undefined) this.logger.info('handled events can be followed again');
+      if (this.awaySince !== undefined)
+        this.logger.info('PostgreSQL available again; streams resume');
       this.awaySince = undefined;
     } catch (error) {
       if (this.awaySince === undefined) {
-        this.logger.warn({ err: error }, 'handled events cannot be followed; trying on and on');
+        this.logger.warn({ err: error }, 'reading handled events failed; streams wait and retry');
       }
       this.awaySince ??= new Date();
     }

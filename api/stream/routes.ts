@@ -33,13 +33,13 @@ export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod
           operation: {
             operationId: 'streamHandledEvents',
             tag: 'Events',
-            summary: 'Follow the handled events live',
+            summary: 'Stream handled events live',
             description:
-              'Server-sent events: `handled` for each event whose effects have been applied, with an ' +
-              '`id` to come back with in `Last-Event-ID`: then every event since comes, exactly once. ' +
-              '`ready` says that the stream has begun (`anew`: what was asked for in `Last-Event-ID` ' +
-              'is of another database), `outage` since when the database is away (null: it is back). ' +
-              'A comment every 15 s shows that the stream lives.',
+              'Server-sent events. `handled`: an event whose effects have been applied; its `id`, sent ' +
+              'as `Last-Event-ID`, resumes the stream there without gaps or repeats. `ready`: the stream ' +
+              'has started (`anew`: the given `Last-Event-ID` is of another database). `outage`: the ' +
+              'database is unavailable since then (null: available again). A comment is sent every 15 s ' +
+              'as a heartbeat.',
             key: 'operator',
             problems: [...databaseProblems, 'TOO_MANY_STREAMS'],
             produces: 'text/event-stream',
@@ -85,7 +85,7 @@ const query = z.strictObject({
     .min(0)
     .max(100)
     .default(0)
-    .describe('how many events of before to begin with, without Last-Event-ID'),
+    .describe('how many earlier events to start with when there is no Last-Event-ID'),
 });
 
 async function* cuttingOffStalled(
@@ -120,7 +120,7 @@ function toText(message: FeedMessage): string {
     case 'back':
       return frame('outage', { since: null });
     case 'quiet':
-      return ': the stream lives\n\n';
+      return ': heartbeat\n\n';
   }
 }
 

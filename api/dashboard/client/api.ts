@@ -77,6 +77,6 @@ async function answerOf<Answer>(response: Response, path: string): Promise<Answe
 
 async function toError(response: Response): Promise<ApiError> {
   const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string };
-  const { code = 'UNKNOWN', detail = `The API answers ${response.status}.` } = problem;
+  const { code = 'UNKNOWN', detail = `The API answered ${response.status}.` } = problem;
   return new ApiError(response.status, code, detail);
 }

@@ -28,22 +28,22 @@ export function openDeadLetter(session: Session, id: number): View {
   const redrive = async (): Promise<void> => {
     const again = letter.data?.status !== 'parked';
     const answer = await ask({
-      title: `Send dead letter ${id} back to its topic?`,
-      text: 'It is tried again as it is. If it fails again, it comes back as a new dead letter; an event that was handled already changes nothing.',
+      title: `Redrive dead letter ${id}?`,
+      text: 'The message is sent back to its topic unchanged. If it fails again, it is parked as a new dead letter. An event that was already handled has no further effect.',
       action: 'Redrive',
     });
     if (answer === undefined) return;
     await act(async () => {
       const { sentTo } = await api.post<Redriven>(`${path}/redrive`, { again });
       return sentTo === null
-        ? 'It had been sent back already.'
+        ? 'Already sent back by another request.'
         : `Sent back to ${sentTo.topic}/${sentTo.partition} at ${sentTo.offset}.`;
     });
   };
   const discard = async (): Promise<void> => {
     const reason = await ask({
-      title: `Give dead letter ${id} up?`,
-      text: 'It stays on record with your reason, and is not tried again.',
+      title: `Discard dead letter ${id}?`,
+      text: 'It is kept on record with your reason and is not retried.',
       action: 'Discard',
       dangerous: true,
       reason: 'Reason',
@@ -97,7 +97,7 @@ export function openDeadLetter(session: Session, id: number): View {
               <h2>Dead letter ${id}</h2>
               ${statusOf(found)}
             </div>
-            ${panel('dead-letter', 'What is wrong', [problem(found), actions(found)])}
+            ${panel('dead-letter', 'Reason', [problem(found), actions(found)])}
             <div class="columns">
               <div class="main-column">
                 ${panel('value', 'Value', bytes('Value', found.value, whole, showWhole))}
@@ -139,7 +139,7 @@ function bytes(
 ${hexDump(shown, perLine)}</pre>
     ${
       shown.length < all.length
-        ? html`<button type="button" class="more" @click=${onWhole}>Show all of it</button>`
+        ? html`<button type="button" class="more" @click=${onWhole}>Show all</button>`
         : nothing
     }`;
 }
@@ -180,9 +180,9 @@ function headerText({ text, base64 }: Header): Content {
 function facts(session: Session, letter: DeadLetterWithMessage): Content {
   const { key, eventId, tries, redrivenFrom } = letter;
   const rows: (readonly [string, Content])[] = [
-    ['Came from', `${letter.topic}/${letter.partition} at ${offsetsOf(letter)}`],
+    ['Source', `${letter.topic}/${letter.partition} at ${offsetsOf(letter)}`],
     ['Key', key === null ? 'none' : bytesAsText(decodeBytes(key))],
-    ['Event', eventId ?? 'not readable'],
+    ['Event', eventId ?? 'unreadable'],
     ['Produced', formatTime(letter.producedAt)],
     ['Parked', html`${formatTime(letter.parkedAt)} ${workflowLink(session, letter.workflowId)}`],
     ['Tries', formatCount(tries)],
@@ -195,7 +195,7 @@ function facts(session: Session, letter: DeadLetterWithMessage): Content {
     ]);
   }
   if (letter.resolvedAt !== null) {
-    rows.push(['Decided', `${formatTime(letter.resolvedAt)} by ${letter.resolvedBy ?? 'nobody'}`]);
+    rows.push(['Settled', `${formatTime(letter.resolvedAt)} by ${letter.resolvedBy ?? 'unknown'}`]);
   }
   if (letter.note !== null) rows.push(['Note', letter.note]);
   return html`<dl class="facts">

@@ -7,7 +7,7 @@ import type { Session } from './session';
 import { choices, panel, reading, type Content, type View } from './view';
 
 const statuses = [
-  ['parked', 'Waiting'],
+  ['parked', 'Parked'],
   ['redriven', 'Redriven'],
   ['discarded', 'Discarded'],
   ['all', 'All'],
@@ -42,8 +42,8 @@ export function openDeadLetters(session: Session): View {
         'dead-letters',
         'Dead letters',
         html`<p class="note">
-            Messages that cannot be events, or whose effects can never be applied. Each waits here,
-            byte for byte, until somebody sends it back or gives it up.
+            Messages that are not valid events, or whose effects can never be applied. Each is kept
+            byte for byte until it is redriven or discarded.
           </p>
           ${reading(list, (page) => table(page, status, limit < 100 ? more : undefined))}`,
         choices('Which', statuses, status, choose),
@@ -59,7 +59,7 @@ function table(
 ): Content {
   if (items.length === 0) {
     return html`<p class="empty">
-      ${status === 'parked' ? 'Nothing waits for a decision.' : 'There are none.'}
+      ${status === 'parked' ? 'No parked dead letters.' : 'No dead letters.'}
     </p>`;
   }
   return html`<div class="scrolling" role="region" aria-label="List of dead letters" tabindex="0">
@@ -112,6 +112,6 @@ export function statusOf({
   redrivingSince,
 }: Pick<DeadLetter, 'status' | 'redrivingSince'>): Content {
   const text =
-    status === 'parked' ? (redrivingSince === null ? 'waiting' : 'being redriven') : status;
+    status === 'parked' ? (redrivingSince === null ? 'parked' : 'redrive in progress') : status;
   return html`<span class="mark" data-status=${status}>${text}</span>`;
 }

@@ -74,7 +74,10 @@ export function createDemonstration(session: Session, productId?: string): Demon
     const sent = await api.post<Redelivery>('/v1/demonstration/redeliveries');
     const { type, workflowId, handledAt } = sent;
     const which = html`${type} ${workflowLink(session, workflowId, 'Workflow')}`;
-    show(outcome, html`${which} sent again, to ${placeOf(sent)}. Waiting until it is read …`);
+    show(
+      outcome,
+      html`${which} sent again, to ${placeOf(sent)}. Waiting for the collector to read it …`,
+    );
     await untilTrue(closed.signal, async () => {
       const { partitions } = await api.get<Lag>('/v1/lag');
       return partitions.some(
@@ -84,14 +87,14 @@ export function createDemonstration(session: Session, productId?: string): Demon
     });
     show(
       outcome,
-      html`${which} was read again at ${placeOf(sent)} and changed nothing: it was handled once, at
+      html`${which} was read again at ${placeOf(sent)} and had no effect: it was handled once, at
       ${formatClock(handledAt)}.`,
     );
   };
 
   const poison: Act = async (outcome) => {
     const sent = await api.post<SentMessage>('/v1/demonstration/poison');
-    show(outcome, html`Sent to ${placeOf(sent)}. Waiting until it is parked …`);
+    show(outcome, html`Sent to ${placeOf(sent)}. Waiting for it to be parked …`);
     let parked: DeadLetter | undefined;
     await untilTrue(closed.signal, async () => {
       const { items } = await api.get<Page<DeadLetter>>('/v1/dead-letters?limit=20');
@@ -106,7 +109,7 @@ export function createDemonstration(session: Session, productId?: string): Demon
       outcome,
       html`The message at ${placeOf(sent)} was parked as
         <a href=${`#/dead-letters/${parked?.id}`}>dead letter ${parked?.id}</a>: ${parked?.reason}.
-        Its partition goes on.`,
+        Its partition continues.`,
     );
   };
 
@@ -119,27 +122,27 @@ export function createDemonstration(session: Session, productId?: string): Demon
         'Try it',
         html`<div class="buttons">
             ${button('order', productId === undefined ? 'Place an order' : 'Order one', order(false))}
-            ${button('sell-out', productId === undefined ? 'Sell out a product' : 'Sell it out', order(true))}
+            ${button('sell-out', productId === undefined ? 'Sell out a product' : 'Order all', order(true))}
             ${
               productId === undefined
                 ? [
-                    button('redeliver', 'Deliver an event again', redeliver),
+                    button('redeliver', 'Redeliver an event', redeliver),
                     button('poison', 'Send a poison message', poison),
                   ]
                 : nothing
             }
           </div>
-          <div class="outcomes" role="log" aria-label="What came of it">
+          <div class="outcomes" role="log" aria-label="Results">
             ${
               outcomes.length === 0
                 ? html`<p class="note">
-                    Goes the ways that shoppers and producers go. What came of it shows here.
+                    Uses the same API and topics as shoppers and producers. Results show here.
                   </p>`
                 : html`<ol>
                     ${outcomes.map(
                       ({ id, state, text }) =>
                         html`<li data-state=${state} data-outcome=${id}>
-                          ${state === 'failed' ? html`<strong>Did not work.</strong> ` : nothing}${text}
+                          ${state === 'failed' ? html`<strong>Failed.</strong> ` : nothing}${text}
                         </li>`,
                     )}
                   </ol>`
@@ -161,7 +164,7 @@ async function untilTrue(signal: AbortSignal, look: () => Promise<boolean>): Pro
   const deadline = Date.now() + waitAtMostMs;
   while (!signal.aborted && !(await look())) {
     if (Date.now() > deadline) {
-      throw new Error('It was sent, and has not been taken up for a minute. See the lag.');
+      throw new Error('Sent, but not consumed within a minute. Check the lag.');
     }
     await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
   }

@@ -56,7 +56,7 @@ export function createEventList(session: Session): EventList {
         html`<p class="note" role="status">${noteOf(session, waiting)}</p>
           ${
             shown.length === 0
-              ? html`<p class="empty">Nothing has been handled yet. It shows here when it is.</p>`
+              ? html`<p class="empty">No events handled yet.</p>`
               : html`<ol
                   class="events"
                   @pointerenter=${pointAt(true)}
@@ -94,11 +94,11 @@ function countNewer(newest: readonly HandledEvent[], held: readonly HandledEvent
 
 function noteOf({ stream }: Session, waiting: number): string {
   if (stream.kind === 'interrupted') {
-    return `Interrupted since ${formatClock(stream.since)}: ${stream.reason}. What happens meanwhile comes when it is back.`;
+    return `Interrupted since ${formatClock(stream.since)}: ${stream.reason}. Missed events follow after the reconnect.`;
   }
   if (stream.kind === 'connecting') return 'Connecting …';
-  if (waiting > 0) return `Held while you look: ${waiting} more have come.`;
-  return 'Each event once its effects are applied, the newest first.';
+  if (waiting > 0) return `Paused: ${waiting} newer events.`;
+  return 'Events whose effects have been applied, newest first.';
 }
 
 function row(session: Session, event: HandledEvent): Content {
@@ -116,7 +116,7 @@ function row(session: Session, event: HandledEvent): Content {
       }</span
     >
     <span class="where">${topic}/${partition} at ${offset}</span>
-    <span class="took" title="From the event's own time to when its effects were applied"
+    <span class="took" title="Latency: from the time of the event to its effects"
       >${formatDuration(latency)}</span
     >
     <span class="links">${workflowLink(session, workflowId)}</span>

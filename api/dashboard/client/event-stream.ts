@@ -76,10 +76,10 @@ async function readOnce(
   const response = await api.open('/v1/stream?recent=50', place.lastEventId, ended);
   const pieces = response.body?.pipeThrough(new TextDecoderStream()).getReader();
   const read = createEventReader();
-  const endSilent = (): void => silence.abort(new Error('nothing came for too long'));
+  const endSilent = (): void => silence.abort(new Error('no heartbeat for 40 s'));
   for (let timer = setTimeout(endSilent, silentAfterMs); pieces !== undefined;) {
     const { done, value } = await pieces.read().finally(() => clearTimeout(timer));
-    if (done) throw new Error('the API has ended it');
+    if (done) throw new Error('the API closed the stream');
     timer = setTimeout(endSilent, silentAfterMs);
     place.at = Date.now();
     take(read(value), place, listener, onLive);
@@ -101,7 +101,7 @@ function take(
       listener.onStatus(
         since === null
           ? { kind: 'live' }
-          : { kind: 'interrupted', since: Date.parse(since), reason: 'the database is away' },
+          : { kind: 'interrupted', since: Date.parse(since), reason: 'PostgreSQL is unavailable' },
       );
     }
     if (type === 'ready') {
@@ -117,7 +117,7 @@ function reasonOf(error: unknown): string {
   if (error instanceof ApiError) return error.message.replace(/\.$/, '');
   return error instanceof Error && error.message.startsWith('the API')
     ? error.message
-    : 'the connection broke';
+    : 'the connection was lost';
 }
 
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {

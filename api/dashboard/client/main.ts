@@ -34,7 +34,7 @@ function redraw(): void {
 async function begin(key: string): Promise<void> {
   signIn = { problem: undefined, busy: true };
   redraw();
-  const api = createApi(key, () => signOut('This key is not taken any more.'));
+  const api = createApi(key, () => signOut('The API no longer accepts this key. Sign in again.'));
   try {
     const settings = await api.get<Settings>('/v1/dashboard/settings');
     sessionStorage.setItem(keyName, key);

@@ -29,7 +29,7 @@ export function openOverview(session: Session): View {
         <dl class="tiles">${tiles(session, lag)}</dl>
         <div class="charts">
           ${panel('throughput', 'Events handled per second', charts.throughput)}
-          ${panel('latency', 'From event to effect', charts.latency)}
+          ${panel('latency', 'Latency from event to effects', charts.latency)}
         </div>
         <div class="columns">
           <div class="main-column">${events.render()}</div>
@@ -74,7 +74,7 @@ function tiles({ rates, parked, ratesAre }: Session, lag: Reading<Lag>): Content
       'Latency, p95',
       formatDuration(minute.p95Ms),
       minute.medianMs === null
-        ? 'nothing handled for a minute'
+        ? 'no events in the last minute'
         : `median ${formatDuration(minute.medianMs)}`,
     ),
     tile(
@@ -89,8 +89,8 @@ function tiles({ rates, parked, ratesAre }: Session, lag: Reading<Lag>): Content
       'Dead letters waiting',
       waiting === undefined ? '–' : `${formatCount(waiting)}${more ? '+' : ''}`,
       waiting === undefined || waiting === 0
-        ? 'nothing to decide'
-        : html`<a href="#/dead-letters">Decide on them</a>`,
+        ? 'none'
+        : html`<a href="#/dead-letters">Review them</a>`,
       waiting !== undefined && waiting > 0 ? 'warn' : 'calm',
     ),
   ];
@@ -98,8 +98,8 @@ function tiles({ rates, parked, ratesAre }: Session, lag: Reading<Lag>): Content
 
 function lagDetail({ failure, data }: Reading<Lag>, behind: number): string {
   if (failure !== undefined) return `as of ${formatClock(failure.since)}`;
-  if (data === undefined) return 'asking Kafka';
-  if (behind === 0) return 'every message is taken up';
+  if (data === undefined) return 'loading';
+  if (behind === 0) return 'no lag';
   return `in ${behind} of ${data.partitions.length} partitions`;
 }
 
@@ -117,7 +117,7 @@ function createCharts({ rates }: Session): Charts {
     formatRate,
   );
   const latency = createChart(
-    'From the time of an event to its effects, over the last ten minutes',
+    'Latency from the time of an event to its effects over the last ten minutes',
     [
       { label: 'median', colour: '--series-2' },
       { label: '95th percentile', colour: '--series-3' },
@@ -167,7 +167,7 @@ function serverList({ dependencies }: Readiness): Content {
           data-server=${name}
         >
           <span>${serverNames[name] ?? name}</span>
-          <span class="state">${status === 'up' ? 'up' : `down: ${reason ?? 'no answer'}`}</span>
+          <span class="state">${status === 'up' ? 'up' : `down: ${reason ?? 'timeout'}`}</span>
         </li>`,
     )}
   </ul>`;
@@ -183,7 +183,7 @@ function processList({ items }: Processes): Content {
         >
           <span>${name}</span>
           <span class="state"
-            >${running === null ? 'not known' : running === 0 ? 'none running' : `${running} running`}</span
+            >${running === null ? 'unknown' : running === 0 ? 'none running' : `${running} running`}</span
           >
         </li>`,
     )}
@@ -201,7 +201,7 @@ function lagTable({ partitions }: Lag): Content {
         <thead>
           <tr>
             <th scope="col">Partition</th>
-            <th scope="col" class="number">Read</th>
+            <th scope="col" class="number">Committed</th>
             <th scope="col" class="number">End</th>
             <th scope="col" class="number">Lag</th>
           </tr>

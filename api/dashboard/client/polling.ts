@@ -73,7 +73,7 @@ export function poll<Data>(
 export function messageOf(error: unknown): string {
   if (error instanceof ApiError) return error.message;
   if (error instanceof DOMException && error.name === 'TimeoutError') {
-    return 'The API does not answer in time.';
+    return 'The request to the API timed out.';
   }
   return error instanceof Error ? error.message : String(error);
 }

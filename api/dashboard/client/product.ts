@@ -44,7 +44,7 @@ export function openProduct(session: Session, productId: string): View {
             html`<div class="history">
               ${reading(history, (page) => historyList(session, page, showMore))}
             </div>`,
-            html`<span class="note">from the audit log, the newest first</span>`,
+            html`<span class="note">audit log, newest first</span>`,
           )}
         </div>
         <div class="side-column">
@@ -79,15 +79,15 @@ function tiles(inspected: Inspected | undefined): Content {
   const shop = inspected?.shop;
   const differs =
     shop && typeof metrics?.stock === 'number' && metrics.stock !== shop.stock
-      ? `the shop has ${formatCount(shop.stock)}: events are on their way`
+      ? `shop: ${formatCount(shop.stock)}; events in flight`
       : shop === null
-        ? 'not of this shop'
-        : 'as the shop has it';
+        ? 'not in the catalog'
+        : 'same as in the shop';
   const soldOut = metrics?.stock === 0;
   return [
-    tile('tile-sold', 'Sold', shown(metrics?.salesCount), 'units, less cancelled ones'),
-    tile('tile-likes', 'Likes', shown(metrics?.likeCount), 'users who like it now'),
-    tile('tile-views', 'Views', shown(metrics?.viewCount), 'of the detail'),
+    tile('tile-sold', 'Sold', shown(metrics?.salesCount), 'units, minus cancelled'),
+    tile('tile-likes', 'Likes', shown(metrics?.likeCount), 'users'),
+    tile('tile-views', 'Views', shown(metrics?.viewCount), 'of the product page'),
     tile(
       'tile-stock',
       'Stock',
@@ -102,16 +102,16 @@ function cacheState({ cache, at }: Inspected): Content {
   switch (cache.status) {
     case 'absent':
       return html`<p class="fact" data-cache="absent">
-        Not in Redis. The next shopper who looks reads it from PostgreSQL.
+        Not cached. The next view reads PostgreSQL.
       </p>`;
     case 'unknown':
-      return html`<p class="fact" data-cache="unknown">Redis does not answer.</p>`;
+      return html`<p class="fact" data-cache="unknown">Redis is unavailable.</p>`;
     case 'cached':
       return html`<p class="fact" data-cache="cached">
-          In Redis now, for another
+          Cached in Redis, expires in
           <span class="number">${formatCountdown(cache.expiresInMs - (Date.now() - at))}</span>.
         </p>
-        <pre tabindex="0" aria-label="What is cached">
+        <pre tabindex="0" aria-label="Cached detail">
 ${JSON.stringify(cache.detail, null, 2)}</pre>`;
   }
 }
@@ -122,7 +122,7 @@ function historyList(
   onMore: () => void,
 ): Content {
   if (items.length === 0) {
-    return html`<p class="empty">The audit log has no event of this product.</p>`;
+    return html`<p class="empty">No events of this product in the audit log.</p>`;
   }
   return html`<ol class="events">
       ${items.map(
@@ -170,16 +170,16 @@ function summaryOf(
       ${typeof orderId === 'string' ? workflowLink(session, workflowIds.placeOrder(orderId), 'Order') : nothing}`;
     }
     case 'LikeChanged':
-      return `${text('userId')} ${data['liked'] === true ? 'likes it' : 'likes it no more'}, ${text('likeCount')} in all`;
+      return `${text('userId')} ${data['liked'] === true ? 'likes it' : 'unlikes it'}, ${text('likeCount')} in total`;
     case 'ProductViewed':
-      return data['userId'] === undefined ? 'seen by a guest' : `seen by ${text('userId')}`;
+      return data['userId'] === undefined ? 'viewed by a guest' : `viewed by ${text('userId')}`;
     default:
       return '';
   }
 }
 
 function userTable({ items, nextCursor }: Page<ProductUser>): Content {
-  if (items.length === 0) return html`<p class="empty">No user has done anything with it.</p>`;
+  if (items.length === 0) return html`<p class="empty">No user activity.</p>`;
   return html`<div class="scrolling" role="region" aria-label="Users of the product" tabindex="0">
       <table>
         <thead>
@@ -205,5 +205,5 @@ function userTable({ items, nextCursor }: Page<ProductUser>): Content {
         </tbody>
       </table>
     </div>
-    ${nextCursor === null ? nothing : html`<p class="note">The first ${items.length} by their IDs.</p>`}`;
+    ${nextCursor === null ? nothing : html`<p class="note">The first ${items.length} by user ID.</p>`}`;
 }

@@ -85,15 +85,10 @@ function table(
   onMore: (() => void) | undefined,
 ): Content {
   if (items.length === 0) {
-    return html`<p class="empty">No event has told of a product here.</p>`;
+    return html`<p class="empty">No products with events here.</p>`;
   }
   const most = Math.max(...items.map((item) => figureOf(item, sort)), 1);
-  return html`<div
-      class="scrolling"
-      role="region"
-      aria-label="Products in their order"
-      tabindex="0"
-    >
+  return html`<div class="scrolling" role="region" aria-label="Ranking of products" tabindex="0">
       <table class="ranking">
         <thead>
           <tr>
@@ -119,7 +114,7 @@ function table(
                 <th scope="row">
                   ${productLink(item.productId, item.name ?? item.productId)}
                   <span class="where"
-                    >${item.name === null ? 'not of this shop' : item.productId}</span
+                    >${item.name === null ? 'not in the catalog' : item.productId}</span
                   >
                   <meter
                     min="0"

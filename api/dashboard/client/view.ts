@@ -42,7 +42,7 @@ export function reading<Data>(
     failure === undefined
       ? nothing
       : html`<p class="stale" role="status">
-          ${data === undefined ? 'Nothing known yet' : `As of ${formatClock(failure.since)}`}:
+          ${data === undefined ? 'No data yet' : `As of ${formatClock(failure.since)}`}:
           ${failure.message}
         </p>`;
   if (data !== undefined) {
