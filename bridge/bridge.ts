@@ -1,4 +1,4 @@
-/** The bridge: consumes events from Kafka and starts a workflow for each, or for many together. */
+/** The bridge: consumes events from Kafka and starts a workflow for each, or for a batch. */
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../events/topics';
@@ -11,30 +11,30 @@ import { startEventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
 import { createInFlight } from './in-flight';
 import { watchLag } from './lag-watch';
-import { createRemadeTopicWatch } from './remade-topics';
+import { createRecreatedTopicWatch } from './recreated-topics';
 import { createWorkflowStarter } from './workflow-starter';
 
-/** What a bridge works with. It closes none of them. */
+/** Dependencies of the bridge. It closes none of them. */
 export interface BridgeDependencies {
   readonly kafka: Kafka;
-  /** Where it can read what is handled. */
+  /** Read access to `collector.event_handled`. */
   readonly database: Queryable;
   readonly client: Client;
-  /** Watches the topics of events. */
+  /** The watch over the event topics. */
   readonly topics: TopicWatch;
   /**
-   * Whether Temporal may hand the first task of a workflow to this very process, with the answer to
-   * its start. The client must be on the connection of a worker for the same task queue.
+   * Eager start: whether Temporal may return a workflow's first task with the response to its start.
+   * The client must share the connection of a worker for the same task queue.
    */
   readonly eagerStart: boolean;
 }
 
-// A slot is a workflow of one event, or of up to 500: fewer of these keep the worker as busy. With 4, 8,
-// 16 and 32 of them a backlog was worked off at 5,069, 6,858, 6,220 and 4,423 events/s (the coalescing
-// side of `npm run bench -- catch-up`, medians of three rounds that differed by up to half).
+// A slot is a workflow of one event, or of up to 500: fewer of the latter keep the worker as busy. With
+// 4, 8, 16 and 32 of them a backlog was processed at 5,069, 6,858, 6,220 and 4,423 events/s (the
+// coalescing side of `npm run bench -- catch-up`, medians of three rounds that differed by up to half).
 const defaultMaxInFlight = { 'per-event': 200, coalesce: 16 } as const;
 
-/** Lets a bridge run until the process stops. */
+/** Runs a bridge until the process stops. */
 export function startBridge(
   { config, logger, onStop }: Pick<Process, 'config' | 'logger' | 'onStop'>,
   { kafka, database, client, topics, eagerStart }: BridgeDependencies,
@@ -48,20 +48,20 @@ export function startBridge(
   const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
   const groupId = config.BRIDGE_GROUP_ID;
   const consumer = startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
-  const remadeTopics = createRemadeTopicWatch();
+  const recreatedTopics = createRecreatedTopicWatch();
   const readProgress = async () => {
     const progress = await readGroupProgress(kafka, groupId, eventTopics);
-    const remade = remadeTopics.observe(progress.partitions);
-    if (remade.length > 0) {
+    const recreated = recreatedTopics.observe(progress.partitions);
+    if (recreated.length > 0) {
       logger.warn(
-        { topics: remade },
-        'topics were made anew or cut; consuming them from where they begin',
+        { topics: recreated },
+        'topics recreated or truncated; consuming from their start',
       );
-      consumer.beginAnew();
+      consumer.restart();
     }
     return progress;
   };
   const lag = watchLag(readProgress, logger);
-  onStop('the watch over the lag', () => lag.stop());
+  onStop('the lag watch', () => lag.stop());
   onStop('the consumer', () => consumer.stop());
 }

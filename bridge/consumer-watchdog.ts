@@ -1,31 +1,31 @@
 /**
- * Watches a kafkajs consumer, which stops for good after some crashes and can hang on a dropped
- * connection without a sign (https://github.com/tulios/kafkajs/issues/1299, 1513, 1163).
+ * Watchdog of a kafkajs consumer, which stops for good after some crashes and can hang silently on a
+ * dropped connection (https://github.com/tulios/kafkajs/issues/1299, 1513, 1163).
  */
 import type { Consumer } from 'kafkajs';
 import { consumerLastCommit, consumerLastFetch } from '../platform/observability/telemetry';
 
-/** The consumer fetches nothing any more, though nothing keeps it from doing so. */
+/** The consumer has stalled: it stopped fetching for no visible reason. */
 class ConsumerStalledError extends Error {
   override readonly name = 'ConsumerStalledError';
   readonly code = 'CONSUMER_STALLED';
 }
 
-/** The watch over one consumer. */
+/** The watchdog of one consumer. */
 export interface ConsumerWatch {
-  /** Rejects when the consumer has stopped by itself or hangs. Never resolves. */
+  /** Rejects when the consumer has stopped or stalled. Never resolves. */
   readonly failure: Promise<never>;
   /** Runs the handling of a batch, during which no fetch is expected. */
   during<T>(work: () => Promise<T>): Promise<T>;
-  /** Ends the watch. */
+  /** Stops the watchdog. */
   stop(): void;
 }
 
 /**
- * Watches a consumer from now on. A healthy one comes back from a fetch at least every few seconds,
- * with or without messages, unless it is busy with a batch.
+ * Starts the watchdog. A healthy consumer completes a fetch at least every few seconds, with or without
+ * messages, unless it is busy with a batch.
  *
- * @param stallTimeoutMs how long it may go without
+ * @param stallTimeoutMs longest time without a fetch
  */
 export function watchConsumer(consumer: Consumer, stallTimeoutMs: number): ConsumerWatch {
   let lastSign = Date.now();
@@ -34,7 +34,7 @@ export function watchConsumer(consumer: Consumer, stallTimeoutMs: number): Consu
   const failure = new Promise<never>((_, reject) => {
     fail = reject;
   });
-  // It may reject while the consumer is still connecting, before anybody waits for it.
+  // It may reject while the consumer is still connecting, before anybody awaits it.
   failure.catch(() => undefined);
 
   const sign = (): void => {
@@ -52,7 +52,7 @@ export function watchConsumer(consumer: Consumer, stallTimeoutMs: number): Consu
   const timer = setInterval(() => {
     if (busy > 0) sign();
     if (Date.now() - lastSign < stallTimeoutMs) return;
-    fail(new ConsumerStalledError(`No fetch has come back for ${stallTimeoutMs} ms.`));
+    fail(new ConsumerStalledError(`No fetch has completed for ${stallTimeoutMs} ms.`));
   }, stallTimeoutMs / 10);
 
   return {

@@ -1,6 +1,6 @@
 /**
- * Unpacks what was fetched slice by slice, with a bound on what is unpacked at a time: a few kilobytes
- * can unpack to many megabytes, on every partition at once.
+ * Decompresses fetched batches slice by slice, with a memory limit: a few kilobytes can decompress to
+ * many megabytes, on every partition at once.
  */
 import {
   maxDecompressedBytes,
@@ -9,15 +9,15 @@ import {
   type UnreadableOffsets,
 } from '../platform/kafka/record-batch';
 
-/** Some entries of a partition, in their order. */
+/** Consecutive entries of a partition. */
 export interface DecompressedSlice {
-  /** Empty where there is nothing but what a reader skips. */
+  /** Empty where there is nothing that a reader sees. */
   readonly entries: readonly (LogRecord | UnreadableOffsets)[];
-  /** The offset behind all that the slice covers. */
+  /** The offset after the slice. */
   readonly next: number;
 }
 
-/** Most bytes that are unpacked at a time in this process, over all partitions. */
+/** Limit of the decompressed bytes in this process, over all partitions. */
 const maxDecompressedAtOnce = 4 * maxDecompressedBytes;
 
 /** Most bytes of messages in a slice; one entry may exceed it alone. */
@@ -27,12 +27,12 @@ let decompressedBytes = 0;
 const waiting: (() => void)[] = [];
 
 /**
- * The entries of the batches in slices, which go over the batches' ends: what a producer sends in many
- * small ones is handled together all the same. The last slice reaches the end of the last batch. Waits
- * while too much is unpacked elsewhere.
+ * The entries of the batches in slices. Slices span batches, so that many small batches of a producer
+ * are handled together. The last slice reaches the end of the last batch. Waits while other partitions
+ * use up the memory limit.
  *
  * @param batches of one partition, in their order
- * @param from offsets before it are left out
+ * @param from offsets before it are skipped
  * @param size most entries of a slice
  */
 export async function* decompressedSlices(
@@ -43,7 +43,7 @@ export async function* decompressedSlices(
   const slice = createSlice();
   try {
     for (const batch of batches.filter(({ lastOffset }) => lastOffset >= from)) {
-      // Not while it holds something itself: others may wait for that.
+      // Not while it holds memory itself: others may wait for that (deadlock).
       if (isMemoryTaken() && !slice.isEmpty()) {
         yield slice.take(batch.firstOffset);
         slice.settle();
@@ -80,11 +80,11 @@ function giveBack(bytes: number): void {
   for (const wake of waiting.splice(0)) wake();
 }
 
-/** The slice that is being filled, and the memory of the batches that its entries are from. */
+/** The slice being filled, and the memory of the batches that its entries come from. */
 function createSlice() {
   let entries: (LogRecord | UnreadableOffsets)[] = [];
   let bytes = 0;
-  // Of batches that are read to their end, and of the one that is not.
+  // Memory of the batches that are exhausted, and of the current one.
   let closedBytes = 0;
   let openBytes = 0;
   return {
@@ -107,14 +107,14 @@ function createSlice() {
       entries.push(entry);
       bytes += lengthOf(entry);
     },
-    /** The slice for the reader; the next one begins. */
+    /** Returns the slice, and starts the next one. */
     take(next: number): DecompressedSlice {
       const taken = { entries, next };
       entries = [];
       bytes = 0;
       return taken;
     },
-    /** The reader is done with what it was given: only the batch that is still open takes memory. */
+    /** The reader is done with the slice: only the current batch still uses memory. */
     settle(): void {
       giveBack(closedBytes);
       closedBytes = 0;

@@ -1,10 +1,10 @@
 /**
- * Hands the messages of a slice to workflows, at one of two speeds: always a workflow for each
- * event, or, where the slots do not suffice for that, one for all that has arrived.
+ * Starts workflows for the messages of a slice, in one of two modes: one workflow an event, or, where
+ * there are not enough slots for that, one for all that has arrived.
  *
- * That an event of its ID is known does not make a message a repeat: somebody else may use the same ID.
- * So a message is left out only when it is the very one that is logged and handled, by topic, partition
- * and offset. Any other goes to a batch, whose workflow compares it with what is logged.
+ * A known event ID does not make a message a duplicate: another producer may use the same ID. So a
+ * message is skipped only when it is the very one that is logged and handled, by topic, partition and
+ * offset. Any other goes into a batch, whose workflow compares it with the log.
  */
 import { placeOf, type Coordinates, type VanishedOffsets } from '../events/received';
 import type { Logger } from '../platform/observability/logger';
@@ -21,9 +21,9 @@ import {
   type ParkingPlan,
   type PartitionMessage,
 } from './workflow-plan';
-import { StartRefusedError, type WorkflowStarter } from './workflow-starter';
+import { StartRejectedError, type WorkflowStarter } from './workflow-starter';
 
-/** What a dispatcher needs. */
+/** Dependencies of a dispatcher. */
 export interface DispatcherDependencies {
   readonly starter: WorkflowStarter;
   readonly inFlight: InFlight;
@@ -31,19 +31,22 @@ export interface DispatcherDependencies {
   readonly logger: Logger;
 }
 
-/** Hands messages over. */
+/** Starts workflows for messages. */
 export interface Dispatcher {
-  /** Most messages that are handed over together. */
+  /** Most messages in a slice. */
   readonly sliceSize: number;
   /**
-   * Returns once Temporal has acknowledged the workflow of every message. No start is under way any
+   * Returns once Temporal has acknowledged the workflow of every message. No start is in progress any
    * more when it returns or throws.
    *
    * @param slice messages of one partition, in order
    * @throws when aborted
    */
   dispatch(slice: readonly PartitionMessage[], signal: AbortSignal): Promise<void>;
-  /** Returns once Temporal has acknowledged that these offsets will be put on record. @throws when aborted */
+  /**
+   * Returns once Temporal has acknowledged the workflow that records these offsets. @throws when
+   * aborted
+   */
   recordVanished(offsets: VanishedOffsets, signal: AbortSignal): Promise<void>;
 }
 
@@ -74,13 +77,13 @@ function createRecorder({ starter }: DispatcherDependencies): Pick<Dispatcher, '
 /** Most events in a batch. */
 const maxBatchEvents = 500;
 
-/** Most bytes of events in a batch: what Temporal takes as one input, with room for escapes. */
+/** Most bytes of events in a batch: Temporal's limit for an input, with room for escapes. */
 const maxBatchBytes = 1024 * 1024;
 
 /**
- * One workflow an event where there is a slot for each of a slice. Where there is not, the slice goes
- * as one batch into the next slot: a light load gets a workflow an event, a backlog large batches,
- * and nothing has to be tuned.
+ * One workflow an event while there is a slot for each event of a slice; otherwise the slice goes as
+ * one batch into the next slot. A light load gets a workflow an event, a backlog gets large batches,
+ * without tuning.
  */
 export function createCoalescingDispatcher(dependencies: DispatcherDependencies): Dispatcher {
   return {
@@ -89,7 +92,7 @@ export function createCoalescingDispatcher(dependencies: DispatcherDependencies)
     async dispatch(slice, signal) {
       const starts: Promise<Known>[] = [];
       const begin = (start: Promise<Known>): void => {
-        // Looked at below, when all have been begun; until then a failure must not end the process.
+        // Awaited below, when all have been started; until then a rejection must not end the process.
         start.catch(() => undefined);
         starts.push(start);
       };
@@ -113,7 +116,7 @@ interface EventPlanned extends Planned {
   readonly plan: HandlingPlan;
 }
 
-/** Events of which Temporal said that it knows their ID; they are not taken care of. */
+/** Events whose ID Temporal already knows; still to be handled. */
 type Known = readonly EventPlanned[];
 
 async function startAll(
@@ -143,12 +146,12 @@ async function takeAllIfFree(inFlight: InFlight, planned: readonly Planned[]): P
   const doneBy = planned.map(({ plan }) => plan.doneBy);
   if (new Set(doneBy).size > inFlight.limit) return false;
   if (inFlight.tryTakeAll(doneBy)) return true;
-  // Slots are free as soon as their work is done, but only known to be when looked for.
+  // Slots become free when their work is done, but that is only seen by polling.
   await inFlight.refresh();
   return inFlight.tryTakeAll(doneBy);
 }
 
-/** Starts batches of these events, in as few as hold them; what is done already is left out. */
+/** Starts as few batches as hold these events; finished ones are skipped. */
 async function startBatches(
   dependencies: DispatcherDependencies,
   events: readonly EventPlanned[],
@@ -162,7 +165,7 @@ async function startBatches(
   }
 }
 
-/** Takes events from the front, as many as a batch holds; what is left goes to `rest`. */
+/** Takes as many events from the front as a batch holds; the others go to `rest`. */
 function takeBatch(planned: readonly Planned[], rest: Planned[]): EventPlanned[] {
   const batch: EventPlanned[] = [];
   let bytes = 0;
@@ -185,7 +188,7 @@ interface PreparedBatch {
   readonly batch: readonly EventPlanned[];
 }
 
-/** Plans a batch and waits for a slot. @returns undefined when nothing of it is left to be done */
+/** Plans a batch and waits for a slot. @returns undefined when all of it is done */
 async function prepareBatch(
   dependencies: DispatcherDependencies,
   batch: readonly EventPlanned[],
@@ -194,7 +197,8 @@ async function prepareBatch(
   const handled = await findHandled(dependencies, batch);
   const left = unique(batch.filter(({ plan }) => !isLoggedCopy(plan, handled)));
   if (left.length === 0) return undefined;
-  // What is handled may still have to be compared. But the slot is free when the rest is handled, too.
+  // Handled events may still have to be compared. But the slot becomes free when the rest is handled,
+  // too.
   const last = left.findLast(({ plan }) => !handled.has(plan.event.id)) ?? left.at(-1)!;
   const plan = planBatch(
     left.map(({ plan: { input } }) => input[0]),
@@ -214,23 +218,26 @@ async function startBatch(
     await starter.start(plan, signal);
   } catch (error) {
     inFlight.release(plan.doneBy);
-    if (!(error instanceof StartRefusedError)) throw error;
+    if (!(error instanceof StartRejectedError)) throw error;
     const [only] = batch;
     if (batch.length === 1) {
-      await parkRefused(dependencies, only!, error, signal);
+      await parkRejected(dependencies, only!, error, signal);
       return;
     }
-    logger.warn({ err: error, events: batch.length }, 'a batch was refused; starting one by one');
+    logger.warn(
+      { err: error, events: batch.length },
+      'Temporal rejected a batch as too large; starting one workflow per event',
+    );
     const known = await allSettled(batch.map((single) => startOne(dependencies, single, signal)));
-    // Not as the same batch again, which would be refused again.
+    // Not as the same batch again, which would be rejected again.
     for (const single of known.flat()) await startBatches(dependencies, [single], signal);
   }
 }
 
 /**
- * After a replay most of a batch may be done already.
+ * After a replay most of a batch may be handled already.
  *
- * @returns where the logged copy stood of those events that are handled, as far as can be seen
+ * @returns the logged copy's coordinates of those events that are handled, as far as is known
  */
 async function findHandled(
   { finishedWork, logger }: DispatcherDependencies,
@@ -239,7 +246,10 @@ async function findHandled(
   try {
     return await finishedWork.findHandled(batch.map(({ plan }) => plan.event.id));
   } catch (error) {
-    logger.warn({ err: error }, 'cannot see which events are handled; handling all of them');
+    logger.warn(
+      { err: error },
+      'cannot read which events are handled; handling all of them (duplicates are rejected later)',
+    );
     return new Map();
   }
 }
@@ -252,7 +262,7 @@ function isLoggedCopy(
   return logged !== undefined && placeOf(logged) === placeOf(received);
 }
 
-/** Without further copies of the same bytes: they are repeats, whatever is logged. */
+/** Without byte-identical copies, which are duplicates in any case. */
 function unique(batch: readonly EventPlanned[]): EventPlanned[] {
   const byBytes = new Map<string, EventPlanned>();
   for (const each of batch) {
@@ -272,9 +282,9 @@ async function startOne(
 }
 
 /**
- * Starts a workflow in a slot that is taken for it; a start that is refused for good is parked.
+ * Starts a workflow whose slot is already taken; a message whose start is rejected is parked.
  *
- * @returns the event, if Temporal knows one of its ID
+ * @returns the event, if Temporal already knows its ID
  */
 async function startTaken(
   dependencies: DispatcherDependencies,
@@ -289,40 +299,40 @@ async function startTaken(
     return plan.type === 'handleEvent' ? [{ plan, received }] : [];
   } catch (error) {
     inFlight.release(plan.doneBy);
-    if (!(error instanceof StartRefusedError)) throw error;
-    return parkRefused(dependencies, planned, error, signal);
+    if (!(error instanceof StartRejectedError)) throw error;
+    return parkRejected(dependencies, planned, error, signal);
   }
 }
 
-async function parkRefused(
+async function parkRejected(
   dependencies: DispatcherDependencies,
   { plan, received }: Planned,
-  refused: StartRefusedError,
+  rejection: StartRejectedError,
   signal: AbortSignal,
 ): Promise<Known> {
-  const parking = planInstead(plan, received, refused);
+  const parking = planInstead(plan, received, rejection);
   const { workflowId } = plan;
   dependencies.logger.error(
-    { err: refused, workflowId },
-    'Temporal refused to start the workflow; parking the message instead',
+    { err: rejection, workflowId },
+    'Temporal rejected the workflow start; parking the message',
   );
   return startOne(dependencies, { plan: parking, received }, signal);
 }
 
-/** What Temporal will take instead of what it has refused. @throws when there is nothing smaller */
+/** A smaller plan after a rejection. @throws when there is nothing smaller */
 function planInstead(
   plan: HandlingPlan | ParkingPlan,
   received: PartitionMessage,
-  refused: StartRefusedError,
+  rejection: StartRejectedError,
 ): ParkingPlan {
   if (plan.type === 'handleEvent') {
-    return planParking(received, { reason: refused.code, detail: refused.message });
+    return planParking(received, { reason: rejection.code, detail: rejection.message });
   }
-  if ('lastOffset' in plan.input[0]) throw refused;
+  if ('lastOffset' in plan.input[0]) throw rejection;
   return planParkingByCoordinates(plan);
 }
 
-/** Waits for all of them, also when one fails; then throws the first failure. */
+/** Waits for all, even when one fails; then throws the first failure. */
 async function allSettled<T>(work: readonly Promise<T>[]): Promise<T[]> {
   return (await Promise.allSettled(work)).map((result) => {
     if (result.status === 'rejected') throw result.reason;

@@ -1,7 +1,7 @@
 /**
- * The Kafka consumer: reads the topics that can be read in slices and commits a slice's offset only when Temporal
- * has acknowledged the workflow of each of its messages. A crash anywhere means that messages come
- * again, never that one is left out.
+ * The Kafka consumer, at-least-once: reads the available topics in slices and commits a slice's offset
+ * only after Temporal has acknowledged the workflow of each of its messages. A crash causes redelivery,
+ * never loss.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
@@ -15,15 +15,19 @@ import { consumersReplaced } from '../platform/observability/telemetry';
 import type { TopicWatch } from '../platform/kafka/topic-watch';
 import { watchConsumer } from './consumer-watchdog';
 import type { Dispatcher } from './dispatcher';
-import { assignLed, leaveOutRefused, subscribeToReadable } from './topic-availability';
+import {
+  assignPartitionsWithLeader,
+  excludeForbidden,
+  subscribeToReadable,
+} from './topic-availability';
 import { decompressedSlices } from './decompressed-slices';
 import type { PartitionMessage } from './workflow-plan';
 
-/** What the consumer needs. */
+/** Dependencies of the consumer. */
 export interface EventConsumerDependencies {
   readonly kafka: Kafka;
   readonly dispatcher: Dispatcher;
-  /** Says which of the topics can be read. */
+  /** Reports which topics are available. */
   readonly topics: TopicWatch;
   readonly logger: Logger;
 }
@@ -31,27 +35,24 @@ export interface EventConsumerDependencies {
 /** Options of the consumer. */
 export interface EventConsumerOptions {
   readonly groupId: string;
-  /** After how many ms without a heartbeat the group gives this member's partitions to others. */
+  /** Session timeout of the consumer group, in ms. */
   readonly sessionTimeoutMs?: number;
-  /** After how many ms without a fetch that came back the consumer is replaced. */
+  /** Stall timeout: after how many ms without a completed fetch the consumer is replaced. */
   readonly stallTimeoutMs?: number;
 }
 
 /** A running consumer. */
 export interface EventConsumer {
   /**
-   * Lets another consumer take this one's place, which begins where the group has committed: this one
-   * reads on where the log is not the one that it was.
+   * Restarts with a new consumer at the committed offsets: after a topic was recreated, the current one
+   * would continue at positions of the old log.
    */
-  beginAnew(): void;
-  /** Finishes the slices under way, commits them and leaves the group. */
+  restart(): void;
+  /** Finishes and commits the slices in progress, and leaves the group. */
   stop(): Promise<void>;
 }
 
-/**
- * Starts consuming; whenever the consumer stops by itself, or other topics can be read than it has
- * subscribed to, another takes its place.
- */
+/** Starts consuming. A consumer that stops, or whose subscription is outdated, is replaced. */
 export function startEventConsumer(
   dependencies: EventConsumerDependencies,
   options: EventConsumerOptions,
@@ -61,7 +62,7 @@ export function startEventConsumer(
   const current: CurrentConsumer = { end: () => undefined };
   const running = consumeUntil(stopping.signal, dependencies, options, current);
   return {
-    beginAnew() {
+    restart() {
       current.end();
     },
     async stop() {
@@ -71,7 +72,7 @@ export function startEventConsumer(
   };
 }
 
-/** The consumer that is running now. */
+/** The running consumer. */
 interface CurrentConsumer {
   end: () => void;
 }
@@ -79,7 +80,7 @@ interface CurrentConsumer {
 const replaceAfterMs = 1_000;
 const heartbeatMs = 1_000;
 
-// kafkajs tries again by itself after most crashes, but stops for good after some.
+// kafkajs recovers from most crashes, but stops for good after some.
 async function consumeUntil(
   stop: AbortSignal,
   dependencies: EventConsumerDependencies,
@@ -93,15 +94,15 @@ async function consumeUntil(
       );
     } catch (error) {
       if (stop.aborted) return;
-      leaveOutRefused(dependencies.topics, error);
+      excludeForbidden(dependencies.topics, error);
       consumersReplaced.inc();
-      dependencies.logger.warn({ err: error }, 'the consumer stopped; another will take its place');
+      dependencies.logger.warn({ err: error }, 'consumer stopped; replacing it');
       await sleep(replaceAfterMs, undefined, { signal: stop }).catch(() => undefined);
     }
   }
 }
 
-/** Consumes with one kafkajs consumer until asked to stop. @throws what made the consumer stop */
+/** Runs one kafkajs consumer until told to stop. @throws the error that stopped the consumer */
 async function consumeOnce(
   stop: AbortSignal,
   { kafka, dispatcher, topics: watch, logger }: EventConsumerDependencies,
@@ -113,13 +114,13 @@ async function consumeOnce(
   const consumer = kafka.consumer({
     groupId,
     sessionTimeout: sessionTimeoutMs,
-    // A member that was killed while it joined holds up the others for so long.
+    // A member killed while joining delays the others for this long.
     rebalanceTimeout: 2 * sessionTimeoutMs,
     heartbeatInterval: heartbeatMs,
     maxWaitTimeInMs: 500,
-    // So soon partitions that were added are read; kafkajs then joins the group again.
+    // Added partitions are discovered this soon; kafkajs then rejoins the group.
     metadataMaxAge: 10_000,
-    partitionAssigners: [assignLed],
+    partitionAssigners: [assignPartitionsWithLeader],
     allowAutoTopicCreation: false,
     retry: { retries: 5, restartOnFailure: () => Promise.resolve(false) },
   });
@@ -153,18 +154,18 @@ async function consumeOnce(
 
 const disconnectTimeoutMs = 10_000;
 
-// A consumer that hangs may hang here too. It is left alone then: its session ends without it.
+// A stalled consumer may hang here, too. It is abandoned then: its session times out.
 async function disconnectInTime(consumer: Consumer, logger: Logger): Promise<void> {
   const disconnected = consumer.disconnect().then(() => true);
   const inTime = await Promise.race([disconnected, sleep(disconnectTimeoutMs, false)]);
-  if (!inTime) logger.warn('the consumer did not disconnect in time; it is left alone');
+  if (!inTime) logger.warn('consumer disconnect timed out; abandoning it');
 }
 
 interface BatchContext extends Pick<EventConsumerDependencies, 'kafka' | 'dispatcher' | 'logger'> {
   readonly stop: AbortSignal;
 }
 
-/** Handles what a fetch has brought of one partition, slice by slice, and commits each slice. */
+/** Handles the fetched batches of a partition slice by slice, and commits each slice. */
 async function handleFetched(payload: EachBatchPayload, context: BatchContext): Promise<void> {
   const { batch, isRunning, isStale } = payload;
   const { topic, partition } = batch;
@@ -176,7 +177,7 @@ async function handleFetched(payload: EachBatchPayload, context: BatchContext): 
     }
     batches.push(fetched);
   }
-  // The first batch may begin before the offset that was asked for.
+  // The first batch may begin before the requested offset.
   const from = Number((batch as typeof batch & { readonly fetchedOffset: string }).fetchedOffset);
   for await (const slice of decompressedSlices(batches, from, context.dispatcher.sliceSize)) {
     if (!isRunning() || isStale() || context.stop.aborted) return;
@@ -186,7 +187,7 @@ async function handleFetched(payload: EachBatchPayload, context: BatchContext): 
   }
 }
 
-/** @returns whether the slice was handed over and committed; otherwise it comes again */
+/** @returns whether the slice was committed; otherwise it is redelivered */
 async function handleSlice(
   payload: EachBatchPayload,
   received: readonly PartitionMessage[],
@@ -195,10 +196,10 @@ async function handleSlice(
 ): Promise<boolean> {
   try {
     if (received.length > 0) {
-      await whileBeating(payload, stop, (signal) => dispatcher.dispatch(received, signal));
+      await withHeartbeats(payload, stop, (signal) => dispatcher.dispatch(received, signal));
     }
   } catch (error) {
-    // Asked to stop: what was not started is not committed, and comes again.
+    // Stopping: what was not started is not committed, and is redelivered.
     if (stop.aborted) return false;
     throw error;
   }
@@ -216,8 +217,8 @@ async function commit(payload: EachBatchPayload, next: number): Promise<void> {
 }
 
 /**
- * The log does not have the offset that is next: it was deleted before it was read, or the log was cut
- * or made anew. That is put on record, and what there is is read from where it begins.
+ * The next offset is out of range: its messages were deleted before they were read, or the log was
+ * truncated or recreated. Records the lost offsets and continues at the start of the log.
  */
 async function goOnBehindTheGap(
   payload: EachBatchPayload,
@@ -228,7 +229,7 @@ async function goOnBehindTheGap(
   const [log] = await readPartitionLogs(kafka, [{ topic, partition, offset: from }]);
   if (log === undefined || 'error' in log) throw log?.error ?? new Error('no answer');
   const { start, end } = log;
-  // Meanwhile there again: an offset just behind the end is where the next message will be.
+  // In range again meanwhile; the end offset is where the next message will be.
   if (from >= start && from <= end) return;
   const vanished =
     from < start
@@ -236,17 +237,17 @@ async function goOnBehindTheGap(
       : ({ topic, partition, from, reason: 'TOPIC_MADE_ANEW' } as const);
   logger.warn(
     { ...vanished, start, end },
-    'offsets vanished before they were read; reading on from the first that is there',
+    'offsets vanished before they were read; continuing at the start of the log',
   );
-  await whileBeating(payload, stop, (signal) => dispatcher.recordVanished(vanished, signal));
+  await withHeartbeats(payload, stop, (signal) => dispatcher.recordVanished(vanished, signal));
   await commit(payload, start);
 }
 
 /**
- * Runs `work` and keeps this member in its group meanwhile. When the group takes the partition away,
- * or the process stops, the work is aborted; starts under way still finish before this returns.
+ * Runs `work` with heartbeats to the group. When the partition is revoked or the process stops, the
+ * work is aborted; starts in progress still finish before this returns.
  */
-async function whileBeating(
+async function withHeartbeats(
   { heartbeat }: Pick<EachBatchPayload, 'heartbeat'>,
   stop: AbortSignal,
   work: (signal: AbortSignal) => Promise<void>,

@@ -1,21 +1,21 @@
-/** What the database knows of work that is done: the only thing that the bridge reads there. */
+/** Finished work, from PostgreSQL: the only thing that the bridge reads there. */
 import type { Coordinates } from '../events/received';
 import type { Queryable } from '../platform/postgres/pool';
 
-/** Looks up what is done. */
+/** Looks up finished work. */
 export interface FinishedWork {
-  /** Those of the IDs whose event is handled, or whose workflow has parked its message. */
+  /** The IDs whose event is handled or whose message is parked. */
   findDone(ids: readonly string[]): Promise<string[]>;
   /**
-   * Where the logged copy stood of those of the events that are handled, by event ID. Not of those
-   * that are parked: they may have been redriven.
+   * The logged copy's coordinates of the handled events, by event ID. Not of parked ones: they may have
+   * been redriven.
    */
   findHandled(eventIds: readonly string[]): Promise<ReadonlyMap<string, Coordinates>>;
 }
 
 /**
- * Finished work as PostgreSQL has it. The statements have no name, so that each is planned anew: a
- * plan that was made while the tables were small would be kept while they grow, and reads all of them.
+ * Finished work in PostgreSQL. The statements are not prepared, so that each is planned again: a cached
+ * plan from when the tables were small would scan them whole.
  */
 export function createFinishedWork(database: Queryable): FinishedWork {
   return {

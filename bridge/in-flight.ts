@@ -1,6 +1,6 @@
 /**
- * The bound on workflows that were started and have not finished. A slot is free again once its
- * event is handled or its message parked; PostgreSQL knows, so nothing has to be asked of Temporal.
+ * Backpressure: a limit of the workflows in flight. A slot is released once its event is handled or its
+ * message parked, which PostgreSQL knows without a query to Temporal.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../platform/observability/logger';
@@ -8,59 +8,56 @@ import { bridgeInFlight, bridgeSlots } from '../platform/observability/telemetry
 import type { FinishedWork } from './finished-work';
 import { createPause } from './pause';
 
-/** Options of the bound. */
+/** Options of the limit. */
 export interface InFlightOptions {
-  /** Most workflows that are started and not finished. */
+  /** Most workflows in flight. */
   readonly limit: number;
-  /** How often to look for finished ones while all slots are taken, in ms. */
+  /** Poll interval for finished workflows while all slots are taken, in ms. */
   readonly pollMs?: number;
-  /** How often to look for finished ones while slots are free, in ms: only for what is shown. */
-  readonly idleLookMs?: number;
-  /**
-   * After how many ms a slot is given up, because its workflow was ended from outside and will
-   * never finish what it was for.
-   */
+  /** Poll interval while slots are free, in ms: only for the metrics. */
+  readonly idlePollMs?: number;
+  /** Timeout of a slot, in ms: its workflow may have been terminated, and would never release it. */
   readonly abandonAfterMs?: number;
 }
 
-/** Slots for workflows under way, each known by what it will be done by: see `WorkflowPlan`. */
+/** Slots of workflows in flight, each identified by its `WorkflowPlan.doneBy`. */
 export interface InFlight {
-  /** Most slots. */
+  /** Number of slots. */
   readonly limit: number;
   /**
-   * Takes a slot for each if so many are free, as far as is known; otherwise none.
+   * Takes a slot for each if enough are known to be free; otherwise none.
    *
-   * @param doneBy what repeats shares a slot
+   * @param doneBy duplicates share a slot
    */
   tryTakeAll(doneBy: readonly string[]): boolean;
-  /** Looks which workflows have finished; often asked, it looks once a moment for all. */
+  /** Polls for finished workflows; concurrent calls share one poll. */
   refresh(): Promise<void>;
   /** Takes a slot; waits while none is free. @throws when aborted */
   take(doneBy: string, signal: AbortSignal): Promise<void>;
-  /** Gives a slot back that turned out not to be needed; whoever shares it keeps it. */
+  /** Releases a slot that is not needed after all; whoever shares it keeps it. */
   release(doneBy: string): void;
-  /** How many slots are taken, as far as is known. */
+  /** How many slots are known to be taken. */
   count(): number;
 }
 
 interface Slot {
   /** When it was last taken, in ms since the epoch. */
   readonly since: number;
-  /** How many wait for the same event: its repeats share its slot. */
+  /** How many share it: duplicates of the same event. */
   readonly holders: number;
 }
 
-/** Slots that are freed by looking into the database. */
+/** Slots that are released by polling the database. */
 export function createInFlight(
   finishedWork: FinishedWork,
   logger: Logger,
-  { limit, pollMs = 50, idleLookMs = 5_000, abandonAfterMs = 600_000 }: InFlightOptions,
+  { limit, pollMs = 50, idlePollMs = 5_000, abandonAfterMs = 600_000 }: InFlightOptions,
 ): InFlight {
   const slots = new Map<string, Slot>();
   const pause = createPause('no-slot');
   let refreshing: Promise<void> | undefined;
   let refreshedAt = 0;
-  let lookingLater = false;
+  let pollingLater = false;
 
   bridgeSlots.set(limit);
   const showCount = (): void => bridgeInFlight.set(slots.size);
@@ -70,7 +67,7 @@ export function createInFlight(
     try {
       for (const id of await finishedWork.findDone([...slots.keys()])) slots.delete(id);
     } catch (error) {
-      logger.warn({ err: error }, 'cannot see which workflows have finished; waiting');
+      logger.warn({ err: error }, 'cannot read which workflows have finished; waiting');
     }
     refreshedAt = Date.now();
     abandonOldest();
@@ -82,20 +79,20 @@ export function createInFlight(
     for (const [workflowId, { since }] of slots) {
       if (since > oldest) continue;
       slots.delete(workflowId);
-      logger.warn({ workflowId }, 'a workflow has not finished for long; its slot is given up');
+      logger.warn({ workflowId }, 'workflow has not finished in time; releasing its slot');
     }
   };
 
-  // Without this, whatever was under way when the last message came would be shown for ever.
-  const lookLater = (): void => {
-    if (lookingLater || slots.size === 0) return;
-    lookingLater = true;
-    const look = async (): Promise<void> => {
+  // Otherwise the gauge would keep the count of the last message forever.
+  const pollLater = (): void => {
+    if (pollingLater || slots.size === 0) return;
+    pollingLater = true;
+    const poll = async (): Promise<void> => {
       await startRefreshing();
-      lookingLater = false;
-      lookLater();
+      pollingLater = false;
+      pollLater();
     };
-    setTimeout(() => void look(), idleLookMs).unref();
+    setTimeout(() => void poll(), idlePollMs).unref();
   };
 
   const startRefreshing = (): Promise<void> => {
@@ -112,7 +109,7 @@ export function createInFlight(
       slots.set(id, { since: Date.now(), holders: (slots.get(id)?.holders ?? 0) + 1 });
     }
     showCount();
-    lookLater();
+    pollLater();
     return true;
   };
 

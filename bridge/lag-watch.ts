@@ -1,6 +1,6 @@
 /**
- * Shows how far the consumer group is behind and what of it stands still, also while this bridge gets
- * nothing to read.
+ * Publishes the consumer lag and stalled partitions as metrics, also while this bridge has no
+ * partitions.
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,34 +17,34 @@ import { createStandstillWatch, type StandstillWatch } from './standstill';
 
 /** Options of the watch. */
 export interface LagWatchOptions {
-  /** How long to wait between two looks, in ms. */
+  /** Poll interval, in ms. */
   readonly intervalMs?: number;
-  /** After how long a look is given up, in ms. */
-  readonly lookTimeoutMs?: number;
+  /** Timeout of a poll, in ms. */
+  readonly pollTimeoutMs?: number;
 }
 
 /** A running watch. */
 export interface LagWatch {
-  /** Ends it; nobody waits for a look that is under way. */
+  /** Stops polling, without waiting for a poll in progress. */
   stop(): Promise<void>;
 }
 
 /**
- * Keeps in the metrics, from now on, how far each partition is behind and whether it stands still. Of
- * what cannot be read there is no figure: an old one would look like a true one.
+ * Starts updating the lag metrics of each partition. An unreadable partition has no value: a stale one
+ * would look current.
  *
- * @param read where the group stands; it may throw
+ * @param read reads the group's position; may throw
  */
 export function watchLag(
   read: () => Promise<GroupProgress>,
   logger: Logger,
-  { intervalMs = 5_000, lookTimeoutMs = 10_000 }: LagWatchOptions = {},
+  { intervalMs = 5_000, pollTimeoutMs = 10_000 }: LagWatchOptions = {},
 ): LagWatch {
   const stopping = new AbortController();
   const { signal } = stopping;
   const context = { logger, signal, standstill: createStandstillWatch() };
-  const lookInTime = () => look(() => withinTime(read, lookTimeoutMs, signal), context);
-  const running = lookUntil(signal, lookInTime, intervalMs);
+  const pollOnce = () => poll(() => withTimeout(read, pollTimeoutMs, signal), context);
+  const running = pollUntil(signal, pollOnce, intervalMs);
   return {
     async stop() {
       stopping.abort();
@@ -53,37 +53,37 @@ export function watchLag(
   };
 }
 
-async function lookUntil(
+async function pollUntil(
   stop: AbortSignal,
-  lookOnce: () => Promise<void>,
+  pollOnce: () => Promise<void>,
   intervalMs: number,
 ): Promise<void> {
   while (!stop.aborted) {
-    await lookOnce();
+    await pollOnce();
     await sleep(intervalMs, undefined, { signal: stop }).catch(() => undefined);
   }
 }
 
-interface LookContext {
+interface PollContext {
   readonly logger: Logger;
   readonly signal: AbortSignal;
   readonly standstill: StandstillWatch;
 }
 
-async function look(
+async function poll(
   read: () => Promise<GroupProgress>,
-  { logger, signal, standstill }: LookContext,
+  { logger, signal, standstill }: PollContext,
 ): Promise<void> {
   try {
     const progress = await read();
     standstill.observe(progress.partitions, performance.now());
     show(progress, standstill);
-    progress.unreadable.forEach((topic) => tellOf(topic, logger));
+    progress.unreadable.forEach((topic) => logUnreadable(topic, logger));
   } catch (error) {
     if (signal.aborted) return;
     standstill.forget();
     resetAll();
-    logger.warn({ err: error }, 'cannot see how far the group is behind; looking again later');
+    logger.warn({ err: error }, 'cannot read the consumer lag; retrying later');
   }
 }
 
@@ -93,7 +93,7 @@ function show({ partitions }: GroupProgress, standstill: StandstillWatch): void 
     const of = { topic, partition };
     const age = oldestUncommittedAt === undefined ? 0 : Date.now() - oldestUncommittedAt;
     consumerLag.set(of, lag);
-    // The producer's clock may go ahead of ours.
+    // The producer's clock may be ahead of ours.
     oldestUncommittedAge.set(of, Math.max(age, 0) / 1_000);
     partitionHeldBack.set(of, heldBackBy === undefined ? 0 : 1);
     consumerStalled.set(of, 0);
@@ -109,17 +109,17 @@ function resetAll(): void {
   }
 }
 
-// The watch over the topics warns of it.
-function tellOf({ topic, error }: UnreadableTopic, logger: Logger): void {
-  logger.debug({ err: error, topic }, 'a topic cannot be read; the others are');
+// Only debug: the topic watch warns of it.
+function logUnreadable({ topic, error }: UnreadableTopic, logger: Logger): void {
+  logger.debug({ err: error, topic }, 'cannot read a topic; the other topics are unaffected');
 }
 
-// A broker that hangs would otherwise leave the last figure standing as if it were true.
-function withinTime<T>(work: () => Promise<T>, timeoutMs: number, stop: AbortSignal): Promise<T> {
+// Otherwise a hanging broker would leave stale values in the metrics.
+function withTimeout<T>(work: () => Promise<T>, timeoutMs: number, stop: AbortSignal): Promise<T> {
   return withLinkedSignal(stop, async (linked) => {
     const { signal } = linked;
     const timer = setTimeout(
-      () => linked.abort(new Error(`nothing came back within ${timeoutMs} ms`)),
+      () => linked.abort(new Error(`timed out after ${timeoutMs} ms`)),
       timeoutMs,
     );
     const tooLate = new Promise<never>((_, reject) => {

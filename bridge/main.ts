@@ -1,4 +1,4 @@
-/** The bridge as a process of its own: `npm run bridge`. Wiring, nothing else. */
+/** The bridge as its own process: `npm run bridge`. Wiring only. */
 import { eventTopics } from '../events/topics';
 import { runStartupChecks } from '../platform/dependencies/startup-checks';
 import { postgresCheck, temporalCheck } from '../platform/dependencies/probes';
@@ -33,7 +33,7 @@ void runProcess('bridge', async (process) => {
   const client = createTemporalClient(config);
   onStop('the connection to Temporal', () => client.connection.close());
   const topics = watchTopics(kafka, eventTopics, logger);
-  onStop('the watch over the topics', () => topics.stop());
+  onStop('the topic watch', () => topics.stop());
   await serveMetrics(process, {
     kinds: ['bridge'],
     checks: [

@@ -1,4 +1,4 @@
-/** The start of a workflow as a part of the traces of the messages that it is for. */
+/** Traces of workflow starts. */
 import {
   readHeader,
   type ReceivedEvent,
@@ -12,7 +12,7 @@ import type { WorkflowPlan } from './workflow-plan';
 
 type Refused = RefusedMessage | RefusedOffsets | VanishedOffsets;
 
-/** Runs the start of a planned workflow within the trace of its message; of several, linked to each. */
+/** Runs the start of a workflow within the trace of its message; for several messages, linked to each. */
 export function inTraceOf<T>(plan: WorkflowPlan, start: () => Promise<T>): Promise<T> {
   const messages = messagesOf(plan);
   const { topic, partition } = messages[0]!;

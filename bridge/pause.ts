@@ -1,13 +1,13 @@
-/** Tells whether the bridge holds its partitions back, and what it waits for. */
+/** Publishes whether and why the bridge has paused consumption. */
 import { bridgePaused, type BridgePause } from '../platform/observability/telemetry';
 
-/** One thing that any number of messages may be waiting for. */
+/** A reason for which any number of messages may wait. */
 export interface Pause {
-  /** Runs `wait`; as long as any is running, the bridge counts as paused. */
+  /** Runs `wait`; while any runs, the bridge counts as paused. */
   during<T>(wait: () => Promise<T>): Promise<T>;
 }
 
-/** A pause for a reason, which nothing waits for yet. */
+/** A pause for a reason, inactive at first. */
 export function createPause(reason: BridgePause): Pause {
   let waiting = 0;
   const show = (): void => bridgePaused.set({ reason }, waiting > 0 ? 1 : 0);

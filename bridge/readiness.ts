@@ -1,4 +1,4 @@
-/** What the bridge tells of its state: what its gauges say, so that the two cannot disagree. */
+/** State and readiness of the bridge, read from its gauges so that the two cannot disagree. */
 import type { Check } from '../platform/dependencies/readiness';
 import {
   bridgeInFlight,
@@ -13,11 +13,11 @@ import {
 /** The bridge's state, for people. */
 export interface BridgeState {
   readonly bridge: {
-    /** What it waits for instead of reading on; empty while it reads. */
+    /** Why consumption is paused; empty while it runs. */
     readonly pausedBy: readonly string[];
-    /** Messages that the group has not committed; null while that cannot be seen. */
+    /** Consumer lag over all partitions; null while it is unknown. */
     readonly lag: number | null;
-    /** Partitions that somebody's open transaction holds back, as `topic/partition`. */
+    /** Partitions blocked by an open transaction, as `topic/partition`. */
     readonly heldBack: readonly string[];
     readonly inFlight: number;
     readonly slots: number;
@@ -39,10 +39,10 @@ export async function readBridgeState(): Promise<BridgeState> {
 }
 
 /**
- * What a bridge depends on besides the servers and topics that every process asks for itself: a group
- * that stands still makes it of no use.
+ * Readiness checks of the bridge besides the servers and topics that every process checks: a stalled
+ * consumer group makes it unready.
  *
- * @param kafkaName what the check of the brokers is called
+ * @param kafkaName name of the check of the brokers
  */
 export function bridgeChecks(kafkaName = 'kafka'): readonly Check[] {
   return [
@@ -51,7 +51,7 @@ export function bridgeChecks(kafkaName = 'kafka'): readonly Check[] {
   ];
 }
 
-/** The brokers tell how far the group is. */
+/** Up while the brokers report the consumer lag. */
 async function probeKafka(): Promise<void> {
   if ((await readLag()) === null) throw new Error('not connected');
 }
@@ -77,7 +77,7 @@ async function readPauses(): Promise<string[]> {
 async function readLag(): Promise<number | null> {
   const [lags, topics] = await Promise.all([consumerLag.get(), topicAvailable.get()]);
   if (lags.values.length > 0) return lags.values.reduce((sum, { value }) => sum + value, 0);
-  // With every topic missing the brokers answer all the same.
+  // With every topic missing there is no lag, but the brokers answer.
   const areMissing = topics.values.length > 0 && topics.values.every(({ value }) => value === 0);
   return areMissing ? 0 : null;
 }

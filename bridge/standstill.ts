@@ -1,52 +1,52 @@
 /**
- * When a consumer group counts as standing still. Pure: judged by what the group has committed, look
- * by look, never by what a consumer says of itself. A consumer that is replaced each second, or that
- * beats its heart and does nothing else, is seen all the same.
+ * Detects a stalled consumer group. Pure: judged by the committed offsets of successive polls, never by
+ * what a consumer reports. So it also catches a consumer that is replaced each second, or that only
+ * sends heartbeats.
  */
 import type { PartitionLag } from '../platform/kafka/consumer-lag';
 
-/** A partition in which nothing has been committed for too long, although there is something. */
+/** A partition without a commit for too long, although messages wait. */
 interface StalledPartition {
   readonly topic: string;
   readonly partition: number;
-  /** Where the group stands; null when it has committed nothing there. */
+  /** The committed offset; null when there is none. */
   readonly committed: number | null;
-  /** For how long, in ms. */
+  /** For how long it has been stalled, in ms. */
   readonly forMs: number;
 }
 
-/** Sees standstills. */
+/** Detects stalled partitions. */
 export interface StandstillWatch {
   /**
-   * Takes in where the group stands at a time.
+   * Takes the position of the group at a time.
    *
-   * @param at ms on a clock that never goes back
+   * @param at ms on a monotonic clock
    */
   observe(partitions: readonly PartitionLag[], at: number): void;
-  /** Begins anew: nothing is known of the time since the last look. */
+  /** Resets: nothing is known about the time since the last poll. */
   forget(): void;
-  /** What stands still, the longest first. */
+  /** Stalled partitions, the longest stalled first. */
   stalled(): readonly StalledPartition[];
 }
 
-/** For how long a partition may go without a commit while there is something to read in it, in ms. */
+/** Stall timeout: how long a partition with lag may go without a commit, in ms. */
 export const patienceMs = 30_000;
 
 /**
- * The same in a backlog, in which other partitions move on and this one may wait its turn: a slice of
- * each may need all slots for a while.
+ * The same in a backlog in which other partitions make progress: a slice of each may need all slots for
+ * a while.
  */
 export const patienceInBacklogMs = 120_000;
 
 interface Standing {
   readonly lag: PartitionLag;
-  /** When it was first seen to stand where it stands, with something to read. */
+  /** When it was first seen at this position with lag. */
   readonly since: number;
-  /** When it was last seen to move on and be behind all the same. */
+  /** When it was last seen to make progress and still have lag. */
   readonly movedInBacklogAt: number | undefined;
 }
 
-/** A watch that has seen nothing yet. */
+/** A watch without a first position. */
 export function createStandstillWatch(): StandstillWatch {
   let known = new Map<string, Standing>();
   let now = 0;

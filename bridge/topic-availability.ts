@@ -1,6 +1,6 @@
 /**
- * Which topics the bridge subscribes to: those that are there and may be read. One in trouble is left
- * out, so that it does not stop the other, and comes back by a new subscription.
+ * Which topics the bridge subscribes to: those that exist and are permitted. An unavailable topic is
+ * excluded, so that it does not block the other, and returns with a new subscription.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PartitionAssigners, type PartitionAssigner } from 'kafkajs';
@@ -10,15 +10,15 @@ import type { TopicState, TopicWatch } from '../platform/kafka/topic-watch';
 /** What a consumer subscribes to. */
 export interface Subscription {
   readonly topics: readonly string[];
-  /** Resolves when another consumer would read more, or should read less. */
+  /** Resolves when the set of readable topics or partitions has changed. */
   readonly outdated: Promise<void>;
-  /** Nobody waits for it any more. */
+  /** Releases the subscription. */
   end(): void;
 }
 
-const lookAgainMs = 1_000;
+const pollIntervalMs = 1_000;
 
-/** The subscription to make now; waits until there is a topic to read. @throws when asked to stop */
+/** The current subscription; waits until a topic is readable. @throws when told to stop */
 export async function subscribeToReadable(
   watch: TopicWatch,
   stop: AbortSignal,
@@ -28,20 +28,20 @@ export async function subscribeToReadable(
     const states = watch.states();
     const topics = readableTopics(states);
     if (topics.length > 0) return { topics, ...whenOutdated(watch, states) };
-    await sleep(lookAgainMs, undefined, { signal: stop });
+    await sleep(pollIntervalMs, undefined, { signal: stop });
   }
 }
 
-/** Those of the topics that can be read, if only in part. */
+/** The topics that are readable, at least in part. */
 function readableTopics(states: readonly TopicState[]): string[] {
   return states.filter(isReadable).map(({ topic }) => topic);
 }
 
 /**
- * Leaves a topic out for a while when a consumer stopped since the brokers would not let it read
- * there: that they do not tell before.
+ * Excludes a topic for a while after the brokers denied a consumer access to it: metadata does not show
+ * that beforehand.
  */
-export function leaveOutRefused(watch: TopicWatch, error: unknown): void {
+export function excludeForbidden(watch: TopicWatch, error: unknown): void {
   if (topicProblemOf(error) !== 'forbidden') return;
   for (let each = error; each instanceof Error; each = each.cause) {
     const { topic } = each as { topic?: unknown };
@@ -50,10 +50,10 @@ export function leaveOutRefused(watch: TopicWatch, error: unknown): void {
 }
 
 /**
- * Assigns only partitions that have a leader: kafkajs looks for the place to begin in all that are
- * new to the group at once, and reads nothing until it has found all of them.
+ * Assigns only partitions that have a leader: kafkajs looks up the start offsets of all new partitions
+ * at once, and reads nothing until it has all of them.
  */
-export const assignLed: PartitionAssigner = (config) => {
+export const assignPartitionsWithLeader: PartitionAssigner = (config) => {
   const { cluster } = config;
   const findTopicPartitionMetadata: typeof cluster.findTopicPartitionMetadata = (topic) =>
     cluster.findTopicPartitionMetadata(topic).filter(({ leader }) => leader >= 0);
@@ -82,7 +82,7 @@ function whenOutdated(
 
 function isOutdated(before: readonly TopicState[], now: readonly TopicState[]): boolean {
   if (readableTopics(before).join() !== readableTopics(now).join()) return true;
-  // A partition that loses its leader is waited for by the consumer that reads it.
+  // The consumer of a partition that loses its leader waits for the next one.
   return before.some(({ topic, leaderless }) => {
     const still = now.find((each) => each.topic === topic)?.leaderless ?? [];
     return leaderless.some((partition) => !still.includes(partition));

@@ -1,6 +1,6 @@
 /**
- * What is to be done with a message: the workflow that handles its event or, where it is none, the
- * one that parks it. Pure: decided from the message alone, and for every message, whatever it is.
+ * Chooses the workflow for a message: the one that handles its event or, if it is invalid, the one that
+ * parks it. Pure: depends on the message alone, and never fails.
  */
 import type { Event } from '../events/envelope';
 import { InvalidEventError } from '../events/errors';
@@ -30,15 +30,15 @@ export type WorkflowPlan = HandlingPlan | BatchPlan | ParkingPlan | VanishedPlan
 /** The workflow that handles one event. */
 export interface HandlingPlan extends Plan {
   readonly type: typeof workflowTypes.handleEvent;
-  /** What the input weighs, before JSON escapes any of it. */
+  /** Size of the input, before JSON escapes. */
   readonly bytes: number;
   readonly event: Event;
   readonly input: [event: ReceivedEvent];
 }
 
-/** The workflow that handles many events, or one that may be a repeat. */
+/** The workflow that handles many events, or one that may be a duplicate. */
 export interface BatchPlan extends Plan {
-  /** The first and the last offset of each partition that it has events of, by `topic/partition`. */
+  /** The first and the last offset of its events, by `topic/partition`. */
   readonly offsets: BatchOffsets;
   readonly type: typeof workflowTypes.handleEventBatch;
   readonly input: [events: readonly ReceivedEvent[]];
@@ -50,7 +50,7 @@ export interface ParkingPlan extends Plan {
   readonly input: [message: RefusedMessage, value: Uint8Array | null] | [offsets: RefusedOffsets];
 }
 
-/** The workflow that puts on record which offsets vanished unread. */
+/** The workflow that records which offsets vanished unread. */
 export interface VanishedPlan extends Plan {
   readonly type: typeof workflowTypes.recordVanishedOffsets;
   readonly input: [offsets: VanishedOffsets];
@@ -59,20 +59,20 @@ export interface VanishedPlan extends Plan {
 interface Plan {
   readonly workflowId: string;
   /**
-   * The ID by which the database tells that the work is done: that of an event to be handled, or of
-   * the workflow that parks a message.
+   * The ID by which the database knows that the work is done: the event's, or that of the workflow that
+   * parks the message.
    */
   readonly doneBy: string;
 }
 
-/** A message of a partition, or a stretch of it that cannot be read as messages. */
+/** A message of a partition, or an unreadable range of it. */
 export interface PartitionMessage {
   readonly topic: string;
   readonly partition: number;
   readonly entry: LogRecord | UnreadableOffsets;
 }
 
-/** The workflow for a message. Every message has one: what is no event is parked, never dropped. */
+/** The workflow for a message. Every message has one: an invalid one is parked, never dropped. */
 export function planWorkflow(received: PartitionMessage): HandlingPlan | ParkingPlan {
   const { entry } = received;
   if (entry.kind === 'unreadable') return planParking(received, entry);
@@ -83,7 +83,8 @@ export function planWorkflow(received: PartitionMessage): HandlingPlan | Parking
   }
 }
 
-// What made handling throw may make taking the message apart throw again: then its place travels.
+// The message that made planning throw may make parking throw, too: then only its coordinates are
+// passed on.
 function planParkingAnyway(received: PartitionMessage, refusal: Refusal): ParkingPlan {
   try {
     return planParking(received, refusal);
@@ -94,17 +95,17 @@ function planParkingAnyway(received: PartitionMessage, refusal: Refusal): Parkin
   }
 }
 
-// Whatever it is that throws: the same message would throw again, and hold its partition up for ever.
+// Whatever throws: the same message would throw again, and block its partition forever.
 function whyRefused(error: unknown): Refusal {
   if (error instanceof InvalidEventError) return { reason: error.code, detail: error.message };
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { reason: 'PLANNING_FAILED', detail: detail.slice(0, maxDetailLength) };
 }
 
-/** Longest detail that travels: a stack is told whole, what it quotes of a message is not. */
+/** Longest detail that is passed on: enough for a stack, not for what it quotes of a message. */
 const maxDetailLength = 8 * 1024;
 
-/** The workflow that parks a message, for the reason given. */
+/** The workflow that parks a message, with the reason. */
 export function planParking(
   { topic, partition, entry }: PartitionMessage,
   { reason, detail }: Pick<Refusal, 'reason' | 'detail'>,
@@ -113,7 +114,7 @@ export function planParking(
   return toParkingPlan(coordinates, parkingInput(coordinates, entry, { reason, detail }));
 }
 
-/** The same for one that turned out too large to travel: it is read from Kafka where it is parked. */
+/** The same for a message that is too large for Temporal: the parking activity reads it from Kafka. */
 export function planParkingByCoordinates({ input: [message] }: ParkingPlan): ParkingPlan {
   const { topic, partition, offset, reason, detail } = message;
   const lastOffset = 'lastOffset' in message ? message.lastOffset : offset;
@@ -121,7 +122,7 @@ export function planParkingByCoordinates({ input: [message] }: ParkingPlan): Par
   return toParkingPlan(coordinates, [{ ...coordinates, lastOffset, reason, detail }]);
 }
 
-/** The workflow that puts on record which offsets vanished unread. */
+/** The workflow that records which offsets vanished unread. */
 export function planVanished(offsets: VanishedOffsets): VanishedPlan {
   const workflowId = workflowIds.recordVanishedOffsets(offsets);
   return {
@@ -152,13 +153,13 @@ function parkingInput(
   return [refusedMessage(coordinates, refusal, entry), value];
 }
 
-/** Most bytes of a message that travel through Temporal, which takes 2 MiB as an input (bytes). */
+/** Most bytes of a message that pass through Temporal, whose limit for an input is 2 MiB. */
 const maxCarriedBytes = 1024 * 1024;
 
-/** Most bytes of headers that travel with an event. */
+/** Most bytes of headers that are passed on with an event. */
 const maxCarriedHeaderBytes = 64 * 1024;
 
-/** What the JSON of a header takes beside its bytes, at the most. */
+/** Most bytes that JSON adds to a header. */
 const headerOverheadBytes = 48;
 
 function lengthOf(bytes: Buffer | null): number {
@@ -175,11 +176,11 @@ function headersLength({ headers }: LogRecord): number {
 }
 
 /**
- * The workflow for many events, in their order; at least one. It is named by what is in it: the
- * same messages again join it while it runs, others never do, whatever IDs they claim.
+ * The workflow for many events, in their order; at least one. Its ID is derived from its content: the
+ * same messages join it while it runs, others never do, whatever IDs they claim.
  *
- * @param doneBy one of their IDs, by which the database tells that they are done, since they are
- * applied in one statement: of an event that is still to be handled, if there is one
+ * @param doneBy one of their IDs, by which the database knows that all are done, since they are applied
+ *   in one statement: that of an event not yet handled, if there is one
  */
 export function planBatch(events: readonly ReceivedEvent[], doneBy: string): BatchPlan {
   const offsets: Record<string, [number, number]> = {};
@@ -220,7 +221,7 @@ function planHandling({ topic, partition }: PartitionMessage, record: LogRecord)
   };
 }
 
-/** The headers that handling looks at. */
+/** The headers that handling reads. */
 const handlingHeaders = [traceparentHeader, redrivenFromHeader].map((name) => Buffer.from(name));
 
 function carriedHeaders(record: LogRecord): Pick<ReceivedEvent, 'headers' | 'headersInKafka'> {

@@ -1,6 +1,6 @@
 /**
- * Starts workflows and returns only when Temporal has acknowledged them, or has answered that it
- * knows the event: then its workflow runs or has finished. A failed one is tried again.
+ * Starts workflows and returns only when Temporal has acknowledged them, or already knows the event:
+ * then its workflow runs or has finished. A failed start is retried with backoff.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -18,7 +18,7 @@ import { inTraceOf } from './message-trace';
 import { createPause, type Pause } from './pause';
 import type { WorkflowPlan } from './workflow-plan';
 
-/** What the starter needs. */
+/** Dependencies of the starter. */
 export interface WorkflowStarterDependencies {
   readonly client: Client;
   readonly logger: Logger;
@@ -27,26 +27,27 @@ export interface WorkflowStarterDependencies {
 /** Starts planned workflows. */
 export interface WorkflowStarter {
   /**
-   * Returns once Temporal has acknowledged the start. Tries again while Temporal is away.
+   * Returns once Temporal has acknowledged the start. Retries with backoff while Temporal is
+   * unavailable.
    *
-   * @returns whether a workflow is under way with this very input; otherwise Temporal knows a workflow
-   * for an event of this ID, which runs or has finished, and may have been started for another message
-   * @throws when aborted; StartRefusedError when Temporal will never take this start
+   * @returns whether a workflow runs with this very input; otherwise Temporal knows a workflow of this
+   *   event ID, which runs or has finished, and may have been started for another message
+   * @throws when aborted; StartRejectedError when the start is not retryable
    */
   start(plan: WorkflowPlan, signal: AbortSignal): Promise<boolean>;
 }
 
-/** Temporal refuses this start as it is; the same start again is refused again. */
-export class StartRefusedError extends Error {
-  override readonly name = 'StartRefusedError';
+/** Temporal rejects this start for its size. Not retryable. */
+export class StartRejectedError extends Error {
+  override readonly name = 'StartRejectedError';
   readonly code = 'START_REFUSED';
 }
 
 /** Options of the starter. */
 export interface WorkflowStarterOptions {
   /**
-   * Whether Temporal may answer a start with the workflow's first task, for a worker on the client's
-   * own connection; it does so while that worker has a place for it. False by default.
+   * Eager start: whether Temporal may return the workflow's first task with its response, for a worker
+   * on the client's own connection that has a free slot. False by default.
    */
   readonly eagerStart?: boolean;
 }
@@ -57,44 +58,44 @@ export function createWorkflowStarter(
   { eagerStart = false }: WorkflowStarterOptions = {},
 ): WorkflowStarter {
   const pause = createPause('temporal-away');
-  const tryOnce: TryToStart = (plan) => tryToStart(dependencies, plan, eagerStart);
-  return { start: (plan, signal) => startPatiently(tryOnce, pause, plan, signal) };
+  const attempt: StartAttempt = (plan) => attemptStart(dependencies, plan, eagerStart);
+  return { start: (plan, signal) => startWithBackoff(attempt, pause, plan, signal) };
 }
 
-type TryToStart = (plan: WorkflowPlan) => Promise<'started' | 'known' | 'not-taken'>;
+type StartAttempt = (plan: WorkflowPlan) => Promise<'started' | 'known' | 'unavailable'>;
 
 const firstDelayMs = 100;
 const longestDelayMs = 5_000;
 
-async function startPatiently(
-  tryOnce: TryToStart,
+async function startWithBackoff(
+  attempt: StartAttempt,
   pause: Pause,
   plan: WorkflowPlan,
   signal: AbortSignal,
 ): Promise<boolean> {
   signal.throwIfAborted();
-  const answer = await tryOnce(plan);
-  if (answer !== 'not-taken') return answer === 'started';
-  return pause.during(() => startAgain(tryOnce, plan, signal));
+  const answer = await attempt(plan);
+  if (answer !== 'unavailable') return answer === 'started';
+  return pause.during(() => startAgain(attempt, plan, signal));
 }
 
 async function startAgain(
-  tryOnce: TryToStart,
+  attempt: StartAttempt,
   plan: WorkflowPlan,
   signal: AbortSignal,
 ): Promise<boolean> {
   for (let delayMs = firstDelayMs; ; delayMs = Math.min(delayMs * 2, longestDelayMs)) {
     await sleep(delayMs, undefined, { signal });
-    const answer = await tryOnce(plan);
-    if (answer !== 'not-taken') return answer === 'started';
+    const answer = await attempt(plan);
+    if (answer !== 'unavailable') return answer === 'started';
   }
 }
 
-async function tryToStart(
+async function attemptStart(
   { client, logger }: WorkflowStarterDependencies,
   plan: WorkflowPlan,
   eagerStart: boolean,
-): ReturnType<TryToStart> {
+): ReturnType<StartAttempt> {
   const options = { ...startOptions(plan), requestEagerStart: eagerStart };
   try {
     await inTraceOf(plan, () => client.workflow.start(plan.type, options));
@@ -104,29 +105,34 @@ async function tryToStart(
       duplicatesRefused.inc({ guard: 'workflow_id' });
       return 'known';
     }
-    if (isRefusal(error)) {
-      throw new StartRefusedError(`Temporal refuses to start the workflow.`, { cause: error });
+    if (isPermanentRejection(error)) {
+      throw new StartRejectedError('Temporal rejects the start of the workflow as too large.', {
+        cause: error,
+      });
     }
     const { workflowId } = plan;
-    logger.warn({ err: error, workflowId }, 'Temporal did not take a start; trying again');
-    return 'not-taken';
+    logger.warn(
+      { err: error, workflowId },
+      'Temporal unavailable; retrying the workflow start with backoff',
+    );
+    return 'unavailable';
   }
 }
 
-// gRPC's INVALID_ARGUMENT, for the size of the input, or its RESOURCE_EXHAUSTED for that of the whole
-// request. For anything else, such as a search attribute that the namespace lacks or a limit of
-// requests, the event is not to blame: it waits until that is mended.
-function isRefusal(error: unknown): boolean {
+// gRPC's INVALID_ARGUMENT, for the size of the input, or RESOURCE_EXHAUSTED, for that of the whole
+// request. Anything else, such as a missing search attribute or a rate limit, is not the event's fault:
+// it is retried until that is fixed.
+function isPermanentRejection(error: unknown): boolean {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   return (
     isGrpcServiceError(cause) &&
     [3, 8].includes(Number(cause.code)) &&
-    // On a worker's connection the server's words are in the message.
+    // On a worker's connection the server's details are in the message.
     /exceeds|too large|larger than/i.test(cause.details || cause.message)
   );
 }
 
-/** What the Web UI says of the workflow beside its ID. */
+/** The workflow's summary in the Web UI. */
 function summaryOf(plan: WorkflowPlan): string {
   switch (plan.type) {
     case workflowTypes.handleEvent:
@@ -135,12 +141,12 @@ function summaryOf(plan: WorkflowPlan): string {
       const [events] = plan.input;
       const [first] = events;
       return events.length === 1
-        ? `${placeOf(first!)}, which may be a repeat`
-        : `${events.length} events of ${placeOf(first!)} and on`;
+        ? `${placeOf(first!)}, possibly a duplicate`
+        : `${events.length} events from ${placeOf(first!)} on`;
     }
     case workflowTypes.recordVanishedOffsets: {
       const [{ topic, partition, from, to }] = plan.input;
-      return `offsets ${from} to ${to ?? 'nobody knows which'} of ${topic}/${partition} vanished unread`;
+      return `offsets ${from} to ${to ?? 'unknown'} of ${topic}/${partition} vanished unread`;
     }
     case workflowTypes.parkDeadLetter: {
       const [message] = plan.input;
@@ -162,14 +168,14 @@ function startOptions(plan: WorkflowPlan): WorkflowStartOptions {
       ...common,
       ...(plan.type === workflowTypes.handleEventBatch ? { memo: { offsets: plan.offsets } } : {}),
       workflowIdConflictPolicy: 'USE_EXISTING',
-      // Named by coordinates, which a topic made anew has again. Their effects refuse a repeat.
+      // The ID has coordinates, which repeat in a recreated topic. The effects are idempotent.
       workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     };
   }
   const { type, subject } = plan.event;
   return {
     ...common,
-    // Joining a running workflow would not tell that it was started for another message.
+    // Joining a running workflow would hide that it was started for another message.
     workflowIdConflictPolicy: 'FAIL',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
     typedSearchAttributes: new TypedSearchAttributes([

@@ -1,4 +1,4 @@
-/** What happens around every try of an activity: its trace, its log lines' fields, and its duration. */
+/** Around every activity attempt: trace, log context and duration. */
 import { OpenTelemetryActivityInboundInterceptor } from '@temporalio/interceptors-opentelemetry/lib/worker';
 import { CancelledFailure, type Context } from '@temporalio/activity';
 import type { ActivityInterceptorsFactory } from '@temporalio/worker';
@@ -7,12 +7,12 @@ import { activityDuration } from '../platform/observability/telemetry';
 import { traceLogFields } from '../platform/observability/tracing';
 import { workflowTypes } from '../events/workflow-names';
 
-/** The interceptors of a worker's activities, the outermost first. */
+/** The activity interceptors of a worker, the outermost first. */
 export const activityInterceptors: readonly ActivityInterceptorsFactory[] = [
   (activity) => ({
     inbound: new OpenTelemetryActivityInboundInterceptor(activity),
     outbound: {
-      // For lines that an activity writes through Temporal, which come to our log later.
+      // For lines that an activity logs through Temporal, which reach our log later.
       getLogAttributes: (input, next) =>
         next({ ...input, ...traceLogFields(), ...workOf(activity) }),
     },
@@ -27,7 +27,7 @@ export const activityInterceptors: readonly ActivityInterceptorsFactory[] = [
   }),
 ];
 
-/** Which work an activity is a part of. An event's workflow bears the event's ID. */
+/** The context of an activity. An event's workflow has the event's ID. */
 function workOf({ info: { workflowExecution, workflowType } }: Context): WorkLogFields {
   if (workflowExecution === undefined) return {};
   const { workflowId, runId } = workflowExecution;

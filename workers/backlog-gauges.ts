@@ -1,4 +1,4 @@
-/** Gauges of what waits in PostgreSQL, read every now and then rather than at each scrape. */
+/** Gauges of backlogs in PostgreSQL, polled rather than read at each scrape. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Process } from '../platform/process/lifecycle';
@@ -10,9 +10,9 @@ import {
 
 const intervalMs = 10_000;
 
-/** Watches the events that are written and not published, until the process stops. */
+/** Watches the unpublished events in the outbox, until the process stops. */
 export function watchOutbox(process: Pick<Process, 'logger' | 'onStop'>, pool: Pool): void {
-  repeatedly(process, 'the watch over the outbox', async () => {
+  repeatedly(process, 'the outbox gauges', async () => {
     const { rows } = await pool.query<{ events: number; age: number }>({
       name: 'backlog-outbox',
       text: `
@@ -25,9 +25,9 @@ export function watchOutbox(process: Pick<Process, 'logger' | 'onStop'>, pool: P
   });
 }
 
-/** Watches the dead letters that wait for a person, until the process stops. */
+/** Watches the dead letters that wait for an operator, until the process stops. */
 export function watchDeadLetters(process: Pick<Process, 'logger' | 'onStop'>, pool: Pool): void {
-  repeatedly(process, 'the watch over dead letters', async () => {
+  repeatedly(process, 'the dead letter gauge', async () => {
     const { rows } = await pool.query<{ waiting: number }>({
       name: 'backlog-dead-letters',
       text: `SELECT count(*) AS waiting FROM collector.dead_letters WHERE status = 'parked'`,
@@ -44,8 +44,8 @@ function repeatedly(
   const stopping = new AbortController();
   const run = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
-      // The gauge keeps its last value meanwhile; /readyz says that PostgreSQL is away.
-      await read().catch((error: unknown) => logger.debug({ err: error }, `${what}: cannot look`));
+      // The gauge keeps its last value meanwhile; /readyz reports PostgreSQL as down.
+      await read().catch((error: unknown) => logger.debug({ err: error }, `cannot update ${what}`));
       await sleep(intervalMs, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   };

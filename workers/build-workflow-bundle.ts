@@ -1,4 +1,6 @@
-/** Makes the workflow bundles ahead of time, as part of `npm run build`: a container cannot write them. */
+/**
+ * Builds the workflow bundles ahead of time, as part of `npm run build`: a container cannot write them.
+ */
 import { findWorkflowBundle } from './workflow-bundle';
 
 async function main(): Promise<void> {

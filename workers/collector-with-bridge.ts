@@ -1,7 +1,7 @@
 /**
- * The collector's side in one process, `npm run collector`: a bridge, and the worker that runs what it
- * starts. Temporal answers the start of a workflow with its first task, so that no event waits until a
- * worker asks for it. Wiring, nothing else.
+ * Bridge and collector's worker in one process, `npm run collector`. Eager start: Temporal returns a
+ * workflow's first task with the response to its start, so that no event waits for a worker's poll.
+ * Wiring only.
  */
 import { startBridge } from '../bridge/bridge';
 import { bridgeChecks, readBridgeState } from '../bridge/readiness';
@@ -15,7 +15,7 @@ import { startCollectorWorker } from './collector-worker';
 
 void runProcess('collector', async (process) => {
   const { config, logger, onStop } = process;
-  // Apart from the worker's, so that looking for what is handled never waits for what is being handled.
+  // Separate from the worker's pool, so that the bridge's queries never wait for the worker's.
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'collector-bridge',
     role: 'commerce_collector',
@@ -24,10 +24,10 @@ void runProcess('collector', async (process) => {
   onStop('the database pool of the bridge', () => pool.end());
   const kafka = createKafka(config, logger, { clientId: 'collector-bridge' });
   const topics = watchTopics(kafka, eventTopics, logger);
-  onStop('the watch over the topics that are read', () => topics.stop());
+  onStop('the topic watch of the consumer', () => topics.stop());
   const connection = await startCollectorWorker(process, {
     kind: 'bridge',
-    // The worker's own checks are those of its sender.
+    // The worker's own checks are its sender's.
     checks: [
       ...bridgeChecks('kafka-consumer'),
       { ...topicsCheck(topics), name: 'topics-consumer' },
@@ -39,7 +39,7 @@ void runProcess('collector', async (process) => {
     topics,
     database: pool,
     client: createTemporalClientOn(connection, config),
-    // Which of the workers' versions a workflow begins with is left to Temporal.
+    // With versioning, Temporal chooses the version that a workflow starts on.
     eagerStart: config.TEMPORAL_DEPLOYMENT_NAME === undefined,
   });
 });

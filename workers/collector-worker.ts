@@ -1,7 +1,4 @@
-/**
- * The worker of the collector's side, in a process of its own or together with a bridge. Wiring,
- * nothing else.
- */
+/** The collector's worker, in its own process or together with a bridge. Wiring only. */
 import type { NativeConnection } from '@temporalio/worker';
 import { createAuditLogActivities } from '../activities/collector/audit-log';
 import { createCacheActivities } from '../activities/collector/cache-eviction';
@@ -32,7 +29,7 @@ import { taskQueues } from '../events/workflow-names';
 import { watchDeadLetters } from './backlog-gauges';
 import { startWorker } from './start-worker';
 
-// A bridge lets 200 workflows of one event each be under way. With the SDK's 40 tasks and 100 local
+// A bridge has up to 200 workflows of one event each in flight. With the SDK's 40 tasks and 100 local
 // activities at once 37.2, 41.4 and 38.3 events/s were handled, with these 36.7, 47.9 and 45.4, with
 // 10 and 30 of them 30.5, 35.9 and 20.9 (the pipeline's side of `npm run bench -- per-event` with 500
 // events, three rounds in turn).
@@ -41,19 +38,19 @@ const concurrency = {
   maxConcurrentLocalActivityExecutions: 400,
 };
 
-/** What the process is besides this worker. */
+/** What else the process runs. */
 export interface SecondRole {
   readonly kind: ProcessKind;
-  /** What only this role depends on. */
+  /** The readiness checks of that role alone. */
   readonly checks: readonly Check[];
-  /** What it tells in `/readyz`, for people. */
+  /** Its fields in `/readyz`, for people. */
   readonly details: () => Promise<object>;
 }
 
 /**
- * Starts the worker and lets it run until the process stops.
+ * Starts the worker, which runs until the process stops.
  *
- * @returns the connection that it works over, which is closed when the process stops
+ * @returns the worker's connection, which is closed when the process stops
  */
 export async function startCollectorWorker(
   process: Process,
@@ -77,10 +74,10 @@ export async function startCollectorWorker(
   onStop('the connection to Redis', async () => redis.disconnect());
   const sender = createKafkaSender(kafka, logger);
   onStop('the Kafka sender', () => sender.stop());
-  // Events are redriven to the one kind, and parked ones copied to the other.
+  // Redrive sends to the one kind, parking copies to the other.
   const sentTo = eventTopics.flatMap((topic) => [topic, deadLetterTopicOf(topic)]);
   const topics = watchTopics(kafka, sentTo, logger);
-  onStop('the watch over the topics', () => topics.stop());
+  onStop('the topic watch', () => topics.stop());
   const { connection, servesMetrics } = await startWorker(process, {
     kinds: secondRole === undefined ? ['worker:collector'] : ['worker:collector', secondRole.kind],
     checks: [

@@ -1,4 +1,4 @@
-/** The worker of the collector's side: `npm run worker:collector`. Wiring, nothing else. */
+/** The collector's worker: `npm run worker:collector`. Wiring only. */
 import { runProcess } from '../platform/process/lifecycle';
 import { startCollectorWorker } from './collector-worker';
 

@@ -1,4 +1,4 @@
-/** The worker of the shop's side: `npm run worker:commerce`. Wiring, nothing else. */
+/** The shop's worker: `npm run worker:commerce`. Wiring only. */
 import { createShopAuditActivities } from '../activities/commerce/delivery-audit';
 import { createLikeActivities } from '../activities/commerce/likes';
 import { createOrderActivities } from '../activities/commerce/orders';
@@ -38,7 +38,7 @@ void runProcess('worker:commerce', async (process) => {
     applicationName: 'worker-commerce-relay',
     role: 'commerce_shop',
     maxConnections: 16,
-    // Longer than the sender takes to give a request up; a relay silent for longer is frozen.
+    // Longer than the sender's timeout; a relay silent for longer is frozen.
     idleInTransactionTimeoutMs: 20_000,
   });
   onStop('the relay pool', () => relayPool.end());
@@ -54,7 +54,7 @@ void runProcess('worker:commerce', async (process) => {
   const sender = createKafkaSender(kafka, logger, { retries: 2 });
   onStop('the Kafka sender', () => sender.stop());
   const topics = watchTopics(kafka, eventTopics, logger);
-  onStop('the watch over the topics', () => topics.stop());
+  onStop('the topic watch', () => topics.stop());
   const gateway = createHttpPaymentGateway({
     url: config.PAYMENT_GATEWAY_URL,
     requestTimeoutMs: 4_000,

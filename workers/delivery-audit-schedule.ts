@@ -1,4 +1,4 @@
-/** The schedule of the delivery audit: there once, however many workers start. */
+/** The schedule of the delivery audit: one, however many workers start. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ScheduleAlreadyRunning,
@@ -13,7 +13,7 @@ import type { auditDelivery, DeliveryAuditOptions } from '../workflows/audit-del
 import { deliveryAuditScheduleId } from '../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../events/workflow-names';
 
-/** What scheduling needs. */
+/** Dependencies of the scheduling. */
 export interface ScheduleDependencies {
   readonly client: Client;
   readonly config: Config;
@@ -21,8 +21,8 @@ export interface ScheduleDependencies {
 }
 
 /**
- * Creates the schedule, or brings the one that is there up to this configuration; whether somebody has
- * paused it stays as it is. Tries again while Temporal is away, until `signal` is aborted.
+ * Creates the schedule, or updates it to this configuration; a paused one stays paused. Retries while
+ * Temporal is unavailable, until `signal` is aborted.
  */
 export async function scheduleDeliveryAudit(
   { client, config, logger }: ScheduleDependencies,
@@ -31,11 +31,11 @@ export async function scheduleDeliveryAudit(
   while (!signal.aborted) {
     try {
       await createOrUpdate(client, config);
-      logger.debug({ intervalMs: config.AUDIT_INTERVAL_MS }, 'the delivery audit is scheduled');
+      logger.debug({ intervalMs: config.AUDIT_INTERVAL_MS }, 'delivery audit scheduled');
       return;
     } catch (error) {
       if (signal.aborted) return;
-      logger.warn({ err: error, retryMs }, 'cannot schedule the delivery audit; trying again');
+      logger.warn({ err: error, retryMs }, 'cannot schedule the delivery audit; retrying');
       await sleep(retryMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -71,12 +71,12 @@ function planOf(config: Config): Plan {
     action: {
       type: 'startWorkflow',
       workflowType: workflowTypes.auditDelivery,
-      // Temporal adds the time of the run.
+      // Temporal appends the time of the run.
       workflowId: deliveryAuditScheduleId,
       taskQueue: taskQueues.commerce,
       args: [options],
     },
-    // An audit missed is an audit that the next one makes up for.
+    // The next audit makes up for a missed one.
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
   };
 }

@@ -1,6 +1,7 @@
 /**
- * Worker versioning: which version of the workflows a worker runs, and which version Temporal sends
- * work to. Off unless TEMPORAL_DEPLOYMENT_NAME is set; docs/decisions/0006-worker-versioning.md says why.
+ * Worker versioning: the version of the workflows that a worker runs, and the one that Temporal sends
+ * work to. Off unless TEMPORAL_DEPLOYMENT_NAME is set; docs/decisions/0006-worker-versioning.md says
+ * why.
  */
 import { isGrpcServiceError, type Client } from '@temporalio/client';
 import type { WorkerDeploymentOptions } from '@temporalio/worker';
@@ -21,8 +22,8 @@ export function workerDeploymentOf(version: DeploymentVersion | undefined): {
     workerDeploymentOptions: {
       useWorkerVersioning: true,
       version,
-      // An open workflow goes on in the version that is current, so none can wait for workers that
-      // are gone; `patched` keeps what it has done so far replayable.
+      // Auto-upgrade: open workflows move to the current version, so none waits for workers that are
+      // gone; `patched` keeps their histories replayable.
       defaultVersioningBehavior: 'AUTO_UPGRADE',
     },
   };
@@ -38,9 +39,9 @@ export function versionOf(
 }
 
 /**
- * Makes a version the one that gets the work, also of workflows that are open.
+ * Makes a version current: it gets all work, also of open workflows.
  *
- * @throws ServiceError when no worker of this version has asked for work yet
+ * @throws ServiceError when no worker of this version has polled yet
  */
 export async function promote(
   client: Client,
@@ -62,7 +63,7 @@ export async function promote(
  * starts again cannot undo it.
  *
  * @returns the build ID that is current afterwards
- * @throws ServiceError when no worker of this version has asked for work yet
+ * @throws ServiceError when no worker of this version has polled yet
  */
 export async function promoteIfFirst(client: Client, version: DeploymentVersion): Promise<string> {
   const { current, conflictToken } = await describe(client, version.deploymentName);

@@ -1,13 +1,13 @@
 /**
- * Heartbeats of activities. An activity whose worker was killed is tried again when its heartbeats
- * stop, instead of when its whole time is over.
+ * Heartbeats of activities. An activity whose worker was killed is retried after its heartbeat timeout,
+ * instead of its whole start-to-close timeout.
  */
 import type { Context } from '@temporalio/activity';
 import type { ActivityInboundCallsInterceptor } from '@temporalio/worker';
 
 /**
- * Lets each activity that has a heartbeat time-out beat three times within it for as long as it is
- * under way. What hangs is still ended by its `startToCloseTimeout`.
+ * Sends three heartbeats within the heartbeat timeout of each running activity that has one. An
+ * activity that hangs is still ended by its `startToCloseTimeout`.
  */
 export function createHeartbeatInterceptor({
   info,

@@ -1,8 +1,7 @@
 /**
- * Makes this version of the workflows the current one, as the last step of a deployment with worker
- * versioning: `node launch.mjs run workers/promote.ts`, or `node dist/workers/promote.js` in the
- * image. Its arguments are the task queues, all of them unless given. Waits for the version's workers
- * to be there, for two minutes.
+ * Makes this version of the workflows current, as the last step of a deployment with worker versioning:
+ * `node launch.mjs run workers/promote.ts`, or `node dist/workers/promote.js` in the image. Arguments:
+ * task queues; default all. Waits up to two minutes for the version's workers.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError, readConfig, type Config } from '../platform/process/config';

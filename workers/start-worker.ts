@@ -1,4 +1,4 @@
-/** Starting a Temporal worker within a process's life. */
+/** Runs a Temporal worker within a process's lifecycle. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeWorkflowExporter } from '@temporalio/interceptors-opentelemetry/lib/worker';
 import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
@@ -21,35 +21,35 @@ import {
 import { createHeartbeatInterceptor } from './heartbeat';
 import { findWorkflowBundle, workflowBuildId } from './workflow-bundle';
 
-/** What a worker works on. */
+/** Options of a worker. */
 export interface WorkerWork {
-  /** What the process is; more than one where it does the work of others too. */
+  /** Kinds of the process; several where it combines them. */
   readonly kinds: readonly ProcessKind[];
   readonly taskQueue: string;
   /** Activities by name. */
   readonly activities: object;
-  /** How much runs at once; the SDK's defaults where not given. */
+  /** Concurrency limits; default the SDK's. */
   readonly concurrency?: Pick<
     WorkerOptions,
     'maxConcurrentWorkflowTaskExecutions' | 'maxConcurrentLocalActivityExecutions'
   >;
-  /** What the activities depend on. */
+  /** Readiness checks of the activities' dependencies. */
   readonly checks: readonly Check[];
-  /** What else `/readyz` tells, for people; nothing by default. */
+  /** More fields for `/readyz`, for people; none by default. */
   readonly details?: (() => Promise<object>) | undefined;
 }
 
-/** A worker that runs. */
+/** A running worker. */
 export interface StartedWorker {
-  /** The connection that it works over. It is closed when the process stops, after the worker. */
+  /** Its connection, closed after the worker when the process stops. */
   readonly connection: NativeConnection;
   /** Whether the process serves metrics. */
   readonly servesMetrics: boolean;
 }
 
 /**
- * Starts a worker and lets it run until the process stops; then it takes no new tasks, and what is
- * under way has ten seconds to finish before it is cancelled and left to another worker.
+ * Starts a worker, which runs until the process stops. Then it polls no new tasks, and running ones
+ * have ten seconds to finish before they are cancelled and left to another worker.
  */
 export async function startWorker(
   process: Process,
@@ -63,7 +63,7 @@ export async function startWorker(
     details,
   });
   await installTemporalRuntime(logger, { metrics: servesMetrics });
-  const connection = await connectPatiently({ config, logger });
+  const connection = await connectWithRetries({ config, logger });
   state.connection = connection;
   onStop('the connection to Temporal', () => connection.close());
   const version = versionOf(config, taskQueue, await workflowBuildId());
@@ -86,7 +86,7 @@ export async function startWorker(
     ...dataConverterOf(config),
     ...workerDeploymentOf(version),
     shutdownGraceTime: '10 seconds',
-    // A process has 30 s to stop in, of which the consumer of a bridge may take ten.
+    // The shutdown timeout of a process is 30 s, of which a bridge's consumer may take ten.
     shutdownForceTime: '15 seconds',
   });
   const running = worker.run();
@@ -95,13 +95,13 @@ export async function startWorker(
     if (worker.getState() === 'RUNNING') worker.shutdown();
     await running;
   });
-  if (version !== undefined) await beCurrentIfFirst(process, version);
+  if (version !== undefined) await promoteIfFirstDeployed(process, version);
   const { TEMPORAL_NAMESPACE: namespace } = config;
   logger.info({ taskQueue, namespace, ...version }, 'worker is running');
   return { connection, servesMetrics };
 }
 
-/** Temporal answers on the connection that the worker works over. */
+/** Temporal answers on the worker's connection. */
 function workerCheck(state: { readonly connection?: NativeConnection }): Check {
   const probe = async (): Promise<void> => {
     if (state.connection === undefined) throw new Error('not connected');
@@ -110,18 +110,18 @@ function workerCheck(state: { readonly connection?: NativeConnection }): Check {
   return { name: 'temporal', required: true, probe };
 }
 
-/** Takes the spans out of the workflows' sandbox. */
+/** Exports the spans from the workflow sandbox. */
 function sinksOf(traces: RecordedTraces | undefined): Pick<WorkerOptions, 'sinks'> {
   if (traces === undefined) return {};
   return { sinks: { exporter: { ...makeWorkflowExporter(traces.processor, traces.resource) } } };
 }
 
-async function beCurrentIfFirst(
+async function promoteIfFirstDeployed(
   { config, logger, onStop }: Process,
   version: DeploymentVersion,
 ): Promise<void> {
   let stopping = false;
-  onStop('becoming current', () => Promise.resolve((stopping = true)));
+  onStop('the promotion', () => Promise.resolve((stopping = true)));
   const client = createTemporalClient(config);
   try {
     while (!stopping) {
@@ -132,8 +132,8 @@ async function beCurrentIfFirst(
         return;
       } catch (error) {
         if (!isTooEarly(error)) throw error;
-        // Temporal gets to know a version by its worker's first poll.
-        logger.debug({ err: error }, 'Temporal does not know this version yet');
+        // Temporal learns of a version by its worker's first poll.
+        logger.debug({ err: error }, 'Temporal does not know this version yet; retrying');
         await sleep(reconnectMs);
       }
     }
@@ -144,7 +144,7 @@ async function beCurrentIfFirst(
 
 const reconnectMs = 1_000;
 
-async function connectPatiently({
+async function connectWithRetries({
   config,
   logger,
 }: Pick<Process, 'config' | 'logger'>): Promise<NativeConnection> {
@@ -154,7 +154,7 @@ async function connectPatiently({
     } catch (error) {
       logger.warn(
         { err: error, address: config.TEMPORAL_ADDRESS },
-        'Temporal is away; trying again',
+        'Temporal unavailable; retrying',
       );
       await sleep(reconnectMs);
     }

@@ -1,6 +1,6 @@
 /**
- * The workflows' code, bundled for Temporal's sandbox. Bundling takes seconds of CPU, so a bundle is
- * kept, named after a hash of the sources: it is made again when, and only when, they have changed.
+ * The workflow bundle for Temporal's sandbox. Bundling takes seconds of CPU, so bundles are cached by a
+ * hash of the sources.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -22,15 +22,15 @@ function recordingInterceptors(): string {
   return require.resolve('@temporalio/interceptors-opentelemetry/lib/workflow-interceptors');
 }
 
-/** What a bundle is for. */
+/** Options of a bundle. */
 export interface WorkflowBundleOptions {
-  /** Whether payloads are encrypted: then failures must become payloads, which the bundle does. */
+  /** Whether payloads are encrypted: then the bundle encodes failures as payloads. */
   readonly encrypted?: boolean;
-  /** Whether workflows record traces; otherwise they pass on those that they are started with. */
+  /** Whether workflows record traces; otherwise they only propagate them. */
   readonly traced?: boolean;
 }
 
-/** The path of the bundle of the workflows as they are now, made if it is not there. */
+/** The path of the current workflows' bundle, built if missing. */
 export async function findWorkflowBundle({
   encrypted = false,
   traced = false,
@@ -47,19 +47,19 @@ export async function findWorkflowBundle({
     logger: new DefaultLogger('WARN'),
   });
   await mkdir(folder, { recursive: true });
-  // Several workers may start at once: each writes a file of its own, and the last rename wins.
+  // Several workers may start at once: each writes its own file, and the last rename wins.
   const temporary = `${file}.${process.pid}`;
   await writeFile(temporary, code);
   await rename(temporary, file);
   return file;
 }
 
-/** Names the workflows as they are now; another name means that their code differs. */
+/** Build ID of the current workflows; it changes with their code. */
 export function workflowBuildId(): Promise<string> {
   return hashSources();
 }
 
-// What can end up in the bundle, and the version of what bundles and runs it.
+// What can end up in the bundle, and the version of the SDK that bundles and runs it.
 async function hashSources(): Promise<string> {
   const hash = createHash('sha256').update(process.version);
   hash

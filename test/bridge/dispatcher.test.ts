@@ -6,7 +6,7 @@ import {
 } from '../../bridge/dispatcher';
 import type { InFlight } from '../../bridge/in-flight';
 import type { PartitionMessage, WorkflowPlan } from '../../bridge/workflow-plan';
-import { StartRefusedError } from '../../bridge/workflow-starter';
+import { StartRejectedError } from '../../bridge/workflow-starter';
 import { createLogger } from '../../platform/observability/logger';
 import { viewed, type ForeignEvent } from '../../testkit/foreign-producer';
 import { carrying, received } from '../../testkit/records';
@@ -43,7 +43,7 @@ function fakes(freeSlots: number, handled: Readonly<Record<string, number>> = {}
     inFlight,
     starter: {
       async start(plan) {
-        if (refuse(plan)) throw new StartRefusedError('no');
+        if (refuse(plan)) throw new StartRejectedError('no');
         if (known.has(plan.workflowId)) return false;
         known.add(plan.workflowId);
         started.push(plan);

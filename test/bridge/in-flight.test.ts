@@ -182,7 +182,7 @@ test('the metrics have the slots, those that are taken, and whether anybody wait
 
 test('what has finished is no longer shown, also when nothing new comes', async () => {
   const { finishedWork, finish } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 10, pollMs: 1, idleLookMs: 5 });
+  const inFlight = createInFlight(finishedWork, logger, { limit: 10, pollMs: 1, idlePollMs: 5 });
   await inFlight.take('a', never);
   await inFlight.take('b', never);
   finish('a');

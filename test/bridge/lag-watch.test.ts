@@ -55,7 +55,7 @@ test('a watch is stopped at once, however rarely it looks', async () => {
 
 test('a look that hangs leaves no old figure standing, and does not hold up the end', async () => {
   let read: () => Promise<GroupProgress> = async () => progressOf(lagOf(0, 7));
-  const watch = watchLag(() => read(), logger, { intervalMs: 1, lookTimeoutMs: 50 });
+  const watch = watchLag(() => read(), logger, { intervalMs: 1, pollTimeoutMs: 50 });
   await until('it is read', async () => (await shown())['catalog-events/0'] === 7);
   read = () => new Promise(() => undefined);
   await until('it is gone', async () => Object.keys(await shown()).length === 0);

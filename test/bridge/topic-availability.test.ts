@@ -1,6 +1,10 @@
 /** Which topics and partitions a bridge takes on, and when it makes another subscription. */
 import { AssignerProtocol, KafkaJSProtocolError, type PartitionMetadata } from 'kafkajs';
-import { assignLed, leaveOutRefused, subscribeToReadable } from '../../bridge/topic-availability';
+import {
+  assignPartitionsWithLeader,
+  excludeForbidden,
+  subscribeToReadable,
+} from '../../bridge/topic-availability';
 import type { TopicState, TopicWatch } from '../../platform/kafka/topic-watch';
 
 const catalog: TopicState = { topic: 'catalog-events', leaderless: [] };
@@ -68,8 +72,8 @@ test('a topic that the brokers refuse to hand out is left out', () => {
   const { watch, refused } = fakeWatch([catalog, orders]);
   const details = { message: 'no', type: 'TOPIC_AUTHORIZATION_FAILED', code: 29 };
   const refusal = new KafkaJSProtocolError(details as unknown as Error);
-  leaveOutRefused(watch, Object.assign(refusal, { topic: 'order-events' }));
-  leaveOutRefused(watch, new Error('something else'));
+  excludeForbidden(watch, Object.assign(refusal, { topic: 'order-events' }));
+  excludeForbidden(watch, new Error('something else'));
   expect(refused).toEqual(['order-events']);
 });
 
@@ -79,7 +83,9 @@ test('partitions without a leader are assigned to nobody', async () => {
     leader: partitionId === 1 ? -1 : 7,
   })) as PartitionMetadata[];
   const cluster = { findTopicPartitionMetadata: () => partitions };
-  const assigner = assignLed({ cluster } as unknown as Parameters<typeof assignLed>[0]);
+  const assigner = assignPartitionsWithLeader({ cluster } as unknown as Parameters<
+    typeof assignPartitionsWithLeader
+  >[0]);
   const members = [{ memberId: 'one', memberMetadata: Buffer.alloc(0) }];
   const [own] = await assigner.assign({ members, topics: ['order-events'] });
   const { assignment } = AssignerProtocol.MemberAssignment.decode(own!.memberAssignment)!;

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type NativeConnection } from '@temporalio/worker';
 import type { Client } from '@temporalio/client';
 import { planWorkflow, type ParkingPlan } from '../../bridge/workflow-plan';
-import { createWorkflowStarter, StartRefusedError } from '../../bridge/workflow-starter';
+import { createWorkflowStarter, StartRejectedError } from '../../bridge/workflow-starter';
 import { createLogger } from '../../platform/observability/logger';
 import { createTemporalClientOn } from '../../platform/temporal/client';
 import { connectWorker } from '../../platform/temporal/worker';
@@ -51,7 +51,7 @@ test.each(clients)(
     // Temporal takes 2 MiB of an input, and gRPC 4 MiB of a request.
     for (const mebibytes of [3, 6]) {
       const plan = planOf(mebibytes * 1_024 * 1_024);
-      await expect(starter.start(plan, signal)).rejects.toThrow(StartRefusedError);
+      await expect(starter.start(plan, signal)).rejects.toThrow(StartRejectedError);
     }
     // Temporal's client tries a request that is too large again by itself, for over half a minute.
   },
