@@ -17,7 +17,7 @@ export const handledEventSchema = z.object({
 /** The data of each type of server-sent event. */
 export interface StreamedData {
   readonly handled: z.output<typeof handledEventSchema>;
-  /** The stream has begun; anew where it could not go on from `Last-Event-ID`. */
+  /** The stream has started; `anew` when it could not resume from `Last-Event-ID`. */
   readonly ready: { readonly anew: boolean };
   /** Since when the database is unavailable; null when it is available again. */
   readonly outage: { readonly since: string | null };
