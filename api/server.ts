@@ -71,7 +71,7 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
 ];
 
 /** Largest body of a request, in bytes. */
-export const bodyLimitBytes = 64 * 1024;
+const bodyLimitBytes = 64 * 1024;
 
 /** The server, ready to listen. Closing it lets requests under way finish; `dependencies` stay open. */
 export async function createServer(dependencies: ApiDependencies): Promise<FastifyInstance> {

@@ -65,7 +65,7 @@ export interface RunningOrder {
 }
 
 /** Temporal is unavailable: nothing was started. */
-export class TemporalUnavailableError extends Problem {
+class TemporalUnavailableError extends Problem {
   override readonly name = 'TemporalUnavailableError';
 
   constructor(cause: unknown) {
@@ -83,7 +83,7 @@ export class UndecidedError extends Problem {
 }
 
 /** The workflow failed; its history and the cause say why. */
-export class CommandFailedError extends Problem {
+class CommandFailedError extends Problem {
   override readonly name = 'CommandFailedError';
 
   constructor(cause: unknown) {

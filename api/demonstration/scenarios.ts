@@ -67,7 +67,7 @@ export interface DemonstrationDependencies {
 }
 
 /** The user who places the orders. */
-export const demonstrationShopper = 'demonstration';
+const demonstrationShopper = 'demonstration';
 
 /** Demonstrates with the API's own means. */
 export function createDemonstration(dependencies: DemonstrationDependencies): Demonstration {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 
 /** Where the next page begins. */
-export const nextCursor = z.string().nullable().describe('null on the last page');
+const nextCursor = z.string().nullable().describe('null on the last page');
 
 /** A page of such items. @param order in which order they come, where that is not obvious */
 export function pageSchema<Item extends z.ZodType>(item: Item, order?: string) {

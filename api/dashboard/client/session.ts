@@ -24,7 +24,7 @@ export interface Session {
 }
 
 /** How many events are kept for the list. */
-export const keptEvents = 200;
+const keptEvents = 200;
 
 // The server's counts correct those of the stream.
 const recountEveryMs = 30_000;
