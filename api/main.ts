@@ -24,7 +24,7 @@ void runProcess('api', async (process) => {
     applicationName: 'api',
     role: 'commerce_api',
     maxConnections: 16,
-    // A request is not worth longer; whoever waits for it has gone by then.
+    // Clients do not wait longer for an answer.
     statementTimeoutMs: 5_000,
   });
   onStop('the database pool', () => pool.end());

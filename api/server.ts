@@ -77,7 +77,7 @@ const bodyLimitBytes = 64 * 1024;
 export async function createServer(dependencies: ApiDependencies): Promise<FastifyInstance> {
   const app = createInstance(dependencies);
   const services = createServices(dependencies);
-  // Runs when no request is under way any more, so that no view comes after it.
+  // Runs after the last request, so that no view follows.
   app.addHook('onClose', () => services.views.stop());
   await app.register(shutdown);
   await app.register(telemetry);
@@ -91,7 +91,7 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   await app.register(dashboardRoutes);
   await app.register(
     async (v1) => {
-      // Answers are about somebody: no proxy or browser keeps them.
+      // Answers depend on the caller: no proxy or browser may cache them.
       v1.addHook('onRequest', async (_, reply) => void reply.header('cache-control', 'no-store'));
       await v1.register(authentication, { keys: dependencies.config.API_KEYS });
       await v1.register(idempotency, {
@@ -115,7 +115,7 @@ function limitsOf(config: Config): LoadLimits {
 }
 
 function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
-  // Named by its general type, or the server's type would carry that of the logger everywhere.
+  // As its general type, or the server's type would carry the logger's everywhere.
   const loggerInstance: FastifyBaseLogger = logger;
   const app = Fastify({
     loggerInstance,
@@ -126,18 +126,18 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
       requestIdLogLabel: 'requestId',
     }),
     bodyLimit: bodyLimitBytes,
-    // Room for an ID that is too long to be checked, and refused by name.
+    // Room for an ID that is too long to reach its schema, which names the field.
     routerOptions: { maxParamLength: 1_024 },
-    // A client that sends its request slowly may not hold a connection for long.
+    // Against slow requests (slowloris).
     requestTimeout: 15_000,
     http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
-    // Nor by taking its answer slowly, or by not using it at all.
+    // Against slow readers and idle connections.
     connectionTimeout: 60_000,
     keepAliveTimeout: 60_000,
-    // While it stops, requests on connections that are open are still served, and told to close.
+    // During shutdown, requests on open connections are still served, with connection: close.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
-      // No hook runs for what has no route, so that helmet cannot add its headers.
+      // No hook runs without a route, so helmet cannot add its headers.
       void answerError(error, request, reply.header('x-content-type-options', 'nosniff'));
     },
     clientErrorHandler: answerClientError,
@@ -152,7 +152,7 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
 function createServices(dependencies: ApiDependencies): Services {
   const { config, pool, redis, kafka, sender, temporal, logger } = dependencies;
   const database = createDatabase(pool);
-  // However many read, a quarter of the connections is left to changes, or one at least.
+  // Reads leave a quarter of the connections to changes, or at least one.
   const reads = boundDatabase(database, {
     maxRunning: Math.max(Math.floor(pool.options.max * 0.75), 1),
     maxWaiting: 200,

@@ -1,6 +1,6 @@
 /**
- * Commands: changes of the shop's state, each made by a workflow. The answer comes when the state
- * is decided; the workflow goes on and publishes the events.
+ * Commands: changes of the shop's state, each made by a workflow with update-with-start. The answer
+ * comes when the state is decided; the workflow then publishes the events.
  *
  * A command whose answer was lost may be given again under the same ID: it joins the workflow while
  * that runs, and afterwards a new run finds in the database what was decided.
@@ -39,9 +39,9 @@ import { Problem } from '../http/problem';
 
 /**
  * Every command. Each of them throws:
- * - TemporalUnavailableError: nothing has happened
- * - UndecidedError: it may have happened, or may happen yet
- * - CommandFailedError: it was given up
+ * - TemporalUnavailableError: nothing was started
+ * - UndecidedError: the outcome is unknown; it may be carried out later
+ * - CommandFailedError: the workflow failed
  */
 export interface Commands {
   registerProduct(command: RegisterProduct): Promise<ProductRegistration>;
@@ -64,7 +64,7 @@ interface RunningOrder {
   readonly status: string;
 }
 
-/** Temporal cannot be reached: nothing was started. */
+/** Temporal is unavailable: nothing was started. */
 class TemporalUnavailableError extends Problem {
   override readonly name = 'TemporalUnavailableError';
 
@@ -82,7 +82,7 @@ export class UndecidedError extends Problem {
   }
 }
 
-/** The workflow gave the command up; why stands in its history and in the cause. */
+/** The workflow failed; its history and the cause say why. */
 class CommandFailedError extends Problem {
   override readonly name = 'CommandFailedError';
 
@@ -95,7 +95,7 @@ class CommandFailedError extends Problem {
 export interface CommandTimeouts {
   /** For a decision. */
   readonly decisionMs?: number;
-  /** For a sign that Temporal can be reached. */
+  /** For the probe whether Temporal is reachable. */
   readonly connectMs?: number;
 }
 
@@ -168,7 +168,7 @@ interface StartableCommand {
   /** What the Web UI says of the workflow beside its ID. */
   readonly summary: string;
   readonly command: object;
-  /** What is asked of the workflow; its decision, unless told. */
+  /** The update to send; by default the one for the decision. */
   readonly update?: { readonly name: string; readonly args: [object] };
   readonly orderStatus?: OrderStatus;
   readonly memo?: Record<string, string>;
@@ -200,12 +200,12 @@ async function findRunningOrder(
   }
 }
 
-// For how long an answer of the server counts as a sign that it can be reached.
+// How long an answer of the server counts as reachable.
 const reachableForMs = 1_000;
 
-// The client tries an unreachable server again until the deadline, and then cannot tell whether
-// anything was started. Asking something harmless first makes an outage a quick and certain answer;
-// under load one question serves all the commands of a second.
+// The client retries an unreachable server until the deadline, and then cannot say whether anything
+// was started. A probe first makes an outage a quick and certain answer; under load one probe serves
+// all the commands of a second.
 function createReachability(client: Client, timeoutMs: number): () => Promise<void> {
   let reachedAt = 0;
   let probing: Promise<void> | undefined;
@@ -228,8 +228,8 @@ function createReachability(client: Client, timeoutMs: number): () => Promise<vo
   };
 }
 
-// An update that is sent in the very moment in which its workflow completes is not found by the
-// time it is asked for; the next try starts a run that answers it.
+// An update that races with the completion of its workflow is not found; the next attempt starts a
+// run that answers it.
 const maxTries = 3;
 
 async function startOrJoin<Outcome>(client: Client, command: StartableCommand): Promise<Outcome> {

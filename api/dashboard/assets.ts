@@ -1,7 +1,7 @@
 /**
  * The dashboard's files: its page, and what the page loads. They are bundled once, when the first of
  * them is asked for, so that a server that takes orders does not wait for its dashboard. Names carry
- * a hash of the content, so a browser may keep them for ever.
+ * a hash of the content, so browsers may cache them without expiry.
  */
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -63,7 +63,7 @@ async function bundle(): Promise<DashboardAssets> {
     target: 'es2023',
     logLevel: 'silent',
   });
-  // esbuild works in a process of its own, which is not needed any more.
+  // Ends the process of esbuild.
   await stop();
   const names = outputFiles.map(({ path: file }) => path.basename(file));
   const page = pageHtml({

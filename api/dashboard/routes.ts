@@ -1,4 +1,4 @@
-/** The dashboard: its page and files, which anybody may have, and what the page must know. */
+/** The dashboard: its public page and files, and its settings. */
 import { negotiate } from '@fastify/accept-negotiator';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
@@ -8,7 +8,7 @@ import type { Services } from '../http/dependencies';
 import { Problem, problemSchema } from '../http/problem';
 import { settingsSchema } from './schemas';
 
-/** `GET /` and `GET /assets/{file}`, without a key: they hold nothing of the shop. */
+/** `GET /` and `GET /assets/{file}`, without a key: they hold no data. */
 export const dashboardRoutes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/',

@@ -1,4 +1,4 @@
-/** Playing with the pipeline, for operators, where `DEMONSTRATION` allows it. */
+/** Demonstration of the pipeline, for operators, where `DEMONSTRATION` allows it. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';

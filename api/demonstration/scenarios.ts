@@ -1,7 +1,6 @@
 /**
- * What a person can do to see the pipeline work: buy something, sell a product out, deliver an event
- * again, send something that is no event. All of it goes the ways that shoppers and foreign producers
- * go; nothing is made to look as if it had happened.
+ * Demonstration scenarios: place an order, sell a product out, redeliver an event, send a poison
+ * message. They use the same API and topics as shoppers and foreign producers; nothing is simulated.
  */
 import type { OrderOutcome } from '../../events/commands';
 import { eventDefinitions } from '../../events/schemas';
@@ -27,12 +26,12 @@ export interface PlacedOrder {
   readonly outcome: OrderOutcome;
 }
 
-/** Where a message was put. */
+/** Partition and offset of a message. */
 interface SentMessage extends Delivery {
   readonly topic: string;
 }
 
-/** An event that was sent once more, and when it had been handled. */
+/** A redelivered event, and when it was first handled. */
 interface Redelivery extends SentMessage {
   readonly eventId: string;
   readonly type: string;
@@ -40,34 +39,34 @@ interface Redelivery extends SentMessage {
   readonly workflowId: string;
 }
 
-/** The IDs under which things are made, so that the same request again makes the same. */
+/** The IDs of what a scenario creates, so that a retry creates the same. */
 interface DemonstrationIds {
   readonly orderId: string;
   /** Of a product to sell, when there is none. */
   readonly productId: string;
 }
 
-/** What can be demonstrated. */
+/** The scenarios. */
 export interface Demonstration {
-  /** Buys one unit of a product, or all that there are. Without an ID: of a product in stock, or a new one. */
+  /** Orders one unit of a product, or all in stock. Without an ID: of a product in stock, or a new one. */
   order(
     ids: DemonstrationIds,
     wanted: { readonly productId?: string | undefined; readonly all: boolean },
   ): Promise<PlacedOrder>;
-  /** Sends an event that was handled once more; the newest, unless told. */
+  /** Redelivers a handled event; by default the newest. */
   redeliver(eventId?: string): Promise<Redelivery>;
-  /** Sends a message that is no event. */
+  /** Sends a poison message. */
   poison(): Promise<SentMessage>;
 }
 
-/** What demonstrating needs. */
+/** Dependencies of the scenarios. */
 export interface DemonstrationDependencies {
   readonly database: Database;
   readonly commands: Commands;
   readonly sender: KafkaSender;
 }
 
-/** Who buys. */
+/** The user who places the orders. */
 const demonstrationShopper = 'demonstration';
 
 /** Demonstrates with the API's own means. */
@@ -114,7 +113,7 @@ async function findOffer(
 ): Promise<Offer | undefined> {
   const rows = await database.query<Offer>({
     name: productId === undefined ? 'any-offer' : 'offer',
-    // The one with the least left: so that a few clicks show what selling out does.
+    // The one with the fewest units, so that a few clicks sell it out.
     text: `
       SELECT product_id AS "productId", name, stock FROM commerce.products
       WHERE ${productId === undefined ? 'stock > 0 ORDER BY stock, product_id LIMIT 1' : 'product_id = $1'}`,

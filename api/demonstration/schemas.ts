@@ -1,4 +1,4 @@
-/** What came of a demonstration, in answers. */
+/** Results of a demonstration in answers. */
 import { z } from 'zod';
 
 /** An order that was placed. */
@@ -10,10 +10,10 @@ export const demonstrationOrder = z.object({
   totalAmount: z.int().describe('in the smallest currency unit'),
 });
 
-/** Where a message was put. */
+/** Partition and offset of a message. */
 export const sentMessage = z.object({ topic: z.string(), partition: z.int(), offset: z.int() });
 
-/** An event that was sent once more. */
+/** A redelivered event. */
 export const redelivery = sentMessage.extend({
   eventId: z.string(),
   type: z.string(),

@@ -1,4 +1,4 @@
-/** Descriptions for programs: of the API, of the topics and events, and of each event's data. */
+/** OpenAPI, AsyncAPI and the JSON Schemas of event data. */
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -8,7 +8,7 @@ import { Problem, problemSchema } from '../http/problem';
 
 /** `GET /openapi.json`, `GET /asyncapi.json` and `GET /schemas/{type}/{version}`, without a key. */
 export const documentRoutes: FastifyPluginAsyncZod = async (app) => {
-  // Written once: anybody may ask as often as they like. What is in them is fixed by now.
+  // Serialized once: the routes are public, and their content is fixed by then.
   let openApiText: string | undefined;
   let asyncApiText: string | undefined;
 
@@ -90,7 +90,7 @@ const params = z.strictObject({
     .transform(Number),
 });
 
-// As text it is sent as it is: it is nothing that a schema of ours would check.
+// A string is sent unchanged, without a schema.
 function sendJson(reply: FastifyReply, json: string): FastifyReply {
   return reply.send(json);
 }

@@ -1,4 +1,4 @@
-/** The audit log: every event that was accepted, for operators. */
+/** The audit log, for operators. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';

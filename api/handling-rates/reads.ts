@@ -1,19 +1,19 @@
 /** How many events the collector has handled, and how fast. */
 import type { Database } from '../http/database';
 
-/** What was handled in a stretch of time. */
+/** What was handled in an interval. */
 interface HandledRate {
-  /** When it began. */
+  /** Start of the interval. */
   readonly at: Date;
   readonly events: number;
-  /** From an event's own time to when it was handled, in ms; of a sample where there are many. */
+  /** Latency from the time of the event until it was handled, in ms; sampled under load. */
   readonly medianMs: number | null;
   readonly p95Ms: number | null;
 }
 
 /** Reads rates. Each call throws DatabaseUnavailableError when PostgreSQL is unavailable. */
 export interface HandlingRateReads {
-  /** How many events were handled, and how fast, in stretches of time until now; the oldest first. */
+  /** How many events were handled, and how fast, in intervals up to now; oldest first. */
   list(stretch: { readonly seconds: number; readonly count: number }): Promise<HandledRate[]>;
 }
 
@@ -29,7 +29,7 @@ export function createHandlingRateReads(database: Database): HandlingRateReads {
   };
 }
 
-// Latencies need the log as well, row by row: more of them than this are estimated.
+// Latencies need a join with the log: beyond this many events they are estimated from a sample.
 const sampledEvents = 10_000;
 
 const ratesStatement = `

@@ -33,8 +33,8 @@ export function handlingRateRoutes({ handlingRateReads }: Services): FastifyPlug
   };
 }
 
-// The last ten minutes: what a person sees of a change without looking away.
+// The last ten minutes.
 const stretch = { seconds: 2, count: 300 };
 
-// Many pages that are opened together are one reading.
+// Any number of dashboards share one query.
 const freshForMs = 1_000;

@@ -1,4 +1,4 @@
-/** What watches over the process ask it: whether it lives, whether it can work, what it counts. */
+/** Liveness, readiness and Prometheus metrics of the process. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import {
   kafkaSenderCheck,
@@ -16,7 +16,7 @@ import { alive, readiness } from './schemas';
 /** `GET /healthz`, `GET /readyz` and `GET /metrics`, without a key. */
 export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZod {
   const checks = checksOf(dependencies);
-  // Anybody may ask as often as they like: those who ask meanwhile get the answer that is being made.
+  // Without a key and a rate limit: concurrent calls share one check.
   const readReadiness = shareReading(0, () => checkReadiness(checks));
   const readMetrics = shareReading(0, renderMetrics);
   return async (app) => {

@@ -1,17 +1,17 @@
 /** Liveness and readiness in answers. */
 import { z } from 'zod';
 
-/** That the process lives. */
+/** Liveness. */
 export const alive = z.object({ status: z.literal('ok') });
 
 const dependencyState = z.object({
   status: z.enum(['up', 'down']),
-  /** Without them the API can take no orders; the others it can do without for a while. */
+  /** Whether the API is not ready without it. */
   required: z.boolean(),
   reason: z.string().optional(),
 });
 
-/** Whether the process can work. */
+/** Readiness. */
 export const readiness = z.object({
   status: z.enum(['ready', 'degraded', 'unavailable', 'stopping']),
   dependencies: z.record(z.string(), dependencyState),

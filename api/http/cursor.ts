@@ -1,4 +1,4 @@
-/** Cursors: where a page ended, in a form that clients keep without looking into it. */
+/** Cursors: opaque positions in a list. */
 import { z } from 'zod';
 import { invalidField } from './problem';
 
@@ -18,7 +18,7 @@ export function writeCursor(position: readonly string[]): string {
  *
  * @param parts the shape of each part of the position
  * @param field the parameter that carries the cursor
- * @throws Problem 400 for anything that no page has given
+ * @throws Problem 400 for anything that is not a cursor of this list
  */
 export function readCursor<const Parts extends CursorParts>(
   cursor: string,

@@ -1,4 +1,4 @@
-/** Reading and writing PostgreSQL for a request: an outage becomes an answer that says so. */
+/** PostgreSQL for requests: an outage becomes a 503. */
 import { DatabaseError, type Pool, type QueryConfig } from 'pg';
 import type { Queryable } from '../../platform/postgres/pool';
 import { Problem } from './problem';
@@ -8,12 +8,12 @@ export interface Database {
   /**
    * The rows that a statement returns.
    *
-   * @throws DatabaseUnavailableError when PostgreSQL cannot be reached or cannot work now
+   * @throws DatabaseUnavailableError when PostgreSQL is unavailable
    */
   query<Row extends object>(statement: QueryConfig): Promise<Row[]>;
 }
 
-/** PostgreSQL is away, overloaded or restarting. A later try can help. */
+/** PostgreSQL is unavailable, overloaded or restarting. A retry can succeed. */
 class DatabaseUnavailableError extends Problem {
   override readonly name = 'DatabaseUnavailableError';
 
@@ -36,7 +36,7 @@ export function createDatabase(pool: Pool): Database {
   };
 }
 
-/** The database for code that is not the API's: its outages too become answers that say so. */
+/** The database for code of other rooms; its outages become a 503 too. */
 export function asQueryable(database: Database): Queryable {
   const query = async (statement: QueryConfig) => ({ rows: await database.query(statement) });
   // The driver's own type has every way that it can be called in; statements by name are one.
@@ -44,7 +44,7 @@ export function asQueryable(database: Database): Queryable {
 }
 
 // SQLSTATE classes 08 connection, 53 resources, 57 operator's intervention. What has no SQLSTATE
-// did not come from PostgreSQL but from the way to it; a RangeError came from reading its answer.
+// is a connection error; a RangeError came from parsing the answer.
 // https://www.postgresql.org/docs/18/errcodes-appendix.html
 function isOutage(error: unknown): boolean {
   if (error instanceof DatabaseError) return /^(08|53|57)/.test(error.code ?? '');

@@ -1,4 +1,4 @@
-/** What the API is given to work with, and what its routes get of it. */
+/** The dependencies of the API, and the services of its routes. */
 import type { Client } from '@temporalio/client';
 import type { Redis } from 'ioredis';
 import type { Kafka } from 'kafkajs';
@@ -21,7 +21,7 @@ import type { ProductDetails } from '../products/details';
 import type { ProductInspection } from '../product-inspection/reads';
 import type { ViewPublisher } from '../products/view-publisher';
 
-/** The API's connections and configuration. Whoever makes them closes them. */
+/** The API's connections and configuration. The caller closes them. */
 export interface ApiDependencies {
   readonly config: Config;
   readonly logger: Logger;
@@ -30,11 +30,11 @@ export interface ApiDependencies {
   readonly kafka: Kafka;
   readonly sender: KafkaSender;
   readonly temporal: Client;
-  /** Watches the topics of events, and whether the brokers answer. */
+  /** Watches the event topics and the brokers. */
   readonly topics: TopicWatch;
 }
 
-/** What routes work with. */
+/** The services of the routes. */
 export interface Services {
   readonly config: Config;
   readonly database: Database;
@@ -46,7 +46,7 @@ export interface Services {
   readonly handledEvents: HandledEventFeed;
   readonly handlingRateReads: HandlingRateReads;
   readonly orderReads: OrderReads;
-  /** The same for changes, which must not wait behind those who only read. */
+  /** For changes, which must not queue behind reads. */
   readonly orderReadsOfChanges: OrderReads;
   readonly pipelineState: PipelineState;
   readonly productDetails: ProductDetails;

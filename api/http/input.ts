@@ -1,11 +1,11 @@
-/** Pieces of the schemas that routes check their input with. */
+/** Shared parts of request schemas. */
 import { z } from 'zod';
 
 /**
- * Text that PostgreSQL can keep as it is: no NUL, which it refuses, and no half of a surrogate pair,
- * which it would change.
+ * Text that PostgreSQL stores unchanged: without NUL, which it rejects, and without lone surrogates,
+ * which it would replace.
  *
- * @param maxLength most characters, of at least one
+ * @param maxLength in characters; the minimum is 1
  */
 export function storableText(maxLength: number) {
   return z

@@ -1,13 +1,13 @@
 /**
- * What is refused because too much is asked for at once. A refusal costs next to nothing, so that
- * work which was taken on goes on at its own pace, however many are turned away.
+ * Load shedding: excess work is rejected at almost no cost, so that accepted work keeps its pace
+ * under any load.
  */
 import fastq from 'fastq';
 import type { QueryConfig } from 'pg';
 import type { Database } from './database';
 import { Problem } from './problem';
 
-/** The API has as much to do as it takes on. Nothing has happened; a later try can help. */
+/** The API is at its limits. Nothing was started; a retry can succeed. */
 export class OverloadedError extends Problem {
   override readonly name = 'OverloadedError';
 
@@ -16,22 +16,21 @@ export class OverloadedError extends Problem {
   }
 }
 
-/** The bounds of a database that is shared with others. */
+/** Limits of a share of the database. */
 export interface DatabaseBounds {
-  /** Most statements that run at once: fewer than there are connections leaves some to others. */
+  /** Most concurrent statements; fewer than connections, so that others keep some. */
   readonly maxRunning: number;
-  /** Most statements that wait for their turn. */
+  /** Most queued statements. */
   readonly maxWaiting: number;
-  /** How long one waits for its turn, in ms: behind a database that hangs, it would be for ever. */
+  /** Queue timeout in ms, for a database that hangs. */
   readonly maxWaitMs: number;
 }
 
 /**
- * A database for work that may take only a part of it. Its statements are run in the order in which
- * they come.
+ * A database that bounds concurrency and queues the rest, first in, first out.
  *
- * @returns a database that also throws OverloadedError: when as many wait already as may, or when a
- *   statement's turn has not come in time
+ * @returns a database that also throws OverloadedError when the queue is full or a statement has waited
+ *   too long
  */
 export function boundDatabase(
   database: Database,

@@ -19,7 +19,7 @@ export interface PageRequest<Position> {
   readonly after?: Position | undefined;
 }
 
-/** How the items of a list are placed, and under which parameter their cursors come back. */
+/** The sort order of a list, and its cursors. */
 export interface PageOrder<Item, Position> {
   /** @throws Problem 400 that names the parameter for what is no cursor of this list */
   positionOf(cursor: string): Position;
@@ -47,8 +47,8 @@ export function pageOrder<Item, const Parts extends CursorParts>(
 /**
  * A page of a list.
  *
- * @param read gives the items after a position; it is asked for one more than the page has, which
- *   tells whether there is a next page
+ * @param read returns the items after a position; called with `limit + 1`, since an extra item means
+ *   that there is a next page
  */
 export async function readPage<Item, Position>(
   { limit, cursor }: { readonly limit: number; readonly cursor?: string | undefined },

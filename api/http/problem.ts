@@ -1,11 +1,11 @@
 /**
- * Problems: what the API answers when it cannot do what it was asked to, as RFC 9457 lays it out.
+ * Problem details of RFC 9457: the error answers of the API.
  */
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
 import { definitionOf, type ProblemCode } from './problems';
 
-/** The media type of every answer that tells of a problem. */
+/** Media type of problem details. */
 export const problemMediaType = 'application/problem+json; charset=utf-8';
 
 /** What is wrong with one field. */
@@ -15,9 +15,9 @@ export interface FieldError {
   readonly message: string;
 }
 
-/** What a problem tells beyond the definition of its code. */
+/** Overrides and additions to the definition of a problem's code. */
 export interface ProblemOptions extends ErrorOptions {
-  /** What is wrong and what to do about it, for a person; without internals. By default, as defined. */
+  /** For people, without internals. Default: meaning and remedy of the code. */
   readonly detail?: string;
   /** Status of the answer where the HTTP server has chosen another than the code's. */
   readonly status?: number;
@@ -29,7 +29,7 @@ export interface ProblemOptions extends ErrorOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An error whose answer is known: thrown anywhere, it becomes that answer. */
+/** An error with a known answer: thrown anywhere in a request, it becomes that answer. */
 export class Problem extends Error {
   override readonly name: string = 'Problem';
   /** Status of the answer. */
@@ -64,7 +64,7 @@ export function invalidField(field: string, message: string): Problem {
   return new Problem('VALIDATION_FAILED', { detail: `${field}: ${message}`, errors });
 }
 
-/** The body of an answer that tells of a problem. */
+/** Body of an error answer. */
 export const problemSchema = z.object({
   type: z.literal('about:blank'),
   title: z.string().describe('reason phrase of the status'),
@@ -76,7 +76,7 @@ export const problemSchema = z.object({
   requestId: z.string().optional().describe('identifies the request in the logs'),
 });
 
-/** The body that tells of a problem, as JSON. */
+/** Body of an error answer as JSON. */
 export function problemJson(problem: Problem, requestId?: string): string {
   const { status, code, detail, errors, orderId } = problem;
   const title = STATUS_CODES[status] ?? 'Unknown';

@@ -1,8 +1,8 @@
-/** One reading for everybody who asks at about the same time. */
+/** Coalesces concurrent calls of a read into one. */
 
 /**
- * A read whose answer serves for `freshForMs` from when it was asked for; who asks while it is under
- * way waits for it. A failure serves those who wait for it, and nobody after them.
+ * A read whose answer is reused for `freshForMs` after its start; callers during the read share it.
+ * A failure is thrown to the callers that wait for it, and is not cached.
  */
 export function shareReading<Answer>(
   freshForMs: number,

@@ -21,7 +21,7 @@ declare module 'fastify' {
      * An ID for what the request makes: the same for every try of a request with an
      * Idempotency-Key, so that a retry finds what an earlier try has begun; otherwise drawn.
      *
-     * @param purpose tells apart several IDs of one request
+     * @param purpose distinguishes several IDs of one request
      */
     deriveId(purpose: string): string;
     /** The claim that the answer is to be recorded under. */
@@ -108,7 +108,7 @@ function underWay(): Problem {
 
 const recordedHeaders = ['content-type', 'location', 'retry-after'] as const;
 
-// Recorded before it is sent: an answer that somebody has seen is the one that stays.
+// Recorded before it is sent, so that an answer a client has seen never changes.
 async function record(
   store: IdempotencyStore,
   held: Claim,
@@ -158,7 +158,7 @@ async function release(
   });
 }
 
-// Fixed for ever, so that a retry after a deploy derives the same IDs.
+// Never change it: a retry after a deploy must derive the same IDs.
 const idNamespace = '0f6f7c5e-8f44-4a3b-9a53-0f1b6a2d9c84';
 
 function deriveId({ scope, seed }: Claim, purpose: string): string {

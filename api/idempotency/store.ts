@@ -3,7 +3,7 @@
  *
  * A request claims its key before it is carried out. A claim is a lease: when the process that has
  * it is killed, the client's next try takes the claim over and carries the request out again, under
- * the same IDs. Whoever has lost its claim cannot record an answer any more.
+ * the same IDs. A process that has lost its claim cannot record an answer.
  */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../platform/observability/logger';
@@ -21,13 +21,13 @@ export interface Claim {
   readonly scope: Buffer;
   readonly token: string;
   /**
-   * The same for every try of this request, and another once the key has expired: the IDs that the
+   * The same for every attempt of this request, and another once the key has expired: the IDs that the
    * request works under are derived from it.
    */
   readonly seed: string;
 }
 
-/** What came of claiming a key. */
+/** The result of claiming a key. */
 export type ClaimOutcome =
   | { readonly kind: 'claimed'; readonly claim: Claim }
   /** The request has been answered before. */
@@ -37,7 +37,7 @@ export type ClaimOutcome =
   /** The key belongs to another request. */
   | { readonly kind: 'other-request' };
 
-/** Keeps the first answers. Each call throws DatabaseUnavailableError when PostgreSQL is away. */
+/** Keeps the first answers. Each call throws DatabaseUnavailableError when PostgreSQL is unavailable. */
 export interface IdempotencyStore {
   /**
    * @param scope hash of what the key belongs to and of the key itself
@@ -151,7 +151,7 @@ async function lookUp(
 const pruneIntervalMs = 10_000;
 const rowsPerPruning = 1_000;
 
-// By the way and bounded, so that no request waits for it and no process of its own is needed.
+// In the background of a request and bounded: no request waits, and no extra process is needed.
 function createPruning(database: Database, logger: Logger, timeToLiveMs: number): () => void {
   let pruneAt = 0;
   const prune = async (): Promise<void> => {
@@ -165,7 +165,7 @@ function createPruning(database: Database, logger: Logger, timeToLiveMs: number)
         RETURNING 1`,
       values: [timeToLiveMs, rowsPerPruning],
     });
-    // More may be waiting: go on with the next request.
+    // More may be left: continue with the next request.
     if (pruned.length === rowsPerPruning) pruneAt = 0;
   };
   return () => {

@@ -26,7 +26,7 @@ interface StoredPayment {
   readonly reason: string | null;
 }
 
-/** Reads orders. Each call throws DatabaseUnavailableError when PostgreSQL is away. */
+/** Reads orders. Each call throws DatabaseUnavailableError when PostgreSQL is unavailable. */
 export interface OrderReads {
   find(orderId: string): Promise<StoredOrder | undefined>;
 }

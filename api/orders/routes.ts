@@ -1,4 +1,4 @@
-/** Orders: placing one, seeing where it stands, cancelling it. */
+/** Orders: place, get and cancel. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -212,7 +212,7 @@ function answerUndecided(
   return reply.code(202).header('location', locationOf(orderId)).send({ orderId, status });
 }
 
-/** What is decided, or that the order's workflow is at it. */
+/** The outcome, or that the order's workflow is still running. */
 async function orUndecided(
   { commands }: Services,
   orderId: string,
@@ -222,7 +222,7 @@ async function orUndecided(
     return await decide();
   } catch (error) {
     if (!(error instanceof UndecidedError)) throw error;
-    // When nobody can tell whether it was started, the first error says so.
+    // When Temporal cannot say whether the workflow was started, the first error stands.
     const running = await commands.findRunningOrder(orderId).catch(() => undefined);
     if (running === undefined) throw error;
     return { kind: 'undecided', status: running.status };

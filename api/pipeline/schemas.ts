@@ -1,7 +1,7 @@
 /** The state of the pipeline in answers. */
 import { z } from 'zod';
 
-/** Where the collector stands in each partition. */
+/** Consumer lag of the collector by partition. */
 export const lagSchema = z.object({
   total: z.int(),
   partitions: z.array(

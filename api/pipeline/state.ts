@@ -1,4 +1,4 @@
-/** The state of what stands behind the API: the collector's lag, and the processes that do the work. */
+/** State of the pipeline: the collector's consumer lag, and the running processes. */
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
@@ -7,20 +7,20 @@ import { taskQueues } from '../../events/workflow-names';
 import { Problem } from '../http/problem';
 import { shareReading } from '../http/shared-reading';
 
-/** A kind of process, and how many of it are at work. */
+/** A kind of process, and how many of it are running. */
 interface ProcessState {
   readonly name: 'worker:commerce' | 'worker:collector' | 'bridge';
-  /** Undefined when the server that knows cannot be asked. */
+  /** Undefined when Temporal or Kafka, which knows, is unavailable. */
   readonly running: number | undefined;
 }
 
 /** Reads the state. */
 export interface PipelineState {
-  /** Where the collector stands in each partition. @throws Problem 503 when Kafka is away */
+  /** Consumer lag of the collector by partition. @throws Problem 503 when Kafka is unavailable */
   readLag(): Promise<PartitionLag[]>;
   /**
-   * Who asks for work. Workers that were killed are counted for up to a minute and a half, since
-   * Temporal waits for them that long.
+   * Processes that poll for work. Killed workers are counted for up to 90 s, since Temporal keeps
+   * their pollers that long.
    */
   readProcesses(): Promise<ProcessState[]>;
 }
@@ -33,7 +33,7 @@ export interface PipelineStateDependencies {
   readonly groupId: string;
 }
 
-// Short enough for a page that asks every few seconds, and one reading for any number of pages.
+// Any number of dashboards share one query.
 const freshForMs = 1_000;
 const answerWithinMs = 3_000;
 
@@ -63,7 +63,7 @@ export function createPipelineState(dependencies: PipelineStateDependencies): Pi
 }
 
 async function stateOf(name: ProcessState['name'], count: Promise<number>): Promise<ProcessState> {
-  // That the server which knows is away is told where the servers are.
+  // /readyz reports the outage itself.
   return { name, running: await inTime(count).catch(() => undefined) };
 }
 
@@ -91,7 +91,7 @@ async function countMembers(kafka: Kafka, groupId: string): Promise<number> {
   }
 }
 
-// A worker asks for work, waits up to a minute for it, and asks again.
+// A worker's poll lasts up to a minute.
 const asksWithinMs = 90_000;
 const workflowTasks = 1;
 

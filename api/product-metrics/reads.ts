@@ -1,9 +1,8 @@
 /**
- * What operators read of the collector's tables.
+ * Metrics of products in the collector's tables.
  *
- * Pages follow a key, not an offset: each begins behind the last row of the one before. Metrics
- * change while they are paged through, so a product whose figure changes meanwhile may come twice
- * or not at all; those that do not change come exactly once.
+ * Paging is by key, not by offset. A product whose figure changes while a client pages may appear
+ * twice or not at all; those that do not change appear exactly once.
  */
 import type { LoggedEvent } from '../../operations/event-log';
 import type { Database } from '../http/database';
@@ -24,13 +23,13 @@ export interface RankedProduct {
 /** A place in a ranking: the figure as digits, since it may be larger than a number holds, and the ID. */
 type RankPosition = readonly [figure: string, productId: string];
 
-/** All that is known of a product. */
+/** Metrics of a product. */
 interface ProductMetrics {
   readonly productId: string;
   readonly viewCount: number;
   readonly likeCount: number;
   readonly salesCount: number;
-  /** Null until an event has told of it. */
+  /** Null until an event reports it. */
   readonly stock: number | null;
   readonly updatedAt: Date;
 }
@@ -60,13 +59,13 @@ type HistoryPosition = readonly [recordedAt: string, eventId: string];
 
 /** Reads metrics. Each call throws DatabaseUnavailableError when PostgreSQL is unavailable. */
 export interface ProductMetricsReads {
-  /** Products by figure, the highest first, then by ID. @param day `YYYY-MM-DD` in UTC; all time without */
+  /** Products by figure, the highest first, then by ID. @param day `YYYY-MM-DD` in UTC; default: all time */
   rank(by: Ranking, page: PageRequest<RankPosition>, day?: string): Promise<RankedProduct[]>;
-  /** Undefined when no event has told of the product. */
+  /** Undefined when no event of the product has been handled. */
   find(productId: string): Promise<ProductMetrics | undefined>;
   /** By the users' IDs. */
   listUsers(productId: string, page: PageRequest<UserPosition>): Promise<ProductUser[]>;
-  /** What the log has of a product, the newest first. */
+  /** Events of a product in the log, newest first. */
   listHistory(productId: string, page: PageRequest<HistoryPosition>): Promise<HistoryEvent[]>;
 }
 

@@ -1,4 +1,4 @@
-/** What the events of products add up to, for operators. */
+/** Metrics of products, for operators. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';

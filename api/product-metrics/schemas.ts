@@ -22,7 +22,7 @@ export const rankingPage = pageSchema(
   }),
 );
 
-/** What a product's events add up to. */
+/** Metrics of a product. */
 export const productMetricsSchema = z.object({
   productId: z.string(),
   viewCount: z.int(),
@@ -32,7 +32,7 @@ export const productMetricsSchema = z.object({
   updatedAt: z.iso.datetime(),
 });
 
-/** A page of what each user did with a product. */
+/** A page of the users of a product. */
 export const productUserPage = pageSchema(
   z.object({
     userId: z.string(),

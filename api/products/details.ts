@@ -1,6 +1,6 @@
 /**
- * The detail of a product as shoppers see it: from the cache where it can be, from PostgreSQL
- * otherwise. The cache may fail or hang; the detail does not.
+ * The product detail, from the cache or else from PostgreSQL. A cache that fails or hangs never fails
+ * the read.
  */
 import type { z } from 'zod';
 import type { Logger } from '../../platform/observability/logger';
@@ -10,7 +10,7 @@ import type { Database } from '../http/database';
 import type { PageRequest } from '../http/pages';
 import type { productDetailSchema } from './schemas';
 
-/** What everybody may see of a product. */
+/** The product detail that every caller may see. */
 export type ProductDetail = z.infer<typeof productDetailSchema>;
 
 /** A detail that was found, as JSON, and whether the cache had it. */
@@ -33,9 +33,9 @@ export interface ProductDetails {
 
 /** What finding products needs. */
 export interface ProductDetailsDependencies {
-  /** For who looks at products. */
+  /** For reads of products. */
   readonly database: Database;
-  /** For who is about to change something, so that no reader is in the way. */
+  /** For checks before a change, which must not queue behind reads. */
   readonly changeDatabase: Database;
   readonly cache: ProductCache;
   readonly logger: Logger;
@@ -118,15 +118,15 @@ function selectPage(database: Database, limit: number, after: string): Promise<P
   });
 }
 
-/** A cache that is left alone for a moment after it has failed, instead of failing its reader. */
+/** A circuit breaker: after a failure the cache is skipped for a moment. */
 interface TolerantCache {
-  /** Undefined when the cache cannot be asked. */
+  /** Undefined when the cache is unavailable. */
   lookUp(productId: string): Promise<CacheLookup | undefined>;
   /** Returns at once: the reader's answer does not depend on it. */
   fill(productId: string, lease: string, json: string): void;
 }
 
-// A Redis that hangs costs a reader its command's time-out: once in this many ms, not each time.
+// A Redis that hangs costs a reader the command timeout: once in this many ms, not every time.
 const pauseMs = 1_000;
 
 function tolerant(cache: ProductCache, logger: Logger): TolerantCache {

@@ -10,8 +10,8 @@ import { checkProduct, productCommandProblems, productParams, unknownProduct } f
 import { likeSchema } from './schemas';
 
 /**
- * `PUT` and `DELETE /products/{productId}/like`. Who likes a product is a set, so sending either
- * again is harmless and answers where the like stands.
+ * `PUT` and `DELETE /products/{productId}/like`. Both are idempotent: the
+ * users who like a product are a set.
  */
 export function likeRoutes(services: Services): FastifyPluginAsyncZod {
   return async (app) => {
@@ -29,7 +29,7 @@ export function likeRoutes(services: Services): FastifyPluginAsyncZod {
           const { productId } = request.params;
           const userId = userOf(request);
           await checkProduct(services, productId);
-          // Fresh for each request: one that is sent again may come after the opposite one.
+          // Fresh for each request: a retry may arrive after the opposite request.
           const requestId = randomUUID();
           const outcome = await services.commands.changeLike({
             requestId,

@@ -85,7 +85,7 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
         if (found === undefined) throw unknownProduct(productId);
         views.publish(productId, request.userId);
         reply.header('x-cache', found.cached ? 'hit' : 'miss').type('application/json');
-        // It is JSON already: as text it is sent as it is.
+        // Already JSON: a string is sent unchanged.
         return reply.send(found.json as unknown as ProductDetail);
       },
     );
@@ -111,7 +111,7 @@ export function unknownProduct(productId: string): Problem {
   });
 }
 
-/** Refuses a product that does not exist before anything is started for it. @throws Problem 404 */
+/** Rejects an unknown product before a workflow is started. @throws Problem 404 */
 export async function checkProduct({ productDetails }: Services, productId: string): Promise<void> {
   if (!(await productDetails.findPrices([productId])).has(productId)) {
     throw unknownProduct(productId);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
 import { pageSchema } from '../http/page-schema';
 
-/** What everybody may see of a product. Only what evicts the cached detail when it changes. */
+/** The product detail. Only fields whose change evicts the cached detail. */
 export const productDetailSchema = z.object({
   productId: aggregateIdSchema,
   name: z.string(),

@@ -1,8 +1,8 @@
 /**
- * The way of views that Kafka does not take now: up to 500 together into a `publishEvents` workflow,
- * which sends them when it can. All of it is bounded, and one start is under way at a time, so that
- * views cannot delay orders however long an outage lasts; what is beyond the bounds is dropped and
- * counted.
+ * Fallback for views while Kafka is unavailable: up to 500 views go into one `publishEvents` workflow,
+ * which retries until they are sent. Memory and workflows are bounded and one start is in progress at
+ * a time, so that views cannot delay orders during a long outage; views beyond the bounds are dropped
+ * and counted.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,13 +17,13 @@ import type { ViewEvent } from './view-publisher';
 export interface ViewFallback {
   /** Returns at once, and never throws. The view keeps its ID, so it counts once however it travels. */
   take(view: ViewEvent): void;
-  /** Hands over what it holds. What cannot be handed over at the first try is dropped and counted. */
+  /** Starts workflows for the waiting views; those whose first attempt fails are dropped and counted. */
   stop(): Promise<void>;
 }
 
-/** A publication that can not be lost any more. */
+/** A started workflow, which cannot be lost. */
 export interface StartedPublication {
-  /** Resolves when it is over, however it went. */
+  /** Resolves when it has ended, with whatever result. */
   readonly finished: Promise<void>;
 }
 
@@ -73,7 +73,7 @@ export function publishByWorkflow(client: Client): StartPublication {
         typedSearchAttributes: [{ key: searchAttributes.eventType, value: 'ProductViewed' }],
       }),
     );
-    // Only its end is of interest; how it went stands in its history.
+    // Only its end matters; its history has the result.
     const finished = handle.result().then(
       () => undefined,
       () => undefined,

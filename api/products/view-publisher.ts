@@ -1,6 +1,6 @@
 /**
  * Publishing `ProductViewed`. A view changes no state of the shop, so it needs no outbox; it must
- * never slow or fail the read, so it is handed over without waiting.
+ * never slow or fail the read, so it is sent without waiting.
  */
 import { randomUUID } from 'node:crypto';
 import { createEvent, toMessage, type EventOf } from '../../events/envelope';
@@ -17,7 +17,7 @@ export type ViewEvent = EventOf<'ProductViewed'>;
 export interface ViewPublisher {
   /** Returns at once, and never throws. */
   publish(productId: string, userId?: string): void;
-  /** Waits a few seconds for the brokers, and hands over what they have not acknowledged by then. */
+  /** Waits a few seconds for acknowledgements, then hands the unacknowledged views to the fallback. */
   stop(): Promise<void>;
 }
 

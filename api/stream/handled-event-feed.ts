@@ -1,6 +1,6 @@
 /**
- * Handled events as they come, for any number of followers. One loop looks for new ones as long as
- * somebody follows; what it finds is kept for a moment and handed to every follower.
+ * Live feed of handled events for any number of followers. One loop polls PostgreSQL while there is a
+ * follower; what it finds is buffered and shared by all followers.
  *
  * A follower keeps its own place and takes the next step when it is ready for it. One that is slow,
  * or comes back with the place where it was cut off, reads what it has missed from PostgreSQL, a page
@@ -18,7 +18,7 @@ import {
 } from './handled-events';
 import { Problem } from '../http/problem';
 
-/** What a follower is told. */
+/** A message to a follower. */
 export type FeedMessage =
   /** Everything behind `position` will come. */
   | {
@@ -26,23 +26,23 @@ export type FeedMessage =
       readonly position: HandledPosition;
       /** What was handled right before it, the oldest first. */
       readonly recent: readonly HandledEvent[];
-      /** Whether the place to go on from was of another database, and is not gone on from. */
+      /** Whether the position to resume from was of another database and is ignored. */
       readonly anew: boolean;
     }
   | { readonly kind: 'handled'; readonly events: readonly PlacedEvent[] }
-  /** PostgreSQL is away, since when; what is handled meanwhile comes later. */
+  /** PostgreSQL is unavailable since then; events handled meanwhile follow later. */
   | { readonly kind: 'away'; readonly since: Date }
   | { readonly kind: 'back' }
-  /** Nothing has happened for a while. */
+  /** Heartbeat: no event for a while. */
   | { readonly kind: 'quiet' };
 
 /** What to follow. */
 interface FollowOptions {
-  /** Where to go on; from now on without. */
+  /** Position to resume from; default: now. */
   readonly after?: HandledPosition | undefined;
-  /** How many events of before to begin with, when it is from now on. */
+  /** How many earlier events to start with, when it starts now. */
   readonly recent?: number;
-  /** Ends the following. */
+  /** Ends the feed to this follower. */
   readonly signal: AbortSignal;
 }
 
@@ -50,21 +50,21 @@ interface FollowOptions {
 export interface HandledEventFeed {
   /** Follows until the signal or the feed's end. @throws Problem 503 at once, when too many follow */
   follow(options: FollowOptions): AsyncGenerator<FeedMessage, void>;
-  /** Ends every following, and the loop. */
+  /** Ends every follower and the loop. */
   stop(): void;
 }
 
 /** Options of the feed. */
 export interface FeedOptions {
-  /** How long the loop waits between two looks, in ms. */
+  /** Poll interval in ms. */
   readonly pollMs?: number;
   /** Most followers at once. */
   readonly maxFollowers?: number;
-  /** Most events that are read at once. */
+  /** Most events per query. */
   readonly pageSize?: number;
-  /** Most events that are kept for followers. */
+  /** Most buffered events. */
   readonly maxKeptEvents?: number;
-  /** After how many ms without news a follower is told that it is quiet. */
+  /** Heartbeat interval in ms. */
   readonly quietAfterMs?: number;
 }
 
@@ -83,12 +83,12 @@ export function createHandledEventFeed(
   });
 }
 
-/** A step that the loop has taken: whoever stands at its beginning can take it too. */
+/** A step of the loop, for followers at its start. */
 interface KeptStep extends HandledStep {
   readonly from: string;
 }
 
-// Steps without events are kept as well, since they lead on.
+// Steps without events are kept too, since they advance the position.
 const maxKeptSteps = 200;
 
 class SharedFeed implements HandledEventFeed {
@@ -113,7 +113,7 @@ class SharedFeed implements HandledEventFeed {
   follow(options: FollowOptions): AsyncGenerator<FeedMessage, void> {
     if (this.followers >= this.options.maxFollowers) throw tooManyFollowers();
     this.followers += 1;
-    // What is told is only ever ended once it has begun: who leaves before gives the place back here.
+    // A generator's finally runs only once it has started: a follower that leaves before is counted here.
     let begun = false;
     options.signal.addEventListener('abort', () => {
       if (!begun) this.leave();
@@ -212,7 +212,7 @@ class SharedFeed implements HandledEventFeed {
     return toldAway ? undefined : { kind: 'away', since: awaySince };
   }
 
-  // The loop's next look tells whether PostgreSQL is away.
+  // The next poll of the loop detects an outage.
   private async orNothing<Found>(next: () => Promise<Found>): Promise<Found | undefined> {
     try {
       return await next();
@@ -241,7 +241,7 @@ class SharedFeed implements HandledEventFeed {
     this.forget();
   }
 
-  // Nobody follows: what is kept would be old when the next one comes.
+  // No followers: the buffer would be stale for the next one.
   private forget(): void {
     this.looping = undefined;
     this.latest = undefined;
@@ -287,7 +287,7 @@ class SharedFeed implements HandledEventFeed {
   private async untilNextLook(signal: AbortSignal): Promise<void> {
     const wakeUp = (): void => this.wakeAll();
     signal.addEventListener('abort', wakeUp);
-    // A look may have ended since this follower has asked: then it waits for the one after.
+    // A poll may have ended since this follower asked: then it waits for the next one.
     await this.sleep(this.options.quietAfterMs, () => this.stopped || signal.aborted);
     signal.removeEventListener('abort', wakeUp);
   }

@@ -50,7 +50,7 @@ export interface HandledStep {
   readonly to: HandledPosition;
 }
 
-/** Reads handled events. Each call throws DatabaseUnavailableError when PostgreSQL is away. */
+/** Reads handled events. Each call throws DatabaseUnavailableError when PostgreSQL is unavailable. */
 export interface HandledEventReads {
   /** What is committed now, as a `pg_snapshot` in text. */
   takeSnapshot(): Promise<string>;
@@ -132,7 +132,7 @@ interface HandledRow extends HandledEvent {
   readonly transaction: string;
 }
 
-// A row that stands in no log is against the rules; `verify` tells of it, and there is nothing to show.
+// A handled event without a log row breaks an invariant, which `verify` reports; there is nothing to show.
 function isLogged({ event }: PlacedEvent): boolean {
   return event.type !== null;
 }

@@ -1,4 +1,4 @@
-/** The handled events as they come, for operators: server-sent events. */
+/** The live stream of handled events, for operators: server-sent events. */
 import { Readable } from 'node:stream';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -9,17 +9,17 @@ import { readPosition, writePosition, type HandledEvent } from './handled-events
 import { problemSchema } from '../http/problem';
 import type { StreamedData } from './schemas';
 
-/** A client that takes nothing for so long, in ms, is cut off; it can come back to where it was. */
+/** A client that reads nothing for this many ms is disconnected; it can resume. */
 const stalledAfterMs = 30_000;
 
-// While the server stops: how long a client has for what it has not taken yet, in ms.
+// Shutdown: how long a client has to read what is buffered, in ms.
 const endWithinMs = 2_000;
 
 /** `GET /stream`. */
 export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod {
   return async (app) => {
     const open = new Set<AbortController>();
-    // Streams never end by themselves: closing would wait for them for ever.
+    // Streams never end by themselves: closing would wait for them without end.
     app.addHook('preClose', async () => {
       handledEvents.stop();
       setTimeout(() => open.forEach((gone) => gone.abort()), endWithinMs).unref();

@@ -10,13 +10,14 @@ interface HandledEvent {
   readonly aggregateId: string;
   readonly occurredAt: string;
   readonly handledAt: string;
+  /** The workflow that handled it. */
   readonly workflowId: string;
 }
 
 /** The data of each type of server-sent event. */
 export interface StreamedData {
+  /** The stream has started; `anew` when it could not resume from `Last-Event-ID`. */
   readonly handled: HandledEvent;
-  /** The stream has begun; anew where it could not go on from `Last-Event-ID`. */
   readonly ready: { readonly anew: boolean };
   /** Since when the database is unavailable; null when it is available again. */
   readonly outage: { readonly since: string | null };

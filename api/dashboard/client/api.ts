@@ -1,6 +1,6 @@
 /** The API, called with the operator's key. */
 
-/** The API has refused, or cannot be reached. The message is for a person. */
+/** An error answer, or an unreachable API. The message is for people. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
 
@@ -68,7 +68,7 @@ export function createApi(key: string, onRefusedKey: () => void): Api {
 const maxTries = 3;
 
 async function answerOf<Answer>(response: Response, path: string): Promise<Answer> {
-  // `/readyz` tells with 503, and the same shape, what is not ready.
+  // `/readyz` answers 503 with the same schema.
   if (response.ok || (path === '/readyz' && response.status === 503)) {
     return (await response.json()) as Answer;
   }

@@ -12,7 +12,7 @@ export interface ChartLine {
 
 /** A chart. */
 export interface Chart {
-  /** To be put into the page. */
+  /** Insert it into the page. */
   readonly element: HTMLElement;
   /** Shows values over time: `times` in seconds since 1970, and one row a line. */
   show(times: readonly number[], rows: readonly (readonly (number | null)[])[]): void;
@@ -123,7 +123,7 @@ function fitsOnAxis(plot: uPlot, time: number): boolean {
 // For so many values without one between, a line still says something.
 const bridgedValues = 15;
 
-/** For uPlot, `undefined` lets the line go on, and `null` ends it. */
+/** For uPlot, `undefined` continues a line and `null` interrupts it. */
 function bridgeShortGaps(values: readonly (number | null)[]): (number | null | undefined)[] {
   const bridged: (number | null | undefined)[] = [...values];
   let last = -Infinity;

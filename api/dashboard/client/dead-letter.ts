@@ -115,7 +115,7 @@ function problem({ reason, detail }: DeadLetterWithMessage): Content {
   return html`<p class="problem"><span class="reason">${reason}</span> ${detail}</p>`;
 }
 
-// A message may have 1 MiB, which is more than anybody reads at once.
+// A message may have 1 MiB: show its beginning.
 const shownBytes = 2_048;
 
 function bytes(

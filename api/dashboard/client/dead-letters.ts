@@ -106,7 +106,7 @@ export function offsetsOf({
   return lastOffset === null || lastOffset === offset ? `${offset}` : `${offset}–${lastOffset}`;
 }
 
-/** Where a dead letter stands, as a mark. */
+/** The status of a dead letter as a badge. */
 export function statusOf({
   status,
   redrivingSince,

@@ -1,4 +1,4 @@
-/** Buttons to see the pipeline work, and what came of each click. */
+/** Buttons of the demonstration, and their results. */
 import { html, nothing } from 'lit-html';
 import { workflowIds } from '../../../events/workflow-ids';
 import type {

@@ -1,4 +1,4 @@
-/** The handled events as they come. The list holds still while somebody points at it, or says so. */
+/** The live list of handled events. It pauses on hover, on focus, and on request. */
 import { html } from 'lit-html';
 import { repeat } from 'lit-html/directives/repeat.js';
 import type { HandledEvent } from './api-types';

@@ -1,6 +1,6 @@
 /**
- * What is handled, and how fast, in short stretches of time: the numbers behind the charts. They come
- * from the server, and go on with each event that the stream brings, until the server is asked again.
+ * Throughput and latency in short intervals, for the charts: read from the server, and updated with each
+ * streamed event until the next read.
  */
 
 /** A stretch of time. Times are in ms since 1970. */
@@ -94,7 +94,7 @@ export function createEventRates(): EventRates {
         events,
         perSecond: events / (ms / 1_000),
         medianMs: weightedMean(busy, ({ medianMs }) => medianMs),
-        // Of several stretches: the worst of them, which is what a person wants to see.
+        // Percentiles do not add up: show the worst interval.
         p95Ms: busy.reduce<number | null>(
           (worst, { p95Ms }) => (p95Ms === null ? worst : Math.max(worst ?? 0, p95Ms)),
           null,

@@ -1,6 +1,6 @@
 /**
- * The stream of handled events, kept open: whenever it breaks it is opened again where it broke, so
- * that nothing is missed and nothing comes twice. `EventSource` cannot send a key; this can.
+ * The stream of handled events: it reconnects and resumes where it broke, without gaps or repeats.
+ * `EventSource` cannot send an API key; this can.
  */
 import { ApiError, type Api } from './api';
 import type { HandledEvent, StreamedData } from './api-types';
@@ -13,11 +13,11 @@ export type StreamStatus =
   /** Since when nothing comes, in ms since 1970. */
   | { readonly kind: 'interrupted'; readonly since: number; readonly reason: string };
 
-/** What the stream tells. */
+/** Callbacks of the stream. */
 export interface StreamListener {
   onStatus(status: StreamStatus): void;
   onEvents(events: readonly HandledEvent[]): void;
-  /** The stream begins anew: what was seen before may have a gap after it. */
+  /** The stream starts over: there may be a gap after the earlier events. */
   onAnew(): void;
 }
 
@@ -46,7 +46,7 @@ export async function followEvents(
       });
     } catch (error) {
       if (signal.aborted) return;
-      // The place is not one of this installation's any more.
+      // The position is not of this installation.
       if (error instanceof ApiError && error.status === 400) place.lastEventId = undefined;
       brokenAt ??= Date.now();
       listener.onStatus({ kind: 'interrupted', since: brokenAt, reason: reasonOf(error) });
@@ -57,7 +57,7 @@ export async function followEvents(
   }
 }
 
-/** Where to go on. */
+/** Where to resume. */
 interface Place {
   lastEventId: string | undefined;
   /** When the stream was there. */

@@ -1,4 +1,4 @@
-/** How numbers, times and bytes are written for a person. */
+/** Formats numbers, times and bytes for people. */
 import type { EncodedBytes } from './api-types';
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
@@ -61,7 +61,7 @@ export function bytesAsText(bytes: Uint8Array): string {
 
 const controlPictures = 0x2400;
 
-/** The bytes in lines: where a line begins, its bytes in hexadecimal, and as ASCII. */
+/** A hex dump: offset, bytes in hexadecimal, ASCII. */
 export function hexDump(bytes: Uint8Array, perLine: number): string {
   const lines: string[] = [];
   for (let start = 0; start < bytes.length; start += perLine) {

@@ -12,7 +12,7 @@ import { openProducts } from './products';
 import { beginSession, type Session } from './session';
 import { fieldOf, type Content, type View } from './view';
 
-// Kept for this tab alone, and forgotten with it.
+// Kept in sessionStorage: for this tab only.
 const keyName = 'operator-key';
 
 const app = document.querySelector<HTMLElement>('#app')!;
@@ -42,7 +42,7 @@ async function begin(key: string): Promise<void> {
     session = beginSession(api, settings, redraw);
     openView();
   } catch (error) {
-    // A key that may be right is kept while the API is away.
+    // A key that may be valid is kept while the API is unavailable.
     if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
       sessionStorage.removeItem(keyName);
     }
@@ -167,7 +167,7 @@ function signInForm(): Content {
 window.addEventListener('hashchange', () => {
   openView();
   window.scrollTo(0, 0);
-  // Who reads on with the keyboard or by ear begins with the new view.
+  // Keyboard and screen reader users start at the new view.
   requestAnimationFrame(() => document.querySelector<HTMLElement>('#main')?.focus());
 });
 const kept = sessionStorage.getItem(keyName);

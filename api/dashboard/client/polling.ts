@@ -1,4 +1,4 @@
-/** A reading that is repeated while somebody looks at it. */
+/** Polling while the page is visible. */
 import { ApiError } from './api';
 
 /** What is known of a reading. */
@@ -69,7 +69,7 @@ export function poll<Data>(
   };
 }
 
-/** What an error says to a person. */
+/** The message of an error for people. */
 export function messageOf(error: unknown): string {
   if (error instanceof ApiError) return error.message;
   if (error instanceof DOMException && error.name === 'TimeoutError') {

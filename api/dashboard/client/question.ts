@@ -1,4 +1,4 @@
-/** Asking before something is done that others will notice. */
+/** Confirmation dialogs. */
 import { html, nothing, render } from 'lit-html';
 import { fieldOf } from './view';
 
@@ -6,10 +6,10 @@ import { fieldOf } from './view';
 export interface Question {
   readonly title: string;
   readonly text: string;
-  /** What the button that goes on is called. */
+  /** Label of the confirming button. */
   readonly action: string;
   readonly dangerous?: boolean;
-  /** The name of the text that must be given; none is asked for without. */
+  /** Label of a required text; without it, no text is asked for. */
   readonly reason?: string;
 }
 
@@ -17,7 +17,7 @@ const longestReason = 500;
 // Before the reason in what the dialog returns; Escape and Cancel return without.
 const goesOn = 'yes:';
 
-/** Asks, and answers the reason that was given, or nothing's, when the person goes on; undefined when not. */
+/** Asks. Returns the given text (empty without one) on confirmation, undefined on cancellation. */
 export async function ask(question: Question): Promise<string | undefined> {
   const dialog = document.createElement('dialog');
   dialog.setAttribute('aria-labelledby', 'question-title');

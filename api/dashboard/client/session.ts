@@ -1,4 +1,4 @@
-/** What lives as long as an operator is signed in: the stream, its events and rates, and the settings. */
+/** State of a signed-in operator: the stream, its events and rates, and the settings. */
 import type { Api } from './api';
 import type { DeadLetter, HandledEvent, Page, Rates, Readiness, Settings } from './api-types';
 import { createEventRates, type EventRates } from './event-rates';
@@ -26,10 +26,10 @@ export interface Session {
 /** How many events are kept for the list. */
 const keptEvents = 200;
 
-// What the stream has brought is corrected by what the server has counted.
+// The server's counts correct those of the stream.
 const recountEveryMs = 30_000;
 
-/** Begins a session. @param redraw called whenever something has changed */
+/** Starts a session. @param redraw called after each change */
 export function beginSession(api: Api, settings: Settings, redraw: () => void): Session {
   const ended = new AbortController();
   const rates = createEventRates();

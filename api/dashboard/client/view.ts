@@ -4,7 +4,7 @@ import { formatClock } from './format';
 import type { Reading } from './polling';
 import type { Session } from './session';
 
-/** What can be put into a template. */
+/** Content of a template. */
 export type Content = TemplateResult | string | number | typeof nothing | readonly Content[];
 
 /** A view, from when it is opened until another is. */
@@ -17,7 +17,7 @@ export interface View {
   close(): void;
 }
 
-/** A panel with a heading. @param aside what stands beside the heading */
+/** A panel with a heading. @param aside content beside the heading */
 export function panel(
   id: string,
   heading: string,

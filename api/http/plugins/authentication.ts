@@ -1,6 +1,6 @@
 /**
- * Who calls: a Bearer secret names the key, whose role says what it may do; `X-User-Id` names the
- * user on whose behalf it is done. All of it is decided before a body is read.
+ * Authentication: a Bearer secret identifies the API key, `X-User-Id` the acting user. Both are
+ * checked before a body is read.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
@@ -20,14 +20,14 @@ export interface Caller {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who calls. */
+    /** The authenticated caller. */
     caller: Caller;
-    /** The user on whose behalf it is done, where the request names one. */
+    /** The acting user, if the request names one. */
     userId: string | undefined;
   }
 }
 
-/** Refuses every request of its scope that has no valid key, with 401. */
+/** Rejects every request of its scope without a valid key, with 401. */
 export const authentication = fastifyPlugin<{ keys: readonly ApiKey[] }>(async (app, { keys }) => {
   const callers = keys.map(toCaller);
   app.decorateRequest('caller');
@@ -55,7 +55,7 @@ function authenticate(callers: readonly Caller[], authorization: string | undefi
   return caller;
 }
 
-// Looks at all of them, so that the time that it takes tells nothing about which one is close.
+// Compares with all of them in constant time, so that timing reveals nothing.
 function findCaller(callers: readonly Caller[], secretHash: Buffer): Caller | undefined {
   return callers.filter((caller) => timingSafeEqual(caller.secretHash, secretHash))[0];
 }

@@ -1,4 +1,4 @@
-/** What a caller may do: each route of the scope admits whom its operation names, and nobody else. */
+/** Authorization: each route admits only the role and the user that its operation declares. */
 import type { FastifyRequest, onRequestAsyncHookHandler, RouteOptions } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import type { Role } from '../../../platform/process/config';
@@ -7,8 +7,8 @@ import { invalidField, Problem } from '../problem';
 import { userHeader } from './authentication';
 
 /**
- * Holds every route of its scope to the key and the user of its operation, before a body is read. A
- * route without one is not registered. Needs `authentication` before it.
+ * Checks role and user of every request of its scope before a body is read. Registering a route that
+ * declares no operation, or a public one, throws. Needs `authentication` before it.
  */
 export const authorization = fastifyPlugin(async (app) => {
   app.addHook('onRoute', (route) => {
@@ -42,7 +42,7 @@ const requireUser: onRequestAsyncHookHandler = async ({ userId }) => {
   if (userId === undefined) throw missingUser();
 };
 
-// Operators act for everybody.
+// Operators act on behalf of any user.
 const requireUserOfShopper: onRequestAsyncHookHandler = async ({ caller, userId }) => {
   if (caller.role === 'shopper' && userId === undefined) throw missingUser();
 };

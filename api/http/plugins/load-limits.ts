@@ -1,7 +1,6 @@
 /**
- * How much of its scope's work is taken on: so many requests of a key in a second, and so many
- * changes at once. Whatever is beyond that is refused before it costs anything, with 429 or 503 and
- * when to come again.
+ * Rate limit per API key, and a limit of concurrent changes. Excess requests are rejected before any
+ * work, with 429 or 503 and `Retry-After`.
  */
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -21,7 +20,7 @@ export interface LoadLimits {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whether the request takes up one of the places for changes. */
+    /** Whether the request holds a slot for changes. */
     takesPlace: boolean;
   }
 }
@@ -54,9 +53,9 @@ function tooManyRequests(seconds: number): Problem {
   return new Problem('TOO_MANY_REQUESTS', { headers });
 }
 
-// A place is taken once the body is there, so that nobody holds it by sending slowly, and given back
-// when the answer is written, not when the connection ends: a client that has hung up leaves its work
-// behind, and the last of it is to record the answer.
+// A slot is taken once the body has arrived, so that a slow sender holds none, and released when the
+// answer is written, not when the connection ends: the work of a client that has hung up continues
+// until its answer is recorded.
 function limitChangesUnderWay(app: FastifyInstance, { maxChanges }: LoadLimits): void {
   let underWay = 0;
   app.decorateRequest('takesPlace', false);

@@ -1,4 +1,4 @@
-/** Every error becomes an answer of `application/problem+json`, and nothing internal gets out. */
+/** Every error becomes an `application/problem+json` answer without internals. */
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
@@ -15,7 +15,7 @@ export const problemDetails = fastifyPlugin(async (app) => {
   });
 });
 
-/** Answers an error, and logs it when it is ours. */
+/** Answers an error, and logs 5xx. */
 export function answerError(
   error: unknown,
   request: FastifyRequest,
@@ -26,7 +26,7 @@ export function answerError(
   return reply.send(applyProblem(problem, request, reply));
 }
 
-/** Makes the reply that of a problem, and returns the body that it is to be sent with. */
+/** Sets status and headers of a problem on the reply, and returns the body. */
 export function applyProblem(
   problem: Problem,
   request: FastifyRequest,
@@ -36,7 +36,7 @@ export function applyProblem(
   return problemJson(problem, problem.status >= 500 ? request.id : undefined);
 }
 
-/** Answers what is not HTTP, or comes too slowly, before there is a request. */
+/** Answers invalid or too slow HTTP, for which there is no request. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
@@ -78,7 +78,7 @@ function toProblem(error: unknown): Problem {
   return new Problem('INTERNAL_ERROR');
 }
 
-// What Fastify itself refuses: a body that is no JSON, a URL that cannot be decoded.
+// Rejected by Fastify: a body that is not JSON, a URL that cannot be decoded.
 function malformed(statusCode: number, cause: Error, message: string): Problem {
   const { code } = cause as FastifyError;
   const options = { status: statusCode, detail: message, cause };
@@ -120,9 +120,9 @@ function fieldErrors(
 }
 
 function logFailure(problem: Problem, error: unknown, request: FastifyRequest): void {
-  // The line of the request tells it. A refusal that costs more than that would add to the load.
+  // The request log has it; a second line would add to the load.
   if (error instanceof OverloadedError) return;
-  // An outage is told once by whatever lost its connection; each request of it is no news.
+  // The lost connection has logged the outage; each request of it only warns.
   const level = problem.status === 503 ? 'warn' : 'error';
   request.log[level]({ err: error, code: problem.code, route: pathOf(request) }, 'request failed');
 }

@@ -1,17 +1,17 @@
-/** Closing without losing a request: what is under way is answered, and connections end with it. */
+/** Graceful shutdown: requests in progress are answered, and their connections closed. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fastifyPlugin from 'fastify-plugin';
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Whether the server is closing: it should get no new requests. */
+    /** Whether the server is closing and should get no new requests. */
     isStopping(): boolean;
   }
 }
 
 /**
- * Ends each connection with the answer that is under way on it. Node.js closes only those that are
- * idle when the server begins to close; a client's pool would keep the others open for a minute.
+ * Closes each connection with its current answer. Node.js closes only those that are idle when the
+ * server begins to close; a client's pool would keep the others open for a minute.
  */
 export const shutdown = fastifyPlugin(async (app) => {
   let stopping = false;

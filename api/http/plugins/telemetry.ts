@@ -7,7 +7,7 @@ import { beginServerSpan } from '../../../platform/observability/tracing';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Whether an answer of the route goes on for as long as its client stays: it has no duration. */
+    /** Whether the answer streams until the client leaves: then its duration is not measured. */
     readonly lasting?: boolean;
   }
   interface FastifyRequest {
@@ -17,8 +17,8 @@ declare module 'fastify' {
 }
 
 /**
- * Measures every request, and makes it the work that is active in all that it causes. To be
- * registered before every plugin that starts such work.
+ * Measures every request, and makes its span active in all that it causes. Register it before every
+ * plugin that starts spans.
  */
 export const telemetry = fastifyPlugin(async (app) => {
   app.decorateRequest('traced');
@@ -26,7 +26,7 @@ export const telemetry = fastifyPlugin(async (app) => {
     request.traced = beginServerSpan(request.headers, `${request.method} ${routeOf(request)}`);
     context.with(request.traced.active, done);
   });
-  // Reading a body loses what is active: it ends in an event of the connection, not of the request.
+  // Reading the body loses the active context: it ends in an event of the connection.
   app.addHook('preValidation', (request, _, done) => {
     context.with(request.traced?.active ?? context.active(), done);
   });
@@ -46,12 +46,12 @@ export const telemetry = fastifyPlugin(async (app) => {
     });
     if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR });
     span.end();
-    // The line about the answer, which is written in a later hook, belongs to the trace.
+    // The request log, written in a later hook, belongs to the trace.
     context.with(active, done);
   });
 });
 
-// A path would make a metric of its own for each product, and one for each probe of a stranger.
+// The path would give the metric unbounded cardinality.
 function routeOf({ routeOptions }: FastifyRequest): string {
   return routeOptions.url ?? 'unknown';
 }
