@@ -2,11 +2,20 @@
  * What tests of workflows run in: Temporal's time-skipping test server, the workflows as the workers
  * bundle them, and activities that the test makes up. Hours of waiting pass in moments.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { Connection } from '@temporalio/client';
+import {
+  InternalConnectionOptionsSymbol,
+  type InternalConnectionOptions,
+} from '@temporalio/client/lib/connection';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { findDistinctFreePorts } from '../cluster/ports';
 import { findTestServer } from '../cluster/test-server';
 import { findWorkflowBundle } from '../workers/workflow-bundle';
 import { searchAttributes } from '../events/workflow-names';
+import { rememberProcess } from './child-processes';
 
 /** A server whose time is skipped while a workflow's result is awaited, and while one sleeps. */
 export interface Environment extends Pick<
@@ -27,7 +36,10 @@ export interface Environment extends Pick<
 export async function createEnvironment(): Promise<Environment> {
   installRuntime();
   const path = process.env['TEMPORAL_TEST_SERVER_PATH'] ?? (await findTestServer(() => undefined));
-  const [environment, codePath] = await Promise.all([startServer(path), findWorkflowBundle()]);
+  const [{ environment, stop }, codePath] = await Promise.all([
+    startServer(path),
+    findWorkflowBundle(),
+  ]);
   const namespace = environment.namespace ?? 'default';
   const keyword = 2;
   await environment.connection.operatorService.addSearchAttributes({
@@ -59,7 +71,7 @@ export async function createEnvironment(): Promise<Environment> {
         scheduled ? [scheduled.activityType?.name ?? ''] : [],
       );
     },
-    stop: () => environment.teardown(),
+    stop,
   };
 }
 
@@ -76,19 +88,47 @@ function installRuntime(): void {
   });
 }
 
-const startTries = 4;
+/** On a busy machine Java may need far longer to start than the five seconds that the SDK would wait. */
+const startTimeoutMs = 120_000;
 
-/** On a busy machine Java may need longer to start than the SDK waits for it. */
-async function startServer(path: string, tries = 1): Promise<TestWorkflowEnvironment> {
-  try {
-    return await TestWorkflowEnvironment.createTimeSkipping({
-      server: { executable: { type: 'existing-path', path } },
-    });
-  } catch (error) {
-    const isSlow = error instanceof Error && error.message.includes('did not start within');
-    if (!isSlow || tries === startTries) throw error;
-    return startServer(path, tries + 1);
+/** The SDK's own environment, on a server that it did not start and does not stop. */
+class TimeSkippingEnvironment extends TestWorkflowEnvironment {
+  static async connect(address: string): Promise<TimeSkippingEnvironment> {
+    const options: InternalConnectionOptions = {
+      address,
+      connectTimeout: startTimeoutMs,
+      [InternalConnectionOptionsSymbol]: { supportsTestService: true },
+    };
+    const connection = await Connection.connect(options);
+    const nativeConnection = await NativeConnection.connect({ address });
+    const unused = { client: {}, plugins: [], server: { type: 'existing' } } as never;
+    const constructed = [connection, nativeConnection, undefined, address] as const;
+    return new this(Runtime.instance(), unused, true, 'existing', ...constructed);
   }
+}
+
+/** Is killed with its test file, if that is broken off before it stops it. */
+async function startServer(path: string): Promise<{
+  environment: TimeSkippingEnvironment;
+  stop: () => Promise<void>;
+}> {
+  const [port] = await findDistinctFreePorts(1);
+  const server = rememberProcess(spawn(path, [String(port)], { stdio: 'ignore' }));
+  const exited = once(server, 'exit');
+  const ended = exited.then(([exitCode]) => {
+    throw new Error(`Temporal's test server ended with exit code ${String(exitCode)}.`);
+  });
+  ended.catch(() => undefined);
+  const connecting = TimeSkippingEnvironment.connect(`127.0.0.1:${port}`);
+  const environment = await Promise.race([connecting, ended]);
+  return {
+    environment,
+    async stop() {
+      await environment.teardown();
+      server.kill('SIGKILL');
+      await exited;
+    },
+  };
 }
 
 /** An outage that ends `durationMs` after now, in the server's time. */
