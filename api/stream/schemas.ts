@@ -16,8 +16,8 @@ interface HandledEvent {
 
 /** The data of each type of server-sent event. */
 export interface StreamedData {
-  /** The stream has started; `anew` when it could not resume from `Last-Event-ID`. */
   readonly handled: HandledEvent;
+  /** The stream has started; `anew` when it could not resume from `Last-Event-ID`. */
   readonly ready: { readonly anew: boolean };
   /** Since when the database is unavailable; null when it is available again. */
   readonly outage: { readonly since: string | null };

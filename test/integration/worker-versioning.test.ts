@@ -47,7 +47,7 @@ async function makeOtherVersion(): Promise<string> {
   for (const part of parts)
     await cp(path.join(root, part), path.join(folder, part), { recursive: true });
   await symlink(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
-  const file = path.join(folder, 'workflows', 'place-order.ts');
+  const file = path.join(folder, 'workflows', 'commerce', 'place-order.ts');
   const text = await readFile(file, 'utf8');
   const changed = text.replace(
     `    const placed = await`,
