@@ -1,5 +1,5 @@
 /**
- * The delivery audit: what was left behind on the way from the outbox to the metrics. The shop's half
+ * The delivery audit: finds what is overdue between the outbox and the metrics. The shop's half
  * reads and writes the schema `commerce` only, the collector's half reads `collector` only; the
  * workflow carries IDs between them.
  */
@@ -17,13 +17,13 @@ import { auditConfirmations, auditFindings } from '../platform/observability/tel
 import { forEachConcurrently } from '../platform/process/concurrency';
 import { outgoingValue, toOutgoing, type Aggregate, type OutboxRow } from './commerce/publish';
 
-/** What the shop's half needs. */
+/** Dependencies of the shop's half. */
 export interface ShopAuditDependencies {
   readonly pool: Pool;
   readonly sender: KafkaSender;
 }
 
-/** What the collector's half needs. */
+/** Dependencies of the collector's half. */
 export interface CollectorAuditDependencies {
   readonly pool: Pool;
   readonly kafka: Kafka;
@@ -31,32 +31,32 @@ export interface CollectorAuditDependencies {
   readonly groupId: string;
 }
 
-/** Which page of something to look at. */
+/** A page of a query. */
 export interface AuditPage<Position> {
   /** Only what is older, in ms since the epoch. */
   readonly before: number;
-  /** Only what comes behind it. */
+  /** Cursor: only what comes after it. */
   readonly after: Position;
   /** Most items of the page. */
   readonly limit: number;
 }
 
-/** A page of aggregates with events that nobody has published. */
+/** A page of aggregates with unpublished events. */
 export interface UnpublishedPage {
   readonly aggregates: readonly Aggregate[];
   /** The first event of the first aggregate; absent when there is none. */
   readonly firstEventId?: string;
-  /** How many events of these aggregates are left behind; those that were found before count, too. */
+  /** How many events of these aggregates are overdue, including those found before. */
   readonly events: number;
   /** Where the next page begins; absent when this is the last one. */
   readonly next?: number;
 }
 
-/** Where an event of the outbox went, as its row says. */
+/** The recorded publication of an event in the outbox. */
 export interface Publication {
   readonly eventId: string;
   readonly topic: string;
-  /** Null, like the offset, if the row does not say: then nothing proves that the event was sent. */
+  /** Null, like the offset, if not recorded: then nothing proves that the event was sent. */
   readonly partition: number | null;
   readonly offset: number | null;
   /** SHA-256 of the message's value, in base64: a dead letter is this event only if it has it, too. */
@@ -71,17 +71,17 @@ export interface UnconfirmedPage {
 }
 
 /**
- * What has become of publications. Those that are neither are not consumed yet, being handled, or
- * parked: a dead letter may be redriven, and has to arrive again then.
+ * State of publications. The others are not consumed yet, being handled, or parked: a dead letter may
+ * be redriven, and then has to arrive again.
  */
 export interface Arrivals {
-  /** IDs of events that are logged, or given up by a person. */
+  /** IDs of events that are logged, or discarded by an operator. */
   readonly arrived: readonly string[];
-  /** IDs of events that can come no more although they are in no place, and nobody works on them. */
+  /** IDs of lost events: recorded nowhere, not in progress, and past the consumer group. */
   readonly lost: readonly string[];
 }
 
-/** A page of orders that are not decided. */
+/** A page of undecided orders. */
 export interface UndecidedPage {
   readonly orderIds: readonly string[];
   /** Where the next page begins; absent when this is the last one. */
@@ -97,12 +97,12 @@ export interface UnhandledPage {
   readonly next?: string;
 }
 
-/** The activities of the shop's half. */
+/** Activities of the shop's half. */
 export function createShopAuditActivities({ pool, sender }: ShopAuditDependencies) {
   return {
     /**
      * Aggregates with events that were written before `before` and are not published, by sequence. An
-     * event is logged and counted when it is found first, never again.
+     * event is logged and counted once, when it is first found.
      */
     async findUnpublished(page: AuditPage<number>): Promise<UnpublishedPage> {
       const { rows } = await pool.query<UnpublishedRow>({
@@ -141,7 +141,7 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
       };
     },
 
-    /** Events that were published before `before` and not found at the other end so far. */
+    /** Events that were published before `before` and are not confirmed. */
     async findUnconfirmed(page: AuditPage<number>): Promise<UnconfirmedPage> {
       const { rows } = await pool.query<UnconfirmedRow>({
         name: 'audit-unconfirmed',
@@ -159,7 +159,7 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
       };
     },
 
-    /** Marks events as found at the other end. @returns how many of them were not marked before */
+    /** Marks events as confirmed. @returns how many of them were newly marked */
     async markDelivered(eventIds: readonly string[]): Promise<number> {
       const { rowCount } = await pool.query({
         name: 'audit-delivered',
@@ -173,12 +173,12 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
     },
 
     /**
-     * Sends published events once more and notes where the new copies went. Whoever handles them
-     * refuses repeats, so one too many does no harm. An event that Kafka refuses for its size is
-     * logged and left as it is: it must not keep the others from being sent.
+     * Publishes events again and records the new offsets. The collector rejects duplicates, so one too
+     * many does no harm. An event that Kafka rejects as too large is logged and skipped, so that it
+     * does not block the others.
      *
      * @returns how many were sent
-     * @throws KafkaUnavailableError a retry helps, and sends only what is left
+     * @throws KafkaUnavailableError retryable; a retry sends only the rest
      */
     async sendAgain(eventIds: readonly string[]): Promise<number> {
       const { rows } = await pool.query<OutboxRow>({
@@ -205,7 +205,7 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
         values: [page.before, page.after, page.limit],
       });
       for (const { orderId } of rows)
-        log.warn('an order is undecided; carrying it on', { orderId });
+        log.warn('order undecided for too long; resuming it', { orderId });
       auditFindings.inc({ finding: 'undecided' }, rows.length);
       return {
         orderIds: rows.map(({ orderId }) => orderId),
@@ -215,16 +215,16 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
   };
 }
 
-/** The activities of the collector's half. */
+/** Activities of the collector's half. */
 export function createCollectorAuditActivities(dependencies: CollectorAuditDependencies) {
   const { pool } = dependencies;
   return {
     /**
      * Which of the publications have arrived, and which are lost.
      *
-     * The order of the looks makes it exact. Offsets first: a message that they have passed has had
-     * its workflow started before. Then the workflows: one that is not open now has ended. Then the
-     * log once more: what ended has written there, so what is missing now is missing for good.
+     * The order of the reads makes it exact. Committed offsets first: a message before them had its
+     * workflow started. Then the workflows: one that is not open now has ended. Then the log again: an
+     * ended workflow has written there, so what is missing now is lost.
      */
     async lookUpArrivals(publications: readonly Publication[]): Promise<Arrivals> {
       const before = await findPlaces(pool, publications);
@@ -239,10 +239,7 @@ export function createCollectorAuditActivities(dependencies: CollectorAuditDepen
       };
     },
 
-    /**
-     * Events that were logged in a span of time, or sent back from the dead letters in it, and are
-     * neither handled nor parked, by ID.
-     */
+    /** Events that were logged or redriven in a time window and are neither handled nor parked, by ID. */
     async findUnhandled(
       page: AuditPage<string> & { readonly from: number },
     ): Promise<UnhandledPage> {
@@ -274,7 +271,8 @@ export function createCollectorAuditActivities(dependencies: CollectorAuditDepen
           ORDER BY event_id LIMIT $4`,
         values: [page.from, page.before, page.after, page.limit],
       });
-      for (const { eventId } of rows) log.warn('an event is not handled; handling it', { eventId });
+      for (const { eventId } of rows)
+        log.warn('event not handled in time; handling it again', { eventId });
       auditFindings.inc({ finding: 'unhandled' }, rows.length);
       return {
         eventIds: rows.map(({ eventId }) => eventId),
@@ -283,7 +281,7 @@ export function createCollectorAuditActivities(dependencies: CollectorAuditDepen
       };
     },
 
-    /** A logged event, as if it had just been received; its headers are not logged. */
+    /** A logged event, as if just received; its headers are not logged. */
     async readLoggedEvent(eventId: string): Promise<ReceivedEvent> {
       const { rows } = await pool.query<Omit<ReceivedEvent, 'headers'>>({
         name: 'audit-logged-event',
@@ -303,7 +301,7 @@ interface UnpublishedRow extends Aggregate {
   readonly first: number;
   /** In their order. */
   readonly eventIds: readonly string[];
-  /** Those that no audit has found before. */
+  /** The newly found ones. */
   readonly newEventIds: readonly string[];
 }
 
@@ -319,7 +317,7 @@ function toPublication({ sequence: _, payload, ...publication }: UnconfirmedRow)
 
 function logUnpublished({ topic, key, newEventIds }: UnpublishedRow): void {
   for (const eventId of newEventIds) {
-    log.warn('an event was left unpublished; publishing it', { eventId, topic, key });
+    log.warn('event not published in time; publishing it', { eventId, topic, key });
   }
 }
 
@@ -331,13 +329,13 @@ function nextOf<Row, Position>(
   return rows.length < limit ? {} : { next: positionOf(rows.at(-1)!) };
 }
 
-/** Whether it was sent: an event that is too large never will be. */
+/** Whether it was sent; false for an event that is too large. */
 async function sendOneAgain(pool: Pool, sender: KafkaSender, row: OutboxRow): Promise<boolean> {
   const { event_id: eventId, topic, key } = row;
   try {
     const [delivery] = await sender.send([toOutgoing(row)]);
     await noteNewCopy(pool, eventId, delivery!);
-    log.warn('a published event had not arrived; sent it again', {
+    log.warn('published event was lost; published it again', {
       eventId,
       topic,
       key,
@@ -347,7 +345,7 @@ async function sendOneAgain(pool: Pool, sender: KafkaSender, row: OutboxRow): Pr
     return true;
   } catch (error) {
     if (!(error instanceof MessageTooLargeError)) throw error;
-    log.error('a lost event cannot be sent again: Kafka refuses it for its size', {
+    log.error('lost event cannot be published again: Kafka rejects it as too large', {
       eventId,
       topic,
     });
@@ -363,14 +361,14 @@ async function noteNewCopy(pool: Pool, eventId: string, delivery: Delivery): Pro
   });
 }
 
-/** Where an event is that is not to be sent again. */
+/** State of an event that must not be published again. */
 type Place =
-  /** In the log, or given up by a person: nothing more will come of it. */
+  /** Logged, or discarded by an operator: final. */
   | 'arrived'
-  /** Among the dead letters, which may be redriven; or redriven a moment ago. */
+  /** Parked, so it may be redriven; or redriven a moment ago. */
   | 'parked';
 
-// A letter may claim any ID in a header; only one with the event's own bytes is that event.
+// A dead letter may claim any ID in a header; only one with the event's own bytes is that event.
 async function findPlaces(
   pool: Pool,
   publications: readonly Publication[],
@@ -393,14 +391,14 @@ async function findPlaces(
       redrivenGraceMs / 1_000,
     ],
   });
-  // 'arrived' comes last, and is what counts of an event that is in both.
+  // 'arrived' comes last, so it wins for an event that is in both.
   return new Map(rows.map(({ event_id, place }) => [event_id, place]));
 }
 
-/** How long a message that was sent back may take to arrive, in ms. */
+/** Grace period for a redriven message to arrive, in ms. */
 const redrivenGraceMs = 600_000;
 
-/** Those that the consumer group cannot come to any more. */
+/** The events that the consumer group will not read any more. */
 async function keepGone(
   { kafka, groupId }: CollectorAuditDependencies,
   publications: readonly Publication[],
@@ -411,30 +409,29 @@ async function keepGone(
 }
 
 /**
- * Whether the group cannot come to a message any more: it has passed it, or the log does not reach
- * there, since it was deleted, or cut, or made anew. Of a topic that cannot be read nothing is known.
- * Pure.
+ * Whether the group will not read a message any more: its committed offset is past it, or the message
+ * was deleted, or the log truncated or recreated. False for an unreadable topic. Pure.
  */
 export function isGone(
   { topic, partition, offset }: Pick<Publication, 'topic' | 'partition' | 'offset'>,
   { partitions, unreadable }: GroupProgress,
 ): boolean {
-  // Without coordinates nothing was sent, or it cannot be told where: a repeat costs nothing.
+  // Without coordinates it was not sent, or to an unknown offset: a duplicate does no harm.
   if (partition === null || offset === null || partition < 0) return true;
   if (unreadable.some((each) => each.topic === topic)) return false;
   const log = partitions.find((each) => each.topic === topic && each.partition === partition);
   if (log === undefined || offset < log.start || offset >= log.end) return true;
-  // Beyond the end, the group's offset speaks of a topic that has been made anew since.
+  // A committed offset past the end belongs to a topic that was recreated since.
   return log.committed !== null && log.committed <= log.end && offset < log.committed;
 }
 
-/** How long Temporal may take to list a workflow that it has started, in ms. */
+/** Visibility delay: how long Temporal may take to list a started workflow, in ms. */
 const listingDelayMs = 2_000;
 
-/** Asked about at once: at 40 ms a call, a thousand events take two seconds instead of eighty. */
+/** Concurrent calls: at 40 ms each, a thousand events take two seconds instead of eighty. */
 const lookUpsAtOnce = 50;
 
-/** Those that no open workflow is about to log or to park. */
+/** The events that no open workflow is about to log or park. */
 async function keepAbandoned(
   client: Client,
   publications: readonly Publication[],
@@ -451,9 +448,9 @@ async function keepAbandoned(
 }
 
 /**
- * Those of which `keeps` says so, in their order, with at most `limit` asked about at once.
+ * Asynchronous filter that keeps the order, with at most `limit` calls at once.
  *
- * @throws the first failure, after what is under way
+ * @throws the first failure, after the calls in progress
  */
 export async function filterConcurrently<T>(
   items: readonly T[],
@@ -490,7 +487,7 @@ interface OpenBatch {
   readonly memo?: { readonly offsets?: BatchOffsets };
 }
 
-// A batch is named by a hash of its messages, so which one holds one can only be found among the open
+// A batch's ID is a hash of its messages, so the batch of a message can only be found among the open
 // ones.
 async function listOpenBatches(client: Client): Promise<OpenBatch[]> {
   const query = `ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '${workflowIdPrefixes.handleEventBatch}'`;
@@ -506,7 +503,7 @@ function holds({ workflowId, memo }: OpenBatch, publication: Publication): boole
   return range !== undefined && offset >= range[0]! && offset <= range[1]!;
 }
 
-// Batches of earlier versions have no memo; their name ends with a partition and its offsets.
+// Batches of earlier versions have no memo; their ID ends with a partition and its offsets.
 function rangeInName(
   workflowId: string,
   { topic, partition }: Publication,
