@@ -5,11 +5,11 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { isDataError } from '../platform/postgres/pool';
 
-/** The `type` of failures that say: these data can never be stored. */
+/** The `type` of failures for data that can never be stored. */
 export const dataRefused = 'DATA_REFUSED';
 
 /**
- * Runs an activity's work; an error that says that the data can never be stored ends the retries.
+ * Runs an activity's work; an error for data that can never be stored is not retried.
  *
  * @throws ApplicationFailure non-retryable, of type `DATA_REFUSED`; every other error as it is
  */
@@ -20,7 +20,7 @@ export async function refusingBadData<T>(work: () => Promise<T>): Promise<T> {
     if (!isDataError(error)) throw error;
     throw ApplicationFailure.create({
       type: dataRefused,
-      message: `PostgreSQL refuses the data: ${error.message}`,
+      message: `PostgreSQL rejects the data: ${error.message}`,
       nonRetryable: true,
       details: [{ sqlState: error.code }],
       cause: error,

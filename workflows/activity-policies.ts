@@ -1,6 +1,6 @@
 /**
- * How workflows call activities. One policy for each reason to wait, and one way to try an activity
- * cheaply first.
+ * Retry and timeout policies of the activities: one for each reason to wait, and local activities
+ * first.
  */
 import {
   ActivityFailure,
@@ -13,8 +13,8 @@ import {
 } from '@temporalio/workflow';
 
 /**
- * Inside the workflow's own task: a few tries within seconds. The tries are counted, since a local
- * activity's `scheduleToCloseTimeout` starts anew with each of them and would never end them.
+ * Local activities: a few attempts within seconds. Limited by attempts, since a local activity's
+ * `scheduleToCloseTimeout` restarts with each of them and would never end them.
  */
 const withinSeconds: LocalActivityOptions = {
   startToCloseTimeout: '3 seconds',
@@ -26,7 +26,7 @@ const withinSeconds: LocalActivityOptions = {
   },
 };
 
-/** For work on PostgreSQL or Redis that must happen: retried without end, each try shown in the Web UI. */
+/** For work on PostgreSQL or Redis that must happen: unlimited retries, visible in the Web UI. */
 export const untilItSucceeds: ActivityOptions = {
   startToCloseTimeout: '15 seconds',
   retry: {
@@ -37,8 +37,8 @@ export const untilItSucceeds: ActivityOptions = {
 };
 
 /**
- * For what the brokers must acknowledge: retried without end. One try outlasts the sender's own
- * retries, so that an answer on its way is not given up; a worker that was killed is noticed earlier.
+ * For what the brokers must acknowledge: unlimited retries. The timeout of an attempt outlasts the
+ * sender's own retries; the heartbeat detects a killed worker earlier.
  */
 export const untilAcknowledged: ActivityOptions = {
   startToCloseTimeout: '45 seconds',
@@ -51,10 +51,10 @@ export const untilAcknowledged: ActivityOptions = {
 };
 
 /**
- * Activities that are tried inside the workflow's own task first, which costs Temporal a fraction,
- * and as ordinary activities with endless retries when that has not worked within seconds.
+ * Activities that run as local activities first, which costs Temporal a fraction, and fall back to
+ * ordinary activities with unlimited retries if they fail for seconds.
  *
- * @throws ActivityFailure only for what can never succeed, or when cancelled
+ * @throws ActivityFailure only for permanent failures, or when cancelled
  */
 export function localFirst<Activities extends object>(
   local: LocalActivityOptions = withinSeconds,
@@ -68,8 +68,8 @@ export function localFirst<Activities extends object>(
       try {
         return await cheap[name]!(...input);
       } catch (error) {
-        // Also what can never succeed goes on to the ordinary activity, which fails at once: only its
-        // failure says which activity it was, and it is there to be seen in the Web UI.
+        // Permanent failures fall back to the ordinary activity, too, which fails at once: only its
+        // failure names the activity and is visible in the Web UI.
         if (isCancellation(error)) throw error;
         return patient[name]!(...input);
       }
@@ -77,7 +77,7 @@ export function localFirst<Activities extends object>(
   return new Proxy({}, { get: (_, name) => call(String(name)) }) as Activities;
 }
 
-/** Whether an activity failed in a way that no retry can mend. */
+/** Whether an activity failed permanently. */
 export function isFinal(error: unknown): boolean {
   if (isCancellation(error)) return true;
   return (

@@ -1,9 +1,9 @@
 /**
- * `auditDelivery`: looks from end to end whether every event has arrived and every order is decided,
- * and starts again what was left behind. Run by a schedule; nobody has to trust an acknowledgement.
+ * `auditDelivery`: checks end to end that every event has arrived and every order is decided, and
+ * restarts what is overdue, so that delivery does not depend on acknowledgements. Run by a schedule.
  *
- * Its parts come one after the other, page by page. A part that fails does not keep the others from
- * being audited: the run fails at its end, and the schedule's next run tries again.
+ * Its parts run one after the other, page by page. A failing part does not stop the others: the run
+ * fails at its end, and the schedule's next run retries.
  */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
@@ -25,44 +25,44 @@ import type { createShopAuditActivities } from '../activities/commerce/delivery-
 import { workflowIds } from '../events/workflow-ids';
 import { searchAttributes, taskQueues, workflowTypes } from '../events/workflow-names';
 
-/** From which age on something counts as left behind, each in ms. */
+/** Ages from which something is overdue, in ms. */
 export interface DeliveryAuditOptions {
-  /** Age of an event that nobody has published. */
+  /** Age of an unpublished event. */
   readonly unpublishedAfterMs: number;
-  /** Age of a publication that is to be confirmed. */
+  /** Age of an unconfirmed publication. */
   readonly unconfirmedAfterMs: number;
   /** Age of a log entry that is neither handled nor parked. */
   readonly unhandledAfterMs: number;
-  /** Age of an order that is not decided. */
+  /** Age of an undecided order. */
   readonly undecidedAfterMs: number;
 }
 
-/** How much the audit has found. All but `confirmed` and `handledUntil` are 0 in a healthy system. */
+/** Findings of an audit. All but `confirmed` and `handledUntil` are 0 in a healthy system. */
 export interface DeliveryAuditSummary {
-  /** Events that nobody had published, also those found before; they are being published now. */
+  /** Unpublished events, including those found before; now being published. */
   readonly unpublished: number;
-  /** Published events that were lost, and were sent again. */
+  /** Published events that were lost, and were published again. */
   readonly republished: number;
-  /** Published events that have been found to have arrived, or were given up by a person. */
+  /** Published events that have arrived, or were discarded by an operator. */
   readonly confirmed: number;
-  /** Orders that were not decided; they are being carried on. */
+  /** Undecided orders; now being resumed. */
   readonly undecided: number;
-  /** Logged events that were neither handled nor parked; they are being handled now. */
+  /** Logged events that were neither handled nor parked; now being handled. */
   readonly unhandled: number;
-  /** Every event logged before is handled or parked, in ms since the epoch: the next run begins here. */
+  /** Every event logged before is handled or parked, in ms since the epoch: the next run starts here. */
   readonly handledUntil: number;
 }
 
-/** How far a run has come, when it goes on as a new one. */
+/** Progress of a run that continues as new. */
 export interface DeliveryAuditProgress {
-  /** When the audit began, in ms since the epoch: what is younger is the next one's. */
+  /** When the audit began, in ms since the epoch: the next one checks what is younger. */
   readonly startedAt: number;
-  /** Position of the part under way. */
+  /** Index of the current part. */
   readonly part: number;
-  /** Where in that part to go on; its first page if absent. */
+  /** Cursor within that part; absent for its first page. */
   readonly cursor?: Cursor;
   readonly summary: Summary;
-  /** What could not be audited, and why. */
+  /** Failed parts, and why. */
   readonly failures: readonly string[];
 }
 
@@ -70,7 +70,7 @@ type ShopActivities = ReturnType<typeof createShopAuditActivities>;
 type CollectorActivities = ReturnType<typeof createCollectorAuditActivities> &
   Pick<ReturnType<typeof createVanishedOffsetsActivities>, 'noteProgress'>;
 
-/** Every activity that the audit calls itself: who makes one up for a test makes up all of them. */
+/** Every activity that the audit calls itself, so that tests must fake all of them. */
 export type AuditActivities = ShopActivities & CollectorActivities;
 
 /** Audits everything once. @throws ApplicationFailure of type `AUDIT_INCOMPLETE` when a part failed */
@@ -89,13 +89,13 @@ export async function auditDelivery(
   if (failures.length === 0) return summary;
   throw ApplicationFailure.create({
     type: 'AUDIT_INCOMPLETE',
-    message: `Not everything could be audited; the next run tries again. ${failures.join('; ')}`,
+    message: `The audit is incomplete; the next run retries. ${failures.join('; ')}`,
     nonRetryable: true,
     details: [summary],
   });
 }
 
-// Bounded: the schedule is what tries again without end.
+// Limited retries: the schedule retries without end.
 const untilNextAudit: ActivityOptions = {
   startToCloseTimeout: '60 seconds',
   scheduleToCloseTimeout: '2 minutes',
@@ -112,19 +112,19 @@ const collector = proxyActivities<CollectorActivities>({
 
 const eventsPerPage = 1_000;
 
-/** Each item of these pages gets a workflow, or shares one that should stay small. */
+/** Each item of these pages gets a workflow, or shares a small one. */
 const workflowsPerPage = 100;
 
 /** How far back the first audit looks for events that were not handled; later ones begin where it ended. */
 const reachMs = 7 * 24 * 3_600_000;
 
-/** Bounds what one query for unhandled events has to look through. */
+/** Limits what one query for unhandled events scans. */
 const windowMs = 24 * 3_600_000;
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 type Summary = Mutable<DeliveryAuditSummary>;
 
-/** Where a part goes on: behind an outbox sequence, an ID, or an ID within a window of time. */
+/** Cursor of a part: an outbox sequence, an ID, or an ID within a time window. */
 interface Cursor {
   readonly sequence?: number;
   readonly id?: string;
@@ -135,11 +135,11 @@ interface Page {
   readonly options: DeliveryAuditOptions;
   readonly startedAt: number;
   readonly cursor: Cursor;
-  /** Added to as findings are made. */
+  /** Accumulated findings. */
   readonly summary: Summary;
 }
 
-/** A part of the audit: does one page of it, and answers where the next one begins, if there is one. */
+/** A part of the audit: processes a page, and returns the cursor of the next one, if any. */
 type Part = (page: Page) => Promise<Cursor | undefined>;
 
 const parts: readonly { readonly name: string; readonly audit: Part }[] = [
@@ -250,7 +250,7 @@ function handledUntilLastTime(): number | undefined {
   return last?.handledUntil;
 }
 
-// One at a time: an event may weigh 256 KiB, and Temporal bounds what a single task may carry.
+// One at a time: an event may have 256 KiB, and Temporal limits the size of a task.
 async function handleAgain(eventId: string): Promise<void> {
   const event = await collector.readLoggedEvent(eventId);
   await startUnlessRunning(workflowTypes.handleEvent, {
@@ -261,7 +261,7 @@ async function handleAgain(eventId: string): Promise<void> {
   });
 }
 
-/** Starts a workflow that outlives this one, whatever has become of an earlier one of its ID. */
+/** Starts an abandoned child, whatever the state of an earlier workflow of its ID. */
 async function startUnlessRunning(
   workflowType: string,
   options: ChildWorkflowOptions & { readonly args: unknown[] },

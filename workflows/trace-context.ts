@@ -1,14 +1,14 @@
 /**
- * Passes the trace that a workflow was started with on to its activities, unchanged: for workers that
- * record no traces themselves. It is no workflow, but is bundled with them.
+ * Propagates the trace that a workflow was started with to its activities, for workers that record no
+ * traces. Not a workflow, but bundled with them.
  */
 import type { Headers } from '@temporalio/common';
 import type { WorkflowInterceptors } from '@temporalio/workflow';
 
-/** Under which name Temporal's interceptors for OpenTelemetry carry a trace. */
+/** The header in which Temporal's OpenTelemetry interceptors carry a trace. */
 const traceHeader = '_tracer-data';
 
-/** Interceptors of one workflow. They add no command and no turn to it, only a header. */
+/** Interceptors of one workflow. They add no command and no asynchronous turn, only a header. */
 export function interceptors(): WorkflowInterceptors {
   let carried: Headers = {};
   return {

@@ -1,4 +1,4 @@
-/** The audit log: every accepted event, once, before anything else happens with it. */
+/** The audit log: every accepted event, once, written before any effect. */
 import { ApplicationFailure } from '@temporalio/common';
 import type { Pool } from 'pg';
 import type { Event } from '../../events/envelope';
@@ -9,22 +9,21 @@ import { dataRefused, refusingBadData } from '../failures';
 /** An event that differs from the logged one of the same ID. */
 export interface EventIdConflict extends Coordinates {
   readonly eventId: string;
-  /** Who sent it; a long name is cut. */
+  /** Its source, truncated if long. */
   readonly source: string;
-  /** The event that has the ID. */
+  /** The logged event with the ID. */
   readonly logged: Coordinates & { readonly source: string };
 }
 
-/** The activities of the audit log. */
+/** Activities of the audit log. */
 export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
-     * Logs the events; those that are logged already are left as they are. One statement while all
-     * are new, and one more to compare when some are not.
+     * Logs the events; idempotent. One statement while all are new, and a second one to compare when
+     * some are not.
      *
-     * @returns the events that are not logged because another one has their ID. Whoever asks again
-     * gets the same answer; an event with the same content as the logged one is a repeat, and not
-     * among them
+     * @returns the events that are not logged because another event has their ID. A retry returns the
+     *   same; an event with the same content as the logged one is a duplicate, and not among them
      */
     async writeAuditLog(events: readonly ReceivedEvent[]): Promise<readonly EventIdConflict[]> {
       return refusingBadData(async () => {
@@ -39,8 +38,8 @@ export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
   };
 }
 
-// A statement of its own: what another transaction logged while the insert waited for it is not seen
-// by the snapshot of the insert. It has no name, so that it is planned anew while the log grows.
+// A separate statement: the insert's snapshot does not see what another transaction logged while the
+// insert waited. Not prepared, so that it is planned again while the log grows.
 async function findConflicts(
   pool: Pool,
   events: readonly ReceivedEvent[],
@@ -76,22 +75,22 @@ function columnsOf(events: readonly ReceivedEvent[]): unknown[] {
   ];
 }
 
-// Read here, not by PostgreSQL: it refuses offsets from UTC of 16 hours and more and long fractions,
-// which RFC 3339 allows, and rounds where a rounded second can be on another day.
+// Parsed here, not by PostgreSQL: it rejects UTC offsets of 16 hours and more and long fractions, which
+// RFC 3339 allows, and its rounding can move an event to another day.
 function occurredAt({ eventId, value }: ReceivedEvent): string {
   const { time } = JSON.parse(value) as Event;
   const instant = readEventTime(time);
   if (instant !== undefined) return instant.toISOString();
-  // The bridge lets none through. A workflow that is older than a rule may carry one.
+  // The bridge parks such events. A workflow older than a validation rule may have one.
   throw ApplicationFailure.create({
     type: dataRefused,
-    message: `The time of the event ${eventId} is none: ${time}`,
+    message: `The event ${eventId} has an invalid time: ${time}`,
     nonRetryable: true,
   });
 }
 
-// In the order of the IDs, so that two statements with events in common cannot lock each other out. Of
-// two with one ID the one that was given first is logged.
+// Ordered by ID, so that two statements with events in common cannot deadlock. Of two with one ID the
+// first is logged.
 const insertStatement = `
   INSERT INTO collector.event_log
     (event_id, type, topic, partition, "offset", aggregate_id, occurred_at, payload)
@@ -102,8 +101,8 @@ const insertStatement = `
   ORDER BY 1, position
   ON CONFLICT (event_id) DO NOTHING`;
 
-// As jsonb, so that neither the order of keys nor the form of a number makes a difference. One event
-// after the other (LATERAL … OFFSET 0), so that the log is never read but by its key.
+// As jsonb, so that key order and number format make no difference. One event at a time (LATERAL …
+// OFFSET 0), so that the log is only read by its key.
 const conflictStatement = `
   SELECT given.event ->> 'id' AS "eventId", given.topic, given.partition, given."offset",
     left(given.event ->> 'source', 200) AS source,

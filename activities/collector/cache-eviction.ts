@@ -1,29 +1,29 @@
-/** Evicting cached product details that an event has made wrong. */
+/** Evicts cached product details that an event has made stale. */
 import type { Event } from '../../events/envelope';
 import type { ReceivedEvent } from '../../events/received';
 import { shownLikeCount, type ProductCache } from '../../cache/product-cache';
 
-/** The activities of the cache. */
+/** Activities of the cache. */
 export function createCacheActivities({ cache }: { readonly cache: ProductCache }) {
   return {
-    /** Evicts the products whose shown detail the events changed. Doing it again does no harm. */
+    /** Evicts the products whose shown detail the events changed. Idempotent. */
     async evictCache(events: readonly Pick<ReceivedEvent, 'value'>[]): Promise<void> {
       await cache.evict(productsToEvict(events.map(({ value }) => JSON.parse(value) as Event)));
     },
   };
 }
 
-/** The products whose shown detail differs after the events from before, each once. */
+/** The distinct products whose shown detail the events change. */
 export function productsToEvict(events: readonly Event[]): string[] {
   const changed = events.filter(changesShownDetail);
   return [...new Set(changed.map(({ subject }) => subject))];
 }
 
 /**
- * Whether an event changes what a product's detail shows. It shows whether the product is sold out,
- * not how many are left, and it shows a like count that is rounded once it is large; so most
- * changes of stock and of popular products' likes leave the cache alone. Decided from the event
- * alone, it holds in any order and for any repeat.
+ * Whether an event changes what a product's detail shows. It shows whether the product is sold out, not
+ * how many are left, and it shows a like count that is rounded once it is large; so most changes of
+ * stock and of popular products' likes leave the cache alone. Decided from the event alone, so it is
+ * right in any order and for duplicates.
  */
 export function changesShownDetail(event: Event): boolean {
   switch (event.type) {

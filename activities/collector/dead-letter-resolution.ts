@@ -1,10 +1,9 @@
 /**
- * Settling dead letters: sending one back to its topic in three steps, or giving it up.
+ * Resolves dead letters: redrives one in three steps, or discards it.
  *
- * The row decides, not the workflow: a redrive claims the row, sends, and settles the row, and each
- * step finds out by itself whether it has happened before. A crash between sending and settling
- * sends the message once more, as Kafka's own redelivery would; its event takes effect once all the
- * same.
+ * The row decides, not the workflow: a redrive claims the row, sends, and settles the row; each step is
+ * idempotent. A crash between sending and settling sends the message again, as a redelivery would; its
+ * event still takes effect once.
  */
 import { ApplicationFailure } from '@temporalio/common';
 import type { Pool } from 'pg';
@@ -19,25 +18,25 @@ import {
 } from '../../events/redrive';
 import { MessageTooLargeError, type KafkaSender } from '../../platform/kafka/sender';
 
-/** What settling dead letters needs. */
+/** Dependencies of resolving dead letters. */
 export interface DeadLetterResolutionDependencies {
   readonly pool: Pool;
   readonly sender: KafkaSender;
 }
 
-/** The `type` of failures that say: Kafka will never take this message. */
+/** The `type` of failures for a message that Kafka will never accept. */
 const redriveRefused = 'REDRIVE_REFUSED';
 
-/** A redrive that may go on, or what has become of the dead letter instead. */
+/** A redrive that may proceed, or the state of the dead letter that prevents it. */
 export type RedriveClaim = { readonly kind: 'claimed' } | RedriveOutcome;
 
-/** The activities that settle dead letters. */
+/** Activities that resolve dead letters. */
 export function createDeadLetterResolutionActivities({
   pool,
   sender,
 }: DeadLetterResolutionDependencies) {
   return {
-    /** Claims a dead letter for this redrive, so that nobody discards it meanwhile. */
+    /** Claims a dead letter for this redrive, so that it cannot be discarded meanwhile. */
     async claimRedrive({ deadLetterId, attempt, again }: RedriveDeadLetter): Promise<RedriveClaim> {
       const { rowCount } = await pool.query({
         name: 'redrive-claim',
@@ -52,10 +51,10 @@ export function createDeadLetterResolutionActivities({
     },
 
     /**
-     * Sends the dead letter to the topic that it came from: its key, its value and its headers, and
-     * one more that says so. A repeat sends it once more.
+     * Sends the dead letter to its original topic: key, value and headers, plus one that marks the
+     * redrive. A retry sends it again.
      *
-     * @throws KafkaUnavailableError a retry helps
+     * @throws KafkaUnavailableError retryable
      * @throws ApplicationFailure non-retryable, of type `REDRIVE_REFUSED`
      */
     async sendRedriven(deadLetterId: number): Promise<Coordinates> {
@@ -70,11 +69,11 @@ export function createDeadLetterResolutionActivities({
       return { topic, partition: delivery!.partition, offset: delivery!.offset };
     },
 
-    /** Marks a claimed dead letter as redriven. A repeat changes nothing. */
+    /** Marks a claimed dead letter as redriven. Idempotent. */
     async settleRedrive({ deadLetterId, attempt, by }: RedriveDeadLetter): Promise<void> {
       await pool.query({
         name: 'redrive-settle',
-        // Why it was given up once stays on record.
+        // Keeps the reason of an earlier discard.
         text: `
           UPDATE collector.dead_letters
           SET status = 'redriven', attempt = $2, redriving_since = NULL,
@@ -85,7 +84,7 @@ export function createDeadLetterResolutionActivities({
       });
     },
 
-    /** Gives a claimed dead letter back as it was, with a note of why. A repeat changes nothing. */
+    /** Releases a claimed dead letter, with a note of the reason. Idempotent. */
     async abandonRedrive(
       { deadLetterId, attempt }: RedriveDeadLetter,
       detail: string,
@@ -101,7 +100,7 @@ export function createDeadLetterResolutionActivities({
       });
     },
 
-    /** Gives a parked dead letter up, once: the first one's name and reason stay. */
+    /** Discards a parked dead letter, once: the first caller's name and reason are kept. */
     async markDiscarded({ deadLetterId, by, reason }: DiscardDeadLetter): Promise<DiscardOutcome> {
       const { rowCount } = await pool.query({
         name: 'dead-letter-discard',
@@ -129,7 +128,7 @@ interface DeadLetterState {
   readonly note: string | null;
 }
 
-/** Another run of the same attempt may have ended it; otherwise the dead letter was settled before. */
+/** Another run of the same attempt may have settled it; otherwise it was resolved before. */
 function whyNotClaimed(
   { status, attempt, note, unreadable }: DeadLetterState,
   asked: number,
@@ -182,7 +181,7 @@ async function sendOrRefuse(sender: KafkaSender, message: Parameters<KafkaSender
     throw ApplicationFailure.create({
       type: redriveRefused,
       message:
-        `Kafka refuses the message for its size. Raise max.message.bytes of the topic ` +
+        `Kafka rejects the message as too large. Raise max.message.bytes of the topic ` +
         `${message.topic} and redrive it again, or discard it.`,
       nonRetryable: true,
       cause: error,

@@ -1,6 +1,6 @@
 /**
- * Dead letters: messages that cannot be events, or whose effects can never be applied, kept byte
- * for byte in the table `dead_letters`. The dead-letter topic gets a copy, for other tools.
+ * Dead letters: invalid messages, or events whose effects can never be applied, kept byte for byte in
+ * the table `dead_letters`. The dead-letter topic gets a copy, for other tools.
  */
 import { createHash } from 'node:crypto';
 import type { Kafka } from 'kafkajs';
@@ -26,20 +26,20 @@ import {
 } from '../../platform/kafka/sender';
 import { deadLettersParked } from '../../platform/observability/telemetry';
 
-/** What dead letters need. */
+/** Dependencies of the dead letters. */
 export interface DeadLetterDependencies {
   readonly pool: Pool;
   readonly sender: KafkaSender;
-  /** To read what is too large to travel through Temporal. */
+  /** To read what is too large to pass through Temporal. */
   readonly kafka: Kafka;
 }
 
-/** The activities of dead letters. */
+/** Activities of dead letters. */
 export function createDeadLetterActivities({ pool, sender, kafka }: DeadLetterDependencies) {
   return {
     /**
-     * Parks a message, once: the same coordinates with the same value again change nothing. One
-     * that was redriven is linked to the dead letter that it came from, and counts its tries on.
+     * Parks a message; idempotent by its coordinates and value. A redriven one is linked to its
+     * previous dead letter, and continues its count of attempts.
      *
      * @param value the message's bytes, or null when it had none
      * @returns the dead letter's ID
@@ -53,11 +53,11 @@ export function createDeadLetterActivities({ pool, sender, kafka }: DeadLetterDe
     },
 
     /**
-     * Parks what stands at these offsets, once, read from Kafka: a message whole, or the bytes of what
-     * cannot be read as messages. Where they are gone by now, that is parked.
+     * Parks what is at these offsets, once, read from Kafka: a message, or the raw bytes of an
+     * unreadable range. If it is gone by now, parks that fact.
      *
      * @returns the dead letter's ID
-     * @throws when the partition cannot be read now; a retry helps
+     * @throws when the partition cannot be read now; retryable
      */
     async parkOffsets(offsets: RefusedOffsets, workflowId: string): Promise<number> {
       const entry = await readEntryAt(kafka, offsets);
@@ -65,11 +65,11 @@ export function createDeadLetterActivities({ pool, sender, kafka }: DeadLetterDe
     },
 
     /**
-     * Parks an event whose effects can never be applied, as the message that it came in; once. Headers
-     * that were too large to travel are read from Kafka.
+     * Parks an event whose effects can never be applied, as its original message; idempotent. Headers
+     * that were too large to pass on are read from Kafka.
      *
      * @returns the dead letter's ID
-     * @throws when the headers cannot be read now; a retry helps
+     * @throws when the headers cannot be read now; retryable
      */
     async parkEvent(
       { headersInKafka, ...event }: ReceivedEvent,
@@ -88,11 +88,10 @@ export function createDeadLetterActivities({ pool, sender, kafka }: DeadLetterDe
     },
 
     /**
-     * Sends a copy of a dead letter to the dead-letter topic of the topic that it came from, and notes
-     * that it is there, or that the topic will never take it. A repeat sends another copy; the table is
-     * the truth.
+     * Copies a dead letter to its dead-letter topic, and records that it is there or that the topic
+     * will never accept it. A retry sends another copy; the table is authoritative.
      *
-     * @throws KafkaUnavailableError a retry helps
+     * @throws KafkaUnavailableError retryable
      */
     async copyToDeadLetterTopic(deadLetterId: number): Promise<void> {
       const { rows } = await pool.query<DeadLetterRow>({
@@ -116,7 +115,7 @@ export function createDeadLetterActivities({ pool, sender, kafka }: DeadLetterDe
   };
 }
 
-/** @returns why the topic will never take them, if so */
+/** @returns why the topic will never accept them, if so */
 async function sendCopies(
   sender: KafkaSender,
   copies: readonly OutgoingMessage[],
@@ -126,18 +125,18 @@ async function sendCopies(
     return undefined;
   } catch (error) {
     if (!(error instanceof MessageTooLargeError)) throw error;
-    return `${copies[0]?.topic} refuses the copy as too large; the message is in dead_letters only.`;
+    return `${copies[0]?.topic} rejects the copy as too large; the message is in dead_letters only.`;
   }
 }
 
 const headersGone =
   '(The message was gone from Kafka when it was parked: most of its headers are lost.)';
 
-/** A dead letter to be. */
+/** A dead letter before it is stored. */
 interface Letter {
   readonly message: RefusedMessage;
   readonly value: Uint8Array | null;
-  /** Where no message could be read: the last offset that it stands for. */
+  /** For an unreadable range: its last offset. */
   readonly lastOffset?: number;
 }
 
@@ -167,8 +166,8 @@ interface DeadLetterRow {
   readonly detail: string;
 }
 
-// The update changes nothing: it makes the statement answer the ID of a row that is there already.
-// Anybody can write a header that names a dead letter; only the same message on the same topic is it.
+// The no-op update makes the statement return the ID of an existing row. Anybody can send a header that
+// names a dead letter; only the same message on the same topic is linked.
 const parkStatement = `
   INSERT INTO collector.dead_letters
     (topic, partition, "offset", key, value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id,

@@ -1,6 +1,6 @@
 /**
- * Metrics: what the events add up to, each event once and the newest snapshot, in any order and
- * however often an event comes.
+ * Product metrics: each event counts once and the newest snapshot wins, in any order and with any
+ * duplicates.
  */
 import type { Pool } from 'pg';
 import {
@@ -10,22 +10,21 @@ import {
 } from '../../platform/observability/telemetry';
 import { refusingBadData } from '../failures';
 
-/** Which events are to be applied, and by whom. */
+/** Which events to apply, for which workflow. */
 export interface MetricsUpdate {
-  /** IDs of events that are in the audit log. */
+  /** IDs of logged events. */
   readonly eventIds: readonly string[];
-  /** The workflow that handles them: where to look an event up in the Web UI. */
+  /** The workflow that handles them, to find an event in the Web UI. */
   readonly workflowId: string;
 }
 
-/** The activities of metrics. */
+/** Activities of the product metrics. */
 export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
-     * Applies the logged events to every metric, together with marking them as handled, in one
-     * statement: all of it happens or none. Events that are marked already are left out, so trying
-     * again, or another workflow with the same events, changes nothing. What an event does is read
-     * from the audit log, so log and metrics cannot disagree about it.
+     * Applies the logged events to every metric and marks them as handled, atomically in one statement.
+     * Events already marked are skipped, so a retry, or another workflow with the same events, changes
+     * nothing. Effects are read from the audit log, so log and metrics cannot disagree.
      */
     async updateMetrics({ eventIds, workflowId }: MetricsUpdate): Promise<void> {
       const { rows } = await refusingBadData(() =>
@@ -39,16 +38,16 @@ export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
   };
 }
 
-/** Why a metric stays right when events repeat or change places. */
+/** What keeps a metric right under duplicates and reordering. */
 export type MetricGuard =
-  /** A sum: the insert into `event_handled` lets each event in once, and sums commute. */
+  /** A sum: the insert into `event_handled` counts each event once, and sums commute. */
   | 'event-id'
   /** A snapshot: written only by an event with a newer version than the stored one. */
   | 'version'
-  /** A maximum: the greatest wins in any order, and again changes nothing. */
+  /** A maximum: commutative and idempotent. */
   | 'maximum';
 
-/** Every metric and its guard. A new metric must pick one. */
+/** Every metric and its guard. A new metric must choose one. */
 export const metricGuards = {
   product_metrics: {
     view_count: 'event-id',
@@ -73,14 +72,14 @@ export const metricGuards = {
 } as const satisfies Record<string, Record<string, MetricGuard>>;
 
 /**
- * The common table expressions that add up the rows of an expression `effect`, which has the columns
- * of the view `event_effects`, into the three tables of metrics. To be put after `WITH effect AS (…)`.
- * Live updates and rebuilding both use it, so that they cannot disagree.
+ * The common table expressions that apply the rows of `effect`, which has the columns of the view
+ * `event_effects`, to the three tables of metrics. Goes after `WITH effect AS (…)`. Live updates and
+ * the rebuild share it, so that they cannot disagree.
  *
- * Rows are inserted in the order of their keys, everywhere: two statements with events or products in
- * common wait for each other instead of locking each other out.
+ * Rows are always inserted in key order, so that two statements with events or products in common wait
+ * for each other instead of deadlocking.
  *
- * @param schema where the tables of metrics are
+ * @param schema schema of the tables
  */
 export function addUpEffects(schema: 'collector' | 'pg_temp'): string {
   return `
@@ -136,7 +135,7 @@ export function addUpEffects(schema: 'collector' | 'pg_temp'): string {
 
 interface HandledEvent {
   readonly type: string;
-  /** From the event's own time until now; negative when its producer's clock is ahead. */
+  /** Age of the event; negative when its producer's clock is ahead. */
   readonly seconds: number;
 }
 
@@ -148,12 +147,10 @@ function count(handled: readonly HandledEvent[], given: number): void {
   duplicatesRefused.inc({ guard: 'event_handled' }, given - handled.length);
 }
 
-// Every table is asked for one event after the other (LATERAL, which OFFSET 0 keeps from being joined
-// otherwise): left to choose, PostgreSQL reads the whole log for a batch until the log is large. And the
-// statement has no name, so that it is planned anew each time, in a millisecond: a connection keeps the
-// plan of a named one until the next ANALYZE, and one that was made for a small log reads all of it while
-// it grows.
-// The comment is what it is known by in pg_stat_activity, and to the fault suite.
+// Every table is read one event at a time (LATERAL … OFFSET 0 prevents other joins): otherwise
+// PostgreSQL scans the whole log for a batch until the log is large. Not prepared, so that it is
+// planned each time, in a millisecond: a cached plan from when the log was small would scan it whole
+// while it grows. The SQL comment identifies the statement in pg_stat_activity and in the fault suite.
 const updateStatement = `
   /* metrics-update */ WITH logged AS MATERIALIZED (
     SELECT found.* FROM (SELECT DISTINCT unnest($1::text[]) AS event_id) AS given

@@ -1,7 +1,7 @@
 /**
- * Offsets that vanish before they are read: retention was faster than the group, or the log was cut or
- * made anew. Nobody can bring them back; they are noticed, counted and kept. The shop's own events
- * among them are sent again by the delivery audit.
+ * Offsets that vanish before they are read: retention overtook the group, or the log was truncated or
+ * recreated. They cannot be recovered; they are detected, counted and recorded. The delivery audit
+ * publishes the shop's own events among them again.
  */
 import { log } from '@temporalio/activity';
 import type { Kafka } from 'kafkajs';
@@ -12,7 +12,7 @@ import { readGroupProgress } from '../../platform/kafka/consumer-lag';
 import { afterCommit, inTransaction, type Queryable } from '../../platform/postgres/pool';
 import { vanishedOffsets } from '../../platform/observability/telemetry';
 
-/** What noticing needs. */
+/** Dependencies of the detection. */
 export interface VanishedOffsetsDependencies {
   readonly pool: Pool;
   readonly kafka: Kafka;
@@ -20,7 +20,7 @@ export interface VanishedOffsetsDependencies {
   readonly groupId: string;
 }
 
-/** Where a group and a log stood when somebody looked. */
+/** Positions of a group and a log at the last audit. */
 export interface SeenProgress {
   /** Null when the group had committed nothing. */
   readonly committed: number | null;
@@ -28,20 +28,20 @@ export interface SeenProgress {
   readonly end: number;
 }
 
-/** The activities of noticing. */
+/** Activities of the detection. */
 export function createVanishedOffsetsActivities({
   pool,
   kafka,
   groupId,
 }: VanishedOffsetsDependencies) {
-  // Present from the start: an alarm on an increase needs the zero before it.
+  // Initialised to zero: an alert on an increase needs the zero before it.
   for (const topic of eventTopics) {
     for (const reason of reasons) vanishedOffsets.inc({ topic, reason }, 0);
   }
   return {
     /**
-     * Keeps a range. What is told again within the hour, also by somebody who saw more or less of it,
-     * is the same incident and makes no second row; only what is new of it is counted.
+     * Records a range. Overlapping reports within the hour are one incident and one row; only new
+     * offsets are counted.
      */
     async recordVanished(range: VanishedOffsets): Promise<void> {
       await inTransaction(pool, async (connection) => {
@@ -51,10 +51,10 @@ export function createVanishedOffsetsActivities({
     },
 
     /**
-     * Looks where the group and each log stand, and keeps what has vanished unread since the last look.
-     * A topic that cannot be read now is looked at next time.
+     * Compares the positions of the group and each log with the last audit, and records what vanished
+     * unread since. An unreadable topic is compared next time.
      *
-     * @returns how many ranges it has noticed
+     * @returns how many ranges it has detected
      */
     async noteProgress(): Promise<number> {
       const { partitions } = await readGroupProgress(kafka, groupId, eventTopics);
@@ -78,10 +78,9 @@ export function createVanishedOffsetsActivities({
 const reasons: readonly VanishedOffsets['reason'][] = ['RETENTION', 'TOPIC_MADE_ANEW'];
 
 /**
- * What has vanished unread between two looks at a partition, as far as that can be told from them.
- * Pure.
+ * What vanished unread between two observations of a partition, as far as they show it. Pure.
  *
- * @param seen the look before; undefined when there was none
+ * @param seen the previous observation; undefined when there was none
  */
 export function findVanished(
   seen: SeenProgress | undefined,
@@ -93,7 +92,7 @@ export function findVanished(
   }
   const unread = now.committed ?? seen?.committed ?? seen?.start;
   if (unread === undefined) return undefined;
-  // What lay before the start then has been told then.
+  // What was before the start then was reported then.
   const from = Math.max(unread, seen?.start ?? unread);
   return from < now.start ? { from, to: now.start - 1, reason: 'RETENTION' } : undefined;
 }
@@ -103,10 +102,10 @@ function findCut(
   { committed, end }: SeenProgress,
 ): ReturnType<typeof findVanished> {
   const to = seen.end - 1;
-  // With a topic go the offsets that groups have committed in it. Otherwise the log was only cut.
+  // Deleting a topic deletes the committed offsets, too. Otherwise the log was only truncated.
   if (committed === null || committed < (seen.committed ?? 0)) {
     const from = seen.committed ?? seen.start;
-    // All that was seen had been read; what came between the look and the end of the log, nobody knows.
+    // All that was observed had been read; what came after the observation is unknown.
     return { from, ...(from <= to ? { to } : {}), reason: 'TOPIC_MADE_ANEW' };
   }
   const from = Math.max(committed, end);
@@ -118,7 +117,7 @@ interface Place {
   readonly partition: number;
 }
 
-// Two who notice the same at once would each make a row of it.
+// Serialises concurrent detections, which would each insert a row.
 async function lockPartition(connection: Queryable, { topic, partition }: Place): Promise<void> {
   await connection.query({
     name: 'vanished-lock',
@@ -157,8 +156,8 @@ async function keepSeen(
   });
 }
 
-// Ranges that touch and were noticed within the hour are one: rows are replaced by their union. A range
-// without an end is taken for its first offset; a union of it keeps the end that somebody knows.
+// Adjacent or overlapping ranges detected within the hour are merged: their rows are replaced by the
+// union. A range without an end counts as its first offset; the union keeps a known end.
 const recordStatement = `
   WITH touching AS (
     DELETE FROM collector.vanished_offsets

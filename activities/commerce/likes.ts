@@ -1,4 +1,4 @@
-/** Likes: who likes a product is a set, so liking twice is liking once. */
+/** Likes: a set of users for each product, so liking is idempotent. */
 import type { Pool, PoolClient } from 'pg';
 import type { ChangeLike, LikeOutcome } from '../../events/commands';
 import { createEvent } from '../../events/envelope';
@@ -8,13 +8,12 @@ import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
 
-/** The activities of likes. */
+/** Activities of likes. */
 export function createLikeActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
-     * Adds the user to those who like the product, or removes them, and writes `LikeChanged` with
-     * the count afterwards to the outbox; no event if that changed nothing. Trying a request again
-     * that has changed something changes nothing more and answers the same.
+     * Adds or removes the user's like, and writes `LikeChanged` with the new count to the outbox; no
+     * event if nothing changed. A retry of a request changes nothing more and returns the same.
      */
     async setLike(command: ChangeLike): Promise<LikeOutcome> {
       return refusingBadData(() =>
@@ -67,7 +66,7 @@ async function lockLikes(connection: PoolClient, productId: string): Promise<Lik
   return rows[0];
 }
 
-/** The outbox remembers what a request has done: the like itself may have been changed since. */
+/** The outbox records what a request did: the like itself may have changed since. */
 async function countAfterEarlierTry(
   connection: PoolClient,
   eventId: string,
@@ -82,7 +81,7 @@ async function countAfterEarlierTry(
   return rows[0]?.likeCount;
 }
 
-/** Whether the set of those who like the product is another one afterwards. */
+/** Whether the set of users has changed. */
 async function changeSet(
   connection: PoolClient,
   { productId, userId, liked }: ChangeLike,

@@ -1,6 +1,6 @@
 /**
  * The steps of an order that change the shop's state. Each is one transaction with its events, and
- * each finds out by itself whether it has happened before, so trying again is safe at any point.
+ * idempotent, so retries are safe at any point.
  */
 import type { Pool, PoolClient } from 'pg';
 import type { Cancellation, OrderOutcome, OrderRequest, OrderStatus } from '../../events/commands';
@@ -14,7 +14,7 @@ import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
 import { applyStockChanges, lockProducts, type LockedProduct, type StockChange } from './stock';
 
-/** An order as the database has it. */
+/** An order as stored. */
 export interface OrderState {
   readonly kind: 'order';
   readonly status: OrderStatus;
@@ -31,22 +31,21 @@ export type OrderRejection = Extract<
   { kind: 'unknown-product' | 'out-of-stock' | 'unknown-order' }
 >;
 
-/** What is known of the payment of an order that is cancelled. */
+/** The payment of a cancelled order. */
 export interface CancelledPayment {
-  /** Whether the payment is why the order is cancelled, or was given up with it. */
+  /** Whether the payment failed, or was refunded with the order. */
   readonly status: 'failed' | 'refunded';
   readonly reason: string;
-  /** The gateway's ID of the charge, where money was taken and given back. */
+  /** The gateway's ID of the charge, if it was captured and refunded. */
   readonly paymentId: string | null;
 }
 
-/** The activities of orders. */
+/** Activities of orders. */
 export function createOrderActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
      * Places the order: reserves all of its stock or none of it, and writes `OrderPlaced` and a
-     * `StockAdjusted` for each product to the outbox. Of an order that is there already, answers
-     * where it stands.
+     * `StockAdjusted` for each product to the outbox. For an existing order, returns its state.
      */
     async reserveStock(
       orderId: string,
@@ -69,7 +68,7 @@ export function createOrderActivities({ pool }: { readonly pool: Pool }) {
      * Confirms an order that is placed, with its payment, and writes `PaymentCompleted` and
      * `OrderConfirmed` to the outbox. Changes nothing once the order is decided.
      *
-     * @returns where the order stands afterwards
+     * @returns the order's status afterwards
      */
     async confirmOrder(orderId: string, paymentId: string): Promise<OrderStatus> {
       return refusingBadData(() =>
@@ -78,11 +77,12 @@ export function createOrderActivities({ pool }: { readonly pool: Pool }) {
     },
 
     /**
-     * Cancels an order, gives its stock back, and writes `OrderCancelled`, a `StockAdjusted` for
-     * each product and, if the order was never paid, `PaymentFailed` to the outbox. To be called
-     * when no money is held for it any more. Changes nothing when it is cancelled already.
+     * Cancels an order, releases its stock, and writes `OrderCancelled`, a `StockAdjusted` for each
+     * product and, if the order was never paid, `PaymentFailed` to the outbox. Call only when no money
+     * is held for it any more. Idempotent.
      *
-     * @returns why it is cancelled: `cancellation`, unless it was cancelled for another reason before
+     * @returns the effective cancellation: `cancellation`, unless it was cancelled for another reason
+     *   before
      */
     async cancelOrder(
       orderId: string,
@@ -96,7 +96,7 @@ export function createOrderActivities({ pool }: { readonly pool: Pool }) {
   };
 }
 
-/** Rolls the transaction back and carries the outcome out of it. */
+/** Rolls the transaction back with an outcome. */
 class Rejection extends Error {
   override readonly name = 'Rejection';
 
@@ -199,7 +199,7 @@ async function cancel(
   return cancellation;
 }
 
-/** Taking stock for an order, or giving it back. */
+/** Reserves stock for an order, or releases it. */
 function stockChange(orderId: string, product: LockedProduct, delta: number): StockChange {
   const step = delta < 0 ? 'reserve' : 'release';
   const position = `${step}/${product.productId}`;
@@ -239,7 +239,7 @@ function toState({ status, totalAmount, cancellation, items }: Order): OrderStat
   return { kind: 'order', status, totalAmount, productIds, cancellation };
 }
 
-/** Whether the order is new. An earlier try that is still committing is waited for. */
+/** Whether the order is new. Waits for an earlier attempt that is still committing. */
 async function insertOrder(
   connection: PoolClient,
   orderId: string,

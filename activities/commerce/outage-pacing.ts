@@ -1,32 +1,32 @@
 /**
- * How soon to try again what an outage refuses. Each waiting workflow tries for itself; with thousands
- * of them, a fixed interval would make the tries the greatest load of all, just when the machine has
- * to take orders. So the interval grows with their number.
+ * Backoff during an outage. Each waiting workflow retries on its own; with thousands of them, a fixed
+ * interval would make the retries the greatest load of all, just when the machine has to take orders.
+ * So the interval grows with their number.
  */
 
-/** Options of the pacing. */
+/** Options of the backoff. */
 export interface OutagePacingOptions {
-  /** Tries per second that an outage may cost a process. */
+  /** Retries per second that a process makes in an outage. */
   readonly triesPerSecond?: number;
-  /** Shortest interval between two tries of one workflow, in ms. */
+  /** Shortest retry interval of one workflow, in ms. */
   readonly shortestMs?: number;
-  /** Longest interval, in ms: so much later than necessary a workflow may notice the outage's end. */
+  /** Longest retry interval, in ms: how late a workflow may notice the outage's end. */
   readonly longestMs?: number;
-  /** The present, in ms. */
+  /** The current time, in ms. */
   readonly now?: () => number;
 }
 
-/** Counts refusals, and answers after each when to try again. */
+/** Counts failures, and returns the backoff after each. */
 export interface OutagePacing {
-  /** @returns the time until the next try, in ms */
+  /** @returns the time until the next retry, in ms */
   refused(): number;
-  /** The outage is over. */
+  /** Resets the backoff: the outage is over. */
   ended(): void;
 }
 
 const windowMs = 1_000;
 
-/** A pacing that begins with the shortest interval. */
+/** A backoff that starts with the shortest interval. */
 export function createOutagePacing({
   triesPerSecond = 20,
   shortestMs = 1_000,
@@ -51,7 +51,7 @@ export function createOutagePacing({
         intervalMs = Math.min(intervalMs * 2, longestMs);
         beginWindow(at);
       }
-      // Spread, or what was refused together would come back together.
+      // Jitter, so that what failed together is not retried together.
       return Math.round(intervalMs * (0.5 + Math.random() / 2));
     },
     ended() {

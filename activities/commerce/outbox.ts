@@ -1,5 +1,5 @@
 /**
- * The outbox: a change of state and its event are written in one transaction, so neither can exist
+ * Transactional outbox: a state change and its event are written in one transaction, so neither exists
  * without the other. The workflow that wrote the event publishes it; see publish.ts.
  */
 import { toMessage, type Event } from '../../events/envelope';
@@ -7,9 +7,9 @@ import type { Queryable } from '../../platform/postgres/pool';
 import { currentTraceparent } from '../../platform/observability/tracing';
 
 /**
- * Adds events to the outbox. To be called in the transaction of the change that they tell of, after
- * the row of their aggregate is locked: that makes the outbox's sequence the order of the commits.
- * An event that is there already is left as it is. The events keep the trace that they are written in.
+ * Adds events to the outbox; idempotent. Call it in the transaction of the change, after locking the
+ * aggregate's row: that makes the outbox's sequence the commit order. The events keep the trace that
+ * they are written in.
  */
 export async function appendToOutbox(
   connection: Queryable,

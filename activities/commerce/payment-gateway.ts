@@ -1,32 +1,30 @@
 /**
- * The payment gateway: the port through which money moves, and its adapter for a gateway that
- * speaks HTTP.
+ * The payment gateway: the port for payments, and its HTTP adapter.
  *
- * A call that moves money can end in three ways: it is known to have happened, it is known to be
- * refused, or it is unknown (time-out, cut connection, 5xx, an answer nobody can read). Unknown is
- * not 'no'. What was unknown is either asked again with the same idempotency key, or looked up with
- * `findCharge`; and whoever gives up on it calls `voidCharge`, since a request that was sent may
- * still be on its way when a lookup finds nothing.
+ * A call that moves money has three outcomes: succeeded, declined, or unknown (timeout, connection
+ * loss, 5xx, unreadable response). Unknown does not mean failed: retry with the same idempotency key,
+ * or look it up with `findCharge`; before abandoning it call `voidCharge`, since the request may still
+ * be in flight when a lookup finds nothing.
  */
 import { types } from 'node:util';
 import { z } from 'zod';
 
-/** What a charge asks for. */
+/** A request to charge. */
 interface ChargeRequest {
   /**
-   * Names the charge. Every call with this key is the same charge and takes the money at most once,
-   * so it is derived (from the order), never drawn. 1 to 255 printable ASCII characters, no spaces.
+   * Idempotency key of the charge: all calls with it charge at most once. Derived from the order, never
+   * random. 1 to 255 printable ASCII characters, no spaces.
    */
   idempotencyKey: string;
   /** In the smallest currency unit; a whole number from 0 up. */
   amount: number;
-  /** What the shopper pays with, as the gateway's own page issued it. Never logged. */
+  /** Payment token issued to the shopper by the gateway. Never logged. */
   token: string;
-  /** The shop's own name for what is paid, such as an order ID; 1 to 255 characters. */
+  /** The shop's reference, such as an order ID; 1 to 255 characters. */
   reference: string;
 }
 
-/** Money that was taken. */
+/** A captured charge. */
 interface Charge {
   /** The gateway's name for it. */
   chargeId: string;
@@ -38,53 +36,53 @@ interface Charge {
   amount: number;
 }
 
-/** A charge that was looked up. */
+/** Result of a charge lookup. */
 interface FoundCharge extends Charge {
-  /** How much of it was given back so far; in the smallest currency unit. */
+  /** How much of it is refunded so far; in the smallest currency unit. */
   refundedAmount: number;
 }
 
 /**
  * The port. Every method throws `PaymentGatewayUnavailableError` when its outcome is unknown and
- * `PaymentGatewayProtocolError` when the two sides do not understand each other, and may be called
- * again with the same arguments without moving money twice.
+ * `PaymentGatewayProtocolError` when the response or the request is invalid, and is idempotent: a retry
+ * with the same arguments never moves money twice.
  */
 export interface PaymentGateway {
   /**
-   * Takes the money once, however often it is called with one key, and resolves when it is taken.
+   * Charges once for each key, and resolves when the money is captured.
    *
-   * A `PaymentGatewayUnavailableError` means that the outcome is unknown: ask
-   * `findCharge({ idempotencyKey })` before charging again, never charge with another key, and
-   * call `voidCharge` before giving up.
+   * A `PaymentGatewayUnavailableError` means that the outcome is unknown: call `findCharge({
+   * idempotencyKey })` before charging again, never charge with another key, and call `voidCharge`
+   * before abandoning it.
    *
-   * @throws PaymentDeclinedError the gateway refused, for good: nothing was and will be taken.
+   * @throws PaymentDeclinedError declined, final: no money was or will be taken.
    */
   charge(request: ChargeRequest): Promise<Charge>;
 
   /**
-   * The charge that was captured with a key, or `undefined` when none is. `undefined` says what is,
-   * not what will be: a charge request that timed out may still be under way, so it allows charging
-   * again with the same key, but not giving up without `voidCharge`. A voided charge is still
-   * found, with all of its amount refunded.
+   * The charge that was captured with a key, or `undefined` when none is. `undefined` is not final: a
+   * request that timed out may still be in flight, so charging again with the same key is safe, but not
+   * abandoning it without `voidCharge`. A voided charge is still found, with all of its amount
+   * refunded.
    */
   findCharge(request: { idempotencyKey: string }): Promise<FoundCharge | undefined>;
 
   /**
-   * Makes sure that a key holds no money, now and ever: what was captured with it is refunded, and
-   * a charge with it that arrives later is declined. The safe end of a charge whose outcome is
-   * unknown. Resolves with what the key had captured, `undefined` when that was nothing.
+   * Voids a key for good: what was captured with it is refunded, and a charge with it that arrives
+   * later is declined. The safe end of a charge whose outcome is unknown. Resolves with the captured
+   * charge, or `undefined`.
    */
   voidCharge(request: { idempotencyKey: string }): Promise<FoundCharge | undefined>;
 }
 
-/** The gateway refused the charge. Final: the same key is refused again, and no money was taken. */
+/** The gateway declined the charge. Final: the same key is declined again, and no money was taken. */
 export class PaymentDeclinedError extends Error {
   override readonly name = 'PaymentDeclinedError';
   readonly code = 'PAYMENT_DECLINED';
   readonly retryable = false;
 
   constructor(
-    /** The gateway's code for why, such as `declined` or `invalid_token`. */
+    /** The gateway's reason code, such as `declined` or `invalid_token`. */
     readonly reason: string,
     message: string,
     options?: ErrorOptions,
@@ -94,8 +92,8 @@ export class PaymentDeclinedError extends Error {
 }
 
 /**
- * The gateway did not answer, or answered that it can't just now. The outcome is unknown: look it
- * up, then try again with the same key.
+ * The gateway did not answer, or is temporarily unavailable. The outcome is unknown: look it up, then
+ * retry with the same key.
  */
 export class PaymentGatewayUnavailableError extends Error {
   override readonly name = 'PaymentGatewayUnavailableError';
@@ -104,8 +102,8 @@ export class PaymentGatewayUnavailableError extends Error {
 }
 
 /**
- * The gateway's answer can't be understood, or it does not accept a request that we built. As with
- * an unavailable gateway, the outcome is unknown: what was sent must be looked up or voided.
+ * The gateway's response is invalid, or it rejects a request that we built. As with an unavailable
+ * gateway, the outcome is unknown: look it up or void it.
  */
 export class PaymentGatewayProtocolError extends Error {
   override readonly name = 'PaymentGatewayProtocolError';
@@ -114,8 +112,8 @@ export class PaymentGatewayProtocolError extends Error {
   constructor(
     message: string,
     /**
-     * True when the same call may be understood next time (a garbled answer); false when a person
-     * has to look (a request that was refused as wrong, a charge of another amount).
+     * Whether a retry may succeed (a garbled response); false when an operator has to look (a rejected
+     * request, a charge of another amount).
      */
     readonly retryable: boolean,
     options?: ErrorOptions,
@@ -124,16 +122,16 @@ export class PaymentGatewayProtocolError extends Error {
   }
 }
 
-/** How the HTTP adapter reaches its gateway. */
+/** Options of the HTTP adapter. */
 export interface HttpPaymentGatewayOptions {
   /** Base address, `http:` or `https:`; a path in it is kept. */
   url: string;
-  /** Milliseconds for a whole call, the answer's body included. */
+  /** Timeout of a whole call in ms, the response body included. */
   requestTimeoutMs: number;
 }
 
 /**
- * A `PaymentGateway` that speaks HTTP with JSON. Holds nothing that has to be closed.
+ * A `PaymentGateway` over HTTP and JSON. Nothing to close.
  *
  * @throws TypeError when `url` is not an absolute `http:` or `https:` address.
  */
@@ -166,8 +164,8 @@ export function createHttpPaymentGateway(options: HttpPaymentGatewayOptions): Pa
 }
 
 /**
- * Each answer is checked for what we rely on, without any conversion. Other fields are dropped
- * rather than refused: a gateway that starts to send more must not stop the shop from selling.
+ * Responses are validated for what we rely on, without coercion. Other fields are ignored: a gateway
+ * that adds fields must not stop the shop.
  */
 const amountSchema = z.int().nonnegative();
 
@@ -206,7 +204,7 @@ const voidedSchema = z.object({
 
 const errorSchema = z.object({ code: z.string().min(1), message: z.string() });
 
-/** No honest answer is longer; a longer one is not read to its end. */
+/** Longest valid response; a longer one is not read to its end. */
 const maximumAnswerBytes = 1024 * 1024;
 
 /** As an HTTP header can carry it. */
@@ -221,7 +219,7 @@ interface OutgoingCall {
 }
 
 interface Answer {
-  /** The call, for messages; without anything secret. */
+  /** The call, for error messages; without secrets. */
   call: string;
   status: number;
   text: string;
@@ -229,7 +227,7 @@ interface Answer {
 
 type Sender = (call: OutgoingCall) => Promise<Answer>;
 
-/** Sends calls, and lets through only answers that decide something: neither 5xx nor silence. */
+/** Sends calls, and returns only conclusive responses: 5xx and timeouts throw. */
 function createSender({ url, requestTimeoutMs }: HttpPaymentGatewayOptions): Sender {
   const base = baseAddress(url);
   return async ({ method, path, idempotencyKey, body }) => {
@@ -238,7 +236,7 @@ function createSender({ url, requestTimeoutMs }: HttpPaymentGatewayOptions): Sen
     const init: RequestInit = {
       method,
       headers: headersOf(idempotencyKey, body),
-      // A payment is never sent on to an address that an answer names.
+      // Never follow redirects with a payment.
       redirect: 'manual',
       signal,
     };
@@ -293,7 +291,7 @@ async function readText(response: Response, call: string): Promise<string> {
     length += chunk.byteLength;
     if (length > maximumAnswerBytes) {
       throw new PaymentGatewayProtocolError(
-        `the payment gateway answered ${call} with more than ${maximumAnswerBytes} bytes; look the payment up before trying again`,
+        `the payment gateway answered ${call} with more than ${maximumAnswerBytes} bytes; look the payment up before retrying`,
         true,
       );
     }
@@ -302,12 +300,12 @@ async function readText(response: Response, call: string): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Statuses that a gateway gives for its own state, not for our request. */
+/** Statuses about the gateway's own state, not our request. */
 function isTemporary(status: number): boolean {
   return status >= 500 || status === 408 || status === 425 || status === 429;
 }
 
-/** The answer's content, when it has the expected status and shape. */
+/** The response body, validated for status and shape. */
 function understand<Content>(
   answer: Answer,
   expectedStatus: number,
@@ -317,7 +315,7 @@ function understand<Content>(
   const result = parseJson(schema, answer.text);
   if (result.success) return result.data;
   throw new PaymentGatewayProtocolError(
-    `the payment gateway answered ${answer.call} with a body that cannot be read (${result.problem}); look the payment up before trying again`,
+    `the payment gateway answered ${answer.call} with an invalid body (${result.problem}); look the payment up before retrying`,
     true,
     { cause: result.cause },
   );
@@ -341,14 +339,14 @@ function parseJson<Content>(schema: z.ZodType<Content>, text: string): Parsed<Co
   return { success: false, problem, cause: result.error };
 }
 
-/** A status below 400 is the gateway's mistake and may pass; from 400 up the request is ours. */
+/** A status below 400 is the gateway's fault and may be transient; from 400 up it is ours. */
 function unexpectedStatus(answer: Answer): PaymentGatewayProtocolError {
   const error = parseJson(errorSchema, answer.text);
   const said = error.success ? ` (${error.data.code}: ${error.data.message})` : '';
   const advice =
     answer.status < 300
-      ? 'look the payment up before trying again'
-      : 'trying again will not help: check PAYMENT_GATEWAY_URL and the request';
+      ? 'look the payment up before retrying'
+      : 'not retryable: check PAYMENT_GATEWAY_URL and the request';
   return new PaymentGatewayProtocolError(
     `the payment gateway answered ${answer.call} with status ${answer.status}${said}; ${advice}`,
     answer.status < 300,
@@ -365,20 +363,20 @@ function declined(answer: Answer): PaymentDeclinedError {
 
 function unavailable(call: string, problem: string, cause?: unknown) {
   return new PaymentGatewayUnavailableError(
-    `the payment gateway gave no answer to ${call} (${problem}); its outcome is unknown: look the payment up, then try again with the same key`,
+    `the payment gateway is unavailable for ${call} (${problem}); the outcome is unknown: look the payment up, then retry with the same key`,
     cause === undefined ? undefined : { cause },
   );
 }
 
-/** fetch itself says only 'fetch failed'; what happened to the connection is in its cause. */
+/** fetch only says 'fetch failed'; the connection error is its cause. */
 function explain(error: unknown): string {
   if (!types.isNativeError(error)) return String(error);
   if (error.cause !== undefined) return explain(error.cause);
-  // An address with several hosts fails with one error for all of them, which has no message.
+  // A host with several addresses fails with one AggregateError, which has no message.
   return error.message === '' && 'code' in error ? String(error.code) : error.message;
 }
 
-/** The answer speaks of the payment that was asked for, or money moved that nobody asked for. */
+/** The response must be about the requested payment; otherwise unrequested money has moved. */
 function confirmEcho<Content extends object>(content: Content, asked: Partial<Content>): Content {
   for (const [field, value] of Object.entries(asked)) {
     const answered: unknown = Reflect.get(content, field);
@@ -407,7 +405,7 @@ function confirmEmptied(charge: FoundCharge | undefined): FoundCharge | undefine
 
 function foreignAnswer(field: string, asked: unknown, answered: unknown) {
   return new PaymentGatewayProtocolError(
-    `the payment gateway answered for another payment: ${field} is ${JSON.stringify(answered)} instead of ${JSON.stringify(asked)}; compare both sides' books before trying again`,
+    `the payment gateway answered for another payment: ${field} is ${JSON.stringify(answered)} instead of ${JSON.stringify(asked)}; compare both sides' books before retrying`,
     false,
   );
 }

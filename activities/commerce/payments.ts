@@ -1,6 +1,6 @@
 /**
- * Taking and giving back the money of orders. The gateway's idempotency key is derived from the
- * order, so no retry, reset or second run can charge anybody twice.
+ * Charges and refunds of orders. The gateway's idempotency key is derived from the order, so no retry,
+ * reset or second run can charge twice.
  */
 import { ApplicationFailure } from '@temporalio/common';
 import { workflowIds } from '../../events/workflow-ids';
@@ -12,31 +12,31 @@ import {
 } from './payment-gateway';
 import { payments } from '../../platform/observability/telemetry';
 
-/** The charge of an order. */
+/** A charge for an order. */
 export interface OrderCharge {
   readonly orderId: string;
   /** In the smallest currency unit. */
   readonly amount: number;
-  /** How to pay; without it, only a charge that was made before can be found. */
+  /** Payment token; without it, only an earlier charge can be found. */
   readonly paymentToken?: string;
 }
 
-/** How a charge turned out. */
+/** Outcome of a charge. */
 export type ChargeOutcome =
   | { readonly kind: 'captured'; readonly paymentId: string }
   | { readonly kind: 'declined'; readonly reason: string };
 
-/** The `type` of failures of the gateway that no retry mends; whether money moved is unknown. */
+/** The `type` of permanent gateway failures; whether money moved is unknown. */
 const paymentImpossible = 'PAYMENT_IMPOSSIBLE';
 
-/** The activities of payments. */
+/** Activities of payments. */
 export function createPaymentActivities({ gateway }: { readonly gateway: PaymentGateway }) {
   return {
     /**
-     * Charges an order once. A charge whose answer was lost is looked up, and only if there is none
-     * charged again, under the same key. Whoever gives up must call `voidPayment`.
+     * Charges an order once. A charge whose response was lost is looked up first, and only if there is
+     * none charged again with the same key. To abandon it, call `voidPayment`.
      *
-     * @throws PaymentGatewayUnavailableError the outcome is unknown; a retry finds it out
+     * @throws PaymentGatewayUnavailableError the outcome is unknown; a retry resolves it
      * @throws ApplicationFailure non-retryable, of type `PAYMENT_IMPOSSIBLE`
      */
     async chargeOrder(charge: OrderCharge): Promise<ChargeOutcome> {
@@ -51,11 +51,11 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
     },
 
     /**
-     * Makes sure that no money is held for an order, now and ever: what was captured is given back,
-     * and a charge that is still on its way is declined when it arrives.
+     * Voids the payment of an order for good: what was captured is refunded, and a charge still in
+     * flight is declined when it arrives.
      *
-     * @returns the gateway's ID of the charge whose money was given back; null when there was none
-     * @throws PaymentGatewayUnavailableError a retry helps
+     * @returns the gateway's ID of the refunded charge; null when there was none
+     * @throws PaymentGatewayUnavailableError retryable
      */
     async voidPayment(orderId: string): Promise<string | null> {
       const charge = await countingFailures(() =>

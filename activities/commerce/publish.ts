@@ -1,6 +1,6 @@
 /**
- * Publishing the outbox: every event that was written is sent until the brokers have acknowledged
- * it, and the events of one aggregate leave in the order of their commits.
+ * The outbox relay, at-least-once: every event is sent until the brokers acknowledge it, the events of
+ * one aggregate in commit order.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
@@ -18,21 +18,23 @@ import { eventsPublished, publicationDelay } from '../../platform/observability/
 import { currentTraceHeaders, publicationHeaders } from '../../platform/observability/tracing';
 import { createOutagePacing, type OutagePacing } from './outage-pacing';
 
-/** What publishing needs. */
+/** Dependencies of publishing. */
 export interface PublishDependencies {
-  /** A pool of its own: while Kafka is away, relays must not hold the connections that orders need. */
+  /**
+   * A separate pool: while Kafka is unavailable, relays must not hold the connections that orders need.
+   */
   readonly relayPool: Pool;
   readonly sender: KafkaSender;
 }
 
-/** The aggregate whose events are to be published. */
+/** An aggregate with events to publish. */
 export interface Aggregate {
   readonly topic: EventTopic;
-  /** The aggregate's ID, which is the messages' key. */
+  /** The aggregate's ID: the message key. */
   readonly key: string;
 }
 
-/** The activities of publishing. */
+/** Activities of publishing. */
 export function createPublishActivities({ relayPool, sender }: PublishDependencies) {
   const pacing = createOutagePacing();
   const send: Send = async (messages) => {
@@ -42,15 +44,15 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
   };
   return {
     /**
-     * Sends all events of the aggregates that are not marked as published, each aggregate's in
-     * order, and marks them with where they went. Returns when the brokers have acknowledged them,
-     * or at once when another relay has sent them. Trying again sends only what is not marked.
+     * Sends all unpublished events of the aggregates, each aggregate's in order, and marks them with
+     * their offsets. Returns when the brokers have acknowledged them, or at once when another relay has
+     * sent them. A retry sends only what is not marked.
      *
-     * A topic that is unavailable keeps back its own events only.
+     * An unavailable topic blocks only its own events.
      *
-     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE`, of type `TOPIC_UNAVAILABLE` once all
-     * that goes to other topics is sent, or `AGGREGATE_BUSY` while another relay sends the events of
-     * one of the aggregates; a retry helps in each case
+     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE`, of type `TOPIC_UNAVAILABLE` once the
+     *   events of other topics are sent, or `AGGREGATE_BUSY` while another relay holds the lock of one
+     *   of the aggregates; all are retryable
      */
     async publishOutbox(aggregates: readonly Aggregate[]): Promise<void> {
       await paced(pacing, async () => {
@@ -66,10 +68,10 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
     },
 
     /**
-     * Sends events that are in no outbox. Trying again sends them again; whoever handles them
-     * refuses the repeats.
+     * Sends events that are not in the outbox, at-least-once: a retry sends them again, and the
+     * collector rejects the duplicates.
      *
-     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE` or `TOPIC_UNAVAILABLE`; a retry helps
+     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE` or `TOPIC_UNAVAILABLE`; retryable
      */
     async publishDirectly(events: readonly Event[]): Promise<void> {
       const trace = currentTraceHeaders();
@@ -87,10 +89,10 @@ type Send = KafkaSender['send'];
 function assertConnected(sender: KafkaSender, aggregates: readonly Aggregate[]): void {
   if (aggregates.some(({ topic }) => sender.isConnected(topic))) return;
   const topics = [...new Set(aggregates.map(({ topic }) => topic))].join(', ');
-  throw new KafkaUnavailableError(`Not connected to Kafka for ${topics}.`);
+  throw new KafkaUnavailableError(`Kafka unavailable for ${topics}.`);
 }
 
-/** While Kafka is away, the more workflows wait for it, the less often each of them tries. */
+/** Backoff while Kafka is unavailable: the more workflows wait, the less often each retries. */
 async function paced(pacing: OutagePacing, publish: () => Promise<unknown>): Promise<void> {
   try {
     await publish();
@@ -108,14 +110,14 @@ async function paced(pacing: OutagePacing, publish: () => Promise<unknown>): Pro
 const turnRetryMs = 50;
 const turnTries = 20;
 
-// Bounds the memory and the requests of one round; the next round takes what is left.
+// Limits the memory and the requests of one round; the next round takes the rest.
 const eventsPerRound = 500;
 
 /**
- * Publishes those of the aggregates whose turn is free. What one topic refuses fails once the other
- * topics' events are marked.
+ * Publishes the aggregates whose lock is free. A topic's failure is thrown after the other topics'
+ * events are marked.
  *
- * @returns whether that was all there was to publish
+ * @returns whether nothing is left to publish
  */
 async function publishThoseFree(
   relayPool: Pool,
@@ -157,8 +159,8 @@ async function sendByTopic(send: Send, events: readonly OutboxRow[]): Promise<Se
   return sent;
 }
 
-// Locks of the transaction: they cannot be left behind, and when their holder freezes, PostgreSQL
-// ends the transaction (see the pool's idle time-out) and the next one gets its turn.
+// Transaction-level advisory locks: they cannot leak, and when their holder freezes, PostgreSQL ends
+// the transaction (see the pool's idle timeout) and releases them.
 async function takeTurns(
   connection: PoolClient,
   aggregates: readonly Aggregate[],
@@ -176,7 +178,7 @@ async function takeTurns(
 function busy(aggregates: readonly Aggregate[]): ApplicationFailure {
   const keys = aggregates.map(({ key }) => key).join(', ');
   return ApplicationFailure.retryable(
-    `Other relays are publishing the events of ${keys}; their turns were not over in time.`,
+    `Other relays are publishing the events of ${keys}; timed out waiting for their locks.`,
     'AGGREGATE_BUSY',
   );
 }
@@ -192,12 +194,12 @@ export interface OutboxRow {
   readonly traceparent: string | null;
 }
 
-/** The value of the message that carries an event of the outbox: the same bytes, however often it is sent. */
+/** The message value of an event in the outbox: the same bytes on every send. */
 export function outgoingValue(payload: object): string {
   return JSON.stringify(payload);
 }
 
-/** The message that carries an event of the outbox. */
+/** The message of an event in the outbox. */
 export function toOutgoing(row: OutboxRow): OutgoingMessage {
   const { event_id, topic, key, type, payload, traceparent } = row;
   return {

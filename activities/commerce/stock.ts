@@ -1,4 +1,4 @@
-/** Changing the stock of products: by an operator's adjustment, or as part of an order. */
+/** Stock changes: by an operator's adjustment, or as part of an order. */
 import type { Pool, PoolClient } from 'pg';
 import type { AdjustStock, StockOutcome } from '../../events/commands';
 import { createEvent, type EventOf } from '../../events/envelope';
@@ -9,12 +9,12 @@ import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
 
-/** The activities of stock. */
+/** Activities of stock. */
 export function createStockActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
-     * Changes the stock and writes its `StockAdjusted` to the outbox, in one transaction. The
-     * adjustment's ID makes trying again change nothing and answer the first outcome.
+     * Changes the stock and writes its `StockAdjusted` to the outbox, in one transaction. Idempotent by
+     * the adjustment's ID: a retry returns the first outcome.
      */
     async changeStock(command: AdjustStock): Promise<StockOutcome> {
       return refusingBadData(() =>
@@ -45,8 +45,8 @@ export interface StockChange {
 }
 
 /**
- * Locks the rows of products until the transaction ends, always in the order of their IDs, so that
- * two transactions with products in common wait for each other instead of locking each other out.
+ * Locks the rows of products until the transaction ends, always in the order of their IDs, so that two
+ * transactions with products in common wait for each other instead of deadlocking.
  *
  * @returns those that exist, by ID
  */
@@ -66,8 +66,8 @@ export async function lockProducts(
 }
 
 /**
- * Applies changes to products that are locked, and answers their events, which the caller has to
- * put into the outbox. The changes must be within the range of stock.
+ * Applies changes to locked products, and returns their events, which the caller has to add to the
+ * outbox. The changes must be within the range of stock.
  */
 export async function applyStockChanges(
   connection: PoolClient,
@@ -103,10 +103,10 @@ export async function applyStockChanges(
   return events;
 }
 
-// Half of what a number holds exactly: what orders give back always fits on top of it.
+// Half of the safe integers: what cancelled orders release always fits on top.
 const maxRestockedLevel = 2 ** 52;
 
-/** Whether an adjustment may lead to this stock level: not below 0, and not added to without bound. */
+/** Whether an adjustment may lead to this stock level: not below 0, and not above the limit. */
 function isAllowed(stock: number, delta: number): boolean {
   return stock >= 0 && (delta <= 0 || stock <= maxRestockedLevel);
 }
@@ -132,7 +132,7 @@ async function adjustOnce(connection: PoolClient, command: AdjustStock): Promise
   const { adjustmentId, productId, delta, reason } = command;
   const product = (await lockProducts(connection, [productId])).get(productId);
   if (product === undefined) return { kind: 'unknown-product' };
-  // Looked for under the lock: an earlier try that is still committing has committed by now.
+  // Checked under the lock: an earlier attempt has committed by now.
   const earlier = await findAdjustment(connection, adjustmentId);
   if (earlier !== undefined) return earlier;
   if (!isAllowed(product.stock + delta, delta)) {

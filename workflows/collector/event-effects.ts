@@ -1,4 +1,4 @@
-/** Giving events their effects, one or many: what a workflow for one event and one for a batch share. */
+/** Applies the effects of one or many events: shared by the workflows for an event and for a batch. */
 import {
   ActivityFailure,
   ApplicationFailure,
@@ -25,12 +25,12 @@ const parking = localFirst<DeadLetters>();
 const withKafka = proxyActivities<DeadLetters>(untilAcknowledged);
 
 /**
- * Logs the events, applies them to the metrics and evicts what they made wrong from the cache. One
- * that can never be applied is found by halving, and parked; so is one whose ID another event has.
- * The others have their effects.
+ * Logs the events, applies them to the metrics and evicts stale cache entries. An event that can never
+ * be applied is found by bisection and parked; so is one whose ID another event has. The others take
+ * effect.
  *
- * @throws ApplicationFailure of type `EVENT_PARKED`, once all is done, if any event was parked: the
- * workflow fails, so that it stands out in the Web UI
+ * @throws ApplicationFailure of type `EVENT_PARKED`, at the end, if any event was parked: the workflow
+ *   fails, so that it is visible in the Web UI
  */
 export async function handleEvents(events: readonly ReceivedEvent[]): Promise<void> {
   const parked = new Set(await applyOrPark(events));
@@ -41,7 +41,7 @@ export async function handleEvents(events: readonly ReceivedEvent[]): Promise<vo
   );
 }
 
-/** @returns the IDs of the dead letters that came of it; one may be there several times */
+/** @returns the IDs of the resulting dead letters, possibly with duplicates */
 async function applyOrPark(events: readonly ReceivedEvent[]): Promise<number[]> {
   try {
     return await applyEffects(events);
@@ -58,13 +58,13 @@ async function applyOrPark(events: readonly ReceivedEvent[]): Promise<number[]> 
 }
 
 /**
- * The log comes first: whatever is counted can be found in it, at every instant. Neither a cache nor
- * a dead-letter topic that is away holds back what can be done without it.
+ * The log comes first: whatever is counted is in it, at every instant. An unavailable cache or
+ * dead-letter topic does not block the other steps.
  *
  * @returns the IDs of the dead letters of events whose ID another event has
  */
 async function applyEffects(events: readonly ReceivedEvent[]): Promise<number[]> {
-  // A worker of an earlier version answers nothing, and so do the histories that it has left.
+  // Workers of an earlier version return nothing, and so do their histories.
   const conflicts = ((await effects.writeAuditLog(events)) as EventIdConflict[] | null) ?? [];
   const conflictAt = new Map(conflicts.map((conflict) => [placeOf(conflict), conflict]));
   const logged = events.filter((event) => !conflictAt.has(placeOf(event)));
@@ -106,7 +106,7 @@ function whyInConflict({ eventId, source, logged }: EventIdConflict): Reason {
 }
 
 async function park(event: ReceivedEvent, why: Reason): Promise<number> {
-  // Headers that are still in Kafka have to be read there, which may be away for long.
+  // Headers that are still in Kafka have to be read there, and it may be unavailable for long.
   const { parkEvent } = event.headersInKafka === true ? withKafka : parking;
   const deadLetterId = await parkEvent(event, why, workflowInfo().workflowId);
   await withKafka.copyToDeadLetterTopic(deadLetterId);

@@ -1,4 +1,4 @@
-/** `handleEvent`: gives one event its effects, each exactly once. */
+/** `handleEvent`: applies the effects of one event, each exactly once. */
 import type { ReceivedEvent } from '../../events/received';
 import { handleEvents } from './event-effects';
 

@@ -1,4 +1,4 @@
-/** `parkDeadLetter`: puts a message that cannot be an event aside, byte for byte. */
+/** `parkDeadLetter`: parks an invalid message as a dead letter, byte for byte. */
 import { proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { createDeadLetterActivities } from '../../activities/collector/dead-letters';
 import type { RefusedMessage, RefusedOffsets } from '../../events/received';
@@ -10,8 +10,8 @@ const parking = localFirst<DeadLetters>();
 const withKafka = proxyActivities<DeadLetters>(untilAcknowledged);
 
 /**
- * Parks the message once and copies it to its dead-letter topic. What could not travel here, or is no
- * message, is read from Kafka where it is parked.
+ * Parks the message once and copies it to its dead-letter topic. A message that is too large to pass
+ * on, or unreadable, is read from Kafka by the activity.
  *
  * @param value the message's bytes, or null when it had none; with a message only
  * @returns the dead letter's ID

@@ -1,4 +1,4 @@
-/** `redriveDeadLetter`: sends a dead letter back to the topic that it came from. */
+/** `redriveDeadLetter`: sends a dead letter back to its original topic. */
 import { ActivityFailure, ApplicationFailure, proxyActivities } from '@temporalio/workflow';
 import type { createDeadLetterResolutionActivities } from '../../activities/collector/dead-letter-resolution';
 import type { RedriveDeadLetter, RedriveOutcome } from '../../events/redrive';
@@ -10,9 +10,9 @@ const resolution = localFirst<Resolution>();
 const sending = proxyActivities<Resolution>(untilAcknowledged);
 
 /**
- * Sends the dead letter and marks it as redriven. What becomes of its event is the bridge's and
- * `handleEvent`'s work again: it takes effect once, or is parked again as another dead letter. A
- * message that Kafka will never take stays parked.
+ * Sends the dead letter and marks it as redriven. Its event goes through the bridge and `handleEvent`
+ * again: it takes effect once, or is parked again as another dead letter. A message that Kafka will
+ * never accept stays parked.
  */
 export async function redriveDeadLetter(command: RedriveDeadLetter): Promise<RedriveOutcome> {
   const claim = await resolution.claimRedrive(command);

@@ -9,10 +9,7 @@ import { decideThenPublish } from './decision';
 const stock = localFirst<ReturnType<typeof createStockActivities>>();
 const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
 
-/**
- * Changes the stock once, or finds that it cannot be changed so; returns when the event of a change
- * is published.
- */
+/** Changes the stock once, or rejects the change; returns when the event of a change is published. */
 export async function adjustStock(command: AdjustStock): Promise<StockOutcome> {
   return decideThenPublish(
     () => stock.changeStock(command),

@@ -1,4 +1,4 @@
-/** `changeLike`: makes a user like a product, or like it no more, and publishes `LikeChanged`. */
+/** `changeLike`: likes or unlikes a product for a user, and publishes `LikeChanged`. */
 import { proxyActivities } from '@temporalio/workflow';
 import type { createLikeActivities } from '../../activities/commerce/likes';
 import type { createPublishActivities } from '../../activities/commerce/publish';

@@ -1,14 +1,14 @@
 /**
- * The shape of every command: decide, answer, publish. The caller gets its answer when the state is
- * decided, and does not wait for Kafka; the workflow does.
+ * The structure of every command: decide, respond, publish. The caller gets the outcome when the state
+ * is decided, and does not wait for Kafka; the workflow does.
  */
 import { allHandlersFinished, condition, defineUpdate, setHandler } from '@temporalio/workflow';
 import { decisionUpdate } from '../../events/workflow-names';
 
 /**
- * Runs `decide`, answers its outcome to everybody who has asked by update, then runs `publish`.
+ * Runs `decide`, returns its outcome to all waiting updates, then runs `publish`.
  *
- * @param decide changes the state, at most once however often it is tried
+ * @param decide changes the state; idempotent
  * @param publish returns when the brokers have acknowledged the events of that change
  */
 export async function decideThenPublish<Outcome extends object>(

@@ -1,9 +1,9 @@
 /**
- * `placeOrder`: the saga of an order. Reserve stock, charge, confirm; whatever goes wrong or is
- * called off is compensated in reverse, retried until it has worked.
+ * `placeOrder`: the saga of an order. Reserve stock, charge, confirm; a failure or cancellation is
+ * compensated in reverse, with unlimited retries.
  *
- * The database says where an order stands, and every step finds out whether it has happened. So an
- * order can be carried on by a new run under the same ID at any time, also to cancel it later.
+ * The database holds the order's status, and every step is idempotent. So a new run under the same ID
+ * can resume an order at any time, also to cancel it later.
  */
 import {
   ActivityFailure,
@@ -46,29 +46,28 @@ import {
 } from '../../events/workflow-names';
 
 /**
- * How long the gateway has to answer for a charge, lookups and tries included: longer than one try
- * with its lookup, and so much less than the 10 seconds that the caller waits that giving it up
- * still fits in.
+ * Timeout of a charge, lookups and retries included: longer than one attempt with its lookup, and
+ * enough below the caller's 10 seconds that voiding it still fits in.
  */
 const paymentTimeout = '7 seconds';
 
 /**
- * How long an order may stay unpaid; then its cancellation begins. It is decided when the gateway has
- * made sure that no money is held: that is waited for as long as it takes. An order that is paid is
- * confirmed, however long that takes.
+ * Timeout of an unpaid order; then its cancellation begins. It is decided when the gateway has
+ * confirmed that no money is held, however long that takes. A paid order is confirmed, however long
+ * that takes.
  */
 const orderTimeout = '5 minutes';
 
 /**
- * Nearly every charge is answered in moments. Tried within the workflow's own task, an order that is
- * approved is decided in one task; while it waits so, it hears of no cancellation, so not for long.
+ * Nearly every charge completes at once. As a local activity, an approved order is decided in one
+ * workflow task; meanwhile it receives no cancellation, so the timeout is short.
  */
 const withinTask: LocalActivityOptions = {
   startToCloseTimeout: '1 second',
   retry: { maximumAttempts: 1 },
 };
 
-/** One try gives the gateway a few seconds; then what became of it is looked up. */
+/** An attempt gives the gateway a few seconds; then its outcome is looked up. */
 const untilPaymentTimeout: ActivityOptions = {
   startToCloseTimeout: '10 seconds',
   retry: {
@@ -78,7 +77,7 @@ const untilPaymentTimeout: ActivityOptions = {
   },
 };
 
-/** One try, which asks and does not charge. */
+/** A single attempt, which only looks up. */
 const once: ActivityOptions = { startToCloseTimeout: '5 seconds', retry: { maximumAttempts: 1 } };
 
 const orders = localFirst<ReturnType<typeof createOrderActivities>>();
@@ -88,34 +87,34 @@ const lastLook = proxyActivities<ReturnType<typeof createPaymentActivities>>(onc
 const compensation = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilItSucceeds);
 const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
 
-/** Where an order stands, as the query answers it. */
+/** Progress of an order, as the query returns it. */
 export interface OrderProgress {
   /** `RESERVING` until the stock is reserved, `REFUSED` if nothing was placed. */
   readonly status: OrderStatus | 'RESERVING' | 'REFUSED';
-  /** Which step is under way. */
+  /** The current step. */
   readonly step: 'reserve' | 'charge' | 'confirm' | 'compensate' | 'publish' | 'done';
 }
 
-/** Answers the order's outcome as soon as it is decided, while its events are still being published. */
+/** Returns the order's outcome as soon as it is decided, while its events are still being published. */
 const decision = defineUpdate<OrderOutcome>(decisionUpdate);
 
-/** Cancels the order, wherever it stands; cancelling again answers the same. */
+/** Cancels the order at any step; idempotent. */
 const cancel = defineUpdate<OrderOutcome, [CancelOrder]>(cancelUpdate);
 
-/** Where the order stands. */
+/** Progress of the order. */
 const orderState = defineQuery<OrderProgress>(orderStateQuery);
 
-/** What this run of an order knows. */
+/** State of this run. */
 interface Run {
   readonly orderId: string;
   progress: OrderProgress;
   /** The order's last decision; a confirmed order may still be cancelled. */
   outcome?: OrderOutcome;
-  /** Why the order is to be cancelled: who asked for it first or, unless paid by then, the time-out. */
+  /** Why the order is to be cancelled: the first request or, unless paid by then, the timeout. */
   callOff?: Cancellation;
 }
 
-/** Places the order, or carries it on, and returns when it is decided and its events are published. */
+/** Places or resumes the order, and returns when it is decided and its events are published. */
 export async function placeOrder({ orderId, request }: PlaceOrder): Promise<OrderOutcome> {
   const run: Run = { orderId, progress: { status: 'RESERVING', step: 'reserve' } };
   answerQuestions(run);
@@ -155,7 +154,7 @@ function answerQuestions(run: Run): void {
   );
 }
 
-/** Calls the order off when it is not paid in time. */
+/** Cancels the order when it is not paid in time. */
 async function withinOrderTimeout<T>(run: Run, work: () => Promise<T>): Promise<T> {
   const timer = new CancellationScope();
   const timedOut = timer.run(async () => {
@@ -170,7 +169,7 @@ async function withinOrderTimeout<T>(run: Run, work: () => Promise<T>): Promise<
   }
 }
 
-/** Takes the order to its decision from wherever it stands. */
+/** Drives the order from its current status to its decision. */
 async function resume(run: Run, order: OrderState, paymentToken?: string): Promise<void> {
   switch (order.status) {
     case 'CONFIRMED':
@@ -202,7 +201,7 @@ async function pay(run: Run, order: OrderState, paymentToken?: string): Promise<
   await compensate(run, cancellation, reason);
 }
 
-/** The charge's outcome; one that is not known in time, or not wanted any more, is given up. */
+/** The charge's outcome; a charge that times out or is cancelled is abandoned. */
 async function chargeInTime(
   run: Run,
   { totalAmount: amount }: OrderState,
@@ -222,7 +221,7 @@ async function chargeInTime(
     return await findCharge({ orderId, amount });
   } catch (error) {
     if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
-    // Why stands in the history; it is nothing to tell a shopper.
+    // The reason is in the history; shoppers do not get it.
     return { kind: 'declined', reason: 'the payment gateway could not take the payment' };
   } finally {
     scope.cancel();
@@ -230,19 +229,20 @@ async function chargeInTime(
 }
 
 async function chargeOrder(charge: OrderCharge): Promise<ChargeOutcome> {
-  // Orders that were begun by an earlier version go on as they began.
+  // Orders started by an earlier version keep their old path.
   if (!patched('charge-within-task')) return charging.chargeOrder(charge);
   try {
     return await chargingAtOnce.chargeOrder(charge);
   } catch (error) {
     if (isCancellation(error)) throw error;
-    // The next try finds out what became of this one; it is an activity that the Web UI shows.
+    // The next attempt resolves the outcome of this one, as an ordinary activity, visible in the Web
+    // UI.
     return charging.chargeOrder(charge);
   }
 }
 
 /**
- * The last look before a charge is given up: a worker that died with the gateway's answer must not
+ * The last lookup before a charge is abandoned: a worker that died with the gateway's response must not
  * cost the shopper the order.
  */
 async function findCharge(charge: OrderCharge): Promise<ChargeOutcome> {
@@ -253,7 +253,7 @@ async function findCharge(charge: OrderCharge): Promise<ChargeOutcome> {
 
 /**
  * Another run of this order, started while this one's worker was frozen or its history lost, has
- * cancelled the order: its decision stands, and no money may be held.
+ * cancelled the order: that decision is final, and no money may be held.
  */
 async function followCancellation(run: Run): Promise<void> {
   proceed(run, { ...run.progress, step: 'compensate' });
@@ -263,18 +263,18 @@ async function followCancellation(run: Run): Promise<void> {
   else decide(run, order, 'REFUSED');
 }
 
-/** In reverse: the money first, then the stock and the order. Each is retried until it has worked. */
+/** In reverse: the money first, then the stock and the order. Each has unlimited retries. */
 async function compensate(run: Run, cancellation: Cancellation, reason: string): Promise<void> {
   proceed(run, { ...run.progress, step: 'compensate' });
   const paymentId = await compensation.voidPayment(run.orderId);
   const status = paymentId === null ? 'failed' : 'refunded';
   const payment = { status, reason, paymentId } as const;
   const stored = await orders.cancelOrder(run.orderId, cancellation, payment);
-  // In histories of earlier versions the activity has answered nothing.
+  // In histories of earlier versions the activity returned nothing.
   decide(run, { kind: 'cancelled', ...cancellation, ...stored }, 'CANCELLED');
 }
 
-/** Notes where the order stands, for the query and for whoever looks at it in the Web UI. */
+/** Updates the progress, for the query and the Web UI. */
 function proceed(run: Run, progress: OrderProgress): void {
   run.progress = progress;
   setCurrentDetails(`${progress.status}: ${stepDetails[progress.step]}${callOffOf(run)}`);
@@ -284,14 +284,14 @@ const stepDetails: Readonly<Record<OrderProgress['step'], string>> = {
   reserve: 'the stock is being reserved.',
   charge: 'the stock is reserved; the payment is under way.',
   confirm: 'paid; being confirmed.',
-  compensate: 'the money and the stock are being given back.',
+  compensate: 'compensating: refunding the payment, releasing the stock.',
   publish: 'decided; its events are being published.',
   done: 'decided; its events are published.',
 };
 
 function callOffOf({ callOff, outcome }: Run): string {
   const reason = outcome?.kind === 'cancelled' ? outcome.reason : callOff?.reason;
-  return reason === undefined ? '' : ` Called off: ${reason}.`;
+  return reason === undefined ? '' : ` Cancellation: ${reason}.`;
 }
 
 function decide(run: Run, outcome: OrderOutcome, status: OrderProgress['status']): void {
@@ -301,8 +301,8 @@ function decide(run: Run, outcome: OrderOutcome, status: OrderProgress['status']
 }
 
 /**
- * Publishes the order's events. A confirmed order can be cancelled meanwhile, also while Kafka is
- * away; then the events of that are published too.
+ * Publishes the order's events. A confirmed order can be cancelled meanwhile, even while Kafka is
+ * unavailable; then those events are published, too.
  */
 async function publishAndAwaitCancellation(run: Run, order: OrderState): Promise<void> {
   const aggregates = aggregatesOf(run.orderId, order);
@@ -320,10 +320,10 @@ async function publishAndAwaitCancellation(run: Run, order: OrderState): Promise
   }
 }
 
-// The time-out is for orders that nobody has paid: one that turns out to be confirmed stays so.
+// The timeout is for unpaid orders: one that turns out to be confirmed stays so.
 function isCancellable(run: Run): boolean {
   if (run.outcome?.kind !== 'confirmed' || run.callOff === undefined) return false;
-  // Orders that were begun by an earlier version go on as they began.
+  // Orders started by an earlier version keep their old path.
   return isRequested(run) || !patched('time-out-only-unpaid');
 }
 

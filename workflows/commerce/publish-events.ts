@@ -1,6 +1,6 @@
 /**
- * `publishEvents`: publishes what was left behind: views that the API could not send, or events
- * that the delivery audit found unpublished.
+ * `publishEvents`: publishes overdue events: views that the API could not send, or events that the
+ * delivery audit found unpublished.
  */
 import { proxyActivities } from '@temporalio/workflow';
 import type { Aggregate, createPublishActivities } from '../../activities/commerce/publish';
@@ -11,9 +11,9 @@ const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(
 
 /** What to publish. */
 interface Publication {
-  /** Aggregates whose unpublished events are to be sent from the outbox, in order. */
+  /** Aggregates whose unpublished events are sent from the outbox, in order. */
   readonly aggregates?: readonly Aggregate[];
-  /** Events that are in no outbox. */
+  /** Events that are not in the outbox. */
   readonly events?: readonly Event[];
 }
 

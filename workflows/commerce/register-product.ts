@@ -1,4 +1,4 @@
-/** `registerProduct`: puts a product on sale and publishes `ProductRegistered`. */
+/** `registerProduct`: registers a product and publishes `ProductRegistered`. */
 import { proxyActivities } from '@temporalio/workflow';
 import type { createProductActivities } from '../../activities/commerce/products';
 import type { createPublishActivities } from '../../activities/commerce/publish';
@@ -9,7 +9,7 @@ import { decideThenPublish } from './decision';
 const products = localFirst<ReturnType<typeof createProductActivities>>();
 const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
 
-/** Registers the product once, however often it is asked to, and returns when its event is published. */
+/** Registers the product once, and returns when its event is published. Idempotent. */
 export async function registerProduct(command: RegisterProduct): Promise<ProductRegistration> {
   return decideThenPublish(
     () => products.createProduct(command),
