@@ -6,9 +6,11 @@ import { createProductActivities } from '../../activities/commerce/products';
 import { createStockActivities } from '../../activities/commerce/stock';
 import { eventTopics } from '../../events/topics';
 import { verify, type VerificationReport } from '../../operations/verification';
+import { readGroupProgress } from '../../platform/kafka/consumer-lag';
 import { produce } from '../../testkit/foreign-producer';
 import { runOps, runOpsHere } from '../../testkit/run-ops';
 import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 let stack: Stack;
 
@@ -86,9 +88,13 @@ async function commitAsTheBridge(): Promise<void> {
     await consumer.subscribe({ topics: [...eventTopics] });
     await consumer.run({ autoCommit: false, eachMessage: async () => undefined });
     await joined;
-    await consumer.commitOffsets(
-      eventTopics.map((topic) => ({ topic, partition: 0, offset: '100' })),
-    );
+    const ends = eventTopics.map((topic) => ({ topic, partition: 0, offset: '100' }));
+    // A commit that meets a rebalance of the new group can be lost, although it was answered.
+    await until('the group has committed the ends', async () => {
+      await consumer.commitOffsets(ends);
+      const { partitions } = await readGroupProgress(kafka, config.BRIDGE_GROUP_ID, eventTopics);
+      return partitions.filter(({ committed }) => committed === 100).length === ends.length;
+    });
   } finally {
     await consumer.disconnect();
   }
