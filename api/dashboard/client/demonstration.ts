@@ -86,7 +86,7 @@ export function createDemonstration(session: Session, productId?: string): Demon
     });
     show(
       outcome,
-      html`${which} was read again at ${placeOf(sent)} and had no effect: it was handled once, at
+      html`${which} was read again at ${placeOf(sent)} and changed nothing: it was handled once, at
       ${formatClock(handledAt)}.`,
     );
   };

@@ -88,7 +88,7 @@ function table(
     return html`<p class="empty">No products with events here.</p>`;
   }
   const most = Math.max(...items.map((item) => figureOf(item, sort)), 1);
-  return html`<div class="scrolling" role="region" aria-label="Ranking of products" tabindex="0">
+  return html`<div class="scrolling" role="region" aria-label="Ranked products" tabindex="0">
       <table class="ranking">
         <thead>
           <tr>
