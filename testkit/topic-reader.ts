@@ -1,5 +1,5 @@
 /** Reads topics from the start, plainly: what is there, in the order of each partition. */
-import type { Kafka } from 'kafkajs';
+import type { Kafka, KafkaMessage } from 'kafkajs';
 import { randomUUID } from 'node:crypto';
 import { checkMessage } from './asyncapi-conformance';
 import { until } from './until';
@@ -20,17 +20,21 @@ export interface TopicMessage {
  *
  * @throws NonconformingMessageError for one of the pipeline's that its description does not allow
  */
-export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessage[]> {
-  const admin = kafka.admin();
-  await admin.connect();
-  // A broker that has just come back may not lead its partitions yet.
-  const ends = await until('the ends of the topic can be read', () =>
-    admin.fetchTopicOffsets(topic),
-  );
-  await admin.disconnect();
-  const left = new Map(
-    ends.filter(({ low, high }) => high !== low).map((end) => [end.partition, Number(end.high)]),
-  );
+export function readTopic(kafka: Kafka, topic: string): Promise<TopicMessage[]> {
+  return readToEnd(kafka, topic, (partition, message) => [toTopicMessage(partition, message)]);
+}
+
+/**
+ * As {@link readTopic}, where what is fetched holds any number of messages, which `read` takes out of it.
+ *
+ * @throws NonconformingMessageError
+ */
+export async function readToEnd(
+  kafka: Kafka,
+  topic: string,
+  read: (partition: number, fetched: KafkaMessage) => readonly TopicMessage[],
+): Promise<TopicMessage[]> {
+  const left = await readEnds(kafka, topic);
   const messages: TopicMessage[] = [];
   if (left.size === 0) return messages;
 
@@ -42,15 +46,8 @@ export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessa
       consumer
         .run({
           eachMessage: async ({ partition, message }) => {
-            const offset = Number(message.offset);
-            messages.push({
-              partition,
-              offset,
-              key: message.key?.toString() ?? '',
-              value: message.value?.toString() ?? '',
-              headers: message.headers ?? {},
-            });
-            if (offset + 1 >= (left.get(partition) ?? 0)) left.delete(partition);
+            messages.push(...read(partition, message));
+            if (Number(message.offset) + 1 >= (left.get(partition) ?? 0)) left.delete(partition);
             if (left.size === 0) resolve();
           },
         })
@@ -63,4 +60,30 @@ export async function readTopic(kafka: Kafka, topic: string): Promise<TopicMessa
   return messages.sort(
     (one, other) => one.partition - other.partition || one.offset - other.offset,
   );
+}
+
+/** The ends of the partitions that hold something. */
+async function readEnds(kafka: Kafka, topic: string): Promise<Map<number, number>> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    // A broker that has just come back may not lead its partitions yet.
+    const ends = await until('the ends of the topic can be read', () =>
+      admin.fetchTopicOffsets(topic),
+    );
+    const filled = ends.filter(({ low, high }) => high !== low);
+    return new Map(filled.map(({ partition, high }) => [partition, Number(high)]));
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+function toTopicMessage(partition: number, message: KafkaMessage): TopicMessage {
+  return {
+    partition,
+    offset: Number(message.offset),
+    key: message.key?.toString() ?? '',
+    value: message.value?.toString() ?? '',
+    headers: message.headers ?? {},
+  };
 }
