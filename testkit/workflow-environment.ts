@@ -107,28 +107,32 @@ class TimeSkippingEnvironment extends TestWorkflowEnvironment {
   }
 }
 
-/** Is killed with its test file, if that is broken off before it stops it. */
+/** Starts a server and connects to it; a server that cannot be connected to is killed. */
 async function startServer(path: string): Promise<{
   environment: TimeSkippingEnvironment;
   stop: () => Promise<void>;
 }> {
   const [port] = await findDistinctFreePorts(1);
   const server = rememberProcess(spawn(path, [String(port)], { stdio: 'ignore' }));
+  // A test that fails before it stops the server must not keep its run from ending.
+  server.unref();
   const exited = once(server, 'exit');
   const ended = exited.then(([exitCode]) => {
     throw new Error(`Temporal's test server ended with exit code ${String(exitCode)}.`);
   });
   ended.catch(() => undefined);
-  const connecting = TimeSkippingEnvironment.connect(`127.0.0.1:${port}`);
-  const environment = await Promise.race([connecting, ended]);
-  return {
-    environment,
-    async stop() {
-      await environment.teardown();
-      server.kill('SIGKILL');
-      await exited;
-    },
+  const kill = async (): Promise<void> => {
+    server.kill('SIGKILL');
+    await exited;
   };
+  try {
+    const connecting = TimeSkippingEnvironment.connect(`127.0.0.1:${port}`);
+    const environment = await Promise.race([connecting, ended]);
+    return { environment, stop: () => environment.teardown().finally(kill) };
+  } catch (error) {
+    await kill();
+    throw error;
+  }
 }
 
 /** An outage that ends `durationMs` after now, in the server's time. */
