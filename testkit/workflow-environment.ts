@@ -122,6 +122,8 @@ async function startServer(path: string): Promise<{
   });
   ended.catch(() => undefined);
   const kill = async (): Promise<void> => {
+    // Waited for, even where nothing else keeps the process.
+    server.ref();
     server.kill('SIGKILL');
     await exited;
   };
