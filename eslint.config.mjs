@@ -226,6 +226,12 @@ const typedCode = {
         message:
           'On a signal that lives long it leaks on Node.js 20: use withLinkedSignal of platform/process/abort.ts.',
       },
+      {
+        object: 'process',
+        property: 'exitCode',
+        message:
+          'A program that ends before its work would exit with 0: use runProgram of platform/process/program.ts.',
+      },
     ],
     'no-console': 'off',
   },
@@ -249,6 +255,12 @@ const browserCode = {
   rules: { 'no-restricted-properties': 'off' },
 };
 
+/** What ends a process has to say how. */
+const processEnds = {
+  files: ['platform/process/*.ts'],
+  rules: { 'no-restricted-properties': 'off' },
+};
+
 const scripts = {
   files: ['**/*.js', '**/*.cjs', '**/*.mjs'],
   languageOptions: {
@@ -268,6 +280,7 @@ export default defineConfig(
   typedCode,
   testCode,
   browserCode,
+  processEnds,
   house,
   workflowIdRule,
   ...pureRooms,

@@ -8,6 +8,7 @@
  * Benchmarks are no tests: they fail when what they ran was done wrong, never for a time.
  */
 import { parseArgs } from 'node:util';
+import { runProgram } from '../platform/process/program';
 import { withTestCluster, type TestCluster } from '../testkit/test-cluster';
 import { describeRun, toJson, toText } from './report';
 import { suites } from './suites';
@@ -60,16 +61,14 @@ async function runSuite(
   return 0;
 }
 
-function main(): Promise<number> {
+async function main(): Promise<number> {
   const options = readOptions();
   return withTestCluster((cluster) => runSuite(options, cluster));
 }
 
 // Not by returning: a suite may leave a connection behind that would keep the process.
-void Promise.resolve()
-  .then(main)
-  .catch((error: unknown) => {
-    console.error(error instanceof UsageError ? error.message : error);
-    return error instanceof UsageError ? 2 : 1;
-  })
-  .then((exitCode) => process.exit(exitCode));
+runProgram(main, {
+  explain: (error) => (error instanceof UsageError ? error.message : error),
+  exitCodeOf: (error) => (error instanceof UsageError ? 2 : 1),
+  exitAtOnce: true,
+});

@@ -1,13 +1,11 @@
 /** The command line of the local cluster: `npm run cluster -- up|down|status|reset|start|stop`. */
 import { Argument, Command } from 'commander';
+import { runProgram } from '../platform/process/program';
 import { ClusterError, createCluster, printProgress, SERVER_NAMES } from './local-cluster';
 import type { Cluster, ServerName, ServerStatus } from './local-cluster';
 import { messageOf, ProgramNotFoundError } from './errors';
 
-void main().catch((error: unknown) => {
-  process.stderr.write(`${explain(error)}\n`);
-  process.exitCode = 1;
-});
+runProgram(main, { explain });
 
 async function main(): Promise<void> {
   const cluster = createCluster({ report: printProgress(process.stdout) });

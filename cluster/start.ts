@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { withLinkedSignal } from '../platform/process/abort';
 import { ConfigurationError, readConfig, type Config } from '../platform/process/config';
+import { runProgram } from '../platform/process/program';
 import { runCommand } from './command';
 import { ClusterError, messageOf, PortInUseError } from './errors';
 import { listenForInterruption } from './interruption';
@@ -223,10 +224,7 @@ function explain(error: unknown): string {
     : (error.stack ?? error.message);
 }
 
-main().then(
-  () => process.exit(0),
-  (error: unknown) => {
-    process.stderr.write(`${paint('red', explain(error))}\n`);
-    process.exit(1);
-  },
-);
+runProgram(main, {
+  explain: (error) => paint('red', explain(error)),
+  exitAtOnce: true,
+});

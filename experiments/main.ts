@@ -2,6 +2,7 @@
  * `npm run experiment -- NAME`: runs what the writing tells of, on real servers of its own, and prints
  * the figures. Without a name it lists what there is.
  */
+import { runProgram } from '../platform/process/program';
 import { killRememberedProcesses } from '../testkit/child-processes';
 import { orAborted, withTestCluster } from '../testkit/test-cluster';
 import type { Experiment, Findings } from './experiment';
@@ -41,10 +42,4 @@ function toMarkdown({ question, columns }: Experiment, { rows, remarks }: Findin
   ].join('\n');
 }
 
-main(process.argv[2]).then(
-  (exitCode) => process.exit(exitCode),
-  (error: unknown) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+runProgram(() => main(process.argv[2]), { exitAtOnce: true });

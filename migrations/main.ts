@@ -2,6 +2,7 @@
 import type { Kafka } from 'kafkajs';
 import { assertNotRejected } from '../platform/dependencies/startup-checks';
 import { readConfig, type Config } from '../platform/process/config';
+import { runProgram } from '../platform/process/program';
 import {
   kafkaStartupCheck,
   postgresStartupCheck,
@@ -46,7 +47,6 @@ async function assertLetIn(config: Config, kafka: Kafka, logger: Logger): Promis
   }
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : error);
-  process.exitCode = 1;
+runProgram(main, {
+  explain: (error) => (error instanceof Error ? error.message : error),
 });

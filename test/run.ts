@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { ClusterError } from '../cluster/local-cluster';
+import { runProgram } from '../platform/process/program';
 import { withTestCluster, type TestCluster } from '../testkit/test-cluster';
 
 /** How many tests ended how. A suite that could not be loaded is one failed test. */
@@ -143,10 +144,7 @@ function conclude(results: readonly PhaseResult[]): number {
   return exitCode === 0 && passed + failed === 0 ? 1 : exitCode;
 }
 
-withTestCluster((cluster) => main(process.argv.slice(2), cluster)).then(
-  (exitCode) => process.exit(exitCode),
-  (error: unknown) => {
-    console.error(error instanceof ClusterError ? error.message : error);
-    process.exit(1);
-  },
-);
+runProgram(() => withTestCluster((cluster) => main(process.argv.slice(2), cluster)), {
+  explain: (error) => (error instanceof ClusterError ? error.message : error),
+  exitAtOnce: true,
+});

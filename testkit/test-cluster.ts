@@ -45,7 +45,7 @@ export async function withTestCluster(
     const { signal } = interruption;
     const [testServer] = await allOrNone([findTestServer(report, signal), cluster.up({ signal })]);
     const environment = { ...process.env, ...environmentOf(cluster, testServer) };
-    return await work({ signal, directory, environment });
+    return await orUnfinished(work({ signal, directory, environment }));
   } catch (error) {
     if (interruption.signal.aborted) return interruption.exitCode();
     throw error;
@@ -66,6 +66,19 @@ export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promi
   } finally {
     over.abort();
   }
+}
+
+/**
+ * What `work` waits for may be gone without a word. Then Node.js would end this process at once, and
+ * its servers would stay.
+ */
+function orUnfinished<T>(work: Promise<T>): Promise<T> {
+  const unfinished = new Promise<never>((_, reject) =>
+    process.once('beforeExit', () =>
+      reject(new Error('The run ended before its work was done: nothing was left to wait for.')),
+    ),
+  );
+  return Promise.race([work, unfinished]);
 }
 
 /** Aborted by the first signal; from then on this process only cleans up. */

@@ -1,6 +1,7 @@
 /**
  * Builds the workflow bundles ahead of time, as part of `npm run build`: a container cannot write them.
  */
+import { runProgram } from '../platform/process/program';
 import { findWorkflowBundle } from './workflow-bundle';
 
 async function main(): Promise<void> {
@@ -11,7 +12,4 @@ async function main(): Promise<void> {
   }
 }
 
-main().catch((error: unknown) => {
-  console.error(error);
-  process.exitCode = 1;
-});
+runProgram(main);

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError, readConfig, type Config } from '../platform/process/config';
+import { runProgram } from '../platform/process/program';
 import { createTemporalClient } from '../platform/temporal/client';
 import { taskQueues } from '../events/workflow-names';
 import { isTooEarly, promote, versionOf } from './deployment';
@@ -44,7 +45,6 @@ async function patiently(work: () => Promise<void>): Promise<void> {
   }
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof ConfigurationError ? error.message : error);
-  process.exitCode = 1;
+runProgram(main, {
+  explain: (error) => (error instanceof ConfigurationError ? error.message : error),
 });

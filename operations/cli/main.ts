@@ -1,6 +1,5 @@
 /** The operator's command line: `npm run ops -- COMMAND`. */
+import { runProgram } from '../../platform/process/program';
 import { runCommandLine } from './command-line';
 
-void runCommandLine(process.argv.slice(2)).then((exitCode) => {
-  process.exitCode = exitCode;
-});
+runProgram(() => runCommandLine(process.argv.slice(2)));

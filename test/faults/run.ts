@@ -16,6 +16,7 @@
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { runProgram } from '../../platform/process/program';
 import { createStack, type Stack } from '../../testkit/stack';
 import { withTestCluster, type TestCluster } from '../../testkit/test-cluster';
 import { drain, measureRate, type Recovery } from './drain';
@@ -355,10 +356,4 @@ function tell(result: Omit<FaultResult, 'seed'>, stack: Stack): void {
   }
 }
 
-withTestCluster(main).then(
-  (exitCode) => process.exit(exitCode),
-  (error: unknown) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+runProgram(() => withTestCluster(main), { exitAtOnce: true });

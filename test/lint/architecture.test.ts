@@ -320,6 +320,22 @@ describe('the IDs of workflows', () => {
   });
 });
 
+describe('exit codes', () => {
+  const source =
+    "import process from 'node:process'; process.exitCode = 0; main(); function main() {}";
+
+  it('are set by the module that notices unfinished work, and nowhere else', async () => {
+    const snippets = rooms
+      .filter((room) => room !== 'platform')
+      .map((room) => ({ file: `${room}/file.ts`, source }));
+    const there = { file: 'platform/process/program.ts', source };
+
+    expect(await reportedBy('no-restricted-properties', [...snippets, there])).toEqual(
+      texts(snippets),
+    );
+  });
+});
+
 describe('signals that live long', () => {
   const source = 'void AbortSignal.any([]);';
 

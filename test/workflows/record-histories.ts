@@ -19,6 +19,7 @@ import {
   taskQueues,
   workflowTypes,
 } from '../../events/workflow-names';
+import { runProgram } from '../../platform/process/program';
 import { until } from '../../testkit/until';
 import { createEnvironment, type Environment } from '../../testkit/workflow-environment';
 import { writeHistory, type History } from './histories';
@@ -397,7 +398,4 @@ async function start({ client }: Environment, recording: Recording): Promise<voi
   }
 }
 
-main(process.argv.slice(2)).catch((error: unknown) => {
-  console.error(error);
-  process.exitCode = 1;
-});
+runProgram(() => main(process.argv.slice(2)));

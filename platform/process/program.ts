@@ -1,0 +1,44 @@
+/**
+ * A program that does one piece of work and ends. Its exit code is 0 only if the work came to its end:
+ * Node.js itself ends a process with 0 as soon as nothing is left to wait for, also in the middle of
+ * an `await`, and whoever started it would take that for success.
+ */
+
+/** How a program ends. */
+interface ProgramOptions {
+  /** What standard error says of an error; by default all of it, with its stack and causes. */
+  explain?(error: unknown): unknown;
+  /** The exit code after an error, by default 1. */
+  exitCodeOf?(error: unknown): number;
+  /** Exits when the work is done, without waiting for connections that it left open. */
+  exitAtOnce?: boolean;
+}
+
+/** The exit code of work that never came to its end; Node.js has it for a top-level `await`. */
+const unfinishedExitCode = 13;
+
+/**
+ * Runs `work` as the whole of this process, which exits with the code that it answers, 0 by default.
+ * An error is written to standard error and gives exit code 1.
+ */
+export function runProgram(
+  work: () => Promise<number | void>,
+  { explain = (error) => error, exitCodeOf = () => 1, exitAtOnce = false }: ProgramOptions = {},
+): void {
+  const tellUnfinished = (): void =>
+    console.error('The program ended before its work was done: nothing was left to wait for.');
+  process.exitCode = unfinishedExitCode;
+  process.once('exit', tellUnfinished);
+  const finish = (exitCode: number): void => {
+    process.removeListener('exit', tellUnfinished);
+    process.exitCode = exitCode;
+    if (exitAtOnce) process.exit();
+  };
+  work().then(
+    (exitCode) => finish(exitCode ?? 0),
+    (error: unknown) => {
+      console.error(explain(error));
+      finish(exitCodeOf(error));
+    },
+  );
+}
