@@ -12,6 +12,7 @@ const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { version } = require('esbuild/package.json');
+require('./package-cache.cjs');
 
 const folder = path.join(__dirname, 'node_modules', '.cache', 'typescript');
 

@@ -1,0 +1,71 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const root = path.join(__dirname, '../..');
+
+let folder: string;
+let program: string;
+let cacheFile: string;
+
+/** What a program prints that loads a package of many modules, and one that fails in a stack. */
+async function outputOf(): Promise<string> {
+  const { stdout } = await run(process.execPath, [
+    '--require',
+    path.join(root, 'package-cache.cjs'),
+    program,
+  ]);
+  return stdout;
+}
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'package-cache-'));
+  program = path.join(folder, 'program.cjs');
+  await writeFile(
+    program,
+    `const { cacheFile } = require(${JSON.stringify(path.join(root, 'package-cache.cjs'))});
+     const { z } = require(${JSON.stringify(path.join(root, 'node_modules/zod'))});
+     const message = z.number().safeParse('one').error.message;
+     console.log(JSON.stringify({ cacheFile, message }));`,
+  );
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+  await rm(cacheFile, { force: true });
+});
+
+test('a program that reads its packages from the cache does what it did without', async () => {
+  const first = await outputOf();
+  ({ cacheFile } = JSON.parse(first) as { cacheFile: string });
+  const { mtimeMs, size } = await stat(cacheFile);
+  expect(size).toBeGreaterThan(100_000);
+
+  expect(await outputOf()).toBe(first);
+  expect((await stat(cacheFile)).mtimeMs).toBe(mtimeMs);
+});
+
+test.each([
+  ['a broken cache', async () => Buffer.from('broken')],
+  ['a cache that was cut short', async () => (await readFile(cacheFile)).subarray(0, 50_000)],
+  [
+    'the cache of other packages',
+    async () => {
+      const bytes = await readFile(cacheFile);
+      const at = bytes.indexOf('"version":"') + '"version":"'.length;
+      bytes.write('x', at);
+      return bytes;
+    },
+  ],
+])('%s is made anew', async (_, spoil) => {
+  const first = await outputOf();
+  ({ cacheFile } = JSON.parse(first) as { cacheFile: string });
+  const whole = (await stat(cacheFile)).size;
+  await writeFile(cacheFile, await spoil());
+
+  expect(await outputOf()).toBe(first);
+  expect((await stat(cacheFile)).size).toBeGreaterThanOrEqual(whole * 0.9);
+});
