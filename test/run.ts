@@ -1,30 +1,38 @@
 /**
- * `npm test`: brings up a cluster of its own on free ports, runs jest against it, and takes it down
- * again with its data, whatever happened. Arguments are jest's: `npm test -- bridge`.
+ * `npm test`: brings up clusters of its own on free ports, runs jest against them, and takes them down
+ * again with their data, whatever happened. Arguments are jest's: `npm test -- bridge`.
+ *
+ * Each of jest's workers has a cluster of its own, and runs one file at a time; `TEST_WORKERS` says how
+ * many there are. Where no file needs servers, none are started.
+ *
+ * `npm run test:watch` is the same with `--watch`: one cluster, which stays up until the watch ends.
  *
  * Its last line is `N passed, N failed`, and its exit code is jest's.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, rm } from 'node:fs/promises';
+import { access, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ClusterError } from '../cluster/local-cluster';
+import { withLinkedSignal } from '../platform/process/abort';
 import { runProgram } from '../platform/process/program';
-import { withTestCluster, type TestCluster } from '../testkit/test-cluster';
+import { withTestClusters, type TestRun } from '../testkit/test-cluster';
+import type { TestEnvironments } from './environment';
+import foldersNeedingServers from './needing-servers.json';
 
 /** How many tests ended how. A suite that could not be loaded is one failed test. */
-interface Counts {
+interface Result {
+  readonly exitCode: number;
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  readonly files: readonly Duration[];
+  readonly tests: readonly Duration[];
 }
 
-interface PhaseResult extends Counts {
-  readonly exitCode: number;
-  readonly durations: readonly Duration[];
-}
-
-/** How long a test took, in ms. */
+/** How long a test or a file of tests took, in ms. */
 interface Duration {
   readonly name: string;
   readonly milliseconds: number;
@@ -37,8 +45,11 @@ interface JestReport {
   readonly numPendingTests: number;
   readonly numTodoTests: number;
   readonly numRuntimeErrorTestSuites: number;
+  readonly success: boolean;
   readonly testResults: readonly {
     readonly name: string;
+    readonly startTime: number;
+    readonly endTime: number;
     readonly assertionResults: readonly {
       readonly fullName: string;
       readonly duration?: number | null;
@@ -48,70 +59,191 @@ interface JestReport {
 
 const root = path.join(__dirname, '..');
 
-/** The tests are run in these phases; `jest.config.js` says which test is in which project. */
-const phases = [
-  { project: 'unit', jestArguments: ['--maxWorkers=2'] },
-  { project: 'servers', jestArguments: ['--runInBand'] },
-];
+/** Most of the time tests wait for servers: more workers than processors use what is left of these. */
+const mostWorkers = Number(process.env['TEST_WORKERS'] || availableParallelism() + 1);
 
-async function main(
-  jestArguments: readonly string[],
-  { directory, environment, signal }: TestCluster,
-): Promise<number> {
-  const results: PhaseResult[] = [];
-  for (const phase of phases) {
-    signal.throwIfAborted();
-    const options = [`--selectProjects=${phase.project}`, ...phase.jestArguments];
-    results.push(await runJest([...options, ...jestArguments], directory, environment, signal));
-  }
-  return conclude(results);
+/** After its report jest has nothing left to do but to end. */
+const endingMs = 15_000;
+
+/** A server of a test lives for minutes: compiling its code thoroughly costs more than that saves. */
+const javaOptions = '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC';
+
+async function main(jestArguments: readonly string[]): Promise<number> {
+  process.env['JDK_JAVA_OPTIONS'] ??= javaOptions;
+  if (jestArguments.some((each) => /^--watch(All)?$/.test(each))) return watch(jestArguments);
+  const files: string[] = [];
+  return withTestClusters(
+    async (signal) => {
+      files.push(...(await listFiles(jestArguments, signal)));
+      return files.some(needsServers) ? Math.min(mostWorkers, files.length) : 0;
+    },
+    async (run) => {
+      const workers = run.clusters.length || availableParallelism();
+      return conclude(await runTests([`--maxWorkers=${workers}`, ...jestArguments], run));
+    },
+  );
 }
 
-async function runJest(
-  jestArguments: readonly string[],
-  directory: string,
-  environment: NodeJS.ProcessEnv,
-  signal: AbortSignal,
-): Promise<PhaseResult> {
-  const reportFile = path.join(directory, 'jest-report.json');
-  await rm(reportFile, { force: true });
-  const options = ['--json', `--outputFile=${reportFile}`, '--passWithNoTests', ...jestArguments];
-  const jest = spawn(process.execPath, [require.resolve('jest/bin/jest'), ...options], {
-    cwd: root,
-    env: environment,
-    stdio: ['ignore', 'inherit', 'inherit'],
+function watch(jestArguments: readonly string[]): Promise<number> {
+  return withTestClusters(
+    () => Promise.resolve(1),
+    async (run) => {
+      // It reads the keyboard, and ends itself on Ctrl-C.
+      const jest = startJest(['--maxWorkers=1', ...jestArguments], run, { stdio: 'inherit' });
+      return (await untilExit(jest, run.signal)) ?? 1;
+    },
+  );
+}
+
+async function listFiles(jestArguments: readonly string[], signal: AbortSignal): Promise<string[]> {
+  const jest = spawnJest(['--listTests', '--json', ...jestArguments], {
+    stdio: ['ignore', 'pipe', 'inherit'],
   });
+  let output = '';
+  jest.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const exitCode = await untilExit(jest, signal);
-  return { exitCode, ...(await readReport(reportFile)) };
+  // What is wrong with the arguments jest says again when it is run.
+  return exitCode === 0 ? (JSON.parse(output) as string[]) : [];
 }
 
-async function untilExit(child: ChildProcess, signal: AbortSignal): Promise<number> {
-  const kill = (): void => void child.kill('SIGTERM');
-  signal.addEventListener('abort', kill);
+function needsServers(file: string): boolean {
+  return foldersNeedingServers.some((folder) =>
+    file.startsWith(path.join(__dirname, folder) + path.sep),
+  );
+}
+
+async function runTests(jestArguments: readonly string[], run: TestRun): Promise<Result> {
+  const directory = await mkdtemp(path.join(tmpdir(), 'commerce-event-pipeline-report-'));
+  const reportFile = path.join(directory, 'report.json');
   try {
-    const [exitCode] = (await once(child, 'exit')) as [number | null];
-    signal.throwIfAborted();
-    return exitCode ?? 1;
+    const options = ['--json', `--outputFile=${reportFile}`, '--passWithNoTests', ...jestArguments];
+    const jest = startJest(options, run, {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      // A group of its own, which whatever tests have started is in, and which is ended as a whole.
+      detached: true,
+    });
+    const exitCode = await untilEnd(jest, reportFile, run.signal);
+    return await readReport(reportFile, exitCode);
   } finally {
-    signal.removeEventListener('abort', kill);
+    await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function readReport(reportFile: string): Promise<Omit<PhaseResult, 'exitCode'>> {
+/** Each worker finds its own cluster in `TEST_ENVIRONMENTS` (`environment.ts`). */
+function startJest(
+  jestArguments: readonly string[],
+  { clusters, testServer }: TestRun,
+  options: SpawnOptions,
+): ChildProcess {
+  const environments: TestEnvironments = clusters.map(({ variables }) => variables);
+  return spawnJest(jestArguments, {
+    ...options,
+    env: {
+      LOG_LEVEL: 'warn',
+      ...process.env,
+      TEMPORAL_TEST_SERVER_PATH: testServer,
+      TEST_ENVIRONMENTS: JSON.stringify(environments),
+    },
+  });
+}
+
+function spawnJest(jestArguments: readonly string[], options: SpawnOptions): ChildProcess {
+  const program = require.resolve('jest/bin/jest');
+  return spawn(process.execPath, [program, ...jestArguments], { cwd: root, ...options });
+}
+
+async function untilExit(
+  child: ChildProcess,
+  signal: AbortSignal,
+  end = (): void => void child.kill('SIGTERM'),
+): Promise<number | null> {
+  const exited = once(child, 'exit') as Promise<[number | null]>;
+  signal.addEventListener('abort', end);
+  try {
+    const [exitCode] = await exited;
+    signal.throwIfAborted();
+    return exitCode;
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
+}
+
+/**
+ * Waits for jest to end, and ends it when it has reported and stays all the same. Nothing that it or a
+ * test has started is left.
+ */
+async function untilEnd(
+  jest: ChildProcess,
+  reportFile: string,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const end = (name: NodeJS.Signals) => (): void => endGroup(jest, name);
+  try {
+    return await withLinkedSignal(signal, async (linked) => {
+      const exiting = untilExit(jest, signal, end('SIGTERM')).finally(() => linked.abort());
+      await untilOverdue(reportFile, linked.signal);
+      if (!linked.signal.aborted) {
+        console.error(
+          `jest was still running ${endingMs / 1000} s after its report: it was killed.`,
+        );
+        end('SIGKILL')();
+      }
+      return exiting;
+    });
+  } finally {
+    end('SIGKILL')();
+  }
+}
+
+async function untilOverdue(reportFile: string, signal: AbortSignal): Promise<void> {
+  const pause = (milliseconds: number): Promise<void> =>
+    delay(milliseconds, undefined, { signal }).catch(() => undefined);
+  while (!signal.aborted && !(await exists(reportFile))) await pause(1_000);
+  await pause(endingMs);
+}
+
+function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+function endGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid!, signal);
+  } catch (error) {
+    // Nobody is left in it.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function readReport(reportFile: string, exitCode: number | null): Promise<Result> {
   const text = await readFile(reportFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
   // jest leaves no report when it could not even begin.
-  if (text === undefined) return { passed: 0, failed: 1, skipped: 0, durations: [] };
+  if (text === undefined) {
+    return { exitCode: exitCode || 1, passed: 0, failed: 1, skipped: 0, files: [], tests: [] };
+  }
   const report = JSON.parse(text) as JestReport;
+  const files = report.testResults.map((file) => ({
+    ...file,
+    name: path.relative(root, file.name),
+  }));
   return {
+    exitCode: exitCode ?? (report.success ? 0 : 1),
     passed: report.numPassedTests,
     failed: report.numFailedTests + report.numRuntimeErrorTestSuites,
     skipped: report.numPendingTests + report.numTodoTests,
-    durations: report.testResults.flatMap(({ name, assertionResults }) =>
+    files: files.map(({ name, startTime, endTime }) => ({
+      name,
+      milliseconds: endTime - startTime,
+    })),
+    tests: files.flatMap(({ name, assertionResults }) =>
       assertionResults.map(({ fullName, duration }) => ({
-        name: `${path.relative(root, name)}: ${fullName}`,
+        name: `${name}: ${fullName}`,
         milliseconds: duration ?? 0,
       })),
     ),
@@ -121,30 +253,24 @@ async function readReport(reportFile: string): Promise<Omit<PhaseResult, 'exitCo
 const shownDurations = 10;
 
 /** Their time is everybody's: where it went stands at the end of each run. */
-function tellSlowest(results: readonly PhaseResult[]): void {
-  const durations = results.flatMap((result) => result.durations);
-  const slowest = [...durations].sort((one, other) => other.milliseconds - one.milliseconds);
+function tellSlowest(what: string, durations: readonly Duration[]): void {
   if (durations.length <= shownDurations) return;
-  console.log(`\nThe ${shownDurations} slowest of ${durations.length} tests:`);
+  const slowest = [...durations].sort((one, other) => other.milliseconds - one.milliseconds);
+  console.log(`\nThe ${shownDurations} slowest of ${durations.length} ${what}:`);
   for (const { name, milliseconds } of slowest.slice(0, shownDurations)) {
     console.log(`${(milliseconds / 1000).toFixed(1).padStart(7)} s  ${name}`);
   }
 }
 
-function conclude(results: readonly PhaseResult[]): number {
-  const sum = (of: (result: PhaseResult) => number): number =>
-    results.reduce((total, result) => total + of(result), 0);
-  const passed = sum((result) => result.passed);
-  const failed = sum((result) => result.failed);
-  const skipped = sum((result) => result.skipped);
-  tellSlowest(results);
+function conclude({ exitCode, passed, failed, skipped, files, tests }: Result): number {
+  tellSlowest('tests', tests);
+  tellSlowest('files', files);
   if (passed + failed === 0) console.log('No test was run: does the pattern match any?');
   console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
-  const exitCode = results.find((result) => result.exitCode !== 0)?.exitCode ?? 0;
   return exitCode === 0 && passed + failed === 0 ? 1 : exitCode;
 }
 
-runProgram(() => withTestCluster((cluster) => main(process.argv.slice(2), cluster)), {
+runProgram(() => main(process.argv.slice(2)), {
   explain: (error) => (error instanceof ClusterError ? error.message : error),
   exitAtOnce: true,
 });

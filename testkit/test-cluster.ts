@@ -1,6 +1,6 @@
 /**
- * A cluster for one run of tests: on free ports, in a folder of its own, taken down with its data
- * whatever happens, also by a signal.
+ * Clusters for one run of tests: each on free ports and in a folder of its own, taken down with their
+ * data whatever happens, also by a signal.
  */
 import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
@@ -10,9 +10,11 @@ import {
   findFreePorts,
   printProgress,
   type Cluster,
+  type ClusterPorts,
 } from '../cluster/local-cluster';
 import { PORT_VARIABLES, type PortName } from '../cluster/ports';
 import { findTestServer } from '../cluster/test-server';
+import { withLinkedSignal } from '../platform/process/abort';
 
 /** A cluster that is up. */
 export interface TestCluster {
@@ -22,6 +24,17 @@ export interface TestCluster {
   readonly directory: string;
   /** What processes find its servers with; `createCluster()` in such a process is this cluster. */
   readonly environment: NodeJS.ProcessEnv;
+  /** The part of `environment` that is the cluster's own. */
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+/** What a run of tests is given. */
+export interface TestRun {
+  /** Aborted when the run is to end. */
+  readonly signal: AbortSignal;
+  /** Where Temporal's time-skipping test server is. */
+  readonly testServer: string;
+  readonly clusters: readonly TestCluster[];
 }
 
 const directoryPrefix = 'commerce-event-pipeline-tests-';
@@ -32,26 +45,84 @@ const report = printProgress(process.stderr);
  *
  * @returns the exit code that `work` answers, or that of the signal that ended it
  */
-export async function withTestCluster(
-  work: (cluster: TestCluster) => Promise<number>,
+export function withTestCluster(work: (cluster: TestCluster) => Promise<number>): Promise<number> {
+  return withTestClusters(
+    () => Promise.resolve(1),
+    ({ clusters }) => work(clusters[0]!),
+  );
+}
+
+/**
+ * Brings as many clusters up as `count` says, side by side, runs `work` with them and takes them down.
+ * When one of them does not come up, all are taken down and `work` is not run.
+ *
+ * @returns the exit code that `work` answers, or that of the signal that ended it
+ */
+export async function withTestClusters(
+  count: (signal: AbortSignal) => Promise<number>,
+  work: (run: TestRun) => Promise<number>,
 ): Promise<number> {
   const interruption = listenForSignals();
-  await removeClustersOfDeadRuns();
+  const { signal } = interruption;
+  const clusters: Cluster[] = [];
+  try {
+    await removeClustersOfDeadRuns();
+    const wanted = await count(signal);
+    while (clusters.length < wanted) clusters.push(await describeCluster(clusters));
+    const testServer = await bringUp(clusters, signal);
+    return await orUnfinished(
+      work({
+        signal,
+        testServer,
+        clusters: clusters.map((cluster) => {
+          const variables = environmentOf(cluster, testServer);
+          const environment = { ...process.env, ...variables };
+          return { signal, directory: cluster.directory, environment, variables };
+        }),
+      }),
+    );
+  } catch (error) {
+    if (signal.aborted) return interruption.exitCode();
+    throw error;
+  } finally {
+    await Promise.all(clusters.map(removeCluster));
+  }
+}
+
+async function describeCluster(others: readonly Cluster[]): Promise<Cluster> {
   const directory = await mkdtemp(path.join(tmpdir(), `${directoryPrefix}${process.pid}-`));
   // Postgres refuses to run as root, and its own user must reach its data.
   await chmod(directory, 0o755);
-  const cluster = createCluster({ directory, ports: await findFreePorts(), report });
-  try {
-    const { signal } = interruption;
-    const [testServer] = await allOrNone([findTestServer(report, signal), cluster.up({ signal })]);
-    const environment = { ...process.env, ...environmentOf(cluster, testServer) };
-    return await orUnfinished(work({ signal, directory, environment }));
-  } catch (error) {
-    if (interruption.signal.aborted) return interruption.exitCode();
-    throw error;
-  } finally {
-    await removeCluster(cluster);
+  return createCluster({ directory, ports: await findOtherPorts(others), report });
+}
+
+/** No two clusters may be given the same ports: until they are up, these are free for both. */
+async function findOtherPorts(others: readonly Cluster[]): Promise<ClusterPorts> {
+  const taken = new Set(others.flatMap(({ ports }) => Object.values(ports)));
+  for (;;) {
+    const ports = await findFreePorts();
+    if (!Object.values(ports).some((port) => taken.has(port))) return ports;
   }
+}
+
+/** Ends only when each has come up or given up: what is taken down must not be coming up meanwhile. */
+async function bringUp(clusters: readonly Cluster[], given: AbortSignal): Promise<string> {
+  return withLinkedSignal(given, async (linked) => {
+    const { signal } = linked;
+    const all = [findTestServer(report, signal), ...clusters.map((each) => each.up({ signal }))];
+    let failure: { readonly error: unknown } | undefined;
+    const [testServer] = await Promise.all(
+      all.map((each: Promise<unknown>) =>
+        each.catch((error: unknown) => {
+          // The first failure ends the others; theirs only follow from it.
+          failure ??= { error };
+          linked.abort(error);
+        }),
+      ),
+    );
+    if (failure !== undefined) throw failure.error;
+    return testServer as string;
+  });
 }
 
 /** Does not wait for work when the run is to end: what it waits for may never come then. */
@@ -92,14 +163,6 @@ function listenForSignals(): { signal: AbortSignal; exitCode: () => number } {
     });
   }
   return { signal: controller.signal, exitCode: () => exitCode };
-}
-
-/** Like Promise.all, but when one fails it waits for the others to end before it rejects. */
-async function allOrNone<First, Second>(
-  promises: readonly [Promise<First>, Promise<Second>],
-): Promise<[First, Second]> {
-  await Promise.allSettled(promises);
-  return Promise.all(promises);
 }
 
 /** What the tests find the servers with, and with what `createCluster()` in a test is this cluster. */

@@ -4,7 +4,8 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { Connection } from '@temporalio/client';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Connection, makeGrpcRetryInterceptor } from '@temporalio/client';
 import {
   InternalConnectionOptionsSymbol,
   type InternalConnectionOptions,
@@ -14,6 +15,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 import { findDistinctFreePorts } from '../cluster/ports';
 import { findTestServer } from '../cluster/test-server';
 import { findWorkflowBundle } from '../workers/workflow-bundle';
+import { createEndingRetries } from '../platform/temporal/client';
 import { searchAttributes } from '../events/workflow-names';
 import { rememberProcess } from './child-processes';
 
@@ -29,6 +31,8 @@ export interface Environment extends Pick<
   withWorker<T>(taskQueue: string, activities: object, work: () => Promise<T>): Promise<T>;
   /** Names of the activities that the workflow has scheduled, apart from those within its own task. */
   ordinaryActivitiesOf(workflowId: string): Promise<string[]>;
+  /** Whether another test may use it: no workflow is open in it, and it still skips time. */
+  isAsNew(): Promise<boolean>;
   stop(): Promise<void>;
 }
 
@@ -71,6 +75,11 @@ export async function createEnvironment(): Promise<Environment> {
         scheduled ? [scheduled.activityType?.name ?? ''] : [],
       );
     },
+    async isAsNew() {
+      const { workflowService } = environment.connection;
+      const { executions } = await workflowService.listOpenWorkflowExecutions({ namespace });
+      return (executions ?? []).length === 0 && skipsTime(environment);
+    },
     stop,
   };
 }
@@ -93,17 +102,27 @@ const startTimeoutMs = 120_000;
 
 /** The SDK's own environment, on a server that it did not start and does not stop. */
 class TimeSkippingEnvironment extends TestWorkflowEnvironment {
+  readonly retries = createEndingRetries();
+
   static async connect(address: string): Promise<TimeSkippingEnvironment> {
+    const retries = createEndingRetries();
     const options: InternalConnectionOptions = {
       address,
       connectTimeout: startTimeoutMs,
+      interceptors: [makeGrpcRetryInterceptor(retries)],
       [InternalConnectionOptionsSymbol]: { supportsTestService: true },
     };
     const connection = await Connection.connect(options);
     const nativeConnection = await NativeConnection.connect({ address });
     const unused = { client: {}, plugins: [], server: { type: 'existing' } } as never;
     const constructed = [connection, nativeConnection, undefined, address] as const;
-    return new this(Runtime.instance(), unused, true, 'existing', ...constructed);
+    const environment = new this(Runtime.instance(), unused, true, 'existing', ...constructed);
+    return Object.assign(environment, { retries });
+  }
+
+  override async teardown(): Promise<void> {
+    await this.retries.end();
+    await super.teardown();
   }
 }
 
@@ -135,6 +154,16 @@ async function startServer(path: string): Promise<{
     await kill();
     throw error;
   }
+}
+
+const skipTimeoutMs = 2_000;
+
+function skipsTime(environment: TestWorkflowEnvironment): Promise<boolean> {
+  const skipping = environment.sleep('1 hour').then(
+    () => true,
+    () => false,
+  );
+  return Promise.race([skipping, delay(skipTimeoutMs, false, { ref: false })]);
 }
 
 /** An outage that ends `durationMs` after now, in the server's time. */

@@ -56,10 +56,10 @@ const reconnectSoon = {
 };
 
 /**
- * The SDK's own retries, made cancellable. A retry due after the channel was closed would throw from a
+ * The SDK's own retries, to be ended before their connection is closed. A retry due after the channel was closed would throw from a
  * timer, uncatchable, and its call would never settle.
  */
-function createEndingRetries(): GrpcRetryOptions & { end(): Promise<void> } {
+export function createEndingRetries(): GrpcRetryOptions & { end(): Promise<void> } {
   const retries = defaultGrpcRetryOptions();
   let isEnding = false;
   let lastTryAt = 0;

@@ -35,13 +35,18 @@ const timedOut: OrderOutcome = {
 };
 let environment: Environment;
 
-// One for each test: what is left of a test that cancels activities can keep the test server from
-// skipping time in the next.
-beforeEach(async () => {
+beforeAll(async () => {
   environment = await createEnvironment();
 });
 
-afterEach(() => environment?.stop());
+afterAll(() => environment?.stop());
+
+// What is left of a test that cancels activities can keep the server from skipping time in the next.
+beforeEach(async () => {
+  if (await environment.isAsNew()) return;
+  await environment.stop();
+  environment = await createEnvironment();
+});
 
 /** What a shop and its gateway have of one order. */
 interface Shop {
