@@ -1,4 +1,4 @@
-/** Servers that live on when the command that started them ends, and are found again by a PID file. */
+/** Daemons: servers that outlive the command that started them, tracked by a PID file. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
@@ -23,7 +23,7 @@ export interface DaemonFiles {
   readonly logFile: string;
 }
 
-/** A server that lives. */
+/** A running server. */
 export interface Daemon {
   readonly pid: number;
   /** The ports that it was started with, by name. */
@@ -56,7 +56,7 @@ export async function startDaemon(
   }
 }
 
-/** The server that the PID file tells of; undefined when it ended, or its ID is another process's by now. */
+/** The server of the PID file; undefined when it has ended, or its ID now belongs to another process. */
 export async function findDaemon(pidFile: string): Promise<Daemon | undefined> {
   const record = await readPidFile(pidFile);
   if (record?.identity === undefined) return undefined;
@@ -77,7 +77,7 @@ export async function stopDaemon(
   const daemon = await findDaemon(pidFile);
   if (daemon !== undefined) {
     send(daemon.pid, signal);
-    // A server that somebody froze cannot act on a signal.
+    // A frozen (SIGSTOP) server cannot act on a signal.
     send(daemon.pid, 'SIGCONT');
     if (!(await hasEnded(pidFile, patience))) {
       send(daemon.pid, 'SIGKILL');
@@ -88,16 +88,13 @@ export async function stopDaemon(
   return daemon !== undefined;
 }
 
-/**
- * Whether the server that the PID file tells of has ended although nobody stopped it: `stopDaemon`
- * removes the file, a crash leaves it.
- */
+/** Whether the server of the PID file has crashed: `stopDaemon` removes the file, a crash leaves it. */
 export async function hasEndedUnasked(pidFile: string): Promise<boolean> {
   const record = await readPidFile(pidFile);
   return record !== undefined && (await findDaemon(pidFile)) === undefined;
 }
 
-/** Does `work`; when that fails, the PID file is again what it was before. */
+/** Does `work`; when that fails, restores the PID file. */
 export async function keepPidFile(pidFile: string, work: () => Promise<void>): Promise<void> {
   const record = await readPidFile(pidFile);
   try {

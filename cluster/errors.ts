@@ -1,4 +1,4 @@
-/** What can go wrong with the local cluster, each with a message that says what to do about it. */
+/** Errors of the local cluster; each message says what to do. */
 
 /** Base of every error that `cluster/` throws on purpose; `code` is stable, `message` is for people. */
 export class ClusterError extends Error {
@@ -12,7 +12,7 @@ export class ClusterError extends Error {
   }
 }
 
-/** A port that a server needs belongs to another program. */
+/** A port that a server needs is in use. */
 export class PortInUseError extends ClusterError {
   constructor(server: string, port: number, variable: string, cause: unknown) {
     super(

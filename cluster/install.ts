@@ -7,7 +7,7 @@ import { InvalidVariableError, messageOf, ProgramNotFoundError } from './errors'
 import { withLock } from './lock';
 import type { Report } from './progress';
 
-/** One program: where it may be, and how it can be had. */
+/** A program: where it may be, and how to install it. */
 export interface Recipe {
   /** For messages, such as `kafka`. */
   readonly name: string;

@@ -1,4 +1,4 @@
-/** Ctrl-C, SIGTERM and a closed terminal: the first asks to stop, a second to end at once. */
+/** Ctrl-C, SIGTERM and a closed terminal: the first stops gracefully, the second at once. */
 import { ClusterError } from './errors';
 
 /** What to do when a person, or the system, wants an end. */

@@ -41,14 +41,14 @@ export interface ClusterOptions {
 
 /** Options of the commands that start servers. */
 interface StartOptions {
-  /** Gives the command up: what it started is stopped again, and it rejects with the signal's reason. */
+  /** Aborts the command: what it started is stopped again, and it rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
 /** What is known of one server. */
 export interface ServerStatus {
   readonly name: ServerName;
-  /** `not answering`: its process lives, but the server does not do its work (starting, frozen, ill). */
+  /** `not answering`: its process runs, but fails its health check (starting or frozen). */
   readonly state: 'running' | 'not answering' | 'stopped';
   /** Only when its process lives. */
   readonly pid?: number;
@@ -94,11 +94,11 @@ export interface Cluster {
    * @returns false when it was not running.
    */
   stop(name: ServerName): Promise<boolean>;
-  /** The servers whose process has ended although nobody stopped them: crashed, or killed. */
+  /** The servers that have crashed or were killed. */
   ended(): Promise<ServerName[]>;
   /**
-   * Starts a server again that has ended although nobody stopped it, and resolves when it answers. When
-   * that fails, the server still counts as ended, so that it can be tried again.
+   * Restarts a crashed server, and resolves when it answers. When that fails, the server still counts
+   * as crashed, so that it can be retried.
    *
    * @returns false when it is running, or was stopped by somebody.
    */

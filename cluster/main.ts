@@ -53,11 +53,11 @@ function commandLine(cluster: Cluster): Command {
   return program;
 }
 
-/** On Ctrl-C the work is given up, and ends by itself when it has stopped what it started. */
+/** Ctrl-C aborts the command, which ends when it has stopped what it started. */
 async function untilInterrupted(work: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
   const interruption = new AbortController();
   const interrupt = (signal: NodeJS.Signals): void =>
-    interruption.abort(new ClusterError('INTERRUPTED', `Given up on ${signal}.`));
+    interruption.abort(new ClusterError('INTERRUPTED', `Interrupted by ${signal}.`));
   process.on('SIGINT', interrupt);
   process.on('SIGTERM', interrupt);
   try {

@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   // A terminal that was closed takes no more lines; what runs must be stopped all the same.
   process.stdout.on('error', () => undefined);
   const interrupted = listenForInterruption({
-    onFirst: () => say('\nStopping everything (Ctrl-C again ends at once)'),
+    onFirst: () => say('\nStopping everything (Ctrl-C again stops at once)'),
     onSecond: endAtOnce,
   });
   const plan = makePlan();
@@ -172,7 +172,7 @@ function whereToGo(plan: RunnablePlan, apiUrl: string, productId: string): strin
   const keys = config.API_KEYS.map(({ role, secret }) => `${secret} (${role})`).join(', ');
   return [
     '',
-    paint('bold', 'Now it is yours'),
+    paint('bold', 'Ready to use'),
     `  Dashboard, API   ${paint('cyan', apiUrl)}`,
     `  Temporal Web UI  ${paint('cyan', cluster.temporalUiUrl)}`,
     ...metricsUrls(plan, apiUrl).map(
@@ -204,7 +204,7 @@ function metricsUrls(
 
 function endAtOnce(): void {
   processes?.kill();
-  say('Ended at once. Servers of the cluster may still run: npm run cluster -- down stops them.');
+  say('Stopped at once. Servers of the cluster may still run: npm run cluster -- down stops them.');
   process.exit(KILLED_BY_SECOND_CTRL_C);
 }
 

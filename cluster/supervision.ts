@@ -58,7 +58,7 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
       logFile: join(logFolder(directory), `${fileNameOf(name)}.log`),
       onStarted: (pid) => {
         table.set(name, pid).catch((error: unknown) => {
-          report(name, `its process ID could not be noted: ${messageOf(error)}`);
+          report(name, `cannot record its process ID: ${messageOf(error)}`);
         });
       },
     });
@@ -83,19 +83,19 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
 }
 
 /**
- * Ends the processes that a supervisor left behind when it was killed; a process that was given one of
- * their IDs since is left alone.
+ * Stops orphaned processes of a killed supervisor; a process that has reused one of their IDs is left
+ * alone.
  */
 export async function stopAbandonedProcesses(directory: string, report: Report): Promise<void> {
   const stop = async (name: ProcessName): Promise<void> => {
     const wasRunning = await stopDaemon(recordFile(directory, name), 'SIGTERM', STOP_PATIENCE_MS);
-    if (wasRunning) report(name, 'was left over from an earlier start: stopped');
+    if (wasRunning) report(name, 'left over from an earlier start; stopped');
   };
   await Promise.all(PROCESS_NAMES.map(stop));
   rmSync(tableFile(directory), { force: true });
 }
 
-/** Keeps the cluster's servers running until aborted: one that has ended unasked is started again. */
+/** Keeps the cluster's servers running until aborted: crashed ones are restarted. */
 export async function superviseServers(
   cluster: Cluster,
   report: Report,
@@ -108,7 +108,7 @@ export async function superviseServers(
     backoffs.set(name, backoff);
     try {
       const waitMs = backoff.next();
-      report(name, `has ended although nobody stopped it; starting it again in ${waitMs / 1000} s`);
+      report(name, `crashed; restarting in ${waitMs / 1000} s`);
       await delay(waitMs, undefined, { signal });
       await cluster.revive(name, { signal });
       backoff.reset();

@@ -40,7 +40,7 @@ export type ChargeDecision =
   | { kind: 'captured'; charge: Charge; answerLost: boolean }
   | { kind: 'declined'; decline: Decline };
 
-/** The request was understood and refused; `code` says why, `statusCode` is its HTTP status. */
+/** The request is valid but rejected; `code` says why, `statusCode` is its HTTP status. */
 export class RefusedRequestError extends Error {
   override readonly name = 'RefusedRequestError';
 

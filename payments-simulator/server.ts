@@ -151,7 +151,7 @@ function sendChargeAnswer(
     case 'unavailable':
       return reply.code(503).send({
         code: 'unavailable',
-        message: 'The gateway is busy; try again with the same Idempotency-Key.',
+        message: 'The gateway is busy; retry with the same Idempotency-Key.',
       });
     case 'silence':
       return held.hold(reply);

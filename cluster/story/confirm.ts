@@ -18,7 +18,7 @@ const PATIENCE_MS = 60_000;
 const POLL_MS = 50;
 
 /**
- * Looks again and again until `look` returns without an error, and returns what it returned.
+ * Polls until `look` returns without an error, and returns its result.
  *
  * @throws UnconfirmedError after a minute, with the last error as its cause; the signal's reason when aborted
  */

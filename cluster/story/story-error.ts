@@ -11,6 +11,6 @@ export class StoryError extends Error {
    */
   constructor(step: string, cause: unknown) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    super(`The story went wrong in step ${step}: ${reason}`, { cause });
+    super(`The story failed in step ${step}: ${reason}`, { cause });
   }
 }

@@ -25,7 +25,7 @@ export async function viewProduct(world: World, { productId }: StoryProduct): Pr
     return json;
   });
   await readDetail(world, productId, { cache: 'hit', soldOut: false });
-  page.confirmed('first read from Postgres, then from Redis; each look is an event');
+  page.confirmed('cache miss, then cache hit; each view is an event');
   return cached;
 }
 
