@@ -13,7 +13,7 @@ export interface Launch {
   readonly cwd?: string;
   /** Added to this process's environment. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** Run as this user instead of the present one. */
+  /** Run as this user instead of the current one. */
   readonly user?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
@@ -30,7 +30,7 @@ export interface Daemon {
   readonly ports: Readonly<Record<string, number>>;
 }
 
-/** Starts a server that outlives this process and notes it in the PID file. */
+/** Starts a server that outlives this process, and writes its PID file. */
 export async function startDaemon(
   launch: Launch,
   files: DaemonFiles,
@@ -64,10 +64,10 @@ export async function findDaemon(pidFile: string): Promise<Daemon | undefined> {
 }
 
 /**
- * Ends the server: `signal` first, then, when it still lives after `patience` ms, SIGKILL.
+ * Stops the server: `signal` first, SIGKILL after `patience` ms.
  *
  * @returns whether one was running.
- * @throws ClusterError when it outlives even that.
+ * @throws ClusterError when it survives SIGKILL.
  */
 export async function stopDaemon(
   pidFile: string,
@@ -105,7 +105,7 @@ export async function keepPidFile(pidFile: string, work: () => Promise<void>): P
   }
 }
 
-/** Notes a process that runs already, so that `findDaemon` and `stopDaemon` know it by this file. */
+/** Writes a PID file for a running process, for `findDaemon` and `stopDaemon`. */
 export async function writeDaemonFile(pidFile: string, pid: number): Promise<void> {
   await writePidFile(pidFile, { pid, ports: {}, identity: await processIdentity(pid) });
 }
@@ -117,7 +117,7 @@ export async function logTail(logFile: string, lines = 20): Promise<string> {
 }
 
 interface PidRecord extends Daemon {
-  /** Undefined when the process had ended before it could be looked at. */
+  /** Undefined when the process had already ended. */
   readonly identity?: string | undefined;
 }
 
@@ -138,7 +138,7 @@ function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    // It ended by itself between the look and the signal.
+    // It ended between the check and the signal.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
@@ -175,6 +175,6 @@ function emptyWhenMissing(error: NodeJS.ErrnoException): string {
 function unstoppable(pid: number, pidFile: string): ClusterError {
   return new ClusterError(
     'SERVER_STOP',
-    `The process ${pid} of ${pidFile} did not end even after SIGKILL: look why with \`ps -p ${pid}\`.`,
+    `The process ${pid} of ${pidFile} survived SIGKILL: inspect it with \`ps -p ${pid}\`.`,
   );
 }

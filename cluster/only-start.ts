@@ -11,7 +11,7 @@ class AlreadyRunningError extends ClusterError {
   constructor(pid: number, directory: string) {
     super(
       'ALREADY_RUNNING',
-      `npm start is running already in ${directory} (process ${pid}): use that one, or end it with Ctrl-C. ` +
+      `npm start is already running in ${directory} (process ${pid}): use that one, or stop it with Ctrl-C. ` +
         'For a second one beside it, set CLUSTER_DIRECTORY, API_PORT and the CLUSTER_…_PORT variables.',
     );
   }

@@ -1,7 +1,7 @@
 /**
- * `npm start`: brings the local cluster up, migrates, starts and supervises the processes, tells a short
- * shopping story through the HTTP API, and stays until Ctrl-C, which stops all of it. With `--exit` it
- * ends after the story.
+ * `npm start`: brings the local cluster up, migrates, starts and supervises the processes, runs a
+ * short shopping story through the HTTP API, and stays until Ctrl-C, which stops everything. With
+ * `--exit` it ends after the story.
  */
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -32,7 +32,7 @@ interface StartOptions {
   readonly exit: boolean;
 }
 
-/** All that a start knows before it starts anything. */
+/** The configuration of a start. */
 interface Plan {
   readonly cluster: Cluster;
   readonly report: Report;
@@ -50,12 +50,12 @@ const root = join(__dirname, '..');
 const paint = paintFor(process.stdout);
 const KILLED_BY_SECOND_CTRL_C = 130;
 
-/** What a second Ctrl-C has to end; set once they run. */
+/** For the second Ctrl-C; set once they run. */
 let processes: SupervisedProcesses | undefined;
 
 async function main(): Promise<void> {
   const options = readOptions();
-  // A terminal that was closed takes no more lines; what runs must be stopped all the same.
+  // Writes to a closed terminal fail; everything must still be stopped.
   process.stdout.on('error', () => undefined);
   const interrupted = listenForInterruption({
     onFirst: () => say('\nStopping everything (Ctrl-C again stops at once)'),
@@ -105,7 +105,7 @@ async function assertApiPortFree({ API_HOST, API_PORT }: Config): Promise<void> 
   if (problem !== undefined) throw new PortInUseError('the API', API_PORT, 'API_PORT', problem);
 }
 
-/** Runs everything until the story is over or a signal comes, and stops it, whatever happened. */
+/** Runs everything until the story ends or a signal arrives, and always stops it. */
 async function runAll(
   plan: RunnablePlan,
   options: StartOptions,
@@ -134,7 +134,10 @@ async function runAll(
   }
 }
 
-/** Resolves when every server answers, the workflows are bundled and the schemas, topics and search attributes are there. */
+/**
+ * Resolves when every server answers, the workflows are bundled, and the schemas, topics and search
+ * attributes are up to date.
+ */
 function bringUp(plan: Plan, given: AbortSignal): Promise<void> {
   return withLinkedSignal(given, (linked) => bringUpOrGiveUp(plan, linked));
 }
@@ -153,7 +156,7 @@ async function bringUpOrGiveUp(
       environment: environment as Record<string, string>,
       signal,
     });
-  // Both workers need the bundle: made once before them, instead of by each.
+  // Both workers need the bundle: built once before they start, instead of by each.
   await Promise.all([
     orGiveUp(cluster.up({ signal })),
     orGiveUp(run('workers/build-workflow-bundle.ts')),
@@ -212,7 +215,7 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Errors that tell a person what to do need no stack. */
+/** Errors that say what to do need no stack. */
 function explain(error: unknown): string {
   const isForPeople =
     error instanceof ClusterError ||

@@ -1,4 +1,4 @@
-/** Step: what became of the cached product. */
+/** Step: the eviction of the cached product. */
 import { productCacheKey } from '../../cache/product-cache';
 import { confirm, eventually } from './confirm';
 import { waitForViews } from './find-resulting-rows';
