@@ -27,11 +27,11 @@ WORKDIR /app
 COPY package.json LICENSE ./
 COPY --from=production-packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
-# A volume for the payment simulator's charges takes over this folder's owner.
+# A volume for the payment simulator's charges inherits this folder's owner.
 RUN install --directory --owner=node --group=node /var/lib/payments
 USER node
 EXPOSE 3000
-# Suits the API. The others serve no HTTP, or another port: Compose replaces it for each of them.
+# For the API. The others serve no HTTP, or on another port: Compose overrides it for each.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.API_PORT || 3000}/healthz`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 CMD ["node", "--enable-source-maps", "dist/api/main.js"]

@@ -1,17 +1,17 @@
-/** The processes of the other sides: real processes too, started and stopped by the suite. */
+/** Processes of the other sides: real processes, started and stopped by the suite. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { until } from '../testkit/until';
 
-/** A process that is running. */
+/** A running process. */
 export interface Background {
   readonly pid: number;
-  /** The number that it told last in a message `{ done }`; 0 before. */
+  /** The last number reported in a message `{ done }`; 0 before. */
   done(): number;
-  /** Rejects when it ends although nobody has asked it to. */
+  /** Rejects when it ends unexpectedly. */
   readonly unexpectedEnd: Promise<never>;
-  /** Asks it to end and waits until it has. */
+  /** Stops it gracefully, and waits until it has ended. */
   end(): Promise<void>;
 }
 
@@ -36,10 +36,10 @@ export async function startInBackground(
   child.on('message', (message) => ({ done } = message as { done: number }));
   let asked = false;
   const unexpectedEnd = exited.then(() =>
-    // Asked to end, it leaves this promise for ever as it is.
+    // After a requested stop the promise stays pending.
     asked ? new Promise<never>(() => undefined) : Promise.reject(endedUnasked(file, child)),
   );
-  // Not everybody waits for it.
+  // Avoids an unhandled rejection: not every caller awaits it.
   unexpectedEnd.catch(() => undefined);
   const background: Background = {
     pid: child.pid!,
@@ -58,7 +58,7 @@ export async function startInBackground(
     });
     return background;
   } catch (error) {
-    // Asked, not killed: it may have started a server that only it can stop.
+    // Stopped gracefully: it may have started a server that only it can stop.
     await background.end();
     throw error;
   }

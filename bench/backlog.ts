@@ -1,4 +1,4 @@
-/** A backlog of events of every type, as a busy shop leaves behind. */
+/** A backlog of events of every type, as of a busy shop. */
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Kafka, Message } from 'kafkajs';
@@ -12,14 +12,16 @@ import type { Stack } from '../testkit/stack';
 export interface Backlog {
   readonly count: number;
   readonly events: readonly ForeignEvent[];
-  /** Appears in both topics at one moment, all of it: what reads committed messages sees none before. */
+  /** In one transaction: readers of committed messages see all of it at once, in both topics. */
   send(kafka: Kafka): Promise<void>;
 }
 
 const productCount = 500;
 const userCount = 2_000;
 
-/** At least so many events: those of an order come together. No other backlog is about its products. */
+/**
+ * At least so many events: those of an order stay together. Its products are in no other backlog.
+ */
 export function createBacklog(count: number): Backlog {
   const events: ForeignEvent[] = [];
   const shop = createShop(randomUUID().slice(0, 8));
@@ -37,7 +39,7 @@ export async function checkEffects(
   compare(addUp(events), await readAggregates(pool));
 }
 
-/** What happens in the shop, one thing after the other, the same each time but for the event IDs. */
+/** A deterministic sequence of events in the shop, apart from the event IDs. */
 function createShop(name: string) {
   const stock = Array.from({ length: productCount }, () => ({ version: 0, units: 1_000 }));
   const likes = Array.from({ length: productCount }, () => ({

@@ -1,7 +1,7 @@
-/** Clients that ask again as soon as they have their answer. */
+/** A closed-loop load: each client sends its next request as soon as it has its response. */
 import { percentile } from './suite';
 
-/** What such clients have seen. */
+/** Results of the load. */
 export interface LoopResult {
   /** Answers per second. */
   readonly rate: number;
@@ -11,7 +11,7 @@ export interface LoopResult {
 }
 
 /**
- * Lets so many clients ask for so long; answers that come after the end are waited for and count.
+ * Runs so many clients for so long; responses after the end are awaited and counted.
  *
  * @throws what `ask` throws
  */

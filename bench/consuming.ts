@@ -1,4 +1,6 @@
-/** Letting a consumer begin where a round begins, and waiting until it has handled everything. */
+/**
+ * Starts a consumer at the current end of the topics, and waits until it has handled everything.
+ */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../events/topics';
@@ -46,7 +48,7 @@ export async function untilHandled(
     );
     const { handled, seconds } = rows[0]!;
     if (Number(handled) >= count) return seconds;
-    // Looking must not cost what is being measured: it gets a tenth of the time at most.
+    // Polling must not distort the measurement: at most a tenth of the time.
     await sleep(Math.max(100, 9 * (performance.now() - from)));
   }
   throw new Error(`Not ${count} events were handled within ${handledWithinMs} ms.`);

@@ -1,6 +1,6 @@
 /**
- * Preloaded into a process that is measured: counts its statements and tells how many there were when
- * it ends, in a line `statements: N`. Each is a round trip to PostgreSQL, `BEGIN` and `COMMIT` too.
+ * Preloaded into a process that is measured: counts its statements and prints their number when it
+ * ends, in a line `statements: N`. Each is a round trip to PostgreSQL, `BEGIN` and `COMMIT` too.
  */
 import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -22,5 +22,5 @@ prototype.query = function (...input) {
   return query.apply(this, input);
 };
 
-// The threads in which workflows run load this too, and have no statements.
+// Workflow threads load this, too, and have no statements.
 if (isMainThread) process.on('exit', () => writeSync(1, `\nstatements: ${statements}\n`));

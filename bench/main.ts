@@ -5,7 +5,7 @@
  *   --rounds N    rounds of each side, 3 by default
  *   --scale X     multiplies the work of a round, to try a suite out: 0.1 is a tenth
  *
- * Benchmarks are no tests: they fail when what they ran was done wrong, never for a time.
+ * Benchmarks are not tests: they fail on wrong results, never on a slow time.
  */
 import { parseArgs } from 'node:util';
 import { runProgram } from '../platform/process/program';
@@ -41,7 +41,7 @@ function readOptions(): Options {
   }
   const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1) {
-    throw new UsageError(`--rounds ${values.rounds} is not a whole number from 1 up.`);
+    throw new UsageError(`--rounds ${values.rounds} is not a whole number of at least 1.`);
   }
   const scale = Number(values.scale);
   if (!(scale > 0)) throw new UsageError(`--scale ${values.scale} is not a number above 0.`);
@@ -66,7 +66,7 @@ async function main(): Promise<number> {
   return withTestCluster((cluster) => runSuite(options, cluster));
 }
 
-// Not by returning: a suite may leave a connection behind that would keep the process.
+// Explicit exit: a suite may leave an open connection that would keep the process alive.
 runProgram(main, {
   explain: (error) => (error instanceof UsageError ? error.message : error),
   exitCodeOf: (error) => (error instanceof UsageError ? 2 : 1),

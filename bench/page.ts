@@ -1,7 +1,7 @@
 /**
- * `npm run bench:page`: writes `docs/benchmarks.md` from the results that are kept in `bench/results`,
- * one file for each suite, as `npm run bench -- SUITE --json` prints them. What stands below the page's
- * last heading is written by hand and stays.
+ * `npm run bench:page`: writes `docs/benchmarks.md` from the results in `bench/results`, one file
+ * per suite, as printed by `npm run bench -- SUITE --json`. The text below the page's last heading
+ * is written by hand and kept.
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -10,7 +10,7 @@ import { verdict } from './report';
 import { median, type Ratio, type Target } from './suite';
 import { suites } from './suites';
 
-/** What is read of a result; see `toJson` in report.ts. */
+/** The parts of a result that are read; see `toJson` in report.ts. */
 interface Result {
   readonly suite: string;
   readonly about: string;

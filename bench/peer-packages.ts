@@ -1,6 +1,6 @@
 /**
- * The packages of the peers, which stand in `bench/package.json`, so that nothing but the suite
- * `peers` has them: installed when it runs and they are not those of the lockfile.
+ * The packages of the peers, in `bench/package.json`, so that only the suite `peers` has them:
+ * installed when it runs and they differ from the lockfile.
  */
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -12,16 +12,16 @@ import type { SuiteContext } from './suite';
 const lockfile = path.join(__dirname, 'package-lock.json');
 const packagesFolder = path.join(__dirname, 'node_modules');
 
-/** Written last, so that half an installation is none. */
+/** Written last: marks a complete installation. */
 const stampFile = path.join(packagesFolder, '.package-lock.sha256');
 
-/** Installs what is missing; another process that does so is waited for. @throws CommandError of npm */
+/** Installs what is missing; waits for another process that does so. @throws CommandError of npm */
 export async function installPeerPackages({
   note,
   signal,
 }: Pick<SuiteContext, 'note' | 'signal'>): Promise<void> {
   if (await areInstalled()) return;
-  const onWait = (): void => note('Waiting for another process that installs the packages');
+  const onWait = (): void => note('Waiting for another process that is installing the packages');
   await withLock({ path: path.join(__dirname, '.install'), signal, onWait }, async (held) => {
     if (await areInstalled()) return;
     note('The packages of bench/package-lock.json are not installed yet: running npm ci');

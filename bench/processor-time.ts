@@ -1,7 +1,7 @@
-/** How much processor time the processes of a run use, as Linux tells in `/proc`. */
+/** CPU time of the processes of a run, from Linux's `/proc`. */
 import { readdir, readFile } from 'node:fs/promises';
 
-/** Which processes are told apart, by their command lines. */
+/** The kinds of processes, by their command lines. */
 const kinds: readonly (readonly [kind: string, commandLine: RegExp])[] = [
   ['bridge', /bridge\/main\.ts/],
   ['collector', /workers\/collector-with-bridge\.ts/],
@@ -15,14 +15,13 @@ const kinds: readonly (readonly [kind: string, commandLine: RegExp])[] = [
   ['Redis', /redis-server/],
 ];
 
-// Linux counts in hundredths of a second on every machine that Node.js runs on.
+// Linux counts in hundredths of a second on every platform of Node.js.
 const msPerTick = 10;
 
 /**
- * Does the work, and tells how much processor time the servers and processes that this process has
- * started used meanwhile: a figure for each kind of process, in ms for each of the items that `count`
- * tells when the work is done.
- * No figures where the system does not tell it as Linux does.
+ * Runs the work, and returns the CPU time of the servers and processes started by this process: a
+ * figure per kind of process, in ms per item, as counted by `count` after the work. No figures
+ * without Linux's `/proc`.
  */
 export async function measuringProcessorTime(
   item: string,
@@ -35,7 +34,7 @@ export async function measuringProcessorTime(
   const items = count();
   const used = new Map<string, number>();
   for (const [pid, { kind, ms }] of after) {
-    // What a process used that has ended meanwhile is not known any more.
+    // The CPU time of a process that has ended meanwhile is unknown.
     used.set(kind, (used.get(kind) ?? 0) + ms - (before.get(pid)?.ms ?? 0));
   }
   const perItem = [...used].map(
@@ -77,7 +76,7 @@ async function readProcess(pid: string): Promise<ProcessSample | undefined> {
       readFile(`/proc/${pid}/stat`, 'utf8'),
       readFile(`/proc/${pid}/cmdline`, 'utf8'),
     ]);
-    // The program's name stands in parentheses and may hold anything; the numbers begin after it.
+    // The program's name is in parentheses and may contain anything; the numbers follow it.
     const fields = status.slice(status.lastIndexOf(')') + 2).split(' ');
     const [parent, user, system] = [fields[1], fields[11], fields[12]].map(Number);
     return {

@@ -1,4 +1,4 @@
-/** From a message as kafkajs hands it over to what the activities take: what the bridge does, too. */
+/** Converts a message of kafkajs to the activities' input, as the bridge does. */
 import type { KafkaMessage } from 'kafkajs';
 import { parseMessage } from '../events/parse';
 import type { ReceivedEvent } from '../events/received';

@@ -1,4 +1,4 @@
-/** What a run of a suite tells: a table for people, or one JSON object for programs. */
+/** The report of a run: a table for people, or one JSON object for programs. */
 import { cpus, totalmem } from 'node:os';
 import { createRequire } from 'node:module';
 import Table from 'cli-table3';
@@ -19,7 +19,7 @@ export interface Run {
 
 const packages = ['@temporalio/worker', 'kafkajs', 'pg', 'ioredis', 'fastify'];
 
-/** Describes the run that ends now. `moreVersions` are those of what only its suite runs. */
+/** Describes the finished run. `moreVersions` are those of packages that only its suite uses. */
 export async function describeRun(
   { name, about }: Suite,
   options: Pick<Run, 'rounds' | 'scale'>,
@@ -67,7 +67,7 @@ export function toJson(run: Run, { sides, ratios, targets, remarks }: SuiteResul
   return `${JSON.stringify(object, undefined, 2)}\n`;
 }
 
-/** A table of the sides, the ratios beside their goals, and what else was seen. */
+/** A table of the sides, the ratios with their goals, and the remarks. */
 export function toText(run: Run, { sides, ratios, targets, remarks }: SuiteResult): string {
   const figures = new Table({ head: ['side', 'figure', 'median', 'rounds'], style: plain });
   for (const { name, figures: own } of sides) {

@@ -1,7 +1,7 @@
-/** Reading what a process counts. */
+/** Reads counters from a process's metrics. */
 
 /**
- * The sum of a counter's values at `url`, over the labels that `where` lets pass.
+ * The sum of a counter's values at `url`, over the labels that match `where`.
  *
  * @param url where the process serves its metrics
  * @throws when the process has no such counter

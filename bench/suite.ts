@@ -1,11 +1,11 @@
-/** What a benchmark is: sides that are measured in turn, in one run, on the same servers. */
+/** The interface of a benchmark: sides measured in turn, in one run, on the same servers. */
 import type { Stack } from '../testkit/stack';
 import { orAborted } from '../testkit/test-cluster';
 
 /** One figure of a side, such as `events/s`, with its value in each round. */
 export type Figures = Readonly<Record<string, readonly number[]>>;
 
-/** One of the things that are compared. */
+/** One side of a comparison. */
 export interface Side {
   readonly name: string;
   /** What it is, for a reader who knows the field and not this project. */
@@ -13,13 +13,13 @@ export interface Side {
   readonly figures: Figures;
 }
 
-/** How a side stands to another in one figure: the median of the rounds' ratios. */
+/** The ratio of two sides in one figure: the median of the rounds' ratios. */
 export interface Ratio {
   readonly side: string;
   readonly to: string;
   readonly figure: string;
   readonly ratio: number;
-  /** What is aimed at, such as `≥ 0.9`; absent where nothing is. */
+  /** Such as `≥ 0.9`. */
   readonly goal?: Goal;
   /** Whether `to` is the limit of this shape of work, or another product. */
   readonly kind: 'limit' | 'alternative' | 'peer';
@@ -27,37 +27,36 @@ export interface Ratio {
   readonly peer?: string;
 }
 
-/** A bound that a figure or ratio should keep. */
+/** The bound of a figure or ratio. */
 export interface Goal {
   readonly atLeast?: number;
   readonly below?: number;
 }
 
-/** A figure that has a goal of its own, whatever the other sides do. */
+/** A figure with a goal of its own, independent of other sides. */
 export interface Target {
   readonly side: string;
   readonly figure: string;
   readonly goal: Goal;
 }
 
-/** What a suite has measured. */
+/** Results of a suite. */
 export interface SuiteResult {
   readonly sides: readonly Side[];
   readonly ratios: readonly Ratio[];
   readonly targets: readonly Target[];
-  /** What else was seen, such as the memory of the processes. */
+  /** Other observations, such as the memory of the processes. */
   readonly remarks: readonly string[];
-  /** Versions of what only this suite runs, by package. */
+  /** Versions of packages that only this suite uses. */
   readonly versions?: Readonly<Record<string, string>>;
 }
 
-/** What a suite works with. */
 export interface SuiteContext {
   /** Rounds of each side. */
   readonly rounds: number;
   /** Multiplies the work of a round: 1 for the real size, less to try a suite out. */
   readonly scale: number;
-  /** Tells what is going on. */
+  /** Reports progress. */
   note(text: string): void;
   /** Aborted when the run is to end. */
   readonly signal: AbortSignal;
@@ -75,13 +74,13 @@ export interface Suite {
 export interface Contestant {
   readonly name: string;
   readonly what: string;
-  /** Measures one round. @returns each figure's value @throws when what was done is not right */
+  /** Measures one round. @returns each figure's value @throws when the results are wrong */
   measure(round: number): Promise<Readonly<Record<string, number>>>;
 }
 
 /**
- * Measures every side once a round, in an order that turns with the rounds, so that a machine that
- * gets slower or faster meanwhile does so for all of them.
+ * Measures every side once per round, in rotating order, so that drift of the machine affects all
+ * sides alike.
  */
 export async function inTurn(
   contestants: readonly Contestant[],
@@ -137,7 +136,7 @@ export function percentile(values: readonly number[], percent: number): number {
   return below + (above - below) * (position - Math.floor(position));
 }
 
-/** Forgets what earlier rounds left in the collector's tables, so that rounds are alike. */
+/** Empties the collector's tables, so that rounds start alike. */
 export async function emptyCollector({
   pool,
   redis,

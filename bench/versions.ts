@@ -1,11 +1,11 @@
-/** The versions of the servers that a run has used, as they say themselves. */
+/** The versions of a run's servers, as reported by them. */
 import { readConfig } from '../platform/process/config';
 import { createLogger } from '../platform/observability/logger';
 import { createPool } from '../platform/postgres/pool';
 import { createRedis } from '../platform/redis/client';
 import { createTemporalClient } from '../platform/temporal/client';
 
-/** Asks the servers of the environment. Kafka does not tell. */
+/** Reads the versions of the environment's servers. Kafka reports none. */
 export async function serverVersions(): Promise<Record<string, string>> {
   const config = readConfig(process.env);
   const logger = createLogger('bench', 'fatal');

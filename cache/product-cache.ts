@@ -1,15 +1,15 @@
 /**
- * The cache of product details in Redis, with leases: a reader that misses is handed a lease,
- * an eviction voids it, and a fill with a void lease is refused. So a reader that loaded the old
- * row before a change cannot put it back after the eviction that the change caused.
+ * The cache of product details in Redis, with leases: a reader that misses gets a lease, an eviction
+ * voids it, and a fill with a void lease is rejected. So a reader that loaded a stale row cannot cache
+ * it after the eviction.
  *
- * The scheme is the one of 'Scaling Memcache at Facebook' (NSDI 2013), section 3.2.1.
+ * As in 'Scaling Memcache at Facebook' (NSDI 2013), section 3.2.1.
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { cacheEvictions, cacheFills, cacheLookups } from '../platform/observability/telemetry';
 
-/** What looking a product up in the cache gives: its detail as JSON, or a lease to fill it with. */
+/** A cache lookup: the detail as JSON on a hit, a lease on a miss. */
 export type CacheLookup =
   { readonly hit: true; readonly json: string } | { readonly hit: false; readonly lease: string };
 
@@ -17,17 +17,17 @@ export type CacheLookup =
 export interface ProductCache {
   /** The cached detail, or a lease that allows the caller to fill it once it has loaded the product. */
   lookUp(productId: string): Promise<CacheLookup>;
-  /** Caches a detail, unless the lease was voided by an eviction meanwhile. Answers whether it was cached. */
+  /** Caches a detail, unless an eviction has voided the lease. Returns whether it was cached. */
   fill(productId: string, lease: string, json: string): Promise<boolean>;
-  /** Removes the products' details and voids every lease on them. Doing it twice is doing it once. */
+  /** Removes the products' details and voids every lease on them. Idempotent. */
   evict(productIds: readonly string[]): Promise<void>;
 }
 
 /** Options of the cache. */
 export interface ProductCacheOptions {
-  /** How long a detail is kept, in ms: bounds what a change that evicts nothing can leave stale. */
+  /** TTL of a detail, in ms: bounds the staleness of changes that evict nothing. */
   readonly timeToLiveMs?: number;
-  /** How long a reader may take from its miss to its fill, in ms. */
+  /** TTL of a lease, in ms: longest time from miss to fill. */
   readonly leaseMs?: number;
 }
 
@@ -36,14 +36,14 @@ export function productCacheKey(productId: string): string {
   return `product:${productId}`;
 }
 
-/** The key of the lease that a reader has who missed the product. */
+/** The key of a product's lease. */
 export function productLeaseKey(productId: string): string {
   return `product-lease:${productId}`;
 }
 
 /**
- * How a like count is shown: exact below 1,000, rounded down to hundreds from there on. The cached
- * detail carries the shown count, so only a change of it has to evict.
+ * The displayed like count: exact below 1,000, rounded down to hundreds above. The cached detail has
+ * the displayed count, so only a change of it has to evict.
  */
 export function shownLikeCount(likeCount: number): number {
   return likeCount < 1_000 ? likeCount : Math.floor(likeCount / 100) * 100;
@@ -90,7 +90,7 @@ function keysOf(productId: string): [detail: string, lease: string] {
   return [productCacheKey(productId), productLeaseKey(productId)];
 }
 
-// Readers that miss together share one lease: all of them loaded after the last eviction.
+// Concurrent misses share one lease: all of them load after the last eviction.
 const lookUpScript = `
   local detail = redis.call('GET', KEYS[1])
   if detail then return { detail, false } end

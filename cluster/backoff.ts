@@ -1,17 +1,17 @@
-/** How long to wait before something that keeps ending is started again. */
+/** Backoff before a crashed process is restarted. */
 
-/** Waits that grow while there is no success. */
+/** Exponential backoff. */
 export interface Backoff {
-  /** The next wait in ms: 200 at first, then twice as long each time, up to 5,000. */
+  /** The next delay in ms: 200, doubled each time, up to 5,000. */
   next(): number;
-  /** Begins anew. */
+  /** Resets to the first delay. */
   reset(): void;
 }
 
 const SHORTEST_MS = 200;
 const LONGEST_MS = 5_000;
 
-/** A backoff that has not waited yet. */
+/** A backoff at its first delay. */
 export function createBackoff(): Backoff {
   let waitMs = SHORTEST_MS;
   return {

@@ -13,7 +13,7 @@ export interface CommandOptions {
   /** Written to the program's standard input, which is closed after it. */
   readonly input?: string;
   readonly user?: { readonly uid: number; readonly gid: number } | undefined;
-  /** Ends the program, and all that it started, when aborted. */
+  /** Aborting kills the program and its children. */
   readonly signal?: AbortSignal;
 }
 
@@ -34,7 +34,7 @@ export function runCommand(
       cwd: options.cwd,
       env: { ...process.env, ...options.environment },
       ...options.user,
-      // Its own process group, so that what it started can be ended with it.
+      // Its own process group, so that its children can be killed with it.
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
     });
@@ -63,13 +63,13 @@ export function runCommand(
       else if (code === 0) resolve(output);
       else reject(new CommandError(program, `ended with ${signal ?? `code ${code}`}`, output));
     });
-    // A program that does not read its input closes it early; its exit code tells how that went.
+    // EPIPE: a program may close its input without reading it. Its exit code is what counts.
     child.stdin.on('error', () => undefined);
     child.stdin.end(options.input ?? '');
   });
 }
 
-/** The first executable file called `name` on `PATH`, as an absolute path. */
+/** The absolute path of the first executable `name` on `PATH`. */
 export async function findOnPath(name: string): Promise<string | undefined> {
   for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
     if (directory === '') continue;
@@ -89,7 +89,7 @@ export async function exists(path: string): Promise<boolean> {
   return canAccess(path, constants.F_OK);
 }
 
-/** Enough for the end of a failed build. */
+/** Enough for the last output of a failed build. */
 const OUTPUT_LIMIT = 4_000;
 
 async function canAccess(path: string, mode: number): Promise<boolean> {

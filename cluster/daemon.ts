@@ -1,4 +1,4 @@
-/** Servers that live on when the command that started them ends, and are found again by a PID file. */
+/** Daemons: servers that outlive the command that started them, tracked by a PID file. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ export interface Launch {
   readonly cwd?: string;
   /** Added to this process's environment. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** Run as this user instead of the present one. */
+  /** Run as this user instead of the current one. */
   readonly user?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
@@ -23,14 +23,14 @@ export interface DaemonFiles {
   readonly logFile: string;
 }
 
-/** A server that lives. */
+/** A running server. */
 export interface Daemon {
   readonly pid: number;
   /** The ports that it was started with, by name. */
   readonly ports: Readonly<Record<string, number>>;
 }
 
-/** Starts a server that outlives this process and notes it in the PID file. */
+/** Starts a server that outlives this process, and writes its PID file. */
 export async function startDaemon(
   launch: Launch,
   files: DaemonFiles,
@@ -56,7 +56,7 @@ export async function startDaemon(
   }
 }
 
-/** The server that the PID file tells of; undefined when it ended, or its ID is another process's by now. */
+/** The server of the PID file; undefined when it has ended, or its ID now belongs to another process. */
 export async function findDaemon(pidFile: string): Promise<Daemon | undefined> {
   const record = await readPidFile(pidFile);
   if (record?.identity === undefined) return undefined;
@@ -64,10 +64,10 @@ export async function findDaemon(pidFile: string): Promise<Daemon | undefined> {
 }
 
 /**
- * Ends the server: `signal` first, then, when it still lives after `patience` ms, SIGKILL.
+ * Stops the server: `signal` first, SIGKILL after `patience` ms.
  *
  * @returns whether one was running.
- * @throws ClusterError when it outlives even that.
+ * @throws ClusterError when it survives SIGKILL.
  */
 export async function stopDaemon(
   pidFile: string,
@@ -77,7 +77,7 @@ export async function stopDaemon(
   const daemon = await findDaemon(pidFile);
   if (daemon !== undefined) {
     send(daemon.pid, signal);
-    // A server that somebody froze cannot act on a signal.
+    // A frozen (SIGSTOP) server cannot act on a signal.
     send(daemon.pid, 'SIGCONT');
     if (!(await hasEnded(pidFile, patience))) {
       send(daemon.pid, 'SIGKILL');
@@ -88,16 +88,13 @@ export async function stopDaemon(
   return daemon !== undefined;
 }
 
-/**
- * Whether the server that the PID file tells of has ended although nobody stopped it: `stopDaemon`
- * removes the file, a crash leaves it.
- */
+/** Whether the server of the PID file has crashed: `stopDaemon` removes the file, a crash leaves it. */
 export async function hasEndedUnasked(pidFile: string): Promise<boolean> {
   const record = await readPidFile(pidFile);
   return record !== undefined && (await findDaemon(pidFile)) === undefined;
 }
 
-/** Does `work`; when that fails, the PID file is again what it was before. */
+/** Does `work`; when that fails, restores the PID file. */
 export async function keepPidFile(pidFile: string, work: () => Promise<void>): Promise<void> {
   const record = await readPidFile(pidFile);
   try {
@@ -108,7 +105,7 @@ export async function keepPidFile(pidFile: string, work: () => Promise<void>): P
   }
 }
 
-/** Notes a process that runs already, so that `findDaemon` and `stopDaemon` know it by this file. */
+/** Writes a PID file for a running process, for `findDaemon` and `stopDaemon`. */
 export async function writeDaemonFile(pidFile: string, pid: number): Promise<void> {
   await writePidFile(pidFile, { pid, ports: {}, identity: await processIdentity(pid) });
 }
@@ -120,7 +117,7 @@ export async function logTail(logFile: string, lines = 20): Promise<string> {
 }
 
 interface PidRecord extends Daemon {
-  /** Undefined when the process had ended before it could be looked at. */
+  /** Undefined when the process had already ended. */
   readonly identity?: string | undefined;
 }
 
@@ -141,7 +138,7 @@ function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    // It ended by itself between the look and the signal.
+    // It ended between the check and the signal.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
@@ -178,6 +175,6 @@ function emptyWhenMissing(error: NodeJS.ErrnoException): string {
 function unstoppable(pid: number, pidFile: string): ClusterError {
   return new ClusterError(
     'SERVER_STOP',
-    `The process ${pid} of ${pidFile} did not end even after SIGKILL: look why with \`ps -p ${pid}\`.`,
+    `The process ${pid} of ${pidFile} survived SIGKILL: inspect it with \`ps -p ${pid}\`.`,
   );
 }

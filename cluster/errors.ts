@@ -1,4 +1,4 @@
-/** What can go wrong with the local cluster, each with a message that says what to do about it. */
+/** Errors of the local cluster; each message says what to do. */
 
 /** Base of every error that `cluster/` throws on purpose; `code` is stable, `message` is for people. */
 export class ClusterError extends Error {
@@ -12,7 +12,7 @@ export class ClusterError extends Error {
   }
 }
 
-/** A port that a server needs belongs to another program. */
+/** A port that a server needs is in use. */
 export class PortInUseError extends ClusterError {
   constructor(server: string, port: number, variable: string, cause: unknown) {
     super(
@@ -24,21 +24,21 @@ export class PortInUseError extends ClusterError {
   }
 }
 
-/** A variable of the cluster has a value that cannot be used. */
+/** A variable of the cluster has an invalid value. */
 export class InvalidVariableError extends ClusterError {
   constructor(variable: string, problem: string) {
     super('INVALID_VARIABLE', `${variable} ${problem}`);
   }
 }
 
-/** A server's program is not on this machine and could not be installed. */
+/** A server's program is missing and could not be installed. */
 export class ProgramNotFoundError extends ClusterError {
   constructor(message: string, cause?: unknown) {
     super('PROGRAM_NOT_FOUND', message, { cause });
   }
 }
 
-/** A server ended, or did not answer in time, while it was being started. */
+/** A server ended, or timed out, while starting. */
 export class ServerStartError extends ClusterError {
   constructor(server: string, problem: string, logFile: string, logTail: string, cause?: unknown) {
     const tail = logTail === '' ? ' (empty)' : `\n${logTail}`;
@@ -48,7 +48,7 @@ export class ServerStartError extends ClusterError {
   }
 }
 
-/** A program that the cluster ran to its end failed. */
+/** A program that the cluster ran failed. */
 export class CommandError extends ClusterError {
   constructor(command: string, problem: string, output: string, cause?: unknown) {
     const lines = output.trim();
@@ -56,7 +56,7 @@ export class CommandError extends ClusterError {
   }
 }
 
-/** The message of anything thrown. */
+/** The message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

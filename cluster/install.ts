@@ -1,4 +1,6 @@
-/** Finds a program on this machine, or installs it into the cache folder, once for all projects. */
+/**
+ * Finds a program on this machine, or installs it into the cache folder that all projects share.
+ */
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -7,13 +9,13 @@ import { InvalidVariableError, messageOf, ProgramNotFoundError } from './errors'
 import { withLock } from './lock';
 import type { Report } from './progress';
 
-/** One program: where it may be, and how it can be had. */
+/** A program: where it may be, and how to install it. */
 export interface Recipe {
   /** For messages, such as `kafka`. */
   readonly name: string;
   /** The environment variable that may hold its path. */
   readonly variable: string;
-  /** What the variable's value is, for messages, such as `the program redis-server`. */
+  /** What the variable must hold, for messages, such as `the program redis-server`. */
   readonly variableHolds: string;
   /** Looks for a usable one on `PATH`. */
   readonly onPath: () => Promise<string | undefined>;
@@ -23,7 +25,7 @@ export interface Recipe {
   readonly program: string;
   /** Tried in this order until one works. */
   readonly ways: readonly InstallWay[];
-  /** One sentence: what a person may install instead. */
+  /** One sentence: what the user can install instead. */
   readonly advice: string;
 }
 
@@ -31,7 +33,7 @@ export interface Recipe {
 export interface InstallWay {
   /** What it does, for the progress line, such as `fetching with Maven`. */
   readonly step: string;
-  /** Fills the empty folder `directory`; throws when it cannot. */
+  /** Installs into the empty folder `directory`; throws when it cannot. */
   readonly fill: (directory: string, signal: AbortSignal) => Promise<void>;
 }
 
@@ -39,7 +41,7 @@ export interface InstallWay {
  * The path of a program: named in the environment, on `PATH`, in the cache folder (`directory`), or
  * installed there now.
  *
- * @throws InvalidVariableError when the variable names nothing.
+ * @throws InvalidVariableError when the variable's path does not exist.
  * @throws ProgramNotFoundError when no way to install it worked; says what to install.
  */
 export async function findOrInstall(
@@ -56,8 +58,8 @@ export async function findOrInstall(
 }
 
 /**
- * The program's path in `directory`, filled first when it is not there. Processes that ask for the same
- * at once wait for the first, and none ever sees a half-filled entry.
+ * The program's path in `directory`, installed first when missing. Concurrent processes wait for
+ * the first one, and none ever sees an incomplete entry.
  *
  * @throws ProgramNotFoundError when no way to install it worked.
  */
@@ -70,7 +72,8 @@ export async function installOnce(
   const entry = join(directory, recipe.cacheEntry);
   const program = join(entry, recipe.program);
   if (await exists(program)) return program;
-  const onWait = (): void => report(recipe.name, 'waiting: another process is installing it');
+  const onWait = (): void =>
+    report(recipe.name, 'waiting for another process that is installing it');
   await withLock({ path: entry, signal, onWait }, async (held) => {
     if (!(await exists(program))) await install(recipe, directory, entry, report, held);
   });
@@ -103,7 +106,7 @@ export function mavenWay(
         `-DbuildDirectory=${join(directory, '.build')}`,
         `dependency:${goal}`,
       ];
-      // Maven 3's local repository is not made for several writers.
+      // Maven 3's local repository does not support concurrent writers.
       await withLock({ path: join(cacheDirectory(), 'maven'), signal }, (held) =>
         runCommand('mvn', parameters, { signal: held }),
       );
@@ -131,7 +134,7 @@ async function fromEnvironment(recipe: Recipe): Promise<string | undefined> {
   if (await exists(path)) return path;
   throw new InvalidVariableError(
     recipe.variable,
-    `must be the path of ${recipe.variableHolds}: there is nothing at "${path}".`,
+    `must be the path of ${recipe.variableHolds}: "${path}" does not exist.`,
   );
 }
 
@@ -170,7 +173,7 @@ async function install(
   );
 }
 
-/** What a process that was killed in the middle left behind; the caller holds the lock. */
+/** Leftovers of a killed install; the caller holds the lock. */
 async function removeLeftovers(directory: string, prefix: string): Promise<void> {
   await mkdir(directory, { recursive: true });
   for (const name of await readdir(directory)) {
@@ -183,7 +186,7 @@ async function hasVersion(
   pattern: RegExp,
   [major, minor]: readonly [number, number],
 ): Promise<boolean> {
-  // A program that cannot even say its version is not used; the next place is looked at.
+  // A program whose `--version` fails is not used; the next candidate is tried.
   const output = await runCommand(program, ['--version']).catch(() => '');
   const [, foundMajor, foundMinor] = pattern.exec(output) ?? [];
   if (foundMajor === undefined) return false;

@@ -1,17 +1,17 @@
-/** Ctrl-C, SIGTERM and a closed terminal: the first asks to stop, a second to end at once. */
+/** Ctrl-C, SIGTERM and a closed terminal: the first stops gracefully, the second at once. */
 import { ClusterError } from './errors';
 
-/** What to do when a person, or the system, wants an end. */
+/** Handlers of the first and the second signal. */
 export interface InterruptionOptions {
-  /** Is told of the first signal. */
+  /** Called on the first signal. */
   readonly onFirst: (signal: NodeJS.Signals) => void;
-  /** Ends the process: the person does not want to wait. */
+  /** Called on the second signal: must end the process at once. */
   readonly onSecond: () => void;
 }
 
 /**
- * npm passes a terminal's Ctrl-C on to a process that the terminal has sent it to already. What comes
- * this soon after the first signal is no second wish.
+ * npm forwards a Ctrl-C that the terminal has already sent to this process: a signal this soon
+ * after the first is a duplicate.
  */
 const SAME_SIGNAL_WITHIN_MS = 500;
 
@@ -23,7 +23,7 @@ export function listenForInterruption(options: InterruptionOptions): AbortSignal
     if (firstAt === undefined) {
       firstAt = performance.now();
       options.onFirst(signal);
-      controller.abort(new ClusterError('INTERRUPTED', `Ended by ${signal}.`));
+      controller.abort(new ClusterError('INTERRUPTED', `Interrupted by ${signal}.`));
     } else if (performance.now() - firstAt > SAME_SIGNAL_WITHIN_MS) {
       options.onSecond();
     }

@@ -29,26 +29,26 @@ export { findFreePorts, type ClusterPorts } from './ports';
 export { printProgress } from './progress';
 export { SERVER_NAMES, type ServerName } from './server';
 
-/** Which cluster is meant. */
+/** Options of a cluster. */
 export interface ClusterOptions {
   /** Where data, logs and process IDs are kept; default `CLUSTER_DIRECTORY`, else the project's `.cluster`. */
   readonly directory?: string;
   /** Default: from the `CLUSTER_…_PORT` variables. */
   readonly ports?: ClusterPorts;
-  /** Is told each step; default: nobody is. */
+  /** Called for each step; default: none. */
   readonly report?: Report;
 }
 
 /** Options of the commands that start servers. */
 interface StartOptions {
-  /** Gives the command up: what it started is stopped again, and it rejects with the signal's reason. */
+  /** Aborts the command: what it started is stopped again, and it rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** What is known of one server. */
+/** Status of a server. */
 export interface ServerStatus {
   readonly name: ServerName;
-  /** `not answering`: its process lives, but the server does not do its work (starting, frozen, ill). */
+  /** `not answering`: its process runs, but fails its health check (starting or frozen). */
   readonly state: 'running' | 'not answering' | 'stopped';
   /** Only when its process lives. */
   readonly pid?: number;
@@ -66,11 +66,11 @@ export interface Cluster {
   readonly ports: ClusterPorts;
   /** The variables with which the project's processes find these servers. */
   readonly environment: Readonly<Record<ConnectionVariable, string>>;
-  /** Where a person opens Temporal's Web UI. */
+  /** The URL of Temporal's Web UI. */
   readonly temporalUiUrl: string;
   /**
-   * Starts every server that is not running, side by side, and resolves when all answer. When one fails,
-   * those that this call started are stopped again.
+   * Starts every stopped server, concurrently, and resolves when all answer. When one fails, those
+   * that this call started are stopped again.
    *
    * @returns the servers that this call started.
    * @throws ClusterError (its kinds are in `errors.ts`) that says what to do.
@@ -78,7 +78,7 @@ export interface Cluster {
   up(options?: StartOptions): Promise<ServerName[]>;
   /** Stops every server; their data stays. */
   down(): Promise<void>;
-  /** Asks every server. */
+  /** Health-checks every server. */
   status(): Promise<ServerStatus[]>;
   /** Stops every server and deletes all data and logs. */
   reset(): Promise<void>;
@@ -89,30 +89,29 @@ export interface Cluster {
    */
   start(name: ServerName, options?: StartOptions): Promise<boolean>;
   /**
-   * Stops one server: properly, and by force if that takes too long.
+   * Stops one server: gracefully, then by SIGKILL after a timeout.
    *
    * @returns false when it was not running.
    */
   stop(name: ServerName): Promise<boolean>;
-  /** The servers whose process has ended although nobody stopped them: crashed, or killed. */
+  /** The servers that have crashed or were killed. */
   ended(): Promise<ServerName[]>;
   /**
-   * Starts a server again that has ended although nobody stopped it, and resolves when it answers. When
-   * that fails, the server still counts as ended, so that it can be tried again.
+   * Restarts a crashed server, and resolves when it answers. When that fails, the server still counts
+   * as crashed, so that it can be retried.
    *
    * @returns false when it is running, or was stopped by somebody.
    */
   revive(name: ServerName, options?: StartOptions): Promise<boolean>;
 }
 
-/** The variables that a cluster sets. */
 type ConnectionVariable =
   'DATABASE_URL' | 'REDIS_URL' | 'KAFKA_BROKERS' | 'TEMPORAL_ADDRESS' | 'PAYMENT_GATEWAY_URL';
 
 /**
- * Describes a cluster; starts nothing yet.
+ * Creates a cluster object; starts nothing.
  *
- * @throws InvalidVariableError when a port variable has no port in it.
+ * @throws InvalidVariableError when a port variable is not a port.
  */
 export function createCluster(options: ClusterOptions = {}): Cluster {
   const directory = resolve(options.directory ?? defaultDirectory());
@@ -177,7 +176,7 @@ function serverCalled(name: ServerName): Server {
   if (server !== undefined) return server;
   throw new ClusterError(
     'UNKNOWN_SERVER',
-    `There is no server "${String(name)}": the servers are ${SERVER_NAMES.join(', ')}.`,
+    `Unknown server "${String(name)}": the servers are ${SERVER_NAMES.join(', ')}.`,
   );
 }
 
@@ -195,7 +194,7 @@ async function startAllOrNone(place: Place, linked: AbortController): Promise<Se
       try {
         if (await startServer(place, server, linked.signal)) started.push(server);
       } catch (error) {
-        // The first failure ends the others; theirs only follow from it.
+        // The first failure aborts the others, whose errors only follow from it.
         failure ??= { error };
         linked.abort(error);
       }
@@ -252,7 +251,7 @@ async function joinRunning(
     );
   }
   await waitUntilHealthy(place, server, signal);
-  place.report(server.name, `was running already (process ${running.pid}) on ${present}`);
+  place.report(server.name, `already running (process ${running.pid}) on ${present}`);
 }
 
 async function endedServers(place: Place): Promise<ServerName[]> {
@@ -265,7 +264,7 @@ async function endedServers(place: Place): Promise<ServerName[]> {
 function reviveServer(place: Place, server: Server, given: AbortSignal): Promise<boolean> {
   return alone(place, server, given, async (signal) => {
     const { pidFile } = filesOf(place, server);
-    // Looked at only now: whoever had the lock until now may have been stopping it.
+    // Checked under the lock: its previous holder may have been stopping the server.
     if (!(await hasEndedUnasked(pidFile))) return false;
     await keepPidFile(pidFile, () => startStopped(place, server, signal));
     return true;
@@ -312,7 +311,7 @@ function stopServer(place: Place, server: Server): Promise<boolean> {
 async function stopRunning(place: Place, server: Server): Promise<boolean> {
   const { pidFile } = filesOf(place, server);
   const wasRunning = await stopDaemon(pidFile, server.stopSignal, STOP_PATIENCE_MS);
-  place.report(server.name, wasRunning ? 'stopped' : 'was not running');
+  place.report(server.name, wasRunning ? 'stopped' : 'not running');
   return wasRunning;
 }
 
@@ -341,7 +340,7 @@ async function statusOf(place: Place, server: Server): Promise<ServerStatus> {
 
 // Where things are
 
-/** Keeps two commands from working on one server at once. */
+/** Serialises commands on one server. */
 async function alone<Result>(
   place: Place,
   server: Server,

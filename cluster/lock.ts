@@ -1,4 +1,4 @@
-/** One process at a time: a lock in the file system, which a process that died does not keep. */
+/** A lock in the file system: one process at a time; the lock of a dead process expires. */
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,19 +6,18 @@ import { lock } from 'proper-lockfile';
 import { withLinkedSignal } from '../platform/process/abort';
 import { ClusterError } from './errors';
 
-/** What `withLock` needs beside the work. */
 export interface LockOptions {
-  /** The lock's place; its folder is made when missing. */
+  /** The lock's path; its folder is created when missing. */
   readonly path: string;
-  /** Ends the wait, and is handed on to the work. */
+  /** Aborts the wait; passed on to the work. */
   readonly signal: AbortSignal;
-  /** Called once when another process has the lock. */
+  /** Called once when the lock is taken. */
   readonly onWait?: () => void;
 }
 
 /**
- * Does `work` while no other process that asks for the same lock does its own. The signal handed to
- * `work` is aborted when the lock is lost (this process was suspended for longer than a lock keeps).
+ * Runs `work` under the lock. The signal passed to `work` is aborted when the lock is lost (this
+ * process was suspended for longer than the lock lasts).
  */
 export async function withLock<Result>(
   options: LockOptions,
@@ -33,13 +32,13 @@ export async function withLock<Result>(
     try {
       return await work(linked.signal);
     } finally {
-      // A lost lock belongs to somebody else by now.
+      // A lost lock belongs to another process by now.
       if (!lost) await release();
     }
   });
 }
 
-/** A lock not renewed for this long belonged to a process that died. */
+/** A lock not renewed for this long has expired: its process has died. */
 const STALE_MS = 10_000;
 const RETRY_MS = 100;
 

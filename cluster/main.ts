@@ -27,7 +27,7 @@ function commandLine(cluster: Cluster): Command {
     .action(() => cluster.down());
   program
     .command('status')
-    .description('print a line a server')
+    .description('print one line per server')
     .option('--json', 'with ports and process IDs, for programs')
     .action(async (options: { json?: boolean }) => {
       process.stdout.write(printStatus(cluster, await cluster.status(), options.json === true));
@@ -51,11 +51,11 @@ function commandLine(cluster: Cluster): Command {
   return program;
 }
 
-/** On Ctrl-C the work is given up, and ends by itself when it has stopped what it started. */
+/** Ctrl-C aborts the command, which ends when it has stopped what it started. */
 async function untilInterrupted(work: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
   const interruption = new AbortController();
   const interrupt = (signal: NodeJS.Signals): void =>
-    interruption.abort(new ClusterError('INTERRUPTED', `Given up on ${signal}.`));
+    interruption.abort(new ClusterError('INTERRUPTED', `Interrupted by ${signal}.`));
   process.on('SIGINT', interrupt);
   process.on('SIGTERM', interrupt);
   try {
@@ -80,7 +80,7 @@ function statusLine({ name, state, pid, ports, logFile }: ServerStatus): string 
   return `${name.padEnd(9)} ${state.padEnd(14)} ${place}`;
 }
 
-/** Why every way to install failed may be long; what to do comes last, where a person looks. */
+/** Causes first, advice last: the end of the output is what people read. */
 function explain(error: unknown): string {
   const isLong = error instanceof ProgramNotFoundError && error.cause !== undefined;
   return isLong ? `${messageOf(error.cause)}\n${error.message}` : messageOf(error);

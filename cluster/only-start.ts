@@ -1,4 +1,4 @@
-/** Sees to it that one `npm start` at a time runs in a cluster's folder. */
+/** Ensures that only one `npm start` runs in a cluster's folder. */
 import { mkdir } from 'node:fs/promises';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,17 +11,17 @@ class AlreadyRunningError extends ClusterError {
   constructor(pid: number, directory: string) {
     super(
       'ALREADY_RUNNING',
-      `npm start is running already in ${directory} (process ${pid}): use that one, or end it with Ctrl-C. ` +
+      `npm start is already running in ${directory} (process ${pid}): use that one, or stop it with Ctrl-C. ` +
         'For a second one beside it, set CLUSTER_DIRECTORY, API_PORT and the CLUSTER_…_PORT variables.',
     );
   }
 }
 
 /**
- * Notes that this process is the one that supervises the cluster in `directory`. The note of a process
- * that has died counts for nothing.
+ * Records this process as the supervisor of the cluster in `directory`. Records of dead processes are
+ * ignored.
  *
- * @returns what takes the note back.
+ * @returns a function that removes the record.
  * @throws AlreadyRunningError
  */
 export async function becomeOnlyStart(directory: string, signal: AbortSignal): Promise<() => void> {

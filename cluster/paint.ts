@@ -1,13 +1,12 @@
-/** Colour for people: on a terminal that has it, and nowhere else. */
+/** Colours, on terminals that have them. */
 import { styleText } from 'node:util';
 
-/** A way to set text off. */
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
-/** Sets a text off, or returns it as it is. */
+/** Styles a text, or returns it unchanged. */
 export type Paint = (style: Style, text: string) => string;
 
-/** Paints for a stream: plain where it is no terminal, or `NO_COLOR` is set. */
+/** The styles of a stream: none where it is no terminal, or `NO_COLOR` is set. */
 export function paintFor(stream: NodeJS.WriteStream): Paint {
   const colourful = stream.isTTY && stream.hasColors();
   return (style, text) => (colourful ? styleText(style, text) : text);

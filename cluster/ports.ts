@@ -6,22 +6,20 @@ import { InvalidVariableError, PortInUseError } from './errors';
 /** Every server of the cluster binds to this address only. */
 export const HOST = '127.0.0.1';
 
-/** Which port is for what. */
 export interface ClusterPorts {
   readonly postgres: number;
   readonly redis: number;
   readonly kafka: number;
-  /** Used by Kafka alone, for its own quorum of one. */
+  /** Of Kafka's controller quorum, which has one member. */
   readonly kafkaController: number;
   readonly temporal: number;
   readonly temporalUi: number;
   readonly payments: number;
 }
 
-/** The name of one port. */
 export type PortName = keyof ClusterPorts;
 
-/** The ports of a cluster that is configured by nothing. */
+/** The default ports. */
 export const DEFAULT_PORTS: ClusterPorts = {
   postgres: 15432,
   redis: 16379,
@@ -44,10 +42,10 @@ export const PORT_VARIABLES: Readonly<Record<PortName, string>> = {
 };
 
 /**
- * Reads the ports from variables; what is not set has its default. Kafka's controller port follows
- * Kafka's own port (one above) unless it is set.
+ * Reads the ports from variables, with defaults. Kafka's controller port defaults to Kafka's port
+ * plus one.
  *
- * @throws InvalidVariableError for a value that is no port.
+ * @throws InvalidVariableError for a value that is not a port.
  */
 export function portsFromEnvironment(environment: NodeJS.ProcessEnv): ClusterPorts {
   const read = (name: PortName, fallback: number): number =>
@@ -67,8 +65,8 @@ export function portsFromEnvironment(environment: NodeJS.ProcessEnv): ClusterPor
 /**
  * Finds a free port for each server, for a cluster beside the one on the default ports.
  *
- * The ports lie below the range from which the system gives ports to outgoing connections:
- * otherwise, while a server is stopped, a client's connection could take its port.
+ * The ports lie below the system's ephemeral range: otherwise an outgoing connection could take the
+ * port of a stopped server.
  */
 export async function findFreePorts(): Promise<ClusterPorts> {
   const [postgres, redis, kafka, kafkaController, temporal, temporalUi, payments] =
@@ -109,7 +107,7 @@ export async function findDistinctFreePorts(count: number): Promise<number[]> {
   return [...found];
 }
 
-/** Binds a port and lets it go again. @returns what prevented it; undefined when the port is free */
+/** Binds and releases a port. @returns the error; undefined when the port is free */
 export function tryToBind(port: number, host = HOST): Promise<Error | undefined> {
   return new Promise((resolve) => {
     const probe = createServer();

@@ -1,11 +1,11 @@
-/** Tells a process from a later one that was given the same ID. */
+/** Distinguishes a process from a later one that reuses its ID. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 /**
- * A text that is the same for as long as this process lives and differs for every other process that
- * ever has the same ID; undefined when no such process lives (a zombie does not).
+ * A stable identity of the process, different for every later process with the same ID; undefined
+ * when no such process runs (a zombie does not).
  */
 export async function processIdentity(pid: number): Promise<string | undefined> {
   return process.platform === 'linux' ? linuxIdentity(pid) : portableIdentity(pid);
@@ -26,7 +26,7 @@ async function linuxIdentity(pid: number): Promise<string | undefined> {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const state = fields[STATE];
   if (state === 'Z' || state === 'X') return undefined;
-  // The start time counts from the machine's start, so that alone could repeat.
+  // The start time is relative to the boot, so it alone could repeat.
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
   return `${boot.trim()}:${fields[START_TIME]}`;
 }

@@ -1,6 +1,6 @@
 /**
- * What a process writes: all of it goes to its log file, and what a person should see at once
- * (warnings, errors, and whatever is no log line at all) is reported.
+ * The output of a process: all of it goes to its log file; warnings, errors and lines that are not
+ * log lines are also reported.
  */
 import { createWriteStream, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -17,13 +17,13 @@ export interface LogLine {
 
 /** Where the lines go. */
 export interface OutputListener {
-  /** Takes each JSON log line. */
+  /** Called for each JSON log line. */
   onLogLine(line: LogLine): void;
-  /** Takes each thing that a person should see at once, as one line. */
+  /** Called for each warning, error or unstructured line, as one line. */
   onAlarm(text: string): void;
 }
 
-/** A process' log file. */
+/** A process's log file. */
 export interface OutputLog {
   /** Follows the output of one run of the process. */
   follow(standardOutput: Readable, standardError: Readable): void;
@@ -34,7 +34,7 @@ const REPEATED_WITHIN_MS = 10_000;
 const WARN_LEVEL = 40;
 const LEVEL_NAMES: Readonly<Record<number, string>> = { 40: 'warning', 50: 'error', 60: 'fatal' };
 
-/** Opens a log file. What an earlier start wrote is kept beside it, as `….previous`. */
+/** Opens a log file. The previous run's file is kept beside it, as `….previous`. */
 export function openOutputLog(file: string, listener: OutputListener): OutputLog {
   mkdirSync(dirname(file), { recursive: true });
   if (existsSync(file)) renameSync(file, `${file}.previous`);
@@ -52,7 +52,7 @@ export function openOutputLog(file: string, listener: OutputListener): OutputLog
   return {
     follow(standardOutput, standardError) {
       followLines(standardOutput, () => undefined);
-      // A stack, or a configuration that is refused before there is a logger.
+      // A stack trace, or a configuration error from before there is a logger.
       followLines(standardError, (line) => {
         if (line.trim() !== '') alarm(line);
       });
@@ -61,7 +61,7 @@ export function openOutputLog(file: string, listener: OutputListener): OutputLog
   };
 }
 
-/** An outage makes a process say the same many times; the log has it all, a person needs it once. */
+/** Deduplicates: an outage repeats a message many times; the log file has all of them. */
 function createAlarm(listener: OutputListener): (text: string) => void {
   let last = { text: '', at: -Infinity };
   return (text) => {
@@ -87,7 +87,6 @@ function parseLogLine(line: string): LogLine | undefined {
       ? (parsed as LogLine)
       : undefined;
   } catch {
-    // A line that only looks like one.
     return undefined;
   }
 }

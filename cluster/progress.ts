@@ -1,9 +1,9 @@
-/** How the cluster tells a person what it is doing. */
+/** Progress lines of the cluster. */
 
 /** Takes one step of one server, such as `('kafka', 'answers on 127.0.0.1:19092')`. */
 export type Report = (server: string, step: string) => void;
 
-/** A report that writes a line a step, with the seconds since `printProgress` was called. */
+/** Writes one line per step, with the seconds since `printProgress` was called. */
 export function printProgress(stream: NodeJS.WritableStream): Report {
   const start = performance.now();
   return (server, step) => {

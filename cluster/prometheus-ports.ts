@@ -1,4 +1,4 @@
-/** On which ports the processes of `npm start` serve their metrics. */
+/** The metrics ports of the processes of `npm start`. */
 import { PortInUseError } from './errors';
 import { findDistinctFreePorts, tryToBind } from './ports';
 import { PROCESS_NAMES, type ProcessName } from './processes';
@@ -6,11 +6,12 @@ import { PROCESS_NAMES, type ProcessName } from './processes';
 /** The port of each process that serves its metrics on a port of its own. */
 export type MetricsPorts = Readonly<Partial<Record<ProcessName, number>>>;
 
-/** What has metrics ports chosen. */
 export interface MetricsPortsOptions {
   /** Address that the metrics are served on. */
   readonly host: string;
-  /** The first port, as METRICS_PORT sets it: the processes take those from it on; 0 for any free ones. */
+  /**
+   * The first port, from METRICS_PORT: the processes take consecutive ports; 0 for any free ones.
+   */
   readonly first: number | undefined;
 }
 
@@ -18,10 +19,10 @@ export interface MetricsPortsOptions {
 const DEFAULT_FIRST_METRICS_PORT = 9464;
 
 /**
- * Chooses a port for each process but the API. Ports that are set must be free; the default ones give
- * way to others that are.
+ * Chooses a port for each process but the API. Configured ports must be free; default ports are
+ * replaced by free ones when taken.
  *
- * @throws PortInUseError that names METRICS_PORT, when a port that was set is not free
+ * @throws PortInUseError that names METRICS_PORT, when a configured port is taken
  */
 export async function chooseMetricsPorts({
   host,

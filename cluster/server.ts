@@ -1,4 +1,4 @@
-/** What every server of the cluster is. */
+/** The interface of a cluster's server. */
 import type { Launch } from './daemon';
 import type { ClusterPorts, PortName } from './ports';
 import type { Report } from './progress';
@@ -6,23 +6,21 @@ import type { Report } from './progress';
 /** The servers' names, as `npm run cluster -- start SERVER` takes them. */
 export const SERVER_NAMES = ['postgres', 'redis', 'kafka', 'temporal', 'payments'] as const;
 
-/** The name of one server. */
 export type ServerName = (typeof SERVER_NAMES)[number];
 
-/** What a server is told about the cluster that it belongs to. */
+/** The cluster that a server belongs to. */
 export interface ServerContext {
   /** The server's own folder, an absolute path; it exists. */
   readonly directory: string;
   readonly ports: ClusterPorts;
   readonly report: Report;
-  /** Aborted when the command is given up. */
+  /** Aborted when the command is interrupted. */
   readonly signal: AbortSignal;
 }
 
-/** One server: how to get it, run it, ask it and end it. */
+/** A server: how to install, run, health-check and stop it. */
 export interface Server {
   readonly name: ServerName;
-  /** The ports that it binds. */
   readonly ports: readonly PortName[];
   /**
    * Finds its program, or installs it.
@@ -30,12 +28,12 @@ export interface Server {
    * @throws ProgramNotFoundError that says what to install.
    */
   readonly find: (context: ServerContext) => Promise<string>;
-  /** Makes its data folder ready where it is not yet, and says what to run. */
+  /** Prepares its data folder if necessary, and returns what to run. */
   readonly prepare: (program: string, context: ServerContext) => Promise<Launch>;
-  /** Resolves when the server really does its work; throws when it does not. Ends within seconds. */
+  /** Health check: throws when the server does not work. Ends within seconds. */
   readonly healthy: (ports: ClusterPorts) => Promise<void>;
-  /** The signal on which it ends properly. */
+  /** The signal for a graceful stop. */
   readonly stopSignal: NodeJS.Signals;
-  /** Deletes what it keeps outside its own folder. */
+  /** Deletes its data outside its own folder. */
   readonly deleteData?: (directory: string) => Promise<void>;
 }

@@ -1,7 +1,7 @@
 /**
- * `npm start`: brings the local cluster up, migrates, starts and supervises the processes, tells a short
- * shopping story through the HTTP API, and stays until Ctrl-C, which stops all of it. With `--exit` it
- * ends after the story.
+ * `npm start`: brings the local cluster up, migrates, starts and supervises the processes, runs a
+ * short shopping story through the HTTP API, and stays until Ctrl-C, which stops everything. With
+ * `--exit` it ends after the story.
  */
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -33,7 +33,7 @@ interface StartOptions {
   readonly exit: boolean;
 }
 
-/** All that a start knows before it starts anything. */
+/** The configuration of a start. */
 interface Plan {
   readonly cluster: Cluster;
   readonly report: Report;
@@ -51,15 +51,15 @@ const root = join(__dirname, '..');
 const paint = paintFor(process.stdout);
 const KILLED_BY_SECOND_CTRL_C = 130;
 
-/** What a second Ctrl-C has to end; set once they run. */
+/** For the second Ctrl-C; set once they run. */
 let processes: SupervisedProcesses | undefined;
 
 async function main(): Promise<void> {
   const options = readOptions();
-  // A terminal that was closed takes no more lines; what runs must be stopped all the same.
+  // Writes to a closed terminal fail; everything must still be stopped.
   process.stdout.on('error', () => undefined);
   const interrupted = listenForInterruption({
-    onFirst: () => say('\nStopping everything (Ctrl-C again ends at once)'),
+    onFirst: () => say('\nStopping everything (Ctrl-C again stops at once)'),
     onSecond: endAtOnce,
   });
   const plan = makePlan();
@@ -106,7 +106,7 @@ async function assertApiPortFree({ API_HOST, API_PORT }: Config): Promise<void> 
   if (problem !== undefined) throw new PortInUseError('the API', API_PORT, 'API_PORT', problem);
 }
 
-/** Runs everything until the story is over or a signal comes, and stops it, whatever happened. */
+/** Runs everything until the story ends or a signal arrives, and always stops it. */
 async function runAll(
   plan: RunnablePlan,
   options: StartOptions,
@@ -135,7 +135,10 @@ async function runAll(
   }
 }
 
-/** Resolves when every server answers, the workflows are bundled and the schemas, topics and search attributes are there. */
+/**
+ * Resolves when every server answers, the workflows are bundled, and the schemas, topics and search
+ * attributes are up to date.
+ */
 function bringUp(plan: Plan, given: AbortSignal): Promise<void> {
   return withLinkedSignal(given, (linked) => bringUpOrGiveUp(plan, linked));
 }
@@ -154,7 +157,7 @@ async function bringUpOrGiveUp(
       environment: environment as Record<string, string>,
       signal,
     });
-  // Both workers need the bundle: made once before them, instead of by each.
+  // Both workers need the bundle: built once before they start, instead of by each.
   await Promise.all([
     orGiveUp(cluster.up({ signal })),
     orGiveUp(run('workers/build-workflow-bundle.ts')),
@@ -173,7 +176,7 @@ function whereToGo(plan: RunnablePlan, apiUrl: string, productId: string): strin
   const keys = config.API_KEYS.map(({ role, secret }) => `${secret} (${role})`).join(', ');
   return [
     '',
-    paint('bold', 'Now it is yours'),
+    paint('bold', 'Ready to use'),
     `  Dashboard, API   ${paint('cyan', apiUrl)}`,
     `  Temporal Web UI  ${paint('cyan', cluster.temporalUiUrl)}`,
     ...metricsUrls(plan, apiUrl).map(
@@ -205,7 +208,7 @@ function metricsUrls(
 
 function endAtOnce(): void {
   processes?.kill();
-  say('Ended at once. Servers of the cluster may still run: npm run cluster -- down stops them.');
+  say('Stopped at once. Servers of the cluster may still run: npm run cluster -- down stops them.');
   process.exit(KILLED_BY_SECOND_CTRL_C);
 }
 
@@ -213,7 +216,7 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Errors that tell a person what to do need no stack. */
+/** Errors that say what to do need no stack. */
 function explain(error: unknown): string {
   const isForPeople =
     error instanceof ClusterError ||

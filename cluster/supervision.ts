@@ -13,11 +13,10 @@ import { PROCESS_NAMES, STOP_ORDER, type ProcessName } from './processes';
 import type { Report } from './progress';
 import { superviseProcess, type SupervisedProcess } from './supervised-process';
 
-/** What `superviseProcesses` needs. */
 export interface ProcessesOptions {
   /** The cluster's folder. */
   readonly directory: string;
-  /** The environment of each process; with `DATABASE_URL`, in which each gets a user of its own. */
+  /** The environment of the processes; each gets a user of its own in `DATABASE_URL`. */
   readonly environment: NodeJS.ProcessEnv;
   /** The port on which each process serves its metrics; the API serves them on its own. */
   readonly metricsPorts: MetricsPorts;
@@ -28,21 +27,21 @@ export interface ProcessesOptions {
 export interface SupervisedProcesses {
   /** Resolves when each of them works, with the log line in which each tells so. */
   whenReady(signal: AbortSignal): Promise<Readonly<Record<ProcessName, LogLine>>>;
-  /** Lets all finish, and removes every trace of them. */
+  /** Stops all gracefully, and removes their records. */
   stop(): Promise<void>;
-  /** Ends all at once. */
+  /** Kills all. */
   kill(): void;
 }
 
-/** Where a process' output goes. */
+/** The folder of the processes' logs. */
 export function logFolder(directory: string): string {
   return join(directory, 'logs');
 }
 
 /**
- * Starts one process of each kind and keeps them running. `processes.json` in the cluster's folder maps
- * their names to the IDs of those that run; a process that is about to be started again keeps its old ID
- * there until it has its new one.
+ * Starts one process of each kind and keeps them running. `processes.json` in the cluster's folder
+ * maps their names to process IDs; a process that is being restarted keeps its old ID there until
+ * it has its new one.
  */
 export function superviseProcesses(options: ProcessesOptions): SupervisedProcesses {
   const { directory, environment, metricsPorts, report } = options;
@@ -58,7 +57,7 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
       logFile: join(logFolder(directory), `${fileNameOf(name)}.log`),
       onStarted: (pid) => {
         table.set(name, pid).catch((error: unknown) => {
-          report(name, `its process ID could not be noted: ${messageOf(error)}`);
+          report(name, `cannot record its process ID: ${messageOf(error)}`);
         });
       },
     });
@@ -83,19 +82,19 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
 }
 
 /**
- * Ends the processes that a supervisor left behind when it was killed; a process that was given one of
- * their IDs since is left alone.
+ * Stops orphaned processes of a killed supervisor; a process that has reused one of their IDs is left
+ * alone.
  */
 export async function stopAbandonedProcesses(directory: string, report: Report): Promise<void> {
   const stop = async (name: ProcessName): Promise<void> => {
     const wasRunning = await stopDaemon(recordFile(directory, name), 'SIGTERM', STOP_PATIENCE_MS);
-    if (wasRunning) report(name, 'was left over from an earlier start: stopped');
+    if (wasRunning) report(name, 'left over from an earlier start; stopped');
   };
   await Promise.all(PROCESS_NAMES.map(stop));
   rmSync(tableFile(directory), { force: true });
 }
 
-/** Keeps the cluster's servers running until aborted: one that has ended unasked is started again. */
+/** Keeps the cluster's servers running until aborted: crashed ones are restarted. */
 export async function superviseServers(
   cluster: Cluster,
   report: Report,
@@ -108,7 +107,7 @@ export async function superviseServers(
     backoffs.set(name, backoff);
     try {
       const waitMs = backoff.next();
-      report(name, `has ended although nobody stopped it; starting it again in ${waitMs / 1000} s`);
+      report(name, `crashed; restarting in ${waitMs / 1000} s`);
       await delay(waitMs, undefined, { signal });
       await cluster.revive(name, { signal });
       backoff.reset();
@@ -139,15 +138,16 @@ interface ProcessTable {
   remove(): void;
 }
 
-// The public table tells IDs only. Beside it, a record a process also tells it from a later process
-// with the same ID, for `stopAbandonedProcesses`.
+// The public table has IDs only. Beside it, a record per process also holds its identity, so that
+// `stopAbandonedProcesses` spares a later process with the same ID.
 function openProcessTable(directory: string): ProcessTable {
   const pids: Partial<Record<ProcessName, number>> = {};
   mkdirSync(recordFolder(directory), { recursive: true });
   return {
     async set(name, pid) {
       pids[name] = pid;
-      // At once and in one piece, so that no reader sees half a table or an order of its own.
+      // Synchronous and atomic, so that no reader sees a partial table, and writes keep their
+      // order.
       const draft = `${tableFile(directory)}.new`;
       writeFileSync(draft, `${JSON.stringify(pids, undefined, 2)}\n`);
       renameSync(draft, tableFile(directory));
@@ -172,7 +172,7 @@ function recordFile(directory: string, name: ProcessName): string {
   return join(recordFolder(directory), `${fileNameOf(name)}.json`);
 }
 
-/** A colon is no character of a file's name everywhere. */
+/** Some file systems do not allow a colon in names. */
 function fileNameOf(name: ProcessName): string {
   return name.replace(':', '-');
 }

@@ -1,6 +1,6 @@
 /**
- * The AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0) of
- * everything that travels over Kafka, made from the schemas that messages are checked with.
+ * The AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0) of all
+ * messages on Kafka, generated from the schemas that validate them.
  */
 import { createEvent, toMessage, type Event } from './envelope';
 import { exampleData } from './examples';
@@ -29,7 +29,8 @@ export function asyncApiDocument() {
       tags: [{ name: 'catalog' }, { name: 'orders' }, { name: 'dead letters' }],
     },
     defaultContentType: contentType,
-    // Where Kafka is for others, only its operator can tell; the document is public.
+    // Only the local cluster's address: the document is public, and others' addresses are their
+    // operator's to give.
     servers: {
       local: {
         host: '127.0.0.1:19092',
@@ -61,11 +62,10 @@ const reservedPrefixes = reservedEventIdPrefixes.map((prefix) => `\`${prefix}\``
 
 const description = `
 Each message carries one CloudEvents 1.0 event as structured JSON, of at most ${maxEventBytes} bytes.
-Its key is the ID of the aggregate that it tells of, so that the events of one aggregate come in order.
+Its key is the ID of its aggregate, so that the events of one aggregate stay in order.
 
 Anybody may publish valid events to these topics. An event is applied once by its \`id\`, however
-often and in whatever order it comes. A message that is no valid event is parked, and a copy of it
-goes to the topic's dead letters. \`dataschema\` names the JSON Schema that \`data\` adheres to;
+often and in whatever order it comes. An invalid message is parked, and a copy of it goes to the dead-letter topic. \`dataschema\` names the JSON Schema that \`data\` adheres to;
 the API serves it under that path. Readers ignore fields that they do not know.
 
 An \`id\` must not begin with the name of another kind of workflow: ${reservedPrefixes}.`.trim();
@@ -76,8 +76,8 @@ const channelNames: Readonly<Record<EventTopic, string>> = {
 };
 
 const topicSummaries: Readonly<Record<EventTopic, string>> = {
-  'catalog-events': 'What happens to products: registration, stock, likes and views.',
-  'order-events': 'What happens to orders, from being placed to being confirmed or cancelled.',
+  'catalog-events': 'Events of products: registration, stock, likes and views.',
+  'order-events': 'Events of orders, from placement to confirmation or cancellation.',
 };
 
 function channelsOf(topic: EventTopic): [string, object][] {
@@ -122,7 +122,7 @@ function operationsOf(topic: EventTopic): [string, object][] {
       {
         action: 'send',
         channel: { $ref: `#/channels/${name}` },
-        summary: 'The API and the commerce workers publish; so may anybody else.',
+        summary: 'The API and the commerce workers publish; so may others.',
         messages,
       },
     ],
@@ -171,15 +171,15 @@ const traceparent = {
 } as const;
 
 const summaries: Readonly<Record<EventType, string>> = {
-  ProductRegistered: 'A product was put on sale.',
+  ProductRegistered: 'A product was registered.',
   StockAdjusted: 'The stock of a product changed; `stock` is what it is now.',
-  LikeChanged: 'A user likes a product, or likes it no more.',
-  ProductViewed: "Somebody looked at a product's detail.",
-  OrderPlaced: 'An order was taken and its stock reserved.',
+  LikeChanged: 'A user liked or unliked a product.',
+  ProductViewed: "Somebody viewed a product's detail.",
+  OrderPlaced: 'An order was placed and its stock reserved.',
   PaymentCompleted: 'The payment of an order was captured.',
-  PaymentFailed: 'The payment of an order failed; the order gets cancelled.',
-  OrderConfirmed: 'An order is paid.',
-  OrderCancelled: 'An order was cancelled and its stock given back.',
+  PaymentFailed: 'The payment of an order failed; the order is being cancelled.',
+  OrderConfirmed: 'An order was paid and confirmed.',
+  OrderCancelled: 'An order was cancelled and its stock released.',
 };
 
 function eventMessage(place: SchemaVersion) {
@@ -211,20 +211,20 @@ function eventMessage(place: SchemaVersion) {
 
 const headersSchema = {
   type: 'object',
-  description: 'Copies for tools: none of them must be there, and the value decides.',
+  description: 'Copies for tools: all optional; the value is authoritative.',
   properties: {
     'content-type': { type: 'string', const: contentType },
     ce_id: toJsonSchema(eventIdSchema),
     ce_type: text,
     traceparent,
-    [redrivenFromHeader]: { ...digits, description: 'the dead letter that it was sent again from' },
+    [redrivenFromHeader]: { ...digits, description: 'the dead letter that it was redriven from' },
   },
 };
 
 const deadLetter = {
   name: 'DeadLetter',
   title: 'Dead letter',
-  summary: 'A message as it came: its key, its bytes, and its headers besides those below.',
+  summary: 'The original message, byte for byte: its key, value and headers, besides those below.',
   contentType: 'application/octet-stream',
   tags: [{ name: 'dead letters' }],
   headers: {
@@ -238,8 +238,8 @@ const deadLetter = {
       'dead_letter_detail',
     ],
     properties: {
-      dead_letter_id: { ...digits, description: 'by which it is redriven or discarded' },
-      dead_letter_topic: { type: 'string', description: 'where it stood' },
+      dead_letter_id: { ...digits, description: 'ID for redriving or discarding it' },
+      dead_letter_topic: { type: 'string', description: 'its original position' },
       dead_letter_partition: digits,
       dead_letter_offset: digits,
       dead_letter_reason: { type: 'string', description: 'a stable code, such as NOT_JSON' },

@@ -1,10 +1,10 @@
 /**
- * The commands that change the shop's state and cause its events, and how each can turn out. An
- * outcome is decided once per command: the same command again answers the same outcome.
+ * The commands that change the shop's state and cause its events, and their outcomes. Idempotent: a
+ * command is decided once, and a retry returns the same outcome.
  */
 import type { StockReason } from './schemas';
 
-/** Puts a product on sale. */
+/** Registers a product. */
 export interface RegisterProduct {
   readonly productId: string;
   readonly name: string;
@@ -14,7 +14,7 @@ export interface RegisterProduct {
   readonly stock: number;
 }
 
-/** A product is on sale. */
+/** A registered product. */
 export interface ProductRegistration extends RegisterProduct {
   readonly version: number;
   readonly eventId: string;
@@ -22,7 +22,7 @@ export interface ProductRegistration extends RegisterProduct {
 
 /** Changes the stock of a product by a number of units. */
 export interface AdjustStock {
-  /** Names this change: the same ID again changes nothing and answers the first outcome. */
+  /** Idempotency key of the change: a retry returns the first outcome. */
   readonly adjustmentId: string;
   readonly productId: string;
   /** Units to add, or to take away when negative. */
@@ -30,7 +30,7 @@ export interface AdjustStock {
   readonly reason: StockReason;
 }
 
-/** How a change of stock turned out; all but `adjusted` changed nothing. */
+/** Outcome of a stock change; all but `adjusted` changed nothing. */
 export type StockOutcome =
   | {
       readonly kind: 'adjusted';
@@ -40,34 +40,34 @@ export type StockOutcome =
       readonly eventId: string;
     }
   | { readonly kind: 'unknown-product' }
-  /** The stock would have fallen below 0 or been raised above 2^52; `stock` is what it is. */
+  /** The stock would have fallen below 0 or risen above 2^52; `stock` is the current stock. */
   | { readonly kind: 'stock-out-of-range'; readonly stock: number };
 
-/** One line of an order as it is asked for. */
+/** One line of a requested order. */
 export interface OrderLine {
   readonly productId: string;
   /** Units, from 1 up. */
   readonly quantity: number;
 }
 
-/** What a shopper wants to buy. */
+/** A request to place an order. */
 export interface OrderRequest {
   readonly userId: string;
   /** Each product once. */
   readonly items: readonly OrderLine[];
-  /** How to pay, as the payment gateway knows it. */
+  /** The payment gateway's token. */
   readonly paymentToken: string;
 }
 
-/** Places an order or, without a request, carries an existing one on from where the database says it is. */
+/** Places an order or, without a request, resumes an existing one from its stored status. */
 export interface PlaceOrder {
   readonly orderId: string;
   readonly request?: OrderRequest;
 }
 
 /**
- * Where an order stands. `PLACED`: its stock is reserved and its payment under way. `CONFIRMED`: it
- * is paid. `CANCELLED`: its stock is back and nothing is owed.
+ * Status of an order. `PLACED`: stock reserved, payment in progress. `CONFIRMED`: paid. `CANCELLED`:
+ * stock released, no money held.
  */
 export type OrderStatus = 'PLACED' | 'CONFIRMED' | 'CANCELLED';
 
@@ -80,7 +80,7 @@ export interface Cancellation {
   readonly reason: string;
 }
 
-/** How an order turned out; the first three wrote nothing. */
+/** Outcome of an order; the first three wrote nothing. */
 export type OrderOutcome =
   | { readonly kind: 'unknown-product'; readonly productId: string }
   | { readonly kind: 'out-of-stock'; readonly productId: string; readonly stock: number }
@@ -92,22 +92,22 @@ export type OrderOutcome =
     }
   | ({ readonly kind: 'cancelled' } & Cancellation);
 
-/** Asks for the cancellation of an order. */
+/** Cancels an order. */
 export interface CancelOrder {
   /** Why, for a person. */
   readonly reason: string;
 }
 
-/** Makes a user like a product, or like it no more. */
+/** Likes or unlikes a product for a user. */
 export interface ChangeLike {
-  /** Names this request: the same ID again answers the same. */
+  /** Idempotency key of the request: a retry returns the same outcome. */
   readonly requestId: string;
   readonly productId: string;
   readonly userId: string;
   readonly liked: boolean;
 }
 
-/** How a change of like turned out. */
+/** Outcome of a like change. */
 export type LikeOutcome =
   | {
       readonly kind: 'liked' | 'not-liked';

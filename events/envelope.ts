@@ -1,7 +1,7 @@
 /**
- * The CloudEvents 1.0 envelope that every event travels in (structured JSON mode;
- * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md), and how an event of ours
- * is made and laid out as a Kafka message.
+ * The CloudEvents 1.0 envelope of every event (structured JSON mode;
+ * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md), and how events are created
+ * and encoded as Kafka messages.
  */
 import { z } from 'zod';
 import { eventTimeLayout, readEventTime } from './event-time';
@@ -9,9 +9,12 @@ import { aggregateIdSchema, eventIdSchema } from './identifiers';
 import { eventDefinitions, type EventData, type EventType } from './schemas';
 import type { EventTopic } from './topics';
 
-const noTime = 'must be a time as RFC 3339 lays it out, in the years 1 to 9999';
+const noTime = 'must be an RFC 3339 time in the years 1 to 9999';
 
-/** The envelope alone: `data` is checked by the schema that `dataschema` names. Extension attributes are kept. */
+/**
+ * The envelope alone: `data` is validated by the schema in `dataschema`. Extension attributes are
+ * kept.
+ */
 export const envelopeSchema = z.looseObject({
   specversion: z.literal('1.0'),
   id: eventIdSchema,
@@ -31,13 +34,13 @@ export const envelopeSchema = z.looseObject({
 /** An event of type `T`: the envelope with its data. */
 export interface EventOf<T extends EventType> {
   readonly specversion: '1.0';
-  /** Unique for ever: the workflow that handles the event bears it, and its effects are applied once by it. */
+  /** Unique for ever: the ID of the workflow that handles the event, and its idempotency key. */
   readonly id: string;
   readonly source: string;
   readonly type: T;
   /** ID of the aggregate, equal to the Kafka key. */
   readonly subject: string;
-  /** When it happened, RFC 3339: `readEventTime` of `events/event-time.ts` gives the instant. */
+  /** RFC 3339; parsed by `readEventTime` of `events/event-time.ts`. */
   readonly time: string;
   readonly datacontenttype: 'application/json';
   /** `/schemas/<type>/<version>`. */
@@ -45,10 +48,10 @@ export interface EventOf<T extends EventType> {
   readonly data: EventData<T>;
 }
 
-/** Any event, told apart by `type`. */
+/** Any event, discriminated by `type`. */
 export type Event = { [T in EventType]: EventOf<T> }[EventType];
 
-/** An event laid out as a Kafka message. */
+/** An event encoded as a Kafka message. */
 export interface EventMessage {
   readonly topic: EventTopic;
   readonly key: string;
@@ -57,7 +60,7 @@ export interface EventMessage {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** What the maker of an event knows; the envelope's other fields follow from the type. */
+/** Input of a new event; the envelope's other fields follow from its type. */
 export interface NewEvent<T extends EventType> {
   readonly id: string;
   readonly type: T;
@@ -65,7 +68,7 @@ export interface NewEvent<T extends EventType> {
   readonly data: EventData<T>;
 }
 
-/** Puts data into the envelope, under the current version of its schema. */
+/** Wraps data in the envelope, with the current version of its schema. */
 export function createEvent<T extends EventType>({
   id,
   type,
@@ -85,7 +88,10 @@ export function createEvent<T extends EventType>({
   };
 }
 
-/** Lays an event out for Kafka. The headers repeat the ID and type, so that a tool can trace a message whose value is broken. */
+/**
+ * Encodes an event for Kafka. The headers repeat the ID and type, so that tools can trace a message
+ * with an invalid value.
+ */
 export function toMessage(event: Event): EventMessage {
   return {
     topic: eventDefinitions[event.type].topic,
@@ -99,7 +105,7 @@ export function toMessage(event: Event): EventMessage {
   };
 }
 
-/** The ID of the aggregate that an event's data tells of. */
+/** The ID of the aggregate in an event's data. */
 export function aggregateIdOf(type: EventType, data: object): string {
   return (data as Record<string, string>)[eventDefinitions[type].aggregate] ?? '';
 }

@@ -1,10 +1,9 @@
 /**
- * What a message can be refused for. A message that raises one of these can never become an event
- * by trying again: it is parked as a dead letter, with the error's code as the reason, and its message,
- * which names the field, as the detail.
+ * Why a message is rejected. Not retryable: the message is parked as a dead letter, with the error's
+ * code as the reason, and its message, which names the field, as the detail.
  */
 
-/** Why a message is not an event. Stable: dead letters are listed and redriven by these codes. */
+/** Rejection codes. Stable: dead letters are listed and redriven by them. */
 export type InvalidEventCode =
   | 'NULL_VALUE'
   | 'TOO_LARGE'
@@ -20,7 +19,7 @@ export type InvalidEventCode =
   | 'KEY_MISMATCH'
   | 'WRONG_TOPIC';
 
-/** A message that cannot be an event. Never worth a retry: the same bytes fail the same way. */
+/** An invalid message. Not retryable: the same bytes fail the same way. */
 export class InvalidEventError extends Error {
   override readonly name = 'InvalidEventError';
 

@@ -1,10 +1,10 @@
-/** An example of each type's data: what the published descriptions show. */
+/** Example data of each event type, for AsyncAPI and OpenAPI. */
 import type { EventData, EventType } from './schemas';
 
 const items = [{ productId: 'product-1', quantity: 2, unitPrice: 900 }];
 const order = { orderId: 'order-1', userId: 'user-1', items };
 
-/** Valid data of each type, with every field that the type knows. */
+/** Valid data of each type, with every known field. */
 export const exampleData: { readonly [T in EventType]: Readonly<EventData<T>> } = {
   ProductRegistered: { productId: 'product-1', name: 'Mug', price: 900, stock: 5, version: 1 },
   StockAdjusted: {

@@ -1,4 +1,4 @@
-/** The shapes of every ID in an event, and how the ID of an event of ours is made. */
+/** The format of every ID in an event, and how event IDs are derived. */
 import { v5 as uuidV5 } from 'uuid';
 import { z } from 'zod';
 import type { ReceivedEvent } from './received';
@@ -17,23 +17,23 @@ export const eventIdSchema = z
 const eventIdNamespace = '5f0c2a52-6f0b-4b8e-9d0c-6f6f3c1f7a11';
 
 /**
- * The ID of an event that a workflow publishes: derived, never drawn, so that a retry or a reset
+ * The ID of an event that a workflow publishes: derived, never random, so that a retry or a reset
  * publishes under the same ID.
  *
  * @param workflowId the workflow that caused the event
  * @param type the event's type
- * @param position tells apart several events of one type from one workflow, such as a product's ID
+ * @param position distinguishes events of one type from one workflow, such as a product's ID
  */
 export function deriveEventId(workflowId: string, type: string, position: string | number): string {
   return uuidV5(JSON.stringify([workflowId, type, String(position)]), eventIdNamespace);
 }
 
-// Fixed like the other: during a deploy both versions of the bridge join the same batch.
+// Fixed, too: during a deploy both versions of the bridge join the same batch.
 const batchNamespace = '0a4e6f5e-3c0b-4f53-8f0e-0d6b7a0c9f2d';
 
 /**
- * The UUID in the name of a batch: the same for the same messages, whoever puts them together, and
- * another one if any of them has another ID or stood elsewhere.
+ * The UUID in the workflow ID of a batch: the same for the same messages, whoever batches them, and
+ * different if any event ID or position differs.
  */
 export function deriveBatchUuid(
   events: readonly Pick<ReceivedEvent, 'eventId' | 'topic' | 'partition' | 'offset'>[],

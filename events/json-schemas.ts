@@ -1,6 +1,6 @@
 /**
- * The schemas of events as JSON Schema, for programs that are not written in TypeScript. Fields that
- * a schema does not know are allowed by it, as readers must ignore them.
+ * The schemas of events as JSON Schema, for programs that are not written in TypeScript. Unknown
+ * fields are allowed: readers must ignore them.
  */
 import { z } from 'zod';
 import { envelopeSchema } from './envelope';
@@ -25,13 +25,13 @@ export const schemaVersions: readonly SchemaVersion[] = Object.entries(eventDefi
     })),
 );
 
-/** Where a schema is found, and what events name it by in `dataschema`. */
+/** The path of a schema, as in the `dataschema` of events. */
 export function schemaPath({ type, version }: SchemaVersion): string {
   return `/schemas/${type}/${version}`;
 }
 
 /**
- * The schema (JSON Schema 2020-12) that the `data` of an event adheres to whose `dataschema` is
+ * The schema (JSON Schema 2020-12) of the `data` of events with `dataschema`
  * `/schemas/<type>/<version>`; undefined when there is none.
  */
 export function dataJsonSchema(type: string, version: number): JsonSchema | undefined {
@@ -45,8 +45,8 @@ export function dataJsonSchema(type: string, version: number): JsonSchema | unde
 }
 
 /**
- * The schema of a whole event, its envelope included, in the dialect that AsyncAPI documents are
- * written in (a superset of JSON Schema draft 7).
+ * The schema of a whole event, its envelope included, in AsyncAPI's dialect (a superset of JSON
+ * Schema draft 7).
  */
 export function eventJsonSchema(place: SchemaVersion): JsonSchema {
   const { type, version } = place;
@@ -60,15 +60,15 @@ export function eventJsonSchema(place: SchemaVersion): JsonSchema {
     dataschema: z.literal(schemaPath(place)),
     data: known[version] ?? z.never(),
   });
-  return { title: type, description: `Travels on ${topic}.`, ...toJsonSchema(schema) };
+  return { title: type, description: `Topic: ${topic}.`, ...toJsonSchema(schema) };
 }
 
-/** What a schema demands of a reader's input, without the name of the dialect that it is written in. */
+/** The JSON Schema of a schema's input, without `$schema`. */
 export function toJsonSchema(
   schema: z.ZodType,
   target: 'draft-2020-12' | 'draft-7' = 'draft-7',
 ): JsonSchema {
-  // As input: a reader tolerates more fields than it knows.
+  // As input: a tolerant reader allows unknown fields.
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { target, io: 'input' });
   return rest;
 }

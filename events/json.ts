@@ -1,6 +1,6 @@
 /**
- * Reading JSON that comes from anybody: what PostgreSQL's jsonb or JavaScript's numbers would
- * refuse or silently change is refused here, by name, before anything has happened.
+ * Parses untrusted JSON: what PostgreSQL's jsonb or JavaScript's numbers would reject or silently
+ * change is rejected here, with a code.
  */
 import { InvalidEventError } from './errors';
 
@@ -17,7 +17,7 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  */
 export function readJson(bytes: Uint8Array): unknown {
   const value = parse(decode(bytes));
-  refuseUnstorable(value);
+  rejectUnstorable(value);
   return value;
 }
 
@@ -37,24 +37,24 @@ function parse(text: string): unknown {
   }
 }
 
-// Iterative: a value that is nested too deeply must be refused, not overflow the stack.
-function refuseUnstorable(root: unknown): void {
+// Iterative: a value that is nested too deeply must be rejected, not overflow the stack.
+function rejectUnstorable(root: unknown): void {
   const open: Place[] = [{ value: root, depth: 0 }];
   for (let place = open.pop(); place !== undefined; place = open.pop()) {
     const { value, depth } = place;
     if (depth > maxDepth) throw unstorable(place, `is nested deeper than ${maxDepth} levels`);
-    if (typeof value === 'string') refuseText(value, place);
-    else if (typeof value === 'number') refuseNumber(value, place);
+    if (typeof value === 'string') rejectText(value, place);
+    else if (typeof value === 'number') rejectNumber(value, place);
     else if (typeof value === 'object' && value !== null) {
       for (const [name, child] of Object.entries(value)) {
-        refuseText(name, place);
+        rejectText(name, place);
         open.push({ value: child, name, parent: place, depth: depth + 1 });
       }
     }
   }
 }
 
-/** A value within the whole; its path is put together only when there is something to say of it. */
+/** A nested value; its path is built only for an error message. */
 interface Place {
   readonly value: unknown;
   readonly name?: string;
@@ -66,15 +66,15 @@ function pathOf({ name, parent }: Place): string[] {
   return name === undefined || parent === undefined ? [] : [...pathOf(parent), name];
 }
 
-function refuseText(text: string, place: Place): void {
+function rejectText(text: string, place: Place): void {
   if (text.includes('\0')) throw unstorable(place, 'contains a NUL character');
   if (!text.isWellFormed()) throw unstorable(place, 'contains half of a surrogate pair');
 }
 
-function refuseNumber(value: number, place: Place): void {
-  if (!Number.isFinite(value)) throw unstorable(place, 'is a number too large to hold');
+function rejectNumber(value: number, place: Place): void {
+  if (!Number.isFinite(value)) throw unstorable(place, 'is a number beyond the range of a double');
   if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-    throw unstorable(place, 'is an integer past 2^53, which cannot be held exactly');
+    throw unstorable(place, 'is an integer beyond 2^53, which cannot be stored exactly');
   }
 }
 

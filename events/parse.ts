@@ -1,6 +1,6 @@
 /**
- * From a Kafka message to an event. Whatever is not a valid event on its right topic under its
- * right key is refused with an error that names the field, and nothing has happened by then.
+ * Parses Kafka messages to events. Anything but a valid event on its topic under its key is rejected
+ * with an error that names the field.
  */
 import { type z } from 'zod';
 import { aggregateIdOf, envelopeSchema, type Event } from './envelope';
@@ -10,7 +10,7 @@ import { readJson } from './json';
 import { eventDefinitions, isEventType, type EventType } from './schemas';
 import { maxEventBytes } from './topics';
 
-/** The parts of a Kafka message that decide whether it is an event. */
+/** The parts of a Kafka message that are validated. */
 export interface RawMessage {
   readonly topic: string;
   readonly key: Uint8Array | null;
@@ -18,18 +18,18 @@ export interface RawMessage {
 }
 
 /**
- * The event that a message carries, with every field that it had, known or not.
+ * The event of a message, with all of its fields, known or not.
  *
- * @throws InvalidEventError with a code for each way of not being an event
+ * @throws InvalidEventError with a code for each kind of invalid message
  */
 export function parseMessage(message: RawMessage): Event {
   const event = parseEvent(message.value);
-  refuseWrongPlace(event, message);
+  rejectWrongPlace(event, message);
   return event;
 }
 
 /**
- * The event that a message's value spells, wherever it was found.
+ * The event in a message's value, whatever its topic and key.
  *
  * @throws InvalidEventError
  */
@@ -53,7 +53,7 @@ export function parseEvent(value: Uint8Array | null): Event {
       'subject',
     );
   }
-  // The schemas only check: the event is kept as it came, with the fields that they do not know.
+  // Validation only: the event is returned unchanged, with its unknown fields.
   return envelope as unknown as Event;
 }
 
@@ -72,7 +72,7 @@ function parseEnvelope(json: unknown): z.infer<typeof envelopeSchema> {
 
 function knownType(name: string): EventType {
   if (isEventType(name)) return name;
-  throw new InvalidEventError('UNKNOWN_TYPE', `Field type is no known type of event.`, 'type');
+  throw new InvalidEventError('UNKNOWN_TYPE', `Field type is not a known event type.`, 'type');
 }
 
 function schemaOf(type: EventType, dataschema: string): z.ZodObject {
@@ -89,7 +89,7 @@ function schemaOf(type: EventType, dataschema: string): z.ZodObject {
   );
 }
 
-function refuseWrongPlace(event: Event, { topic, key }: RawMessage): void {
+function rejectWrongPlace(event: Event, { topic, key }: RawMessage): void {
   const { topic: expected } = eventDefinitions[event.type];
   if (topic !== expected) {
     throw new InvalidEventError('WRONG_TOPIC', `${event.type} belongs on the topic ${expected}.`);

@@ -1,12 +1,12 @@
 /**
- * Messages as they were received, in a form that Temporal's JSON payloads can carry without losing
- * a byte: what cannot be an event, or cannot be handled, is parked exactly as it came.
+ * Received messages in a lossless form for Temporal's JSON payloads: invalid ones, and events that
+ * cannot be handled, are parked byte for byte.
  */
 
 /** Bytes as text where they are UTF-8 without NUL, otherwise as base64. */
 export type EncodedBytes = { readonly text: string } | { readonly base64: string };
 
-/** One header of a message, in the order in which it stood there. A name may come several times. */
+/** A header of a message, in the message's order. Names may repeat. */
 export type ReceivedHeader = HeaderName & (EncodedBytes | NoValue);
 
 /** A name as text for people, and its bytes in `nameBase64` where these are not the text's. */
@@ -20,20 +20,20 @@ interface NoValue {
   readonly value: null;
 }
 
-/** One header of a message, as the bytes that it is. */
+/** A header of a message, as bytes. */
 export interface RawHeader {
   readonly name: Buffer;
   readonly value: Buffer | null;
 }
 
-/** Where a message stood in Kafka. */
+/** The position of a message in Kafka. */
 export interface Coordinates {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
 }
 
-/** Where a message stood, for a person. */
+/** The position of a message, for people. */
 export function placeOf({ topic, partition, offset }: Coordinates): string {
   return `${topic}/${partition}, offset ${offset}`;
 }
@@ -46,7 +46,7 @@ export interface ReceivedEvent extends Coordinates {
   /** The event as JSON, byte for byte as it came. */
   readonly value: string;
   readonly headers: readonly ReceivedHeader[];
-  /** All headers are too large to travel: these are only those that handling looks at. */
+  /** The headers are too large to pass on: these are only those that handling reads. */
   readonly headersInKafka?: true;
   /** When it was produced, in ms since the epoch. */
   readonly producedAt: number;
@@ -62,7 +62,7 @@ export interface Refusal {
   readonly detail: string;
 }
 
-/** A message that is to be parked; its value travels beside it, as bytes. */
+/** A message to be parked; its value is passed separately, as bytes. */
 export interface RefusedMessage extends Coordinates, Refusal {
   readonly key: EncodedBytes | null;
   readonly headers: readonly ReceivedHeader[];
@@ -71,22 +71,22 @@ export interface RefusedMessage extends Coordinates, Refusal {
 }
 
 /**
- * What is to be parked and is too large to travel, or cannot be read as messages at all: from `offset`
- * to `lastOffset`, both included. Whoever parks it reads it from Kafka.
+ * A message that is too large to pass on, or an unreadable range: from `offset` to `lastOffset`,
+ * inclusive. The parking activity reads it from Kafka.
  */
 export interface RefusedOffsets extends Coordinates, Refusal {
   readonly lastOffset: number;
 }
 
-/** A message as it stands in Kafka. */
+/** A message as read from Kafka. */
 export interface RawMessage {
   readonly key: Buffer | null;
   readonly headers: readonly RawHeader[];
-  /** What its producer calls its time: any number at all. */
+  /** Set by its producer: any number. */
   readonly timestamp: number;
 }
 
-/** A message as it is parked. */
+/** A message in the form in which it is parked. */
 export function refusedMessage(
   { topic, partition, offset }: Coordinates,
   { reason, detail }: Pick<Refusal, 'reason' | 'detail'>,
@@ -107,33 +107,33 @@ export function refusedMessage(
   };
 }
 
-/** When a message was produced, in ms since the epoch; 0 where it says no time that can be stored. */
+/** When a message was produced, in ms since the epoch; 0 where its timestamp cannot be stored. */
 export function producedAt({ timestamp }: Pick<RawMessage, 'timestamp'>): number {
   return timestamp >= 0 && timestamp <= latestTime ? timestamp : 0;
 }
 
 const latestTime = Date.UTC(9999, 11, 31);
 
-// A message that is no event may still say which one it was meant to be.
+// An invalid message may still claim an event ID.
 function claimedEventId(headers: RefusedMessage['headers']): string | undefined {
   const claimed = readHeader(headers, 'ce_id');
   return claimed !== undefined && /^[\x21-\x7e]{1,128}$/.test(claimed) ? claimed : undefined;
 }
 
 /**
- * The first and the last offset of each partition that a batch has events of, by `topic/partition`.
- * It is the memo `offsets` of the batch's workflow, where the delivery audit looks for a message.
+ * The first and last offset of a batch in each partition, by `topic/partition`: the memo `offsets`
+ * of the batch's workflow, in which the delivery audit looks for a message.
  */
 export type BatchOffsets = Readonly<Record<string, readonly [first: number, last: number]>>;
 
-/** Offsets that vanished before the group had read them. */
+/** Offsets that Kafka deleted before the consumer group had read them. */
 export interface VanishedOffsets {
   readonly topic: string;
   readonly partition: number;
   readonly from: number;
-  /** The last of them; absent where nobody can know. */
+  /** The last of them; absent where unknown. */
   readonly to?: number;
-  /** Deleted by retention or on request before they were read; or the log was cut or made anew. */
+  /** Deleted by retention or on request before they were read; or the log was truncated or recreated. */
   readonly reason: 'RETENTION' | 'TOPIC_MADE_ANEW';
 }
 
@@ -143,7 +143,7 @@ export function encodeHeader({ name, value }: RawHeader): ReceivedHeader {
   const named: HeaderName =
     'text' in encodedName
       ? { name: encodedName.text }
-      : // What people see: a NUL cannot be stored as text; its picture can.
+      : // For display: NUL cannot be stored as text, so its symbol is.
         { name: name.toString('utf8').replaceAll('\0', '\u2400'), nameBase64: encodedName.base64 };
   return value === null ? { ...named, value: null } : { ...named, ...encodeBytes(value) };
 }
@@ -157,7 +157,7 @@ export function decodeHeader(header: ReceivedHeader): RawHeader {
   };
 }
 
-/** What a header of that name says as text, the last where it comes several times. */
+/** The value of a header as text; the last one of a repeated name. */
 export function readHeader(headers: readonly ReceivedHeader[], name: string): string | undefined {
   const header = headers.findLast((each) => each.name === name && each.nameBase64 === undefined);
   if (header === undefined || 'value' in header) return undefined;
@@ -168,7 +168,7 @@ export function readHeader(headers: readonly ReceivedHeader[], name: string): st
 export function encodeBytes(bytes: Uint8Array): EncodedBytes {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const text = buffer.toString('utf8');
-  // Invalid UTF-8 does not come back the same, and NUL cannot be stored as text in PostgreSQL.
+  // Invalid UTF-8 does not round-trip, and PostgreSQL cannot store NUL as text.
   if (!text.includes('\0') && Buffer.from(text, 'utf8').equals(buffer)) return { text };
   return { base64: buffer.toString('base64') };
 }

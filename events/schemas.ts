@@ -1,9 +1,9 @@
 /**
- * Every event of the shop: its topic, its aggregate, and the schema of each version of its data.
- * TypeScript's types are taken from the schemas, so the two cannot drift apart.
+ * Every event type: its topic, its aggregate, and the schema of each version of its data.
+ * TypeScript's types are inferred from the schemas, so the two cannot drift apart.
  *
- * A reader is tolerant: fields that a schema does not know are kept and ignored, so that a producer
- * can add one without a new version. A change that breaks readers gets a new version beside the old.
+ * Tolerant reader: unknown fields are kept and ignored, so that a producer can add one without a
+ * new version. A breaking change gets a new version beside the old.
  */
 import { z } from 'zod';
 import { aggregateIdSchema } from './identifiers';
@@ -87,9 +87,9 @@ const orderCancelled = z.object({
   wasConfirmed: z.boolean(),
 });
 
-/** What is fixed about a type of event. */
+/** The definition of an event type. */
 interface EventDefinition {
-  /** The topic it travels on; on another it is refused. */
+  /** Its topic; on another it is rejected. */
   readonly topic: EventTopic;
   /** The field of its data that names its aggregate: equal to the envelope's `subject` and the message's key. */
   readonly aggregate: 'productId' | 'orderId';
@@ -97,7 +97,7 @@ interface EventDefinition {
   readonly versions: Readonly<Record<number, z.ZodObject>>;
 }
 
-/** Every type of event. The bridge accepts these and parks everything else. */
+/** Every event type. The bridge accepts these and parks everything else. */
 export const eventDefinitions = {
   ProductRegistered: {
     topic: 'catalog-events',
@@ -122,12 +122,12 @@ export const eventDefinitions = {
     versions: { 1: paymentCompleted },
   },
   PaymentFailed: { topic: 'order-events', aggregate: 'orderId', versions: { 1: paymentFailed } },
-  // What was confirmed is what was placed: the two carry the same data.
+  // Same data as OrderPlaced.
   OrderConfirmed: { topic: 'order-events', aggregate: 'orderId', versions: { 1: orderPlaced } },
   OrderCancelled: { topic: 'order-events', aggregate: 'orderId', versions: { 1: orderCancelled } },
 } as const satisfies Record<string, EventDefinition>;
 
-/** The name of a type of event. */
+/** The name of an event type. */
 export type EventType = keyof typeof eventDefinitions;
 
 /** The data of an event of type `T`, in its current version. */
@@ -139,7 +139,7 @@ export type OrderItem = z.infer<typeof orderItemSchema>;
 /** Why a product's stock changed. */
 export type StockReason = z.infer<typeof stockReasonSchema>;
 
-/** Whether a name is that of a type of event. */
+/** Whether a name is an event type's. */
 export function isEventType(name: string): name is EventType {
   return Object.hasOwn(eventDefinitions, name);
 }

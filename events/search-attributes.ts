@@ -1,6 +1,6 @@
-/** The search attributes of workflows, all of them keywords: everybody who registers or sets them agrees on these. */
+/** The search attributes of workflows, all of type Keyword. */
 
-/** Their names, as Temporal knows them. */
+/** Their names in Temporal. */
 export const searchAttributeNames = {
   eventType: 'EventType',
   aggregateId: 'AggregateId',

@@ -1,9 +1,9 @@
 /**
- * The ID of every workflow: built here, read here, and spelled nowhere else. The same work never runs
- * twice at once, since its ID says what it is about.
+ * Builder and parser of every workflow ID; IDs are spelled nowhere else. An ID names its work, so the
+ * same work never runs twice at once.
  *
- * An event's workflow has the event's ID as it is, so events may not take an ID that begins like that
- * of another kind of workflow.
+ * An event's workflow has the event's ID, so event IDs with the prefix of another kind of workflow are
+ * reserved.
  */
 
 const prefixes = {
@@ -18,7 +18,7 @@ const prefixes = {
   auditDelivery: 'delivery-audit',
 } as const;
 
-/** Builds the ID of a workflow of each type from what it is about. */
+/** Builds the ID of a workflow of each type. */
 export const workflowIds = {
   registerProduct: (productId: string) => prefixes.registerProduct + productId,
   adjustStock: (adjustmentId: string) => prefixes.adjustStock + adjustmentId,
@@ -26,7 +26,7 @@ export const workflowIds = {
   placeOrder: (orderId: string) => prefixes.placeOrder + orderId,
   /** From the first of the events. */
   publishEvents: (eventId: string) => prefixes.publishEvents + eventId,
-  /** An event's workflow has the event's ID, nothing before or after it. */
+  /** The event's ID, unchanged. */
   handleEvent: (eventId: string) => eventId,
   /** From a UUID that is derived from its messages. */
   handleEventBatch: (uuid: string) => prefixes.handleEventBatch + uuid,
@@ -42,14 +42,14 @@ export const workflowIds = {
     `${prefixes.parkDeadLetter}vanished-${topic}-${partition}-${from}-${to ?? 'unknown'}`,
 } as const;
 
-/** A message's place, as far as it is known. */
+/** A message's position, as far as it is known. */
 interface PlaceInLog {
   readonly topic: string;
   readonly partition: number | null;
   readonly offset: number | null;
 }
 
-/** Offsets of a partition, both included; `to` is absent where nobody knows it. */
+/** Offsets of a partition, inclusive; `to` is absent where unknown. */
 interface OffsetRange {
   readonly topic: string;
   readonly partition: number;
@@ -60,12 +60,12 @@ interface OffsetRange {
 /** The schedule that runs the delivery audit; the IDs of its workflows begin with it. */
 export const deliveryAuditScheduleId = prefixes.auditDelivery;
 
-/** A query for Temporal's list of workflows: every batch that has not ended. */
+/** Visibility query: every running batch. */
 export const openBatchesQuery = `ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '${prefixes.handleEventBatch}'`;
 
 /**
- * The first and the last offset of a batch of one partition, which earlier versions put into its ID
- * as `batch-<topic>-<partition>-<first>-<last>`. Undefined for any other ID.
+ * The first and last offset of a batch of one partition, which earlier versions put into its ID as
+ * `batch-<topic>-<partition>-<first>-<last>`. Undefined for any other ID.
  */
 export function readBatchOffsets(
   workflowId: string,
@@ -78,16 +78,16 @@ export function readBatchOffsets(
   return offsets === null ? undefined : [Number(offsets[1]), Number(offsets[2])];
 }
 
-// Temporal names the workflows behind its schedules so.
+// Temporal's own workflows, such as those of schedules.
 const temporalSystemPrefix = 'temporal-sys-';
 
-/** What the ID of no event may begin with. */
+/** Reserved prefixes: no event ID may begin with them. */
 export const reservedEventIdPrefixes: readonly string[] = [
   ...Object.values(prefixes),
   temporalSystemPrefix,
 ];
 
-/** Whether an event's ID could be mistaken for the ID of another kind of workflow. */
+/** Whether an event's ID has a reserved prefix. */
 export function isReservedEventId(eventId: string): boolean {
   return reservedEventIdPrefixes.some((prefix) => eventId.startsWith(prefix));
 }

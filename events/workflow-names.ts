@@ -1,6 +1,6 @@
 /**
- * What starts a workflow needs to know of it besides its ID, and nothing else: task queues, types, search
- * attributes and messages. Importing this file brings no workflow code along.
+ * What a workflow's caller needs besides its ID: task queues, types, search attributes and
+ * messages. Importing this file imports no workflow code.
  */
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { searchAttributeNames } from './search-attributes';
@@ -8,7 +8,6 @@ import { searchAttributeNames } from './search-attributes';
 /** The task queues: the shop's side and the collector's. */
 export const taskQueues = { commerce: 'commerce', collector: 'collector' } as const;
 
-/** The types of the workflows. */
 export const workflowTypes = {
   registerProduct: 'registerProduct',
   adjustStock: 'adjustStock',
@@ -32,16 +31,16 @@ export const searchAttributes = {
 } as const;
 
 /**
- * The update that answers a command's outcome as soon as it is decided, while its events are still
- * being published. Sent together with the start of the command's workflow.
+ * The update that returns a command's outcome as soon as it is decided, while its events are still
+ * being published. Update-with-start of the command's workflow.
  */
 export const decisionUpdate = 'decision';
 
 /**
- * The update that cancels an order and answers its outcome: `cancelled`, whoever asked first. Sent
- * to an order's workflow, or together with a new start of it when that has finished.
+ * The update that cancels an order and returns its outcome: `cancelled`, whoever asked first.
+ * Update-with-start, so that an order whose workflow has finished can be cancelled, too.
  */
 export const cancelUpdate = 'cancel';
 
-/** The query that answers where an order stands. */
+/** The query for an order's progress. */
 export const orderStateQuery = 'state';

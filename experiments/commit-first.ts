@@ -1,5 +1,5 @@
 /**
- * What 'at most once' must not mean. Two bridges are killed with messages in their hands: one that has
+ * What 'at most once' must not mean. Two bridges are killed while handling messages: one that has
  * committed them before it started their workflows, and ours, which commits afterwards.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -47,7 +47,7 @@ async function killAndReplace(
     }
     await until('it is dead', () => !stack.running('bridge').includes(doomed));
     const uncommitted = await countUncommitted(stack);
-    // The group keeps the partitions for the dead one until its session is over.
+    // The consumer group keeps the partitions of the dead one until its session times out.
     await sleep(1_000);
     await stack.start('bridge');
     await atRest(stack);

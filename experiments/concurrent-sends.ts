@@ -90,7 +90,7 @@ async function sendWhileFrozen(
   const callers = Array.from({ length: clients }, async () => {
     while (!stopping.now) {
       const value = randomUUID();
-      // Who gets an error knows that it may be lost, and would send again.
+      // A caller with an error knows that the event may be lost, and would retry.
       const isSent = await producer.send(topic, value).then(
         () => true,
         () => false,

@@ -16,7 +16,7 @@ void runProcess('counting-consumer', async ({ config, logger }) => {
   const redis = createRedis(config.REDIS_URL, logger);
   const consumer = createKafka(config, logger, { clientId: 'counting-consumer' }).consumer({
     groupId: topic,
-    // Its successor waits for so long for the one that was killed.
+    // Its successor waits for the session timeout of the killed one.
     sessionTimeout: 6_000,
     heartbeatInterval: 1_000,
   });

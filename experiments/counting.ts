@@ -1,14 +1,13 @@
-/** Three ways to count a view once, which differ in where they note that it was counted. */
+/** Ways to count a view once, which differ in where they record that it was counted. */
 import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
 
-/** What a way works with. */
 export interface Stores {
   readonly pool: Pool;
   readonly redis: Redis;
 }
 
-/** Counts a view unless it was counted. `betweenSteps` is where a crash hurts most. */
+/** Counts a view unless it was counted. `betweenSteps` marks the worst moment for a crash. */
 export type Count = (stores: Stores, eventId: string, betweenSteps: () => void) => Promise<void>;
 
 /** By name. */
@@ -59,7 +58,7 @@ export type WayToCount = keyof typeof waysToCount;
 
 const add = { name: 'add', text: 'UPDATE counter SET views = views + 1' };
 
-/** The tables that counting needs, empty. */
+/** Creates the counting tables, empty. */
 export async function makeCounter({ pool, redis }: Stores): Promise<void> {
   await redis.flushall();
   await pool.query(`

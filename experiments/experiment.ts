@@ -1,19 +1,17 @@
-/** What an experiment is. */
+/** The interface of an experiment. */
 
 /** One question, and how the answer is found on real servers. */
 export interface Experiment {
   readonly name: string;
-  /** What it asks. */
   readonly question: string;
-  /** The heads of the table that answers it; the writing has the same. */
+  /** The header of the table that answers it, as in the writing. */
   readonly columns: readonly string[];
   run(): Promise<Findings>;
 }
 
-/** What was seen. */
+/** Results. */
 export interface Findings {
-  /** A cell for each column. */
   readonly rows: readonly (readonly (string | number)[])[];
-  /** What has to be known to read it. */
+  /** Notes for the reader. */
   readonly remarks: readonly string[];
 }

@@ -1,7 +1,7 @@
 /**
- * What happens without an idempotent consumer. Two guards stand between a repeated event and the
- * counters: Temporal, which refuses a second workflow of one ID, and `event_handled`. Each is switched
- * off, and then both.
+ * What happens without an idempotent consumer. Two guards protect the counters from a duplicate
+ * event: Temporal, which rejects a second workflow with the same ID, and `event_handled`. Each is
+ * disabled, and then both.
  */
 import { endAll } from '../test/faults/faults';
 import { enterEmptyNamespace } from '../test/faults/forgetting';
@@ -68,7 +68,7 @@ async function deliver(temporalForgets: boolean, handledIsIgnored: boolean): Pro
   }
 }
 
-/** Goes on in a namespace that knows nothing. */
+/** Continues in an empty namespace. */
 async function forget(stack: Stack): Promise<void> {
   await endAll(stack, 'worker:collector');
   await enterEmptyNamespace(stack);

@@ -1,6 +1,6 @@
 /**
- * Where to note that an event was handled. PostgreSQL can do it in the transaction of the effect; Redis
- * stands beside it, and between the two a process can be killed.
+ * Where to record that an event was handled. PostgreSQL can do it in the transaction of the effect;
+ * Redis is a second system, and a process can be killed between the two.
  */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';

@@ -1,6 +1,6 @@
 /**
- * `npm run experiment -- NAME`: runs what the writing tells of, on real servers of its own, and prints
- * the figures. Without a name it lists what there is.
+ * `npm run experiment -- NAME`: runs an experiment of the writing on real servers of its own, and
+ * prints the figures. Without a name it lists the experiments.
  */
 import { runProgram } from '../platform/process/program';
 import { killRememberedProcesses } from '../testkit/child-processes';
@@ -11,7 +11,7 @@ import { experiments } from './experiments';
 async function main(name: string | undefined): Promise<number> {
   const experiment = experiments.find((each) => each.name === name);
   if (experiment === undefined) {
-    if (name !== undefined) console.error(`There is no experiment '${name}'.`);
+    if (name !== undefined) console.error(`Unknown experiment '${name}'.`);
     console.log('npm run experiment -- NAME\n');
     for (const each of experiments) console.log(`  ${each.name.padEnd(20)} ${each.question}`);
     return name === undefined ? 0 : 2;
@@ -28,7 +28,7 @@ async function main(name: string | undefined): Promise<number> {
   });
 }
 
-/** As the writing quotes it. */
+/** In the format of the writing. */
 function toMarkdown({ question, columns }: Experiment, { rows, remarks }: Findings): string {
   const toRow = (cells: readonly (string | number)[]): string =>
     `| ${cells.map((cell) => cell.toLocaleString('en-US')).join(' | ')} |`;

@@ -1,6 +1,6 @@
 /**
- * One consumer for eviction and metrics, or a group for each? Redis is away while events come in; what
- * matters is what becomes of the metrics, which do not need it.
+ * One consumer for eviction and metrics, or a group for each? Redis is unavailable while events
+ * arrive; the question is whether the metrics, which do not need it, are updated.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -105,7 +105,7 @@ async function whileRedisIsAway(consume: Consume): Promise<[counted: number, tim
   }
 }
 
-/** One that says at once that it is away, as a handler needs it that tries again by itself. */
+/** Fails fast while Redis is unavailable, for a handler with its own retries. */
 function impatientRedis({ config }: Stack): Redis {
   const redis = new Redis(config.REDIS_URL, { enableOfflineQueue: false, maxRetriesPerRequest: 0 });
   redis.on('error', () => undefined);
@@ -134,7 +134,7 @@ async function untilItSucceeds(
     try {
       return await work();
     } catch {
-      // Whatever it was: the next try will tell, and the group must not take this one for dead.
+      // Any error: the next attempt will tell, and the heartbeat keeps this member in the group.
       await heartbeat();
       await sleep(250);
     }

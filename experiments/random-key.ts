@@ -1,6 +1,6 @@
 /**
- * What a random key would break. The stock of some products changes, one change after the other, and
- * a plain consumer writes what each event says: once whatever comes last, once only what is newer.
+ * What a random key would break. The stock of some products changes repeatedly, and a plain
+ * consumer applies each event: once last-write-wins, once newest version wins.
  */
 import { randomUUID } from 'node:crypto';
 import type { Kafka } from 'kafkajs';
@@ -96,7 +96,7 @@ async function consume(
   try {
     await consumer.subscribe({ topic, fromBeginning: true });
     await new Promise<void>((resolve, reject) => {
-      // Not counted down: the producer may have sent a message twice.
+      // A set, not a counter: the producer may have sent a message twice.
       const seen = new Set<string>();
       consumer
         .run({

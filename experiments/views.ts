@@ -1,4 +1,4 @@
-/** Views of one product, sent as a stranger would, and what the collector makes of them. */
+/** Views of one product, sent by a foreign producer, and the collector's count of them. */
 import { drain } from '../test/faults/drain';
 import { endAll } from '../test/faults/faults';
 import { resetOffsets } from '../test/faults/forgetting';
@@ -26,11 +26,11 @@ export async function countedViews({ pool }: Stack): Promise<number> {
 
 /** Resolves when the bridge has passed everything on and no workflow is open. */
 export async function atRest(stack: Stack): Promise<void> {
-  // How long it takes is not judged, so any rate will do.
+  // The duration is not judged, so any rate will do.
   await drain(stack, { rate: 1 });
 }
 
-/** Ends the bridges, and lets those that start next begin with the first message there is. */
+/** Stops the bridges, and resets the offsets to the beginning. */
 export async function rewind(stack: Stack): Promise<void> {
   await endAll(stack, 'bridge');
   await resetOffsets(stack);

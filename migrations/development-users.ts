@@ -1,10 +1,10 @@
-/** Makes the users of `platform/postgres/development-users.ts`: for the local cluster and Compose. */
+/** Creates the users of `platform/postgres/development-users.ts`: for the local cluster and Compose. */
 import { Client, DatabaseError } from 'pg';
 import { developmentUsers } from '../platform/postgres/development-users';
 import type { Logger } from '../platform/observability/logger';
 
 /**
- * Makes those that are not there yet.
+ * Creates the missing ones.
  *
  * @param databaseUrl a migrated database, with a user who may create roles
  */
@@ -20,10 +20,10 @@ export async function createDevelopmentUsers(databaseUrl: string, logger: Logger
   } finally {
     await client.end();
   }
-  logger.info('a development user of the database is there for each process');
+  logger.info('development database users are up to date');
 }
 
-// SQLSTATE duplicate_object, and unique_violation when somebody else is making it at the same time.
+// SQLSTATE duplicate_object, and unique_violation when another process creates it at the same time.
 function unlessItIsThere(error: unknown): void {
   const isThere = error instanceof DatabaseError && ['42710', '23505'].includes(error.code ?? '');
   if (!isThere) throw error;

@@ -21,7 +21,7 @@ async function main(): Promise<void> {
   const config = readConfig();
   const logger = createLogger('migrate', config.LOG_LEVEL);
   const kafka = createKafka(config, logger, { clientId: 'migrate' });
-  await assertLetIn(config, kafka, logger);
+  await assertCredentialsAccepted(config, kafka, logger);
   await migrateDatabase(config.DATABASE_URL, logger);
   if (config.DATABASE_DEVELOPMENT_USERS) await createDevelopmentUsers(config.DATABASE_URL, logger);
   await migrateTopics(kafka, logger);
@@ -33,8 +33,12 @@ async function main(): Promise<void> {
   }
 }
 
-/** Before anything is changed anywhere. @throws ConnectionRejectedError */
-async function assertLetIn(config: Config, kafka: Kafka, logger: Logger): Promise<void> {
+/** Before any change. @throws ConnectionRejectedError */
+async function assertCredentialsAccepted(
+  config: Config,
+  kafka: Kafka,
+  logger: Logger,
+): Promise<void> {
   const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'migrate' });
   try {
     await assertNotRejected([

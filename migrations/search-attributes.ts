@@ -4,24 +4,24 @@ import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import { searchAttributeNames } from '../events/search-attributes';
 import type { Logger } from '../platform/observability/logger';
 
-/** Nobody answers at Temporal's address. A retry helps once somebody does. */
+/** Temporal is unreachable. Retryable. */
 export class TemporalUnreachableError extends Error {
   override readonly name = 'TemporalUnreachableError';
   readonly code = 'TEMPORAL_UNREACHABLE';
 
   constructor(address: string, cause: unknown) {
-    super(`Temporal does not answer at ${address}: start it, or set TEMPORAL_ADDRESS.`, { cause });
+    super(`Temporal is unreachable at ${address}: start it, or set TEMPORAL_ADDRESS.`, { cause });
   }
 }
 
-/** Temporal answers, but the search attributes cannot be had; the message says what to do. */
+/** Temporal rejects the search attributes; the message says what to do. */
 export class SearchAttributesRefusedError extends Error {
   override readonly name = 'SearchAttributesRefusedError';
   readonly code = 'SEARCH_ATTRIBUTES_REFUSED';
 
   constructor(namespace: string, why: string, cause?: unknown) {
     super(
-      `Temporal's namespace ${namespace} has no search attributes for the workflows: ${why}. ` +
+      `Temporal's namespace ${namespace} lacks the workflows' search attributes: ${why}. ` +
         `It needs ${names.join(', ')}, all of type Keyword: add them with Temporal's own tools and ` +
         'migrate again, or set TEMPORAL_NAMESPACE to another one.',
       { cause },
@@ -30,11 +30,11 @@ export class SearchAttributesRefusedError extends Error {
 }
 
 /**
- * Registers those of the search attributes that the namespace does not have, and returns when all
- * can be used. A namespace that has just been made itself may take a moment to be known.
+ * Registers the missing search attributes, and returns when all can be used. A new namespace may take a
+ * moment to be known.
  *
  * @throws TemporalUnreachableError
- * @throws SearchAttributesRefusedError when Temporal refuses, or has one of them with another type
+ * @throws SearchAttributesRefusedError when Temporal rejects them, or has one with another type
  */
 export async function migrateSearchAttributes(
   connection: Connection,
@@ -42,12 +42,12 @@ export async function migrateSearchAttributes(
   logger: Logger,
 ): Promise<void> {
   await untilUsable(connection, namespace);
-  logger.info({ namespace, searchAttributes: names }, 'search attributes are there');
+  logger.info({ namespace, searchAttributes: names }, 'search attributes are up to date');
 }
 
 const names = Object.values(searchAttributeNames);
 
-// As the enumerations of Temporal's API have them.
+// Values of enumerations in Temporal's API.
 const keyword = 2;
 const alreadyExists = 6;
 const notFound = 5;
@@ -74,7 +74,10 @@ async function untilUsable(connection: Connection, namespace: string): Promise<v
     }
     await sleep(pollMs);
   } while (Date.now() < deadline);
-  throw problem ?? new SearchAttributesRefusedError(namespace, 'they do not appear in it');
+  throw (
+    problem ??
+    new SearchAttributesRefusedError(namespace, 'they were added, but did not appear in time')
+  );
 }
 
 async function findMissing(connection: Connection, namespace: string): Promise<string[]> {
@@ -99,7 +102,7 @@ async function add(
       connection.operatorService.addSearchAttributes({ namespace, searchAttributes }),
     );
   } catch (error) {
-    // Somebody else migrates at the same time.
+    // Another process migrates at the same time.
     if (!hasCode(error, alreadyExists)) throw error;
   }
 }

@@ -1,16 +1,14 @@
 /**
- * Dead letters as an operator sees them: finding them, sending them back, giving them up. The HTTP
- * routes and the command line both work through this file.
+ * Operations on dead letters: list, redrive, discard. Shared by the HTTP routes and the command line.
  *
- * Reads are SQL. Changes are workflows, so that they are carried out where the rights to do so are,
- * survive a crash of whoever asked, and can be looked up in the Web UI.
+ * Reads are SQL. Changes are workflows, so that they run where the privileges are, survive a crash of
+ * the caller, and are visible in the Web UI.
  *
- * **When a dead letter may be redriven.** A parked one, always, unless no message could be read there:
- * its bytes are kept, and cannot be sent as one. One that is redriven or discarded is
- * settled, and is sent again only if that is said explicitly (`again`): a redriven message that
- * failed again waits as a dead letter of its own, which is the one to redrive, and a discarded one
- * was given up by somebody for a reason that should be read first. Sending again is safe at any
- * time: an event takes effect once.
+ * **When a dead letter may be redriven.** A parked one always can be, unless it is an unreadable range:
+ * its bytes are kept, but cannot be sent as a message. A redriven or discarded one is settled, and is
+ * sent again only on explicit request (`again`): a redriven message that failed again is a new dead
+ * letter, which is the one to redrive, and a discarded one has a reason that should be read first. A
+ * redrive is safe at any time: an event takes effect once.
  */
 import { isGrpcServiceError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { encodeBytes, type EncodedBytes, type ReceivedHeader } from '../events/received';
@@ -32,7 +30,7 @@ export interface DeadLetter {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
-  /** Where no message could be read: the last offset that it stands for. It cannot be redriven. */
+  /** For an unreadable range: its last offset. It cannot be redriven. */
   readonly lastOffset: number | null;
   readonly key: EncodedBytes | null;
   /** The event's ID, where one could be read. */
@@ -42,13 +40,13 @@ export interface DeadLetter {
   /** What is wrong, for a person. */
   readonly detail: string;
   readonly status: DeadLetterStatus;
-  /** How often the message has been taken up; more than 1 when it was redriven and failed again. */
+  /** Delivery attempts; more than 1 when it was redriven and failed again. */
   readonly tries: number;
   /** The dead letter that it was redriven from when it failed again. */
   readonly redrivenFrom: number | null;
   /** Redrives of this dead letter that have ended. */
   readonly attempt: number;
-  /** Since when a redrive is under way. */
+  /** When the redrive in progress started. */
   readonly redrivingSince: string | null;
   /** The workflow that parked it. */
   readonly workflowId: string;
@@ -57,9 +55,9 @@ export interface DeadLetter {
   /** When and by whom it was redriven or discarded. */
   readonly resolvedAt: string | null;
   readonly resolvedBy: string | null;
-  /** Why it was discarded, or why it could not be sent back. */
+  /** Why it was discarded, or could not be redriven. */
   readonly note: string | null;
-  /** Whether the dead-letter topic has a copy, and why it will never take one. */
+  /** Whether the dead-letter topic has a copy, and why it never will. */
   readonly copied: boolean;
   readonly copyError: string | null;
 }
@@ -70,14 +68,13 @@ export interface DeadLetterWithMessage extends DeadLetter {
   readonly headers: readonly ReceivedHeader[];
 }
 
-/** Which dead letters to choose; every condition that is given must hold. */
+/** Filter of dead letters; all given conditions must hold. */
 export interface DeadLetterFilter {
   readonly status?: DeadLetterStatus | undefined;
   readonly reason?: string | undefined;
   readonly topic?: string | undefined;
 }
 
-/** One page of a list. */
 interface DeadLetterPage {
   /** The newest first. */
   readonly deadLetters: readonly DeadLetter[];
@@ -85,7 +82,7 @@ interface DeadLetterPage {
   readonly next?: number;
 }
 
-/** What operations on dead letters need. */
+/** Dependencies of the operations. */
 export interface DeadLetterDependencies {
   readonly database: Queryable;
   readonly temporal: Client;
@@ -93,9 +90,9 @@ export interface DeadLetterDependencies {
 
 /** How to redrive. */
 interface RedriveOptions {
-  /** Who asks for it; stays on record. */
+  /** Who asks for it; kept on record. */
   readonly by: string;
-  /** Whether to send also what is redriven or discarded. */
+  /** Whether to redrive settled ones, too. */
   readonly again?: boolean;
 }
 
@@ -103,14 +100,14 @@ interface RedriveOptions {
 interface RedriveManyOptions extends RedriveOptions {
   /** Most redrives at once. */
   readonly concurrency?: number;
-  /** Told after each, in no particular order. */
+  /** Called after each, in no particular order. */
   readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
 }
 
-/** How redriving many turned out. */
+/** Result of redriving many. */
 export interface RedriveReport {
   readonly redriven: number;
-  /** Those that somebody had redriven before, so that there was nothing to do. */
+  /** Those that had been redriven before. */
   readonly redrivenBefore: number;
   /** Those that were not sent, and why. */
   readonly failed: readonly {
@@ -119,7 +116,7 @@ export interface RedriveReport {
   }[];
 }
 
-/** Everything that can be done with dead letters. */
+/** The operations on dead letters. */
 export interface DeadLetterOperations {
   /** The newest dead letters first. @param after the `next` of the page before */
   list(
@@ -134,18 +131,16 @@ export interface DeadLetterOperations {
   select(filter: DeadLetterFilter): Promise<number[]>;
 
   /**
-   * Sends one back to its topic. Two who ask at the same time share one redrive; who asks later
-   * learns that it is settled.
+   * Redrives one. Concurrent calls share one redrive; a later call returns that it is settled.
    *
    * @throws DeadLetterCommandPendingError
    */
   redrive(deadLetterId: number, options: RedriveOptions): Promise<RedriveOutcome>;
 
   /**
-   * Sends many back to their topics. What is interrupted can be done again: those that were sent
-   * are not sent again.
+   * Redrives many. Safe to retry after an interruption: those already sent are not sent again.
    *
-   * @throws DeadLetterCommandPendingError for the first that is not carried out in time; those after it are not begun
+   * @throws DeadLetterCommandPendingError for the first that times out; those after it are not started
    */
   redriveMany(
     deadLetterIds: readonly number[],
@@ -153,7 +148,7 @@ export interface DeadLetterOperations {
   ): Promise<RedriveReport>;
 
   /**
-   * Gives one up, and keeps it.
+   * Discards one; the record is kept.
    *
    * @throws DeadLetterCommandPendingError
    */
@@ -163,7 +158,7 @@ export interface DeadLetterOperations {
   ): Promise<DiscardOutcome>;
 }
 
-/** Temporal did not answer in time: the command may have been taken, and may be carried out yet. */
+/** Timeout: the command may have been accepted, and may still be carried out. */
 export class DeadLetterCommandPendingError extends Error {
   override readonly name = 'DeadLetterCommandPendingError';
   readonly code = 'DEAD_LETTER_COMMAND_PENDING';
@@ -174,13 +169,13 @@ export class DeadLetterCommandPendingError extends Error {
   ) {
     super(
       `The workflow ${workflowId} has not ended in time. Nothing is lost: look it up in the Web UI, ` +
-        'see whether Temporal, Kafka and a worker:collector are running, and ask again.',
+        'check that Temporal, Kafka and a worker:collector are running, and retry.',
       { cause },
     );
   }
 }
 
-/** Longest page, and how long one command may take. */
+/** Page limit and command timeout. */
 export interface DeadLetterLimits {
   /** In ms. */
   readonly commandTimeoutMs?: number;
@@ -267,7 +262,7 @@ interface CommandStart {
   readonly timeoutMs: number;
 }
 
-// A finished run of the same ID decides nothing: the row does. One that is running is joined.
+// The row decides, not a finished run of the same ID. A running one is joined.
 async function startAndWait<Outcome>(
   temporal: Client,
   { type, workflowId, command, timeoutMs }: CommandStart,

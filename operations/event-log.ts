@@ -1,9 +1,8 @@
 /**
- * The audit log, page by page. The HTTP routes and the command line both read it through this file.
+ * The audit log, page by page. Shared by the HTTP routes and the command line.
  *
- * Each page begins behind the last event of the one before, by a position that no clock gives.
- * `recorded_at` is drawn before the commit, so a row that is committed late would slip in behind a
- * reader who has passed. So rows are ordered by the transaction that wrote them.
+ * Pagination uses transaction IDs, not timestamps: `recorded_at` is set before the commit, so a row
+ * committed late would be skipped by a reader who is past it.
  */
 import type { Event } from '../events/envelope';
 import type { EventType } from '../events/schemas';
@@ -22,14 +21,14 @@ export interface LoggedEvent {
   readonly recordedAt: Date;
   /** The whole event, its envelope included. */
   readonly event: Event;
-  /** Its place in the log, as the next page's `after`. */
+  /** Its cursor in the log, as the next page's `after`. */
   readonly position: LogPosition;
 }
 
-/** A place in the audit log: the transaction, and the event's ID. */
+/** A cursor in the audit log: the transaction, and the event's ID. */
 export type LogPosition = readonly [transaction: string, eventId: string];
 
-/** Which events to read; every condition that is given must hold. */
+/** Filter of events; all given conditions must hold. */
 export interface LogFilter {
   /** Of one of these types. */
   readonly types: readonly EventType[];
@@ -39,9 +38,9 @@ export interface LogFilter {
 /** In which order to read. */
 type LogOrder =
   /**
-   * As the log grows. Whoever follows it sees every event exactly once: events are shown once every
-   * transaction up to theirs is over. The price: a transaction that writes anywhere in this server
-   * and stays open holds back what is logged after it began, until it ends.
+   * Commit order: a reader that follows the log sees every event exactly once, since an event is
+   * visible only once every earlier transaction has ended. The cost: a long writing transaction
+   * anywhere in this PostgreSQL server delays everything logged after it began.
    */
   | 'oldest-first'
   /** What is there now; an event that is committed later than its neighbours is not waited for. */
@@ -70,7 +69,7 @@ export async function listEvents(
   return rows;
 }
 
-/** Where an event stands in the log; undefined when it is not there. */
+/** The cursor of an event in the log; undefined when it is not there. */
 export async function findPosition(
   database: Queryable,
   eventId: string,
@@ -95,8 +94,8 @@ const columns = `
   occurred_at AS "occurredAt", recorded_at AS "recordedAt", payload AS event,
   ARRAY[recorded_in::text, event_id] AS position`;
 
-// Over are all transactions before the oldest that is still running. One that has not begun yet, as
-// this server counts, comes from a server that these rows were restored from.
+// All transactions before the oldest running one have ended. An ID beyond this server's counter
+// comes from the server that these rows were restored from.
 const transactionIsOver = `(
   recorded_in < (SELECT pg_snapshot_xmin(pg_current_snapshot()))
   OR recorded_in >= (SELECT pg_snapshot_xmax(pg_current_snapshot())))`;
@@ -111,7 +110,7 @@ const inOrder: Readonly<Record<LogOrder, string>> = {
   'newest-first': 'ORDER BY recorded_in DESC, event_id DESC LIMIT $4',
 };
 
-// A short scan of the index for each type, which begins at the position.
+// One short index scan per type, starting at the cursor.
 function logByType(order: LogOrder): string {
   return `
     SELECT ${columns}

@@ -1,46 +1,46 @@
 /**
- * Rebuilding: computes every metric anew from the log of events, beside the live ones and while
- * events keep arriving, and puts the result in their place.
+ * Rebuilds every metric from the audit log into temporary tables, while events keep arriving, and
+ * then corrects the live tables.
  *
  * **What is counted.** An event counts if it is in `event_handled`, and not otherwise. So an event in
  * flight, parked, or redriven meanwhile is not counted until it is handled, and then once.
  *
  * **How.**
  * 1. The IDs in `event_handled` are copied into a temporary table, `counted`. These IDs *are* the
- *    snapshot: a logged event never changes, so they can be added up in pieces, at leisure, into
- *    temporary tables of metrics, by the very statement that adds up live events.
- * 2. What has been handled meanwhile is added in further rounds, each shorter than the one before.
- * 3. `event_handled` is locked against writers; what has been handled since the last round, which is
- *    little, is added; and the live tables are corrected, in the same transaction, wherever they
- *    differ from the rebuilt ones.
+ * snapshot: a logged event never changes, so they can be added up in batches into temporary tables
+ * of metrics, by the same statement that adds up live events.
+ * 2. What has been handled meanwhile is added in further rounds, each shorter than the last.
+ * 3. In one transaction, `event_handled` is locked against writers, the few events handled since
+ * the last round are added, and the live tables are corrected wherever they differ from the rebuilt
+ * ones.
  *
- * **Why nothing is left out or counted twice.** `updateMetrics` inserts into `event_handled` and adds
- * to the metrics in one statement. While the lock is held, each of these statements has either
- * committed both or not begun: the live tables stand for exactly the events in `event_handled`, and
- * so do the rebuilt ones by then. Whatever is handled next adds to corrected rows. What has been
- * handled since a round is found by ID, never by time: times are taken when a transaction begins,
- * not when it commits, and clocks are set. The comparison of transaction IDs only spares looking at
- * the rows that were there before the first round. It lets too many pass rather than too few, since
- * the IDs of events decide afterwards.
+ * **Why nothing is left out or counted twice.** `updateMetrics` inserts into `event_handled` and
+ * adds to the metrics in one statement. While the lock is held, each of these statements has either
+ * committed both or not begun: the live tables reflect exactly the events in `event_handled`, and
+ * by then so do the rebuilt ones. Whatever is handled next adds to corrected rows. What has been
+ * handled since a round is found by ID, never by time: timestamps are taken when a transaction
+ * begins, not when it commits, and clocks jump. The comparison of transaction IDs is only a
+ * prefilter that skips rows from before the first round; it errs on the side of too many, and the
+ * event IDs decide.
  *
- * **Why nobody is locked out.** One table is locked, before anything else of the transaction, in a
- * mode that readers do not mind. A statement of `updateMetrics` that holds a lock on a row of metrics
- * holds one on `event_handled` too, and is waited for; one that has not got that lock holds none on a
- * row. So no two wait for each other. When the lock is not to be had within seconds, it is given up,
- * for all who queue behind it, and tried again after another round.
+ * **Why nobody is locked out.** One table is locked, first in the transaction, in a mode that does
+ * not conflict with readers. A statement of `updateMetrics` that holds a row lock on the metrics
+ * also holds a lock on `event_handled`, and is waited for; one without that lock has no row lock
+ * either. So there is no deadlock. The lock has a timeout of seconds, so that writers do not queue
+ * behind it, and is retried after another round.
  *
- * **Why there is no gap.** Rows are corrected in place, not tables swapped by renaming: a reader sees
- * the old rows until the commit, and the corrected ones after it. Renaming would wait for, and hold
- * back, every reader, would lose the rights granted on the tables, and would leave views with the old
- * ones. Rows that are right are not written, so the lock is short where there is little to correct.
+ * **Why there is no gap.** Rows are corrected in place, not tables swapped by renaming: a reader
+ * sees the old rows until the commit, and the corrected ones after it. Renaming would block every
+ * reader, lose the privileges granted on the tables, and leave views on the old ones. Correct rows
+ * are not written, so the lock is short where there is little to correct.
  *
- * A crash leaves nothing behind: temporary tables end with their connection. Two rebuildings at once
- * are both right, whichever comes first.
+ * A crash leaves nothing behind: temporary tables end with their connection. Concurrent rebuilds
+ * are both correct, in any order.
  */
 import { DatabaseError, type Pool, type PoolClient } from 'pg';
 import { addUpEffects, metricGuards } from '../activities/collector/product-metrics';
 
-/** What rebuilding has come to. */
+/** Progress of a rebuild. */
 export type RebuildProgress =
   /** `done` of `total` events are added up; more may arrive meanwhile. */
   | { readonly step: 'adding-up'; readonly done: number; readonly total: number }
@@ -49,39 +49,34 @@ export type RebuildProgress =
   /** Writers are locked out; the live metrics are being compared and corrected. */
   | { readonly step: 'correcting' };
 
-/** How rebuilding has turned out. */
+/** Result of a rebuild. */
 export interface RebuildReport {
-  /** Events that the metrics stand for. */
+  /** Events behind the metrics. */
   readonly events: number;
   /** How long writers were locked out, in ms. */
   readonly lockedMs: number;
-  /** What was done to each table. */
   readonly tables: Readonly<Record<MetricTable, Corrections>>;
 }
 
-/** Rows of a table that were wrong. */
+/** Corrected rows of a table. */
 export interface Corrections {
-  /** Rows whose numbers were wrong. */
   readonly changed: number;
-  /** Rows that were missing. */
   readonly added: number;
-  /** Rows that no event accounts for. */
+  /** Rows without an event. */
   readonly removed: number;
 }
 
-/** A table of metrics. */
 type MetricTable = 'product_metrics' | 'product_metrics_daily' | 'product_user_metrics';
 
-/** Options of rebuilding. */
 export interface RebuildOptions {
   readonly onProgress?: (progress: RebuildProgress) => void;
-  /** Most events that are added up by one statement. */
+  /** Batch size: events added up by one statement. */
   readonly chunkSize?: number;
-  /** For how long to wait for the lock before it is given up and tried again, in ms. */
+  /** Lock timeout of an attempt, in ms. */
   readonly lockTimeoutMs?: number;
 }
 
-/** The lock was never to be had: some transaction keeps writing to `event_handled`. */
+/** The lock could not be acquired: a transaction keeps writing to `event_handled`. */
 class RebuildLockError extends Error {
   override readonly name = 'RebuildLockError';
   readonly code = 'REBUILD_LOCK_BUSY';
@@ -90,7 +85,7 @@ class RebuildLockError extends Error {
 const maxLockTries = 30;
 
 /**
- * Rebuilds every metric. Safe at any time, on a live system, and again.
+ * Rebuilds every metric. Safe on a live system, and idempotent.
  *
  * @throws RebuildLockError nothing was changed
  */
@@ -99,7 +94,7 @@ export async function rebuildMetrics(
   { onProgress = () => undefined, chunkSize = 20_000, lockTimeoutMs = 3_000 }: RebuildOptions = {},
 ): Promise<RebuildReport> {
   const connection = await pool.connect();
-  // When it breaks, the statement under way tells; without a listener this would end the process.
+  // When it breaks, the running statement reports it; without a listener this would crash the process.
   connection.on('error', () => undefined);
   const rebuild = { connection, onProgress, chunkSize, addedUp: 0, counted: 0, firstXid: '' };
   try {
@@ -114,8 +109,8 @@ export async function rebuildMetrics(
       }
     }
     throw new RebuildLockError(
-      'Writers to collector.event_handled could not be locked out: a transaction holds on to it. ' +
-        'Find it in pg_stat_activity, end it, and try again. Nothing was changed.',
+      'Writers to collector.event_handled could not be locked out: a transaction holds a lock on it. ' +
+        'Find it in pg_stat_activity, end it, and retry. Nothing was changed.',
     );
   } finally {
     // Closes the connection, and with it all temporary tables.
@@ -127,15 +122,15 @@ interface Rebuild {
   readonly connection: PoolClient;
   readonly onProgress: (progress: RebuildProgress) => void;
   readonly chunkSize: number;
-  /** The oldest transaction that may commit after the first round has looked. */
+  /** The oldest transaction that may commit after the first round's read. */
   firstXid: string;
   /** Events in `counted`. */
   counted: number;
-  /** Those of them that are in the rebuilt metrics. */
+  /** Those already in the rebuilt metrics. */
   addedUp: number;
 }
 
-/** Every column that is computed from events, besides the key: rows differ if one of these does. */
+/** The columns computed from events, without the key: rows differ if one of these does. */
 const tables: Readonly<Record<MetricTable, { key: readonly string[]; values: readonly string[] }>> =
   {
     product_metrics: {
@@ -155,7 +150,8 @@ const tableNames = Object.keys(tables) as MetricTable[];
 
 async function begin(rebuild: Rebuild): Promise<void> {
   const { connection } = rebuild;
-  // A statement may be long here, and hashing every event's ID takes more than the default.
+  // Statements may be long here, and hashing every event's ID needs more than the default
+  // `work_mem`.
   await connection.query(`SET statement_timeout = 0; SET work_mem = '128MB'`);
   await connection.query(`
     CREATE TEMPORARY TABLE counted (
@@ -167,7 +163,7 @@ async function begin(rebuild: Rebuild): Promise<void> {
       CREATE TEMPORARY TABLE ${table}
         (LIKE collector.${table} INCLUDING DEFAULTS INCLUDING INDEXES)`);
   }
-  // Asked before the first round looks: whatever that cannot see is not older.
+  // Read before the first round: no transaction invisible to that round is older.
   const { rows } = await connection.query<{ xid: string }>(
     'SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text AS xid',
   );
@@ -180,8 +176,8 @@ async function begin(rebuild: Rebuild): Promise<void> {
   await connection.query('ANALYZE pg_temp.counted');
 }
 
-// Rounds end when one brings little, and after some in any case: under a load that outruns them the
-// last one, under the lock, does more.
+// Rounds end when one adds little, and after a limit: under a load that outruns them the last one,
+// under the lock, does more.
 const maxRounds = 10;
 const littleEvents = 500;
 
@@ -241,7 +237,8 @@ async function correctUnderLock(rebuild: Rebuild, lockTimeoutMs: number): Promis
     const lockedMs = Math.round(performance.now() - lockedAt);
     return { events: rebuild.counted, lockedMs, tables: corrections };
   } catch (error) {
-    // What went wrong is told, not that a connection it has broken cannot roll back: it is closed either way.
+    // Report the original error, not the failed rollback of a broken connection: it is closed either
+    // way.
     await connection.query('ROLLBACK').catch(() => undefined);
     throw error;
   }

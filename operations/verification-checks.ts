@@ -1,30 +1,29 @@
 /**
- * What must hold between the tables at any instant, each rule as one statement that finds where it
- * does not. Written apart from the code that it checks: only the view `event_effects`, which says
- * what an event does, is common to both.
+ * Invariants between the tables, each as one statement that finds its violations. Independent of the
+ * code that it checks: they share only the view `event_effects`, which defines what an event does.
  */
 import type { GroupProgress } from '../platform/kafka/consumer-lag';
 
-/** What a check may depend on besides the snapshot. */
+/** Input of a check besides the snapshot. */
 export interface CheckInput {
   /** For how long an event may be in flight, in seconds. */
   readonly graceSeconds: number;
-  /** Where the consumer group stood before the snapshot. */
+  /** Position of the consumer group before the snapshot. */
   readonly progress: GroupProgress;
   /** When it was read, in ms since the epoch. */
   readonly now: number;
 }
 
-/** A rule. */
+/** An invariant. */
 export interface Check {
   readonly name: string;
-  /** What must hold, for a person. */
+  /** The invariant, for people. */
   readonly rule: string;
-  /** A query of one row: how much was compared. */
+  /** Query of one row: how much was compared. */
   readonly figures: string;
   /** Its parameters; none by default. */
   readonly figureValues?: (input: CheckInput) => unknown[];
-  /** A query that returns a row for each difference. */
+  /** Query that returns a row for each violation. */
   readonly differences: string;
   /** The parameters of `differences`. */
   values(input: CheckInput): unknown[];
@@ -33,7 +32,7 @@ export interface Check {
 const none = (): unknown[] => [];
 const grace = ({ graceSeconds }: CheckInput): unknown[] => [graceSeconds];
 
-/** What is told of an event that has handled effects on a product. */
+/** What is reported of a handled event with effects on a product. */
 const handledEffects = `
   effect AS MATERIALIZED (
     SELECT event_effects.* FROM collector.event_effects
@@ -42,8 +41,8 @@ const handledEffects = `
   )`;
 
 /**
- * Whether an event is accounted for as a dead letter; one that was redriven only for a while. A letter
- * may claim any ID: it has to carry what the event says.
+ * Whether an event is parked, or was redriven recently. A dead letter may claim any ID: its content
+ * must match.
  */
 const isParked = (event: 'outbox' | 'event_log', graceParameter: string): string => `
   EXISTS (
@@ -53,11 +52,11 @@ const isParked = (event: 'outbox' | 'event_log', graceParameter: string): string
         OR letter.resolved_at > now() - make_interval(secs => ${graceParameter}))
       AND collector.json_of(letter.value) = ${event}.payload)`;
 
-/** Every rule, in the order of an event's way. */
+/** Every invariant, in the order of the pipeline. */
 export const checks: readonly Check[] = [
   {
     name: 'stock-adjustments',
-    rule: "A product's stock is what it began with plus its adjustments, never below 0, with no version left out.",
+    rule: "A product's stock is what it began with plus its adjustments, never below 0, with no gap in its versions.",
     figures: `
       SELECT (SELECT count(*) FROM commerce.products) AS products,
         (SELECT count(*) FROM commerce.stock_adjustments) AS adjustments`,
@@ -114,7 +113,7 @@ export const checks: readonly Check[] = [
   },
   {
     name: 'money',
-    rule: 'Money is captured for confirmed orders, each for its total, and for no others.',
+    rule: 'Money is captured for confirmed orders only, each for its total.',
     figures: `
       SELECT
         (SELECT count(*) FROM commerce.orders WHERE status = 'CONFIRMED') AS "confirmedOrders",
@@ -183,7 +182,7 @@ export const checks: readonly Check[] = [
   },
   {
     name: 'delivery',
-    rule: 'Every event of the outbox is published in time, and logged or parked in time, however far the consumer has come.',
+    rule: 'Every event of the outbox is published in time, and logged or parked in time, whatever the consumer lag.',
     figures: `
       SELECT count(*) AS events, count(*) FILTER (WHERE published_at IS NULL) AS unpublished,
         count(*) FILTER (WHERE EXISTS (
@@ -202,7 +201,7 @@ export const checks: readonly Check[] = [
   },
   {
     name: 'consumer-progress',
-    rule: 'The consumer can read every topic, and leaves no message uncommitted for longer than it may be in flight.',
+    rule: 'The consumer group can read every topic, and no message stays uncommitted for longer than it may be in flight.',
     figures: `
       SELECT count(*) AS partitions, count(*) FILTER (WHERE lag > 0) AS behind,
         coalesce(sum(lag), 0) AS lag
@@ -224,7 +223,7 @@ export const checks: readonly Check[] = [
       partitions.map(({ end }) => end),
       partitions.map(({ lag }) => lag),
       partitions.map(({ oldestUncommittedAt: at }) =>
-        // The producer's clock may go ahead of ours.
+        // The producer's clock may be ahead of ours.
         at === undefined ? null : Math.max(now - at, 0) / 1_000,
       ),
       partitions.map(({ heldBackBy }) => heldBackBy ?? null),
@@ -235,7 +234,7 @@ export const checks: readonly Check[] = [
   },
   {
     name: 'vanished-offsets',
-    rule: 'Events of the outbox that vanished from Kafka before they were read have arrived another way. (What others sent is gone; the figures tell how much.)',
+    rule: 'Events of the outbox that Kafka deleted before they were read have been delivered another way. (Events of other producers are lost; the figures show how many.)',
     figures: `
       SELECT count(*) AS ranges,
         coalesce(sum(coalesce(last_offset, first_offset) - first_offset + 1), 0) AS offsets
@@ -367,7 +366,7 @@ export const checks: readonly Check[] = [
   agreementOn('like', 'like_count'),
 ];
 
-/** How many rows a table of metrics has, and what their views and sold items come to. */
+/** Row count of a metrics table, and its total views and sold items. */
 function totalsOf(table: string, rows: string, sold: Readonly<Record<string, string>>): string {
   const sums = Object.entries({ views: 'view_count', ...sold }).map(
     ([name, column]) => `coalesce(sum(${column}), 0) AS ${name}`,
@@ -375,7 +374,7 @@ function totalsOf(table: string, rows: string, sold: Readonly<Record<string, str
   return `SELECT count(*) AS ${rows}, ${sums.join(', ')} FROM collector.${table}`;
 }
 
-/** Both sides keep a snapshot with its version: of one version there is one snapshot. */
+/** Both sides store a snapshot with its version; there is one snapshot per version. */
 function agreementOn(subject: 'stock' | 'like', snapshot: 'stock' | 'like_count'): Check {
   const version = `${subject}_version`;
   return {

@@ -1,7 +1,7 @@
 /**
- * Verification: checks that what must always hold does hold, on a live system, in one snapshot of the
- * database. Every check compares committed states that must agree at any instant, or leaves out what
- * may still be in flight; so a difference is never a matter of bad timing.
+ * Verification: checks the invariants of a live system in one database snapshot. Every check compares
+ * committed states that must agree at any instant, or ignores what may still be in flight, so there are
+ * no false alarms from timing.
  */
 import type { Kafka } from 'kafkajs';
 import type { Pool, PoolClient } from 'pg';
@@ -10,7 +10,7 @@ import { readGroupProgress } from '../platform/kafka/consumer-lag';
 import { inTransaction } from '../platform/postgres/pool';
 import { checks, type Check, type CheckInput } from './verification-checks';
 
-/** What verifying needs. */
+/** Dependencies of the verification. */
 export interface VerificationDependencies {
   readonly pool: Pool;
   readonly kafka: Kafka;
@@ -18,42 +18,44 @@ export interface VerificationDependencies {
   readonly groupId: string;
 }
 
-/** Options of verifying. */
+/** Options of the verification. */
 export interface VerificationOptions {
-  /** For how long an event may be in flight before it counts as missing, in seconds; 0 on a system at rest. */
+  /**
+   * Grace period: how long an event may be in flight before it counts as missing, in seconds; 0 on an
+   * idle system.
+   */
   readonly graceSeconds?: number;
   /** Most differences of a check that are reported; all are counted. */
   readonly maxDifferences?: number;
 }
 
-/** How a check has turned out. */
+/** Result of a check. */
 export interface CheckResult {
   readonly name: string;
-  /** What must hold. */
+  /** The invariant. */
   readonly rule: string;
   readonly holds: boolean;
   /** What was compared, by name. */
   readonly figures: Readonly<Record<string, number>>;
-  /** How many differences there are. */
   readonly differenceCount: number;
   /** The first of them. */
   readonly differences: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** How all checks have turned out. */
+/** Results of all checks. */
 export interface VerificationReport {
   readonly holds: boolean;
   readonly checks: readonly CheckResult[];
 }
 
 /**
- * Fifteen minutes: the delivery audit looks after what is unhandled from the tenth on, once a minute, and
- * by then has mended what can be mended.
+ * Fifteen minutes: the delivery audit handles overdue events from the tenth minute on, once a minute,
+ * and by then has repaired what it can.
  */
 export const defaultGraceSeconds = 900;
 const defaultMaxDifferences = 20;
 
-/** Runs every check in one snapshot. It changes nothing and holds nobody back. */
+/** Runs every check in one snapshot. Read-only, and blocks nobody. */
 export async function verify(
   { pool, kafka, groupId }: VerificationDependencies,
   {
@@ -87,7 +89,7 @@ async function run(
     figureValues?.(input),
   );
   const found = await connection.query<{ count: number; difference: Record<string, unknown> }>(
-    // As JSON, so that a number that is damaged beyond what JavaScript holds can be shown too.
+    // As JSON, so that numbers beyond JavaScript's range can be shown, too.
     `SELECT count(*) OVER () AS count, to_json(difference) AS difference
      FROM (${differences}) AS difference LIMIT ${maxDifferences}`,
     values(input),

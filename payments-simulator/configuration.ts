@@ -1,18 +1,17 @@
 /**
- * What the payments simulator can be set to, read from the environment and checked at once, so that
- * a wrong value stops the process with a message that names the variable.
+ * The configuration of the payments simulator, read from the environment and validated at once: an
+ * invalid value stops the process with a message that names the variable.
  */
 import { z } from 'zod';
 
-/** The simulator's settings. */
 export interface Configuration {
   /** Address to listen on. `PAYMENTS_HOST`, default `127.0.0.1`. */
   host: string;
   /** Port to listen on; 0 lets the system choose. `PAYMENTS_PORT`, default 18080. */
   port: number;
   /**
-   * File that charges and refunds are written to, made with its folders when missing; absent keeps
-   * them in memory only. One process a file. `PAYMENTS_DATA_FILE`.
+   * File for charges and refunds, created with its folders when missing; absent: in memory only.
+   * One process per file. `PAYMENTS_DATA_FILE`.
    */
   dataFile: string | undefined;
   /** Milliseconds until `tok_slow` is captured. `PAYMENTS_SLOW_MS`, default 3000. */
@@ -24,13 +23,13 @@ export interface Configuration {
   holdMs: number;
 }
 
-/** A variable of the environment has a value that can't be used; the message names it. */
+/** An environment variable has an invalid value; the message names it. */
 export class InvalidConfigurationError extends Error {
   override readonly name = 'InvalidConfigurationError';
   readonly code = 'INVALID_CONFIGURATION';
 }
 
-/** The longest delay that a Node.js timer can keep; past it a timer fires at once. */
+/** The longest delay of a Node.js timer; with a longer one it fires at once. */
 const longestTimerMs = 2 ** 31 - 1;
 
 /**

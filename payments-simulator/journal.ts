@@ -1,7 +1,7 @@
 /**
- * The simulator's memory on disk: an append-only file with one JSON record a line. A record is on
- * the disk before its change is made in memory or told to anybody, so money that was reported as
- * captured is still captured after `kill -9`.
+ * The simulator's write-ahead log: an append-only file with one JSON record per line. A record is
+ * on disk before its change is made in memory or reported, so money that was reported as captured
+ * is still captured after `kill -9`.
  */
 import {
   closeSync,
@@ -32,11 +32,11 @@ export class Journal {
   ) {}
 
   /**
-   * Opens the journal and reads what it holds. A last line without its end is the trace of a
-   * process that was killed while writing; nobody was told of that record, so it is cut off.
+   * Opens the journal and reads what it holds. An incomplete last line comes from a process killed
+   * while writing; that record was never reported, so it is truncated.
    *
    * @param file made with its folders when missing; `undefined` keeps the records in memory only.
-   * @throws JournalError when a complete line is not JSON: somebody else wrote to the file.
+   * @throws JournalError when a complete line is not JSON: another program wrote to the file.
    */
   static open(file: string | undefined): Journal {
     if (file === undefined) return new Journal(undefined, []);
@@ -49,8 +49,8 @@ export class Journal {
    * Writes a record; it is on the disk when this returns. Synchronous on purpose: nothing else can
    * happen between a decision about money and its record.
    *
-   * @throws JournalError when the disk refuses. From then on every call throws: what the failed
-   *   write left behind is known only after the file has been read again by a new process.
+   * @throws JournalError when the write fails. From then on every call throws: only a restart,
+   * which reads the file again, can tell what the failed write left behind.
    */
   append(record: object): void {
     if (this.#failure !== undefined) throw this.#failure;
@@ -60,7 +60,7 @@ export class Journal {
       fsyncSync(this.descriptor);
     } catch (cause) {
       this.#failure = new JournalError(
-        'the data file of the payments simulator cannot be written; make room and restart it',
+        'the data file of the payments simulator cannot be written; free disk space and restart it',
         { cause },
       );
       throw this.#failure;
@@ -93,7 +93,7 @@ function parseLine(line: string, place: string): unknown {
   }
 }
 
-/** A write may take only a part of the bytes, so it is repeated until all are taken. */
+/** A write may be partial: repeat until all bytes are written. */
 function writeWhole(descriptor: number, bytes: Buffer): void {
   let written = 0;
   while (written < bytes.length) written += writeSync(descriptor, bytes, written);

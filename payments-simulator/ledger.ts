@@ -1,6 +1,6 @@
 /**
- * The money: which charges were captured, declined, voided and refunded, and what each idempotency
- * key was answered. Every change is a record in the journal first; opening the ledger replays them.
+ * The ledger: captured, declined, voided and refunded charges, and the decision for each
+ * idempotency key. Every change is written to the journal first; opening the ledger replays it.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { z } from 'zod';
@@ -26,21 +26,21 @@ const refundSchema = z.strictObject({
 
 const declineSchema = z.strictObject({ code: z.string(), message: z.string() });
 
-/** A captured charge, as it was first answered. `amount` is in the smallest unit of `currency`. */
+/** A captured charge, as first answered. `amount` is in the smallest unit of `currency`. */
 export type Charge = z.infer<typeof chargeSchema>;
 
 /** Money that was given back. `amount` is in the smallest unit of the charge's currency. */
 export type Refund = z.infer<typeof refundSchema>;
 
-/** Why a charge was refused: a stable code, and a sentence for people. */
+/** Why a charge was declined: a stable code, and a sentence for people. */
 export type Decline = z.infer<typeof declineSchema>;
 
-/** What an idempotency key of a charge was decided to be. */
+/** The decision for the idempotency key of a charge. */
 export type ChargeDecision =
   | { kind: 'captured'; charge: Charge; answerLost: boolean }
   | { kind: 'declined'; decline: Decline };
 
-/** The request was understood and refused; `code` says why, `statusCode` is its HTTP status. */
+/** The request is valid but rejected; `code` says why, `statusCode` is its HTTP status. */
 export class RefusedRequestError extends Error {
   override readonly name = 'RefusedRequestError';
 
@@ -113,8 +113,8 @@ export class Ledger {
   }
 
   /**
-   * What was decided for a charge's key; `undefined` while nothing is. A voided key is declined,
-   * whatever it was before and whatever is asked now.
+   * The decision for a charge's key; `undefined` while undecided. A voided key is declined,
+   * whatever was decided before.
    *
    * @throws RefusedRequestError `idempotency_key_reused` when the key came with another request.
    */
@@ -126,7 +126,7 @@ export class Ledger {
     return known.decision;
   }
 
-  /** Remembers that a key was tried without being decided, and returns how often so far. */
+  /** Counts an undecided attempt of a key, and returns the number of attempts. */
   recordAttempt(idempotencyKey: string, fingerprint: string): number {
     this.#commit({ type: 'attempted', idempotencyKey, fingerprint });
     return this.#claim(idempotencyKey, fingerprint).attempts;

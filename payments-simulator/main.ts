@@ -5,9 +5,9 @@
  *
  *   node --require ./typescript.cjs payments-simulator/main.ts
  *
- * Prints `payments simulator listening on <url>` on standard output once it answers, so that
- * whoever starts it on port 0 learns the port. SIGTERM and SIGINT stop it with exit code 0. Started
- * with an IPC channel, it also stops when the process at the other end is gone, however that ended.
+ * Prints `payments simulator listening on <url>` on standard output once it answers, which tells
+ * the port to a caller that started it on port 0. SIGTERM and SIGINT stop it with exit code 0.
+ * Started with an IPC channel, it also stops when the parent process is gone.
  */
 import { InvalidConfigurationError, readConfiguration } from './configuration';
 import { Journal } from './journal';

@@ -5,9 +5,9 @@
  * POST /v1/charges           header `Idempotency-Key`, body `{ amount, token, reference, currency? }`
  *                            (`currency` is `KRW` when absent)
  *   201 `{ chargeId, idempotencyKey, reference, amount, currency, status: "captured", createdAt }`
- *   402 `{ code, message }`  refused for good: `declined`, `invalid_token` or `voided`
- *   503 `{ code, message }`  try again with the same key
- * GET  /v1/charges           everything, for audits; `?idempotencyKey=` and `?reference=` narrow it,
+ * 402 `{ code, message }`  declined permanently: `declined`, `invalid_token` or `voided` 503 `{
+ * code, message }`  retry with the same key GET  /v1/charges           everything, for audits;
+ * `?idempotencyKey=` and `?reference=` narrow it,
  *                            for the lookup after a lost answer
  *   200 `{ charges, refunds, totals }`: charges as above with `refundedAmount`; totals are
  *       `{ chargeCount, capturedAmount, refundCount, refundedAmount, netAmount }` of what is listed.
@@ -58,7 +58,7 @@ const idempotencyKey = z
 const shortText = z.string().min(1).max(255);
 const amount = z.int().nonnegative();
 
-/** Not strict: a request carries many headers that are none of our business. */
+/** Not strict: other headers are ignored. */
 const idempotencyHeaders = z.object({ 'idempotency-key': idempotencyKey });
 
 const chargeBody = z.strictObject({
@@ -78,8 +78,8 @@ const chargeQuery = z.strictObject({
 });
 
 /**
- * The server, not listening yet. Closing it cuts the connections that are held open and drops the
- * slow charges under way; the ledger's journal is left to whoever opened it.
+ * The server, not listening yet. Closing it cuts the held connections and drops pending slow
+ * charges; the caller closes the ledger's journal.
  */
 export function createServer(
   ledger: Ledger,
@@ -94,7 +94,7 @@ export function createServer(
   server.setNotFoundHandler((request, reply) =>
     reply.code(404).send({
       code: 'not_found',
-      message: `There is nothing at ${request.method} ${request.url}.`,
+      message: `Not found: ${request.method} ${request.url}.`,
     }),
   );
   server.addHook('preClose', async () => {
@@ -151,7 +151,7 @@ function sendChargeAnswer(
     case 'unavailable':
       return reply.code(503).send({
         code: 'unavailable',
-        message: 'The gateway is busy; try again with the same Idempotency-Key.',
+        message: 'The gateway is busy; retry with the same Idempotency-Key.',
       });
     case 'silence':
       return held.hold(reply);
@@ -210,7 +210,7 @@ function sendError(error: FastifyError, _request: FastifyRequest, reply: Fastify
   reply.code(500).send({ code: 'internal_error', message: 'The payments simulator failed.' });
 }
 
-/** Connections that get no answer: open for a while, then cut. */
+/** Connections without an answer: held open, then cut. */
 class HeldConnections {
   readonly #sockets = new Set<Socket>();
 

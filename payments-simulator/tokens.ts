@@ -1,11 +1,11 @@
 /**
- * What each test token does to a charge. A key that was decided is answered as it was the first
- * time; the tokens below decide the others.
+ * The behaviour of each test token. A decided key gets its first answer again; the tokens below
+ * decide the others.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ChargeDecision, fingerprintOf, type Ledger } from './ledger';
 
-/** A charge as it was asked for. `amount` is in the smallest unit of `currency`. */
+/** A requested charge. `amount` is in the smallest unit of `currency`. */
 export interface ChargeRequest {
   idempotencyKey: string;
   amount: number;
@@ -14,7 +14,7 @@ export interface ChargeRequest {
   reference: string;
 }
 
-/** How a charge is answered: with its decision, with a 503, or not at all. */
+/** The answer to a charge: its decision, a 503, or none. */
 export type ChargeAnswer = ChargeDecision | { kind: 'unavailable' } | { kind: 'silence' };
 
 /** How often `tok_flaky` fails before it approves. */
@@ -22,7 +22,7 @@ const flakyFailures = 2;
 
 /** Charges by token. */
 export class Charging {
-  /** Slow charges under way, so that those who ask again wait for the one that has begun. */
+  /** Pending slow charges, so that retries join the pending one. */
   readonly #underWay = new Map<string, Promise<ChargeAnswer>>();
   readonly #stopped = new AbortController();
 
@@ -70,7 +70,7 @@ export class Charging {
     }
   }
 
-  /** Drops the slow charges under way: they are not captured, and whoever waits gets a 503. */
+  /** Drops pending slow charges: they are not captured, and their callers get a 503. */
   stop(): void {
     this.#stopped.abort();
   }

@@ -1,4 +1,4 @@
-/** The API with every dependency away: real clients on a port where nothing listens. */
+/** The API with every dependency unavailable: real clients on a port where nothing listens. */
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { createServer } from '../api/server';

@@ -28,7 +28,7 @@ import { createAuthority, type Identity } from './certificates';
 
 /** Servers that are up. */
 export interface SecuredServers {
-  /** What processes must be told to be let in everywhere. */
+  /** The environment with which processes can connect to all of them. */
   readonly environment: ReturnType<typeof environmentOf>;
   /** Redis as somebody who may do everything, as only a test wants it. */
   readonly redisAdministratorUrl: string;

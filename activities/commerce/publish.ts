@@ -125,7 +125,7 @@ async function publishThoseFree(
   aggregates: readonly Aggregate[],
 ): Promise<boolean> {
   const { isAll, failures } = await inTransaction(relayPool, async (connection) => {
-    const free = await takeTurns(connection, aggregates);
+    const free = await acquireLocks(connection, aggregates);
     const events = free.length === 0 ? [] : await selectUnpublished(connection, free);
     const sent = await sendByTopic(send, events);
     if (sent.events.length > 0) await markPublished(connection, sent.events, sent.deliveries);
@@ -161,7 +161,7 @@ async function sendByTopic(send: Send, events: readonly OutboxRow[]): Promise<Se
 
 // Transaction-level advisory locks: they cannot leak, and when their holder freezes, PostgreSQL ends
 // the transaction (see the pool's idle timeout) and releases them.
-async function takeTurns(
+async function acquireLocks(
   connection: PoolClient,
   aggregates: readonly Aggregate[],
 ): Promise<Aggregate[]> {

@@ -1,4 +1,4 @@
-/** The least that a cached read can be: Fastify and one GET of Redis, nothing else. */
+/** The minimal cached read: Fastify and one GET of Redis. */
 import fastify from 'fastify';
 import { Redis } from 'ioredis';
 

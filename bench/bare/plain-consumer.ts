@@ -1,6 +1,6 @@
 /**
- * What the pipeline's collector is measured against: a plain kafkajs consumer that gives events the
- * same effects with the same statements, without Temporal. `PLAIN_CONSUMER` chooses:
+ * The baseline of the collector: a plain kafkajs consumer that applies the same effects with the
+ * same statements, without Temporal. `PLAIN_CONSUMER` chooses:
  *
  *   event   one transaction for each event, as most consumers are written
  *   batch   one transaction for up to 500 events: the limit of this shape of work
@@ -45,7 +45,7 @@ void runProcess('bridge', async ({ config, logger, onStop }) => {
   logger.info('consuming');
 });
 
-// The activities ask nothing of the pool but to run a statement, which a connection does too.
+// The activities only run statements on the pool; a connection can do that, too.
 async function write(pool: Pool, events: readonly ReceivedEvent[]): Promise<void> {
   await createAuditLogActivities({ pool }).writeAuditLog(events);
   const eventIds = events.map(({ eventId }) => eventId);

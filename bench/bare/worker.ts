@@ -1,4 +1,4 @@
-/** The worker of the bare workflows. It tells its parent how many have finished, over and over. */
+/** The worker of the bare workflows. It reports to its parent how many have completed. */
 import path from 'node:path';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { createLogger } from '../../platform/observability/logger';
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
     taskQueue: bareTaskQueue,
     workflowBundle,
     activities,
-    // As many at once as the pipeline's own worker of the collector takes.
+    // The same concurrency as the pipeline's own worker of the collector.
     maxConcurrentWorkflowTaskExecutions: 200,
     maxConcurrentLocalActivityExecutions: 400,
   });

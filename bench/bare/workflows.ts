@@ -1,4 +1,4 @@
-/** Workflows that do nothing, in as many steps as those of the pipeline: what Temporal itself costs. */
+/** Empty workflows with as many steps as those of the pipeline: the cost of Temporal itself. */
 import {
   allHandlersFinished,
   condition,
@@ -8,7 +8,7 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 
-/** The activities: nothing, and telling that a workflow has finished. */
+/** The activities: an empty one, and one that counts completed workflows. */
 export interface BareActivities {
   nothing(): Promise<void>;
   done(): Promise<void>;

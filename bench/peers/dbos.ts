@@ -19,7 +19,7 @@ const queueName = 'events';
 // https://github.com/dbos-inc/dbos-transact-ts/tree/main/packages/kafkajs-receive#batching
 const messagesPerEnqueue = 1_000;
 
-// How often the queue is looked at; the default is a second.
+// The queue's poll interval; the default is a second.
 // https://docs.dbos.dev/typescript/reference/queues
 const pollIntervalMs = 10;
 

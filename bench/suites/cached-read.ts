@@ -57,7 +57,7 @@ export const cachedRead: Suite = {
   },
 };
 
-/** @throws when the API had to look elsewhere than in the cache meanwhile */
+/** @throws when a read was not a cache hit */
 async function onHitsOnly(
   apiPort: number,
   measure: () => Promise<Record<string, number>>,
@@ -65,7 +65,7 @@ async function onHitsOnly(
   const before = await countOtherLookups(apiPort);
   const figures = await measure();
   const others = (await countOtherLookups(apiPort)) - before;
-  if (others > 0) throw new Error(`${others} reads were no hits.`);
+  if (others > 0) throw new Error(`${others} reads were not cache hits.`);
   return figures;
 }
 
@@ -82,7 +82,7 @@ async function readOverAndOver(
 ): Promise<Record<string, number>> {
   const answer = await fetch(url, { headers });
   if (JSON.stringify(await answer.json()) !== JSON.stringify(expected)) {
-    throw new Error(`${url} does not answer the product.`);
+    throw new Error(`${url} does not return the product.`);
   }
   await autocannon({ url, headers, connections, duration: 2 });
   const { requests, latency, non2xx, errors } = await autocannon({

@@ -1,4 +1,4 @@
-/** `catch-up`: how fast a backlog is worked off. */
+/** `catch-up`: the rate at which a backlog is consumed. */
 import { createStack, type Stack } from '../../testkit/stack';
 import { startInBackground } from '../background';
 import { checkEffects, createBacklog, type Backlog } from '../backlog';
@@ -41,7 +41,7 @@ export const catchUp: Suite = {
   },
 };
 
-/** The pipeline's own collector: bridge, Temporal and worker, as many events a workflow as it takes. */
+/** The pipeline's own collector: bridge, Temporal and worker, with batches. */
 export function coalescing(stack: Stack, count: number): Contestant {
   return {
     name: 'coalesce',
@@ -83,9 +83,9 @@ function plain(stack: Stack, count: number, size: 'event' | 'batch'): Contestant
 }
 
 /**
- * Warms the side up with a small backlog, then measures how long it takes for a large one.
+ * Warms up with a small backlog, then measures a large one.
  *
- * @param measuring is given the work that is measured, and may add figures of its own
+ * @param measuring wraps the measured work, and may add figures of its own
  */
 export async function drainBacklog(
   stack: Stack,

@@ -1,4 +1,4 @@
-/** `end-to-end`: how long after the HTTP answer the effect can be seen in the metrics. */
+/** `end-to-end`: latency from the HTTP response to the effect in the metrics. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
 import { closedLoop } from '../closed-loop';
@@ -111,7 +111,10 @@ async function adjustStock(stack: Stack, productId: string): Promise<Answered> {
   return { productId, version: (answer as { version: number }).version, at: performance.now() };
 }
 
-/** Adjusts at a steady rate, whatever the answers take. @returns from answer to effect, each in ms */
+/**
+ * Adjusts at a constant rate, independent of the response times. @returns from answer to effect,
+ * each in ms
+ */
 async function atRate(
   stack: Stack,
   perSecond: number,
@@ -129,7 +132,7 @@ async function atRate(
   return Promise.all(waiting);
 }
 
-/** Looks for effects, with one query for all that are waited for. */
+/** Polls for effects, with one query for all that are awaited. */
 class Effects {
   private waiting: (Answered & { seen(latencyMs: number): void; fail(error: Error): void })[] = [];
   private looking = false;

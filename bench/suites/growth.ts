@@ -1,4 +1,4 @@
-/** `growth`: whether the pipeline gets slower or larger with what it has done and what it has to do. */
+/** `growth`: whether rate and memory depend on the size of the log and of the backlog. */
 import type { Pool } from 'pg';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
@@ -106,9 +106,9 @@ async function countHandled({ pool }: Stack): Promise<number> {
   return Number(rows[0]!.count);
 }
 
-/** Brings both tables to so many rows, with events such as the pipeline would have written. */
+/** Fills both tables to so many rows, with events as the pipeline writes them. */
 async function fill({ config }: Stack, rows: number): Promise<void> {
-  // Millions of rows take longer than the other pools give a statement.
+  // Millions of rows take longer than the other pools' statement timeout.
   const pool = createPool(config.DATABASE_URL, createLogger('bench', 'fatal'), {
     applicationName: 'bench-fill',
     statementTimeoutMs: 0,
@@ -144,7 +144,7 @@ async function fillOver(pool: Pool, rows: number): Promise<void> {
   await pool.query('VACUUM ANALYZE collector.event_log, collector.event_handled');
 }
 
-/** How large the processes are after a backlog that was there when they started. */
+/** Memory of the processes after a backlog that existed when they started. */
 async function measureMemory(
   stack: Stack,
   { scale, note }: SuiteContext,

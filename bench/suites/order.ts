@@ -1,4 +1,4 @@
-/** `order`: what an order costs beside a workflow of as many steps that does nothing. */
+/** `order`: the cost of an order, compared with an empty workflow of as many steps. */
 import { randomUUID } from 'node:crypto';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { createStack, type Stack } from '../../testkit/stack';
@@ -67,7 +67,7 @@ async function ordering(stack: Stack, lastsMs: number): Promise<Contestant> {
         [unitsInStock],
       );
       const { taken } = rows[0]!;
-      if (taken !== ordered) throw new Error(`${taken} units were taken by ${ordered} orders.`);
+      if (taken !== ordered) throw new Error(`${ordered} orders took ${taken} units.`);
       return figures;
     },
   };
@@ -95,7 +95,7 @@ export async function registerProducts(stack: Stack, count: number): Promise<rea
   return productIds;
 }
 
-/** Waits until every event is in Kafka: what is left would be paid for by the next measurement. */
+/** Waits until every event is in Kafka: the rest would distort the next measurement. */
 export async function untilPublished({ pool }: Stack): Promise<void> {
   await until(
     'everything is published',

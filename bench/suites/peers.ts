@@ -17,7 +17,7 @@ import {
 import { coalescing, drainBacklog } from './catch-up';
 import { handlingEach } from './per-event';
 
-/** How much is to be worked off: the way that takes an event at a time is measured with less. */
+/** The size of the backlog: smaller for one event at a time. */
 const backlogs: Readonly<Record<PeerMode, { count: number; warmUp: number }>> = {
   batch: { count: 20_000, warmUp: 5_000 },
   event: { count: 1_000, warmUp: 200 },

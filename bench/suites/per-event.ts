@@ -1,4 +1,4 @@
-/** `per-event`: what one workflow for each event costs, beside a workflow that does nothing. */
+/** `per-event`: the cost of one workflow per event, compared with an empty workflow. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
@@ -10,7 +10,7 @@ import { drainBacklog } from './catch-up';
 const eventCount = 1_200;
 const warmUpCount = 200;
 
-/** As many as the bridge lets be under way. */
+/** The bridge's limit of workflows in flight. */
 const maxInFlight = 200;
 
 /** `per-event`. */
@@ -53,7 +53,7 @@ export const perEvent: Suite = {
 interface Arrangement {
   readonly name: string;
   readonly what: string;
-  /** What is started for a measurement, and ended after it. */
+  /** Started before a measurement, and stopped after it. */
   readonly processes: readonly ProcessName[];
 }
 
@@ -69,7 +69,7 @@ const oneProcess: Arrangement = {
   processes: ['collector'],
 };
 
-/** A bridge that comes to a worker that is there already. */
+/** The bridge of a worker that is already running. */
 const bridgeAlone: Arrangement = { ...twoProcesses, processes: ['bridge'] };
 
 /** The pipeline's own collector: a workflow for each event. */

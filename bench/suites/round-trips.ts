@@ -1,4 +1,4 @@
-/** `round-trips`: what an event and an order ask of PostgreSQL and of Temporal. */
+/** `round-trips`: the requests of an event and of an order to PostgreSQL and Temporal. */
 import path from 'node:path';
 import {
   createStack,
@@ -15,7 +15,7 @@ import { readCounter } from '../scrape';
 import { emptyCollector, inTurn, type Contestant, type Suite } from '../suite';
 import { askForOrder, registerProducts, untilPublished } from './order';
 
-/** One by one, and as many as make several batches of each partition. */
+/** One by one, and enough for several batches per partition. */
 const modes = {
   'per-event': { name: 'an event, per-event', count: 200, eventsAnItem: 1 },
   coalesce: { name: 'a thousand events, coalesce', count: 20_000, eventsAnItem: 1_000 },
@@ -90,7 +90,7 @@ function ordering(stack: Stack, scale: number): Contestant {
   };
 }
 
-/** Does the work with processes of its own, and tells what each of the items that it answers took. */
+/** Runs the work with processes of its own, and returns the figures per item. */
 async function counting(
   stack: Stack,
   names: readonly ProcessName[],
@@ -127,15 +127,18 @@ async function readRequests(worker: RunningProcess): Promise<number> {
   return values.reduce((sum, value) => sum + value, 0);
 }
 
-/** What is told by the process's last line, which comes when it ends. */
+/** From the process's last line, printed when it ends. */
 async function readStatements(process: RunningProcess): Promise<number> {
-  const [, statements] = await until(`${process.name} tells its statements`, () =>
+  const [, statements] = await until(`${process.name} prints its statements`, () =>
     /^statements: (\d+)$/m.exec(process.output()),
   );
   return Number(statements);
 }
 
-/** The workflows that were started since, once all have finished; but for the audit's, and what is ordered. */
+/**
+ * The workflows started since then, once all have completed; without those of the audit and of
+ * products.
+ */
 async function readHistories(
   { temporal }: Stack,
   since: Date,

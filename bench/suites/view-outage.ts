@@ -1,4 +1,6 @@
-/** `view-outage`: what a reader of a product feels of an outage of Kafka, where its view must go. */
+/**
+ * `view-outage`: the effect of a Kafka outage on the latency of product reads, which emit views.
+ */
 import autocannon from 'autocannon';
 import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
@@ -54,7 +56,7 @@ async function whileAway<T>(stack: Stack, work: () => Promise<T>): Promise<T> {
   }
 }
 
-// The next round must not pay for what this one has left behind.
+// What this round leaves behind must not distort the next.
 async function untilViewsArrive({ temporal }: Stack): Promise<void> {
   await until(
     'the views that waited are published',

@@ -84,13 +84,13 @@ function settings(data: string, ports: ClusterPorts): Settings {
     'auto.create.topics.enable': false,
     // A consumer that joins an empty group starts at once.
     'group.initial.rebalance.delay.ms': 0,
-    // One node can hold one copy.
+    // One node can hold one replica.
     'offsets.topic.replication.factor': 1,
     'transaction.state.log.replication.factor': 1,
     'transaction.state.log.min.isr': 1,
     'share.coordinator.state.topic.replication.factor': 1,
     'share.coordinator.state.topic.min.isr': 1,
-    // Spreading these over 50 partitions serves many brokers; here it only costs start-up time.
+    // The default of 50 partitions is for many brokers; here it only slows the start.
     'offsets.topic.num.partitions': 5,
     'transaction.state.log.num.partitions': 5,
   };
@@ -104,7 +104,9 @@ function toProperties(entries: Settings): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** 16 bytes in base64url; the first bit is cleared so that it never looks like an option (`-…`). */
+/**
+ * 16 bytes in base64url; the first bit is cleared so that it never begins with `-` like an option.
+ */
 function newClusterId(): string {
   const bytes = randomBytes(16);
   bytes.writeUInt8(bytes.readUInt8(0) & 0x7f, 0);

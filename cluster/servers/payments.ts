@@ -1,4 +1,4 @@
-/** The simulator of a payment gateway: a program of this project, so that there is nothing to install. */
+/** The payment gateway simulator: a program of this project, so there is nothing to install. */
 import { join } from 'node:path';
 import type { Launch } from '../daemon';
 import { HOST, type ClusterPorts } from '../ports';
@@ -21,7 +21,7 @@ function prepare(program: string, { ports, directory }: ServerContext): Promise<
     environment: {
       PAYMENTS_HOST: HOST,
       PAYMENTS_PORT: String(ports.payments),
-      // What was charged must still be known after the simulator was killed.
+      // Charges must survive a kill of the simulator.
       PAYMENTS_DATA_FILE: join(directory, 'charges.jsonl'),
     },
   });
@@ -32,5 +32,5 @@ async function healthy(ports: ClusterPorts): Promise<void> {
     signal: AbortSignal.timeout(2_000),
   });
   await answer.arrayBuffer();
-  if (!answer.ok) throw new Error(`/healthz answered ${answer.status}`);
+  if (!answer.ok) throw new Error(`/healthz returned ${answer.status}`);
 }

@@ -1,4 +1,4 @@
-/** Postgres: a real one, with its data on disk and every safeguard of that data on. */
+/** Postgres, with its data on disk and every durability setting on. */
 import { createHash } from 'node:crypto';
 import {
   chown,
@@ -28,7 +28,7 @@ export const postgres: Server = {
   find,
   prepare,
   healthy,
-  // "Fast shutdown": sessions are cut, data is written. On SIGTERM it would wait for every client.
+  // "Fast shutdown": sessions are terminated, data is flushed. SIGTERM would wait for every client.
   stopSignal: 'SIGINT',
   deleteData: (directory) => rm(dataOutside(directory), { recursive: true, force: true }),
 };
@@ -36,10 +36,10 @@ export const postgres: Server = {
 /** The name, password and database of the owner. */
 const OWNER = 'commerce';
 
-/** Compose runs this version too, so that an older one on `PATH` is passed over. */
+/** The version that Compose runs; an older one on `PATH` is ignored. */
 const MAJOR_VERSION = 18;
 
-/** Where root keeps what Postgres' user must reach; only root may write there. */
+/** For files that Postgres' user must reach; only root may write there. */
 const SYSTEM_DIRECTORY = '/var/lib/commerce-event-pipeline';
 
 interface User {
@@ -75,7 +75,7 @@ async function healthy(ports: ClusterPorts): Promise<void> {
     connectionTimeoutMillis: 2_000,
     query_timeout: 2_000,
   });
-  // A connection that breaks fails the query too; without a listener it would end this process.
+  // A broken connection also fails the query; without a listener it would crash this process.
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -85,7 +85,7 @@ async function healthy(ports: ClusterPorts): Promise<void> {
   }
 }
 
-/** Faster where that risks no committed data. */
+/** Faster, where committed data is not at risk. */
 function serverSettings(ports: ClusterPorts): string[] {
   const settings: Record<string, string | number> = {
     listen_addresses: HOST,
@@ -112,7 +112,9 @@ interface BundledPostgres {
   readonly version: string;
 }
 
-/** A link that npm cannot pack: the package lists it, and makes it where its scripts may run. */
+/**
+ * A symbolic link that npm cannot pack: the package lists it, and its install script creates it.
+ */
 interface PackedLink {
   readonly source: string;
   readonly target: string;
@@ -146,7 +148,7 @@ async function bundledPostgres(): Promise<BundledPostgres | undefined> {
   }
 }
 
-/** The bundled program where it is, if its links were made and Postgres' user can run it there. */
+/** The bundled program in place, if its links exist and Postgres' user can run it there. */
 async function usableInPlace(
   bundled: BundledPostgres | undefined,
   user: User | undefined,
@@ -170,7 +172,7 @@ function copyOf(bundled: BundledPostgres): InstallWay {
         const link = join(directory, relative('native', target));
         if (!(await exists(link))) await symlink(relative(dirname(target), source), link);
       }
-      // The folder was made for this process's user only; Postgres' user is to read it too.
+      // The folder is readable by this process's user only; Postgres' user must read it, too.
       await runCommand('chmod', ['-R', 'u+rwX,go+rX,go-w', directory]);
     },
   };
@@ -219,7 +221,7 @@ async function canReach(path: string, user: User): Promise<boolean> {
 
 // The data
 
-/** In the server's own folder, unless that lies under one that Postgres' user cannot enter. */
+/** The server's own folder, unless Postgres' user cannot traverse its parents. */
 async function dataDirectory(directory: string, user: User | undefined): Promise<string> {
   const isInside = user === undefined || (await canReach(directory, user));
   return isInside ? join(directory, 'data') : dataOutside(directory);
@@ -230,7 +232,7 @@ function dataOutside(directory: string): string {
   return join(SYSTEM_DIRECTORY, 'data', project);
 }
 
-/** Makes the data folder elsewhere and moves it into place, so that it is whole or absent. */
+/** Creates the data folder elsewhere and moves it into place: it is complete or absent. */
 async function createData(
   program: string,
   data: string,

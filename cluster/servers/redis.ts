@@ -1,4 +1,4 @@
-/** Redis, as a cache: nothing is written to disk. */
+/** Redis, as a cache: no persistence. */
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -21,7 +21,7 @@ export const redis: Server = {
 
 const JAR = mavenWay('redis.xml', 'unpack-dependencies', '.');
 
-/** How the jar, which holds one program for each platform, names this platform's. */
+/** The name of this platform's program in the jar, which holds one per platform. */
 const PLATFORM = new RegExp(
   `^redis-server-.*-${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}$`,
 );
@@ -57,7 +57,7 @@ function prepare(program: string, context: ServerContext): Promise<Launch> {
     cwd: context.directory,
     parameters: [
       ...['--bind', HOST, '--port', String(context.ports.redis)],
-      // What was evicted must not come back from a snapshot after a restart.
+      // No snapshot: an evicted entry must not return after a restart.
       ...['--save', '', '--appendonly', 'no'],
     ],
   });
@@ -73,7 +73,7 @@ async function healthy(ports: ClusterPorts): Promise<void> {
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
   });
-  // The failed command tells; without a listener the same error would be printed too.
+  // The failed command reports it; without a listener the error would be printed, too.
   client.on('error', () => undefined);
   try {
     await client.connect();

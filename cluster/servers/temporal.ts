@@ -30,7 +30,7 @@ const GO_INSTALL: InstallWay = {
       ['install', '-ldflags', '-s -w', `github.com/temporalio/cli/cmd/temporal@v${VERSION}`],
       {
         cwd: directory,
-        // Go is to build with what is here: to fetch no other Go, and to need no C compiler.
+        // Build offline: download no other Go toolchain, and need no C compiler.
         environment: { GOBIN: directory, GOTOOLCHAIN: 'local', CGO_ENABLED: '0' },
         signal,
       },
@@ -38,7 +38,7 @@ const GO_INSTALL: InstallWay = {
   },
 };
 
-/** Temporal's own library downloads the server when it starts one; this keeps what it downloaded. */
+/** Temporal's SDK downloads the server when it starts one; this keeps the download. */
 const DOWNLOAD: InstallWay = {
   step: 'downloading it (first time only)',
   fill: async (directory) => {
@@ -64,12 +64,12 @@ const RECIPE: Recipe = {
   advice: `install the Temporal CLI ${VERSION} or later, or Go 1.25 or later`,
 };
 
-/** With these a file is nearly as fast as memory, and still whole after `kill -9`. */
+/** Nearly as fast as in memory, and consistent after `kill -9`. */
 const SQLITE_PRAGMAS = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
 /**
- * The limits protect a shared server from one user; here they would only cap benchmarks and tests.
- * The shorter refresh makes a namespace that a test registers usable sooner.
+ * Rate limits protect a shared server; here they would only cap benchmarks and tests. The shorter
+ * refresh interval makes a new namespace usable sooner.
  */
 const DYNAMIC_CONFIGURATION: Readonly<Record<string, unknown>> = {
   'frontend.rps': 100_000,
@@ -120,5 +120,5 @@ async function healthy(ports: ClusterPorts): Promise<void> {
   const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
   const webUi = await fetch(`http://${HOST}:${ports.temporalUi}/`, { signal });
   await webUi.arrayBuffer();
-  if (!webUi.ok) throw new Error(`the Web UI answered ${webUi.status}`);
+  if (!webUi.ok) throw new Error(`the Web UI returned ${webUi.status}`);
 }

@@ -1,16 +1,16 @@
-/** Step: an operator takes the last units away. */
+/** Step: an operator reduces the stock to 0. */
 import { z } from 'zod';
 import { confirm } from './confirm';
 import type { StoryProduct } from './register-product';
 import type { World } from './world';
 
-/** What the adjustment came to. */
+/** Result of the adjustment. */
 export interface SoldOut {
   readonly stock: number;
   readonly version: number;
   /** Of its `StockAdjusted`. */
   readonly eventId: string;
-  /** What the adjustment's workflow is named after. */
+  /** The adjustment's ID, in its workflow ID. */
   readonly adjustmentId: string;
 }
 
@@ -25,7 +25,7 @@ export async function adjustToSoldOut(world: World, product: StoryProduct): Prom
   confirm('the status', answer.status, 201);
   const { stock, version, eventId } = adjustment.parse(answer.body);
   confirm('the adjustment', { stock, version }, { stock: 0, version: product.version + 1 });
-  page.confirmed('decided, and answered, without waiting for Kafka');
+  page.confirmed('decided and answered without waiting for Kafka');
   return { stock, version, eventId, adjustmentId: await findAdjustmentId(world, eventId) };
 }
 

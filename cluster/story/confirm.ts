@@ -1,8 +1,8 @@
-/** Comparing what happened with what the story says, and waiting for it to happen. */
+/** Assertions of the story, and polling. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect, isDeepStrictEqual } from 'node:util';
 
-/** Something is not as the story says. */
+/** An assertion of the story failed. */
 export class UnconfirmedError extends Error {
   override readonly name = 'UnconfirmedError';
   readonly code = 'UNCONFIRMED';
@@ -18,7 +18,7 @@ const PATIENCE_MS = 60_000;
 const POLL_MS = 50;
 
 /**
- * Looks again and again until `look` returns without an error, and returns what it returned.
+ * Polls until `look` returns without an error, and returns its result.
  *
  * @throws UnconfirmedError after a minute, with the last error as its cause; the signal's reason when aborted
  */
@@ -41,6 +41,6 @@ export async function eventually<Result>(
 
 function tooLate(what: string, cause: unknown): UnconfirmedError {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  const message = `${what}: not within ${PATIENCE_MS / 1000} s (${reason})`;
+  const message = `timeout after ${PATIENCE_MS / 1000} s: ${what} (${reason})`;
   return new UnconfirmedError(message, { cause });
 }

@@ -1,4 +1,4 @@
-/** Step: duplicates. At-least-once delivery means that any message may come again. */
+/** Step: duplicates. With at-least-once delivery any message may be delivered again. */
 import type { Kafka } from 'kafkajs';
 import { confirm, eventually } from './confirm';
 import { selectRows, type CollectedRows } from './find-resulting-rows';
@@ -7,7 +7,7 @@ import { CATALOG, type CarriedMessage } from './read-from-kafka';
 import type { StoryProduct } from './register-product';
 import type { World } from './world';
 
-/** Sends the messages once more, byte for byte, and confirms that nothing at all has changed. */
+/** Sends the messages again, byte for byte, and confirms that nothing has changed. */
 export async function deliverAgain(
   world: World,
   { productId }: StoryProduct,
@@ -56,7 +56,10 @@ async function produceAgain(kafka: Kafka, messages: readonly CarriedMessage[]): 
   }
 }
 
-/** The bridge commits a message when Temporal has answered for it; the next one's offset is committed. */
+/**
+ * The bridge commits a message once Temporal has accepted it; the committed offset is the next
+ * one's.
+ */
 async function waitUntilCommitted(
   { kafka, config, signal }: World,
   partition: number,

@@ -5,7 +5,7 @@ import type { StoryProduct } from './register-product';
 import { VIEWS } from './view-product';
 import type { World } from './world';
 
-/** What the collector holds about the product. */
+/** The collector's rows of the product. */
 export interface CollectedRows {
   /** One an event, in the order of the offsets. */
   readonly eventLog: readonly Readonly<Record<string, unknown>>[];
@@ -25,7 +25,7 @@ export async function findResultingRows(
   show(world, 'collector.event_log', rows.eventLog);
   show(world, 'collector.event_handled', rows.eventHandled);
   show(world, 'collector.product_metrics', rows.productMetrics);
-  // Sorted, since of an event that Kafka carried twice either copy may have been the first one handled.
+  // Sorted: of a duplicated event either copy may have been handled first.
   const eventIds = messages.map(({ eventId }) => eventId).sort();
   confirm('the events in event_log', rows.eventLog.map(eventIdOf).sort(), eventIds);
   confirm('the events in event_handled', rows.eventHandled.map(eventIdOf).sort(), eventIds);
@@ -35,7 +35,7 @@ export async function findResultingRows(
   page.confirmed('each event is there once, and counted once');
 }
 
-/** Waits until the product has been seen so often. */
+/** Waits until so many views of the product are counted. */
 export function waitForViews(world: World, productId: string, views: number): Promise<void> {
   return eventually(world.signal, `${views} views are counted`, async () => {
     const { productMetrics } = await selectRows(world, productId);
@@ -43,7 +43,7 @@ export function waitForViews(world: World, productId: string, views: number): Pr
   });
 }
 
-/** What the collector holds about the product at this instant. */
+/** The collector's current rows of the product. */
 export async function selectRows({ pool }: World, productId: string): Promise<CollectedRows> {
   const [eventLog, eventHandled, productMetrics] = await Promise.all([
     pool.query<Record<string, unknown>>(
@@ -75,7 +75,7 @@ function show({ page }: World, table: string, rows: CollectedRows['eventLog']): 
   page.table(rows.map(withoutTimes));
 }
 
-// Times make wide columns and tell nothing here.
+// Times make wide columns and say nothing here.
 function withoutTimes(row: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(row).filter(([name]) => !name.endsWith('_at')));
 }

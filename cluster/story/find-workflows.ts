@@ -12,7 +12,7 @@ export interface RanWorkflow {
   readonly runId: string;
 }
 
-/** Finds each workflow that the story caused, waits until it is done and prints where to look at it. */
+/** Finds each workflow of the story, waits until it has completed, and prints its URL. */
 export async function findWorkflows(
   world: World,
   { product, soldOut }: ToldChanges,
@@ -33,7 +33,7 @@ export async function findWorkflows(
   return ran;
 }
 
-/** The runs that there are now under the IDs of workflows that ran. */
+/** The current runs under the IDs of those workflows. */
 export async function findRuns(world: World, ran: readonly RanWorkflow[]): Promise<string[]> {
   return Promise.all(ran.map(async (each) => (await findCompleted(world, each)).runId));
 }

@@ -1,17 +1,15 @@
-/** How the story looks on a terminal, and in a file. */
+/** The layout of the story, on a terminal and in a file. */
 import type { Paint } from '../paint';
 
 /** Where the story is written. */
 export interface Page {
   /** The title of the whole. */
   title(text: string): void;
-  /** The title of a step. */
   step(text: string): void;
-  /** A sentence. */
   say(text: string): void;
-  /** Something that was read from a system, as it is. */
+  /** Data read from a system, verbatim. */
   show(text: string): void;
-  /** Something that was compared with what the story says, and is so. */
+  /** A confirmed assertion. */
   confirmed(text: string): void;
   /** Rows under the names of their columns. */
   table(rows: readonly Readonly<Record<string, unknown>>[]): void;

@@ -1,4 +1,4 @@
-/** Step: what became of the cached product. */
+/** Step: the eviction of the cached product. */
 import { productCacheKey } from '../../cache/product-cache';
 import { confirm, eventually } from './confirm';
 import { waitForViews } from './find-resulting-rows';
@@ -25,7 +25,7 @@ export async function readAfterEviction(
     { when: 'sold out', cached: cachedAfter },
   ]);
   confirm('the cached detail', cachedAfter, null);
-  page.confirmed('evicted by the event that told of 0 units');
+  page.confirmed('evicted by the event with stock 0');
   await readDetail(world, productId, { cache: 'miss', soldOut: true });
   page.confirmed('the next reader sees it sold out');
   await waitForViews(world, productId, VIEWS + 1);

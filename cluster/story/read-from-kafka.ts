@@ -8,7 +8,7 @@ import type { StoryProduct } from './register-product';
 import { VIEWS } from './view-product';
 import type { World } from './world';
 
-/** An event as Kafka carried it, the first time. */
+/** The first occurrence of an event in Kafka. */
 export interface CarriedMessage {
   readonly topic: EventTopic;
   readonly partition: number;
@@ -25,13 +25,13 @@ export interface ToldChanges {
   readonly soldOut: SoldOut;
 }
 
-/** The topic of everything that happens to products. */
+/** The topic of product events. */
 export const CATALOG: EventTopic = 'catalog-events';
 
-/** Where each partition of the topic ended at some time, by its number. */
+/** The end offset of each partition, by its number. */
 export type TopicEnds = ReadonlyMap<number, number>;
 
-/** Where the partitions of the topic end now: all that the story causes comes after. */
+/** The current end offsets of the topic: the story's events come after them. */
 export async function findTopicEnds({ kafka }: World): Promise<TopicEnds> {
   const admin = kafka.admin();
   await admin.connect();
@@ -79,7 +79,7 @@ interface Position {
   readonly offset: number;
 }
 
-/** Where the outbox says that the event went. */
+/** The event's position in Kafka, from the outbox. */
 function findPublished({ pool, signal }: World, eventId: string): Promise<Position> {
   return eventually(signal, `event ${eventId} is acknowledged by Kafka`, async () => {
     const { rows } = await pool.query<Position>(
@@ -92,7 +92,7 @@ function findPublished({ pool, signal }: World, eventId: string): Promise<Positi
   });
 }
 
-/** Reads on from a position until it has seen so many different events of the product. */
+/** Reads from a position until it has seen so many distinct events of the product. */
 async function consume(
   { kafka, signal }: World,
   productId: string,
@@ -106,7 +106,7 @@ async function consume(
     (message) => {
       if (message.key?.toString() !== productId) return;
       const carried = describe(message, from.partition);
-      // An event may come more than once; what counts is that it came, and where it came first.
+      // An event may be duplicated: its first occurrence counts.
       if (!seen.has(carried.eventId)) seen.set(carried.eventId, carried);
     },
     () =>
@@ -129,7 +129,7 @@ function describe(message: KafkaMessage, partition: number): CarriedMessage {
   };
 }
 
-/** A consumer group of its own, which leaves no trace and takes nothing from the bridge. */
+/** A consumer group of its own, deleted afterwards: it does not affect the bridge's. */
 async function withConsumer(
   kafka: Kafka,
   from: Position,

@@ -1,4 +1,4 @@
-/** Step: an operator puts a product on sale. */
+/** Step: an operator registers a product. */
 import { z } from 'zod';
 import { confirm } from './confirm';
 import type { World } from './world';

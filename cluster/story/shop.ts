@@ -25,13 +25,12 @@ interface ShopAnswer {
 export interface Shop {
   get(path: string, request: ShopRequest): Promise<ShopAnswer>;
   /**
-   * Each call has an `Idempotency-Key` of its own. While the API cannot decide, or cannot be reached, the
-   * same request is sent again with the same key, as the API asks for: it happens once.
+   * Each call has an `Idempotency-Key` of its own. Retries with the same key while the API is
+   * unreachable or returns 503: the request takes effect once.
    */
   post(path: string, request: ShopRequest): Promise<ShopAnswer>;
 }
 
-/** What reaching the shop needs. */
 export interface ShopOptions {
   readonly apiUrl: string;
   readonly config: Config;
@@ -47,7 +46,7 @@ export function createShop(options: ShopOptions): Shop {
       const idempotencyKey = randomUUID();
       return eventually(options.signal, 'the API decides', async () => {
         const answer = await call(options, 'POST', path, request, idempotencyKey);
-        if (answer.status === NOT_DECIDED) throw new UnconfirmedError('it answers 503');
+        if (answer.status === NOT_DECIDED) throw new UnconfirmedError('it returns 503');
         return answer;
       });
     },

@@ -1,7 +1,4 @@
-/**
- * A short shopping story: what people and systems do, in the order in which it is told. Each step looks
- * at the real systems and confirms what it prints.
- */
+/** A short shopping story. Each step reads the real systems and confirms what it prints. */
 import { adjustToSoldOut } from './adjust-to-sold-out';
 import { deliverAgain } from './deliver-again';
 import { findResultingRows } from './find-resulting-rows';
@@ -18,7 +15,7 @@ import { withWorld, type StoryOptions } from './world';
  * Tells the story.
  *
  * @returns the ID of the product that it is about.
- * @throws StoryError that names the step that is not as told; the signal's reason when aborted
+ * @throws StoryError that names the failed step; the signal's reason when aborted
  */
 export function tellStory(options: StoryOptions): Promise<string> {
   return withWorld(options, async (world) => {
@@ -28,17 +25,19 @@ export function tellStory(options: StoryOptions): Promise<string> {
       await waitUntilReady(world);
       return findTopicEnds(world);
     });
-    const product = await step('A product is put on sale', () => registerProduct(world));
-    const cached = await step('A shopper looks at it twice', () => viewProduct(world, product));
+    const product = await step('A product is registered', () => registerProduct(world));
+    const cached = await step('A shopper views it twice', () => viewProduct(world, product));
     const soldOut = await step('The last units are gone', () => adjustToSoldOut(world, product));
     const told = { product, soldOut };
-    const messages = await step('What Kafka carried', () => readFromKafka(world, told, endsBefore));
-    const workflows = await step('Which workflows ran', () => findWorkflows(world, told, messages));
-    await step('The rows that resulted', () => findResultingRows(world, product, messages));
+    const messages = await step('The events in Kafka', () =>
+      readFromKafka(world, told, endsBefore),
+    );
+    const workflows = await step('The workflows', () => findWorkflows(world, told, messages));
+    await step('The resulting rows', () => findResultingRows(world, product, messages));
     await step('The cached product, before and after', () =>
       readAfterEviction(world, product, cached),
     );
-    await step('Kafka delivers the same messages again', () =>
+    await step('Duplicates: the same messages again', () =>
       deliverAgain(world, product, messages, workflows),
     );
     return product.productId;
@@ -53,7 +52,7 @@ function numberedSteps({ page, signal }: StoryOptions) {
     try {
       return await tell();
     } catch (error) {
-      // What fails since the story was ended early is no flaw of the story.
+      // Errors after an abort are not the story's.
       signal.throwIfAborted();
       throw new StoryError(`${number}, "${title}"`, error);
     }

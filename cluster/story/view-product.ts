@@ -1,13 +1,12 @@
-/** Step: a shopper looks at the product, and the cache fills. */
+/** Step: a shopper views the product, which fills the cache. */
 import { productCacheKey } from '../../cache/product-cache';
 import { confirm, eventually, UnconfirmedError } from './confirm';
 import type { StoryProduct } from './register-product';
 import type { World } from './world';
 
-/** Who looks. */
 const SHOPPER = 'ada';
 
-/** How often the product is looked at before it is sold out. */
+/** Views before the product is sold out. */
 export const VIEWS = 2;
 
 /**
@@ -18,18 +17,18 @@ export const VIEWS = 2;
 export async function viewProduct(world: World, { productId }: StoryProduct): Promise<string> {
   const { page, redis, signal } = world;
   await readDetail(world, productId, { cache: 'miss', soldOut: false });
-  // It is cached behind the answer.
+  // The cache is filled after the answer is sent.
   const cached = await eventually(signal, 'the detail is cached', async () => {
     const json = await redis.get(productCacheKey(productId));
     if (json === null) throw new UnconfirmedError('it is not cached');
     return json;
   });
   await readDetail(world, productId, { cache: 'hit', soldOut: false });
-  page.confirmed('first read from Postgres, then from Redis; each look is an event');
+  page.confirmed('cache miss, then cache hit; each view is an event');
   return cached;
 }
 
-/** Reads the detail as the shopper and confirms where it came from and what it says. */
+/** Reads the detail as the shopper and confirms its source and content. */
 export async function readDetail(
   { shop }: World,
   productId: string,

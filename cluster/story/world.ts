@@ -1,4 +1,4 @@
-/** What the steps of the story look at: the shop from outside, and the systems behind it. */
+/** What the steps of the story read: the shop's API, and the systems behind it. */
 import { once } from 'node:events';
 import type { Client as TemporalClient } from '@temporalio/client';
 import type { Redis } from 'ioredis';
@@ -13,13 +13,13 @@ import { createTemporalClient } from '../../platform/temporal/client';
 import type { Page } from './page';
 import { createShop, type Shop } from './shop';
 
-/** What the story is told with. */
+/** Options of the story. */
 export interface StoryOptions {
   readonly apiUrl: string;
-  /** How to reach everything; that of the processes. */
+  /** The configuration of the processes. */
   readonly config: Config;
   readonly page: Page;
-  /** Ends the story early. */
+  /** Aborts the story. */
   readonly signal: AbortSignal;
 }
 
@@ -32,7 +32,7 @@ export interface World extends StoryOptions {
   readonly temporal: TemporalClient;
 }
 
-/** Connects to everything, lets `work` use it, and disconnects. */
+/** Connects to everything, runs `work`, and disconnects. */
 export async function withWorld<Result>(
   options: StoryOptions,
   work: (world: World) => Promise<Result>,

@@ -1,4 +1,4 @@
-/** Which commands there are, and how each of them ends. */
+/** All commands, and how they end. */
 import { Command, CommanderError } from 'commander';
 import { exitCodes, UsageError, type ExitCode, type RunCommand } from './command';
 import { toConnectionRejection } from '../../platform/dependencies/servers';
@@ -10,7 +10,7 @@ import { addVerifyCommand } from './commands/verify';
 import { createOperator } from './operator';
 import { createOutput, type Streams } from './output';
 
-/** Carries out a command. @returns the exit code; what went wrong is on standard error by then */
+/** Runs a command. @returns the exit code; errors have been written to standard error */
 export async function runCommandLine(
   commandArguments: readonly string[],
   streams: Streams = process,
@@ -41,8 +41,8 @@ export async function runCommandLine(
 const exitCodesHelp = `
 Exit codes:
   0  done; for verify, nothing differs
-  1  it failed, or was called off; for verify, something differs
-  2  called wrongly; nothing was done`;
+  1  failed, or cancelled; for verify, something differs
+  2  usage error; nothing was done`;
 
 function createProgram(run: RunCommand, { stdout, stderr }: Streams): Command {
   const program = new Command('npm run ops --')
@@ -53,7 +53,7 @@ function createProgram(run: RunCommand, { stdout, stderr }: Streams): Command {
       writeOut: (text) => void stdout.write(text),
       writeErr: (text) => void stderr.write(text),
     })
-    .showHelpAfterError('(add --help for how to call it)')
+    .showHelpAfterError('(see --help)')
     .addHelpText(
       'after',
       `
@@ -63,9 +63,7 @@ Examples:
   npm run ops -- verify --json
   npm run ops -- lag
 
-Where the servers are is read from the environment, as by every process of the project. Results go to
-standard output, all else to standard error. On a terminal, what cannot be undone or takes long is
-asked about first; programs are not asked. Colours: on a terminal only, and not with NO_COLOR.`,
+Servers are configured by the same environment variables as every process of the project. Results go to standard output, everything else to standard error. On a terminal, irreversible or long commands ask for confirmation; programs are not asked. Colours: on a terminal only, and not with NO_COLOR.`,
     )
     .addHelpText('afterAll', exitCodesHelp)
     .exitOverride();
@@ -77,12 +75,12 @@ asked about first; programs are not asked. Colours: on a terminal only, and not 
   return program;
 }
 
-/** An error for a person: what happened, and what it came from where that says more. */
+/** An error as text for the operator. */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const refusal = toConnectionRejection(error);
   if (refusal !== undefined) return refusal.message;
-  // A server that refuses on every address of its name is one error without words around several.
+  // A host that refuses on all of its addresses is an AggregateError without a message.
   const parts = error instanceof AggregateError && error.message === '' ? error.errors : [error];
   const text = parts
     .map((part) => (part instanceof Error ? part.message : String(part)))

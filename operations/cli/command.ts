@@ -1,4 +1,4 @@
-/** What all commands have in common: how they are run, and how they end. */
+/** What all commands share: how they run and end. */
 import type { Command } from 'commander';
 import type { Operator } from './operator';
 
@@ -7,20 +7,20 @@ export const exitCodes = {
   ok: 0,
   /** It failed, or found a difference. */
   failed: 1,
-  /** It was called wrongly; nothing was done. */
+  /** Usage error; nothing was done. */
   usage: 2,
 } as const;
 
 /** The exit code of a command. */
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
-/** What a command does. @returns its exit code, unless that is 0 */
+/** The action of a command. @returns its exit code, unless that is 0 */
 type CommandWork = (operator: Operator) => Promise<ExitCode | void>;
 
-/** Makes the action of a command: connects on demand, does the work, and disconnects whatever happens. */
+/** Wraps a command's action: connects on demand, runs it, and always disconnects. */
 export type RunCommand = (command: Command, work: CommandWork) => Promise<void>;
 
-/** The command was called in a way that it cannot be carried out. */
+/** Usage error: the arguments do not fit together. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
   readonly code = 'USAGE';

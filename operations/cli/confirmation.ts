@@ -1,11 +1,10 @@
-/** Asking before what cannot be undone. */
+/** Confirmation of irreversible commands. */
 import type { Output } from './output';
 
 /**
- * Asks a person whether to go on. Programs are not asked: what they call, they mean. Nor is who says
- * `--yes`.
+ * Asks for confirmation on a terminal. Programs and `--yes` are not asked.
  *
- * @returns whether to go on; if not, that is said
+ * @returns whether to proceed; otherwise prints that nothing was done
  */
 export async function confirm(
   output: Pick<Output, 'canAsk' | 'ask' | 'note'>,

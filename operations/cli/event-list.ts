@@ -1,4 +1,4 @@
-/** The audit log as `events list` prints it: the newest event first, with what came of each. */
+/** The audit log for `events list`: newest first, with the handling of each event. */
 import type { Event } from '../../events/envelope';
 import { eventDefinitions, type EventType } from '../../events/schemas';
 import { findPosition, listEvents, type LoggedEvent } from '../event-log';
@@ -12,24 +12,22 @@ export interface ListedEvent {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
-  /** When it happened, as the event says. */
+  /** The event's `time`. */
   readonly occurredAt: string;
   readonly recordedAt: string;
-  /** When its effects were applied; null while they are not. */
+  /** When its effects were applied; null before. */
   readonly handledAt: string | null;
-  /** The workflow that applied them: where to look in the Web UI. */
+  /** The workflow that applied them, to look up in the Web UI. */
   readonly workflowId: string | null;
-  /** The whole event. */
   readonly payload: Event;
 }
 
-/** Which events to list; every condition that is given must hold. */
+/** Filter of events; all given conditions must hold. */
 export interface EventFilter {
   readonly type?: EventType | undefined;
   readonly aggregateId?: string | undefined;
 }
 
-/** One page of events. */
 export interface EventPage {
   readonly events: readonly ListedEvent[];
   /** The cursor of the next page: the ID of this page's last event. Absent when this is the last. */
@@ -72,7 +70,7 @@ const everyType = Object.keys(eventDefinitions) as EventType[];
 async function positionOf(database: Queryable, eventId: string) {
   const position = await findPosition(database, eventId);
   if (position !== undefined) return position;
-  throw new UnknownCursorError(`No event ${eventId} is in the log: begin again without a cursor.`);
+  throw new UnknownCursorError(`No event ${eventId} is in the log: start again without a cursor.`);
 }
 
 async function withHandling(

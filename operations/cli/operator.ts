@@ -1,4 +1,4 @@
-/** What commands work with: connections that are made when they are first asked for. */
+/** Dependencies of the commands: lazy connections. */
 import { userInfo } from 'node:os';
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
@@ -11,23 +11,23 @@ import { createPool } from '../../platform/postgres/pool';
 import { createTemporalClient } from '../../platform/temporal/client';
 import type { Output } from './output';
 
-/** Everything that a command may need. */
+/** Dependencies of a command. */
 export interface Operator {
   readonly config: Config;
   readonly output: Output;
   pool(): Pool;
   kafka(): Kafka;
   deadLetters(): DeadLetterOperations;
-  /** Who runs this: the name that stays on record. */
+  /** The current user, kept on record. */
   name(): string;
-  /** Closes what was opened. */
+  /** Closes the open connections. */
   close(): Promise<void>;
 }
 
 /** @throws ConfigurationError */
 export function createOperator(output: Output): Operator {
   const config = readConfig();
-  // What goes wrong is thrown and told once; log lines would get into the output.
+  // Errors are thrown and printed once; log lines would mix with the output.
   const logger = createLogger('ops', 'silent');
   let pool: Pool | undefined;
   let temporal: Client | undefined;
@@ -36,7 +36,7 @@ export function createOperator(output: Output): Operator {
       applicationName: 'ops',
       role: 'commerce_operator',
       maxConnections: 4,
-      // Verifying and rebuilding read everything: whoever started them can end them.
+      // No timeout: verify and rebuild read everything, and the operator can interrupt them.
       statementTimeoutMs: 0,
     }));
   return {

@@ -1,6 +1,6 @@
 /**
- * Printing: one JSON value for programs, tables and short lines for people. Results go to standard
- * output, and everything else to standard error, so that a pipe carries results only.
+ * Output: one JSON value for programs, tables and short lines for people. Results go to standard
+ * output, everything else to standard error.
  */
 import { createInterface } from 'node:readline';
 import { styleText } from 'node:util';
@@ -14,32 +14,32 @@ export interface Column<Row> {
   readonly align?: 'left' | 'right';
 }
 
-/** A colour that says how something stands. */
+/** The colour of a status. */
 type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
 
-/** How far a long command is. */
+/** Progress of a long command. */
 export interface Progress {
   /** What it is doing, such as `redriving`. */
   readonly doing: string;
-  /** How much of it is done, of how much, where that is known. */
+  /** Omitted where the total is unknown. */
   readonly share?: { readonly done: number; readonly total: number };
 }
 
 /** Where a command prints. */
 export interface Output {
-  /** Prints a result: as JSON where that was asked for, otherwise as the text that `forPeople` makes. */
+  /** Prints a result: as JSON with `--json`, otherwise the text of `forPeople`. */
   result(value: unknown, forPeople: () => string): void;
-  /** Says something beside the result. */
+  /** Prints a message that is not part of the result. */
   note(text: string): void;
-  /** Sets text off, where standard output is a terminal that can. */
+  /** Styles text, if standard output is a terminal with colours. */
   paint(style: Style, text: string): string;
-  /** Shows how far a long command is: as a bar on a terminal, elsewhere as a line every other second. */
+  /** Shows progress: a bar on a terminal, otherwise a line every other second. */
   progress(progress: Progress): void;
-  /** Whether a person can be asked: not a program that wants JSON, and both ends are a terminal. */
+  /** Whether the session is interactive: no `--json`, and a terminal on both ends. */
   canAsk(): boolean;
-  /** Asks a person. @returns whether the answer is yes; no answer is none */
+  /** Asks for confirmation. @returns whether the answer is yes; no answer is no */
   ask(question: string): Promise<boolean>;
-  /** Leaves the terminal as it was. */
+  /** Restores the terminal. */
   close(): void;
 }
 
@@ -55,7 +55,7 @@ export function createOutput(
   { json }: { readonly json: boolean },
   { stdin, stdout, stderr }: Streams,
 ): Output {
-  // NO_COLOR and its like are looked at there.
+  // hasColors() honours NO_COLOR and the like.
   const colourful = !json && stdout.isTTY && stdout.hasColors();
   const progress = stderr.isTTY ? createBar(stderr) : createLines(stderr);
   return {
@@ -90,7 +90,7 @@ function isYes(answer: string): boolean {
   return /^y(es)?$/i.test(answer.trim());
 }
 
-/** Lays rows out as a table with a line for its titles. */
+/** Formats rows as a table with a header. */
 export function table<Row>(
   rows: readonly Row[],
   columns: readonly Column<Row>[],
@@ -110,7 +110,7 @@ export function table<Row>(
     .join('\n');
 }
 
-/** A whole number with its thousands set apart. */
+/** An integer with thousands separators. */
 export function formatCount(count: number): string {
   return count.toLocaleString('en-US');
 }
@@ -120,7 +120,7 @@ export function countOf(count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-// Columns stand apart by their padding; lines around them would only be in the way of grep and cut.
+// Padding only: borders would get in the way of grep and cut.
 const borderless = Object.fromEntries(
   ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left']
     .concat(['bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid', 'middle'])
@@ -129,11 +129,11 @@ const borderless = Object.fromEntries(
 
 interface ProgressDisplay {
   show(progress: Progress): void;
-  /** Ends what is shown; another may follow. */
+  /** Ends the current display; another may follow. */
   end(): void;
 }
 
-/** A bar that moves; a line for what has no share, which has no bar. */
+/** A progress bar; a line for steps without a total. */
 function createBar(stream: NodeJS.WriteStream): ProgressDisplay {
   let bar: SingleBar | undefined;
   let doing: string | undefined;
@@ -164,14 +164,14 @@ const barOptions = {
   format: '{doing} {bar} {value} of {total} ({percentage} %)',
   formatValue: (value: number, _options: unknown, type: string) =>
     type === 'percentage' ? String(value) : formatCount(value),
-  // Nothing has to be put right, then, however the process ends.
+  // So the terminal needs no restoring, however the process ends.
   hideCursor: false,
   gracefulExit: false,
 };
 
 const lineEveryMs = 2_000;
 
-/** For logs: not a line a step. */
+/** For logs: rate-limited, not a line per step. */
 function createLines(stream: NodeJS.WriteStream): ProgressDisplay {
   let shownAt = -Infinity;
   return {

@@ -130,7 +130,7 @@ test('a person at a terminal is asked before all are redriven, and sees how far 
 
   const refused = await runOpsAtTerminal(stack, 'n', ...command);
   expect(refused).toMatchObject({ exitCode: 1, stderr: 'Nothing was done.\n' });
-  expect(refused.stdout).toContain('Send 1 dead letter back? [y/N]');
+  expect(refused.stdout).toContain('Redrive 1 dead letter? [y/N]');
   expect(await operations.find(id!)).toMatchObject({ status: 'parked' });
 
   const agreed = await runOpsAtTerminal(stack, 'y', ...command);

@@ -126,7 +126,7 @@ describe('where nobody answers', () => {
     command.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
     expect(await once(command, 'close')).toEqual([1, null]);
     expect(errors).toBe(
-      `Temporal does not answer at ${nowhere}: start it, or set TEMPORAL_ADDRESS.\n`,
+      `Temporal is unreachable at ${nowhere}: start it, or set TEMPORAL_ADDRESS.\n`,
     );
   });
 });

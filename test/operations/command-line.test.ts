@@ -12,7 +12,7 @@ beforeEach(() => {
   streams = createMemoryStreams();
 });
 
-describe('a command that is called wrongly does nothing, says why, and ends with 2', () => {
+describe('a usage error does nothing, says why, and exits with 2', () => {
   test.each<[what: string, commandArguments: string[], says: string]>([
     ['an unknown command', ['explode'], "unknown command 'explode'"],
     ['an unknown option', ['verify', '--fast'], "unknown option '--fast'"],
@@ -21,7 +21,11 @@ describe('a command that is called wrongly does nothing, says why, and ends with
     ['an ID of 0', ['dead-letters', 'redrive', '0'], 'whole number'],
     ['a status that there is not', ['dead-letters', 'list', '--status', 'gone'], 'parked'],
     ['neither IDs nor --all', ['dead-letters', 'redrive'], '--all'],
-    ['both IDs and --all', ['dead-letters', 'redrive', '7', '--all'], 'without IDs'],
+    [
+      'both IDs and --all',
+      ['dead-letters', 'redrive', '7', '--all'],
+      'cannot be combined with IDs',
+    ],
     ['all of the settled ones', ['dead-letters', 'redrive', '--all', '--again'], '--again'],
     ['IDs and a reason', ['dead-letters', 'redrive', '7', '--reason', 'X'], '--reason'],
     ['a discard for a blank reason', ['dead-letters', 'discard', '7', '--reason', ' '], 'why'],
@@ -47,7 +51,7 @@ describe('on a terminal, what cannot be undone', () => {
     streams.type(answer);
 
     expect(await ending).toBe(1);
-    expect(streams.written.stdout).toContain('Give dead letter 7 up?');
+    expect(streams.written.stdout).toContain('Discard dead letter 7?');
     expect(streams.written.stderr).toContain('Nothing was done.');
   });
 

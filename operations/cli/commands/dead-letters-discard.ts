@@ -13,19 +13,18 @@ interface DiscardOptions {
 
 const noReason = 'no reason given';
 
-/** Adds the command. */
 export function addDiscardCommand(deadLetters: Command, run: RunCommand): void {
   deadLetters
     .command('discard')
-    .description('give a dead letter up, and keep it with who did so and why')
+    .description('discard a dead letter; keeps the record, with who did so and why')
     .addArgument(new Argument('<ID>', 'as in the list').argParser(positiveInteger))
-    .option('--reason <text>', 'why; stays on record')
-    .option('--by <name>', 'who does so; the name of this user if not given')
+    .option('--reason <text>', 'why; kept on record')
+    .option('--by <name>', 'who does so; default: the current user')
     .option('--yes', 'do not ask, on a terminal')
     .addHelpText(
       'after',
       `
-Its event will never take effect, unless somebody redrives it with --again.
+Its event will not take effect unless it is redriven with --again.
 
 Example:
   npm run ops -- dead-letters discard 7 --reason "a test message"`,
@@ -33,7 +32,7 @@ Example:
     .action((id: number, { reason = noReason, by, yes }: DiscardOptions, command: Command) =>
       run(command, async ({ deadLetters: operations, output, name }) => {
         if (reason.trim() === '') throw new UsageError('--reason must say why. Nothing was done.');
-        const question = `Give dead letter ${id} up? Its event will never take effect.`;
+        const question = `Discard dead letter ${id}? Its event will never take effect.`;
         if (!(await confirm(output, question, { yes }))) return exitCodes.failed;
         const outcome = await operations().discard(id, { by: by ?? name(), reason });
         if (outcome.kind !== 'discarded') {
@@ -51,8 +50,8 @@ function whyNot(id: number, outcome: Exclude<DiscardOutcome, { kind: 'discarded'
     case 'unknown-dead-letter':
       return `There is no dead letter ${id}.`;
     case 'settled':
-      return `Dead letter ${id} is ${outcome.status} already.`;
+      return `Dead letter ${id} is already ${outcome.status}.`;
     case 'redriving':
-      return `Dead letter ${id} is being redriven right now.`;
+      return `Dead letter ${id} is being redriven.`;
   }
 }

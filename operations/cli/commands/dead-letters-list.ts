@@ -16,16 +16,19 @@ interface ListOptions {
 
 const statuses: readonly DeadLetterStatus[] = ['parked', 'redriven', 'discarded'];
 
-/** Adds the command. */
 export function addListCommand(deadLetters: Command, run: RunCommand): void {
   deadLetters
     .command('list')
-    .description('list dead letters, the newest first')
+    .description('list dead letters, newest first')
     .addOption(new Option('--status <status>', 'only in this status').choices(statuses))
     .option('--reason <code>', 'only for this reason, such as NOT_JSON')
     .option('--topic <topic>', 'only from this topic')
-    .option('--after <ID>', 'go on behind this one, the last of the page before', positiveInteger)
-    .option('--limit <number>', 'most to list', positiveInteger, 50)
+    .option(
+      '--after <ID>',
+      'cursor: continue after this one, the last of the previous page',
+      positiveInteger,
+    )
+    .option('--limit <number>', 'page size', positiveInteger, 50)
     .addHelpText(
       'after',
       `

@@ -16,24 +16,23 @@ interface RedriveOptions {
   readonly yes?: boolean;
 }
 
-/** Adds the command. */
 export function addRedriveCommand(deadLetters: Command, run: RunCommand): void {
   deadLetters
     .command('redrive')
-    .description('send dead letters back to the topics that they came from')
+    .description('redrive dead letters: send them back to their original topics')
     .addArgument(new Argument('[ID...]', 'which ones').argParser(positiveIntegers))
-    .option('--all', 'all that are parked now')
+    .option('--all', 'all parked dead letters')
     .option('--reason <code>', 'with --all: only those parked for this reason')
     .option('--topic <topic>', 'with --all: only those from this topic')
-    .option('--again', 'with IDs: also those that are redriven or discarded')
-    .option('--by <name>', 'who asks for it; the name of this user if not given')
-    .option('--concurrency <number>', 'most at once', positiveInteger, 16)
+    .option('--again', 'with IDs: redrive settled ones (redriven or discarded), too')
+    .option('--by <name>', 'who asks for it; default: the current user')
+    .option('--concurrency <number>', 'how many at once', positiveInteger, 16)
     .option('--yes', 'with --all: do not ask, on a terminal')
     .addHelpText(
       'after',
       `
-It is safe: an event takes effect once, however often it is sent, and one that fails again is parked
-again. What was interrupted can be run again.
+Idempotent: an event takes effect once, however often it is sent, and one that fails again is parked
+again. Safe to retry after an interruption.
 
 Examples:
   npm run ops -- dead-letters redrive 7 8 9
@@ -45,7 +44,7 @@ Examples:
         refuseContradictions(ids ?? [], options);
         const { all = false, by = name(), again = false, concurrency, yes } = options;
         const selected = all ? await operations().select(parkedOf(options)) : (ids ?? []);
-        const question = `Send ${countOf(selected.length, 'dead letter')} back?`;
+        const question = `Redrive ${countOf(selected.length, 'dead letter')}?`;
         const asks = all && selected.length > 0;
         if (asks && !(await confirm(output, question, { yes }))) return exitCodes.failed;
         const report = await operations().redriveMany(selected, {
@@ -65,15 +64,15 @@ function refuseContradictions(
   { all, reason, topic, again }: RedriveOptions,
 ): void {
   if (all !== true && ids.length === 0) {
-    throw new UsageError('Say which dead letters: their IDs, or --all. Nothing was done.');
+    throw new UsageError('No dead letters given: pass their IDs, or --all. Nothing was done.');
   }
   if (all === true && (ids.length > 0 || again === true)) {
     throw new UsageError(
-      '--all is for everything that is parked: it goes without IDs and without --again. Nothing was done.',
+      '--all takes every parked dead letter: it cannot be combined with IDs or --again. Nothing was done.',
     );
   }
   if (all !== true && (reason !== undefined || topic !== undefined)) {
-    throw new UsageError('--reason and --topic go with --all. Nothing was done.');
+    throw new UsageError('--reason and --topic need --all. Nothing was done.');
   }
 }
 
@@ -82,7 +81,7 @@ function parkedOf({ reason, topic }: RedriveOptions): DeadLetterFilter {
 }
 
 function describe({ redriven, redrivenBefore, failed }: RedriveReport): string {
-  const before = redrivenBefore === 0 ? '' : `, ${formatCount(redrivenBefore)} redriven before`;
+  const before = redrivenBefore === 0 ? '' : `, ${formatCount(redrivenBefore)} already redriven`;
   const lines = failed.map(({ deadLetterId, outcome }) => `${deadLetterId}: ${whyFailed(outcome)}`);
   return [`${countOf(redriven, 'dead letter')} redriven${before}.`, ...lines].join('\n');
 }
@@ -90,11 +89,11 @@ function describe({ redriven, redrivenBefore, failed }: RedriveReport): string {
 function whyFailed(outcome: RedriveReport['failed'][number]['outcome']): string {
   switch (outcome.kind) {
     case 'unknown-dead-letter':
-      return 'there is no such dead letter';
+      return 'not found';
     case 'settled':
-      return `${outcome.status} before; to send it all the same: --again`;
+      return `already ${outcome.status}; use --again to redrive it anyway`;
     case 'unreadable':
-      return 'UNREADABLE: no message could be read there, so there is none to send; look at its bytes, then discard it';
+      return 'UNREADABLE: Kafka returned no readable message, so there is nothing to send; inspect its bytes, then discard it';
     case 'refused':
       return outcome.detail;
   }

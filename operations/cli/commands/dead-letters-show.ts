@@ -6,7 +6,6 @@ import { positiveInteger } from '../arguments';
 import { exitCodes, type RunCommand } from '../command';
 import type { Output } from '../output';
 
-/** Adds the command. */
 export function addShowCommand(deadLetters: Command, run: RunCommand): void {
   deadLetters
     .command('show')

@@ -1,4 +1,4 @@
-/** `dead-letters`: the commands about messages that were put aside. */
+/** `dead-letters`: commands for parked messages. */
 import type { Command } from 'commander';
 import type { RunCommand } from '../command';
 import { addDiscardCommand } from './dead-letters-discard';
@@ -6,11 +6,10 @@ import { addListCommand } from './dead-letters-list';
 import { addRedriveCommand } from './dead-letters-redrive';
 import { addShowCommand } from './dead-letters-show';
 
-/** Adds the commands. */
 export function addDeadLetterCommands(program: Command, run: RunCommand): void {
   const deadLetters = program
     .command('dead-letters')
-    .description('messages that cannot be events, or cannot be applied')
+    .description('dead letters: invalid messages, and events that cannot be applied')
     .addHelpText(
       'after',
       `

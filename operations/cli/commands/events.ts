@@ -13,21 +13,23 @@ interface ListOptions {
   readonly limit: number;
 }
 
-/** Adds the command. */
 export function addEventCommands(program: Command, run: RunCommand): void {
   const events = program
     .command('events')
-    .description('the audit log of every accepted event')
+    .description('audit log of accepted events')
     .addHelpText('after', '\nExample:\n  npm run ops -- events list --limit 10');
   events
     .command('list')
-    .description('list events, the newest first')
+    .description('list events, newest first')
     .addOption(
       new Option('--type <type>', 'only of this type').choices(Object.keys(eventDefinitions)),
     )
     .option('--aggregate-id <id>', 'only about this product or order')
-    .option('--after <event ID>', 'go on behind this event, the last of the page before')
-    .option('--limit <number>', 'most events to list', positiveInteger, 50)
+    .option(
+      '--after <event ID>',
+      'cursor: continue after this event, the last of the previous page',
+    )
+    .option('--limit <number>', 'page size', positiveInteger, 50)
     .addHelpText(
       'after',
       `

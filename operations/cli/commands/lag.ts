@@ -1,4 +1,4 @@
-/** `lag`: how far the collector is behind, for each partition. */
+/** `lag`: consumer lag of the collector, by partition. */
 import type { Command } from 'commander';
 import { eventTopics } from '../../../events/topics';
 import {
@@ -9,16 +9,14 @@ import {
 import { exitCodes, type RunCommand } from '../command';
 import { countOf, formatCount, table, type Column } from '../output';
 
-/** Adds the command. */
 export function addLagCommand(program: Command, run: RunCommand): void {
   program
     .command('lag')
-    .description('how far the collector is behind the ends of its topics')
+    .description('consumer lag of the collector, by partition')
     .addHelpText(
       'after',
       `
-An offset is committed when Temporal has taken the event's workflow: no lag means that every event is
-taken up, not that every one is handled.
+An offset is committed once Temporal has accepted the event's workflow: no lag means that every event has been accepted, not that every event has been handled.
 
 Examples:
   npm run ops -- lag
@@ -35,7 +33,7 @@ Examples:
           problem: error.message,
         }));
         output.result({ group, total, partitions, unreadable }, () => {
-          const summary = `${countOf(total, 'message')} behind in group ${group}`;
+          const summary = `consumer group ${group}: lag of ${countOf(total, 'message')}`;
           return [
             table(partitions, columns, output),
             '',

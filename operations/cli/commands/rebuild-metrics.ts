@@ -1,21 +1,19 @@
-/** `rebuild-metrics`: computes every metric anew from the log. */
+/** `rebuild-metrics`: rebuilds every metric from the audit log. */
 import type { Command } from 'commander';
 import { exitCodes, type RunCommand } from '../command';
 import { confirm } from '../confirmation';
 import { countOf, formatCount, table, type Column, type Progress } from '../output';
 import { rebuildMetrics, type Corrections, type RebuildProgress } from '../../metrics-rebuild';
 
-/** Adds the command. */
 export function addRebuildMetricsCommand(program: Command, run: RunCommand): void {
   program
     .command('rebuild-metrics')
-    .description('compute every metric anew from the log, and put right what differs')
+    .description('rebuild every metric from the audit log, and correct what differs')
     .option('--yes', 'do not ask, on a terminal')
     .addHelpText(
       'after',
       `
-Safe while events keep arriving: writers wait for a moment at the end, readers never. The result is
-what the log says, and running it again changes nothing.
+Safe on a live system: writers are blocked briefly at the end, readers never. Idempotent.
 
 Examples:
   npm run ops -- rebuild-metrics
@@ -23,7 +21,8 @@ Examples:
     )
     .action(({ yes }: { yes?: boolean }, command: Command) =>
       run(command, async ({ pool, output }) => {
-        const question = 'Compute every metric anew, and overwrite those that differ from the log?';
+        const question =
+          'Rebuild every metric, and overwrite those that differ from the audit log?';
         if (!(await confirm(output, question, { yes }))) return exitCodes.failed;
         const report = await rebuildMetrics(pool(), {
           onProgress: (progress) => output.progress(describe(progress)),
@@ -31,8 +30,8 @@ Examples:
         output.result(report, () => {
           const rows = Object.entries(report.tables).map(([name, of]) => ({ name, ...of }));
           return (
-            `${table(rows, columns, output)}\n\nThe metrics stand for ${countOf(report.events, 'event')}; ` +
-            `writers waited for ${formatCount(report.lockedMs)} ms.`
+            `${table(rows, columns, output)}\n\nThe metrics cover ${countOf(report.events, 'event')}; ` +
+            `writers were blocked for ${formatCount(report.lockedMs)} ms.`
           );
         });
         return exitCodes.ok;
@@ -43,9 +42,9 @@ Examples:
 function describe(progress: RebuildProgress): Progress {
   switch (progress.step) {
     case 'adding-up':
-      return { doing: 'adding events up', share: progress };
+      return { doing: 'adding up events', share: progress };
     case 'lock-busy':
-      return { doing: `writers could not be locked out; trying again (${progress.tries})` };
+      return { doing: `lock timeout; retrying (${progress.tries})` };
     case 'correcting':
       return { doing: 'comparing with the live metrics' };
   }

@@ -1,25 +1,24 @@
-/** `verify`: checks what must hold on a live system. */
+/** `verify`: checks the invariants of a live system. */
 import type { Command } from 'commander';
 import { wholeNumber } from '../arguments';
 import { exitCodes, type RunCommand } from '../command';
 import { countOf, formatCount, type Output } from '../output';
 import { defaultGraceSeconds, verify, type CheckResult } from '../../verification';
 
-/** Adds the command. */
 export function addVerifyCommand(program: Command, run: RunCommand): void {
   program
     .command('verify')
-    .description('check what must hold between shop, log and metrics, in one snapshot')
+    .description('check the invariants between shop, log and metrics, in one snapshot')
     .option(
       '--grace <seconds>',
-      'for how long an event may be in flight before it counts as missing; 0 on a system at rest',
+      'seconds that an event may be in flight before it counts as missing; 0 on an idle system',
       wholeNumber,
       defaultGraceSeconds,
     )
     .addHelpText(
       'after',
       `
-It changes nothing and holds nobody back. Exit code 1, with the differences, when something differs.
+Read-only, and blocks nobody. Exit code 1, with the differences, when an invariant is violated.
 
 Examples:
   npm run ops -- verify
