@@ -1,7 +1,7 @@
-/** The operations of the API as its own description lists them, for tests that claim something of each. */
+/** The operations in the API's OpenAPI document, for properties of each. */
 import type { FastifyInstance } from 'fastify';
 
-/** A JSON Schema, as far as these tests look into it. */
+/** The parts of a JSON Schema that these tests read. */
 export interface JsonSchema {
   readonly $ref?: string;
   readonly type?: string;
@@ -36,14 +36,14 @@ export interface DescribedOperation {
   readonly method: string;
   /** With its parameters in braces. */
   readonly path: string;
-  /** Whose key it takes. */
+  /** The role of the required key. */
   readonly key: 'operator' | 'shopper' | 'any' | 'public';
   readonly parameters: readonly Parameter[];
   readonly body: JsonSchema | undefined;
 }
 
 interface RawOperation {
-  /** Names the role that the key must have; none where any will do. */
+  /** The role that the key must have; none where any will do. */
   readonly security: readonly { readonly apiKey: readonly ('operator' | 'shopper')[] }[];
   readonly parameters?: readonly (Parameter | { readonly $ref: string })[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { schema: JsonSchema }>> };
@@ -74,12 +74,12 @@ function keyOf([requirement]: RawOperation['security']): DescribedOperation['key
   return requirement === undefined ? 'public' : (requirement.apiKey[0] ?? 'any');
 }
 
-/** The operations that a server describes. */
+/** The operations of a server. */
 export async function readOperations(app: FastifyInstance): Promise<DescribedOperation[]> {
   return operationsOf((await app.inject('/openapi.json')).json<OpenApiDocument>());
 }
 
-/** The URL of an operation, with something valid for each parameter of its path. */
+/** The URL of an operation, with a valid value for each path parameter. */
 export function sampleUrl({ path }: DescribedOperation): string {
   return path
     .replace('{id}', '1')
