@@ -31,7 +31,6 @@ export function foreignEvent(
   };
 }
 
-/** A `ProductViewed`. */
 export function viewed(productId: string, userId?: string): ForeignEvent {
   return foreignEvent('ProductViewed', productId, { productId, ...(userId ? { userId } : {}) });
 }

@@ -30,7 +30,6 @@ export interface Parameter {
   readonly schema: JsonSchema;
 }
 
-/** An operation. */
 export interface DescribedOperation {
   /** In capitals. */
   readonly method: string;
@@ -55,7 +54,6 @@ export interface OpenApiDocument {
   readonly components: { readonly parameters: Readonly<Record<string, Parameter>> };
 }
 
-/** The operations of a document. */
 export function operationsOf({ paths, components }: OpenApiDocument): DescribedOperation[] {
   const resolve = (parameter: Parameter | { readonly $ref: string }): Parameter =>
     '$ref' in parameter ? components.parameters[parameter.$ref.split('/').at(-1)!]! : parameter;

@@ -3,7 +3,6 @@ import { PassThrough } from 'node:stream';
 import { WriteStream } from 'node:tty';
 import type { Streams } from '../operations/cli/output';
 
-/** Streams in memory. */
 export interface MemoryStreams extends Streams {
   readonly written: { readonly stdout: string; readonly stderr: string };
   /** Simulates input, typed or piped. */

@@ -93,7 +93,6 @@ export function dashboardQueries(): Query[] {
   }));
 }
 
-/** Every query of the alerts. */
 export function alertQueries(): Query[] {
   return readAlerts().map(({ alert: where, expr, annotations }) => ({
     where,

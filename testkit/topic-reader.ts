@@ -4,7 +4,6 @@ import { randomUUID } from 'node:crypto';
 import { checkMessage } from './asyncapi-conformance';
 import { until } from './until';
 
-/** A message in a topic. */
 export interface TopicMessage {
   readonly partition: number;
   readonly offset: number;
