@@ -1,4 +1,7 @@
-/** `npm start` itself, on ports and in a folder of its own: what it tells, and what it keeps running. */
+/**
+ * `npm start` itself, on ports and in a folder of its own: what it prints, and what it keeps
+ * running.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';

@@ -44,7 +44,7 @@ function audit(options: Partial<DeliveryAuditOptions> = {}): Promise<DeliveryAud
   });
 }
 
-/** Confirms what the tests before have left, so that a summary tells of one test only. */
+/** Confirms what earlier tests have left, so that a summary covers one test only. */
 async function untilHealthy(): Promise<void> {
   await until('the audit finds nothing more', async () => {
     const { handledUntil: _, ...found } = await audit();
