@@ -1,27 +1,31 @@
-/** What the two sides of the delivery audit have in common: pages, and what the workflow carries between them. */
+/**
+ * What the two sides of the delivery audit share: pages, and the data that the workflow passes
+ * between them.
+ */
 
-/** Which page of something to look at. */
+/** A page to read. */
 export interface AuditPage<Position> {
-  /** Only what is older, in ms since the epoch. */
+  /** Only older items, in ms since the epoch. */
   readonly before: number;
-  /** Only what comes behind it. */
+  /** The cursor: only items behind it. */
   readonly after: Position;
-  /** Most items of the page. */
   readonly limit: number;
 }
 
-/** Where an event of the outbox went, as its row says. */
+/** The position of a published event in Kafka, from its outbox row. */
 export interface Publication {
   readonly eventId: string;
   readonly topic: string;
-  /** Null, like the offset, if the row does not say: then nothing proves that the event was sent. */
+  /** Null, like the offset, if unknown: then nothing proves that the event was sent. */
   readonly partition: number | null;
   readonly offset: number | null;
-  /** SHA-256 of the message's value, in base64: a dead letter is this event only if it has it, too. */
+  /**
+   * SHA-256 of the message's value, in base64: a dead letter is this event only with the same hash.
+   */
   readonly valueHash: string;
 }
 
-/** Where the page behind this one begins; nothing when this is the last one. */
+/** The cursor of the next page; none after the last one. */
 export function nextOf<Row, Position>(
   rows: readonly Row[],
   limit: number,

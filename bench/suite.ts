@@ -40,7 +40,6 @@ export interface Target {
   readonly goal: Goal;
 }
 
-/** Results of a suite. */
 export interface SuiteResult {
   readonly sides: readonly Side[];
   readonly ratios: readonly Ratio[];

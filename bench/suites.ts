@@ -11,7 +11,6 @@ import { roundTrips } from './suites/round-trips';
 import { scaleOut } from './suites/scale-out';
 import { viewOutage } from './suites/view-outage';
 
-/** Every suite. */
 export const suites: readonly Suite[] = [
   perEvent,
   catchUp,

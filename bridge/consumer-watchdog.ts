@@ -11,7 +11,6 @@ class ConsumerStalledError extends Error {
   readonly code = 'CONSUMER_STALLED';
 }
 
-/** The watchdog of one consumer. */
 export interface ConsumerWatch {
   /** Rejects when the consumer has stopped or stalled. Never resolves. */
   readonly failure: Promise<never>;

@@ -23,7 +23,6 @@ import {
 } from './workflow-plan';
 import { StartRejectedError, type WorkflowStarter } from './workflow-starter';
 
-/** Dependencies of a dispatcher. */
 export interface DispatcherDependencies {
   readonly starter: WorkflowStarter;
   readonly inFlight: InFlight;

@@ -23,7 +23,6 @@ import {
 import { decompressedSlices } from './decompressed-slices';
 import type { PartitionMessage } from './workflow-plan';
 
-/** Dependencies of the consumer. */
 export interface EventConsumerDependencies {
   readonly kafka: Kafka;
   readonly dispatcher: Dispatcher;
@@ -32,7 +31,6 @@ export interface EventConsumerDependencies {
   readonly logger: Logger;
 }
 
-/** Options of the consumer. */
 export interface EventConsumerOptions {
   readonly groupId: string;
   /** Session timeout of the consumer group, in ms. */

@@ -15,11 +15,9 @@ import {
 } from '../platform/observability/telemetry';
 import { createStandstillWatch, type StandstillWatch } from './standstill';
 
-/** Options of the watch. */
 export interface LagWatchOptions {
   /** Poll interval, in ms. */
   readonly intervalMs?: number;
-  /** Timeout of a poll, in ms. */
   readonly pollTimeoutMs?: number;
 }
 

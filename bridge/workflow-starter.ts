@@ -18,7 +18,6 @@ import { inTraceOf } from './message-trace';
 import { createPause, type Pause } from './pause';
 import type { WorkflowPlan } from './workflow-plan';
 
-/** Dependencies of the starter. */
 export interface WorkflowStarterDependencies {
   readonly client: Client;
   readonly logger: Logger;
@@ -43,7 +42,6 @@ export class StartRejectedError extends Error {
   readonly code = 'START_REFUSED';
 }
 
-/** Options of the starter. */
 export interface WorkflowStarterOptions {
   /**
    * Eager start: whether Temporal may return the workflow's first task with its response, for a worker

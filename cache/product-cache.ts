@@ -23,7 +23,6 @@ export interface ProductCache {
   evict(productIds: readonly string[]): Promise<void>;
 }
 
-/** Options of the cache. */
 export interface ProductCacheOptions {
   /** TTL of a detail, in ms: bounds the staleness of changes that evict nothing. */
   readonly timeToLiveMs?: number;
@@ -36,7 +35,6 @@ export function productCacheKey(productId: string): string {
   return `product:${productId}`;
 }
 
-/** The key of a product's lease. */
 export function productLeaseKey(productId: string): string {
   return `product-lease:${productId}`;
 }

@@ -29,7 +29,6 @@ export { findFreePorts, type ClusterPorts } from './ports';
 export { printProgress } from './progress';
 export { SERVER_NAMES, type ServerName } from './server';
 
-/** Options of a cluster. */
 export interface ClusterOptions {
   /** Where data, logs and process IDs are kept; default `CLUSTER_DIRECTORY`, else the project's `.cluster`. */
   readonly directory?: string;
@@ -45,7 +44,6 @@ interface StartOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Status of a server. */
 export interface ServerStatus {
   readonly name: ServerName;
   /** `not answering`: its process runs, but fails its health check (starting or frozen). */

@@ -19,7 +19,6 @@ export interface ClusterPorts {
 
 export type PortName = keyof ClusterPorts;
 
-/** The default ports. */
 export const DEFAULT_PORTS: ClusterPorts = {
   postgres: 15432,
   redis: 16379,

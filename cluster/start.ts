@@ -37,7 +37,6 @@ interface StartOptions {
 interface Plan {
   readonly cluster: Cluster;
   readonly report: Report;
-  /** The environment of every process. */
   readonly environment: NodeJS.ProcessEnv;
   readonly config: Config;
 }

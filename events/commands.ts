@@ -4,7 +4,6 @@
  */
 import type { StockReason } from './schemas';
 
-/** Registers a product. */
 export interface RegisterProduct {
   readonly productId: string;
   readonly name: string;
@@ -14,7 +13,6 @@ export interface RegisterProduct {
   readonly stock: number;
 }
 
-/** A registered product. */
 export interface ProductRegistration extends RegisterProduct {
   readonly version: number;
   readonly eventId: string;
@@ -92,7 +90,6 @@ export type OrderOutcome =
     }
   | ({ readonly kind: 'cancelled' } & Cancellation);
 
-/** Cancels an order. */
 export interface CancelOrder {
   /** Why, for a person. */
   readonly reason: string;

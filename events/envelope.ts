@@ -105,7 +105,6 @@ export function toMessage(event: Event): EventMessage {
   };
 }
 
-/** The ID of the aggregate in an event's data. */
 export function aggregateIdOf(type: EventType, data: object): string {
   return (data as Record<string, string>)[eventDefinitions[type].aggregate] ?? '';
 }

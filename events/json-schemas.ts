@@ -7,7 +7,6 @@ import { envelopeSchema } from './envelope';
 import { exampleData } from './examples';
 import { eventDefinitions, isEventType, type EventType } from './schemas';
 
-/** A JSON Schema. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
 /** One version of the schema of a type's data. */

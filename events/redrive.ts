@@ -30,7 +30,6 @@ export type RedriveOutcome =
   /** Kafka will never accept it; it stays parked. */
   | { readonly kind: 'refused'; readonly detail: string };
 
-/** Discards a dead letter. */
 export interface DiscardDeadLetter {
   readonly deadLetterId: number;
   readonly by: string;

@@ -13,7 +13,6 @@ import { atRest, countedViews, sendViews } from './views';
 
 const views = 200;
 
-/** `commit-first`. */
 export const commitFirst: Experiment = {
   name: 'commit-first',
   question: 'What is lost when a consumer is killed with messages in its hands?',

@@ -21,7 +21,6 @@ const frozenMs = 6_000;
 
 const logger = createLogger('experiment', 'silent');
 
-/** `concurrent-sends`. */
 export const concurrentSends: Experiment = {
   name: 'concurrent-sends',
   question: 'Is an event that the producer reports as acknowledged in the topic, exactly once?',

@@ -13,7 +13,6 @@ import { atRest, countedViews, rewind, sendViews } from './views';
 const views = 200;
 const deliveries = 3;
 
-/** `guards`. */
 export const guards: Experiment = {
   name: 'guards',
   question: 'What does a counter show after every event was delivered three times?',

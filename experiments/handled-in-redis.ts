@@ -20,7 +20,6 @@ const crashEvery = 30;
 const measuredViews = 2_000;
 const rounds = 3;
 
-/** `handled-in-redis`. */
 export const handledInRedis: Experiment = {
   name: 'handled-in-redis',
   question: 'Should `event_handled` be in PostgreSQL or in Redis?',

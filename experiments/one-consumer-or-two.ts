@@ -14,7 +14,6 @@ import type { Experiment } from './experiment';
 const changes = 100;
 const awayMs = 30_000;
 
-/** `one-consumer-or-two`. */
 export const oneConsumerOrTwo: Experiment = {
   name: 'one-consumer-or-two',
   question: 'Redis is away. Do the metrics, which do not need it, go on?',

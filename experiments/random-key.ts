@@ -13,7 +13,6 @@ const products = Array.from({ length: 20 }, (_, index) => `product-${index}`);
 const versions = 50;
 const partitions = 6;
 
-/** `random-key`. */
 export const randomKey: Experiment = {
   name: 'random-key',
   question: 'What if the key of an event were drawn at random instead of being the aggregate’s ID?',

@@ -62,7 +62,6 @@ export interface DeadLetter {
   readonly copyError: string | null;
 }
 
-/** A dead letter with its message. */
 export interface DeadLetterWithMessage extends DeadLetter {
   readonly value: EncodedBytes | null;
   readonly headers: readonly ReceivedHeader[];
@@ -82,13 +81,11 @@ interface DeadLetterPage {
   readonly next?: number;
 }
 
-/** Dependencies of the operations. */
 export interface DeadLetterDependencies {
   readonly database: Queryable;
   readonly temporal: Client;
 }
 
-/** How to redrive. */
 interface RedriveOptions {
   /** Who asks for it; kept on record. */
   readonly by: string;
@@ -96,7 +93,6 @@ interface RedriveOptions {
   readonly again?: boolean;
 }
 
-/** How to redrive many. */
 interface RedriveManyOptions extends RedriveOptions {
   /** Most redrives at once. */
   readonly concurrency?: number;
@@ -116,7 +112,6 @@ export interface RedriveReport {
   }[];
 }
 
-/** The operations on dead letters. */
 export interface DeadLetterOperations {
   /** The newest dead letters first. @param after the `next` of the page before */
   list(
@@ -175,9 +170,7 @@ export class DeadLetterCommandPendingError extends Error {
   }
 }
 
-/** Page limit and command timeout. */
 export interface DeadLetterLimits {
-  /** In ms. */
   readonly commandTimeoutMs?: number;
 }
 

@@ -23,11 +23,11 @@
  * prefilter that skips rows from before the first round; it errs on the side of too many, and the
  * event IDs decide.
  *
- * **Why nobody is locked out.** One table is locked, first in the transaction, in a mode that does
- * not conflict with readers. A statement of `updateMetrics` that holds a row lock on the metrics
- * also holds a lock on `event_handled`, and is waited for; one without that lock has no row lock
- * either. So there is no deadlock. The lock has a timeout of seconds, so that writers do not queue
- * behind it, and is retried after another round.
+ * **Why readers are not blocked.** One table is locked, first in the transaction, in a mode that
+ * does not conflict with readers. A statement of `updateMetrics` that holds a row lock on the
+ * metrics also holds a lock on `event_handled`, and is waited for; one without that lock has no row
+ * lock either. So there is no deadlock. The lock has a timeout of seconds, so that writers do not
+ * queue behind it, and is retried after another round.
  *
  * **Why there is no gap.** Rows are corrected in place, not tables swapped by renaming: a reader
  * sees the old rows until the commit, and the corrected ones after it. Renaming would block every
@@ -40,20 +40,19 @@
 import { DatabaseError, type Pool, type PoolClient } from 'pg';
 import { addUpEffects, metricGuards } from '../activities/collector/product-metrics';
 
-/** Progress of a rebuild. */
 export type RebuildProgress =
   /** `done` of `total` events are added up; more may arrive meanwhile. */
   | { readonly step: 'adding-up'; readonly done: number; readonly total: number }
-  /** Writers could not be locked out in time; trying again. */
+  /** Lock timeout; retrying. */
   | { readonly step: 'lock-busy'; readonly tries: number }
-  /** Writers are locked out; the live metrics are being compared and corrected. */
+  /** Writers are blocked; the live metrics are being compared and corrected. */
   | { readonly step: 'correcting' };
 
 /** Result of a rebuild. */
 export interface RebuildReport {
   /** Events behind the metrics. */
   readonly events: number;
-  /** How long writers were locked out, in ms. */
+  /** How long writers were blocked, in ms. */
   readonly lockedMs: number;
   readonly tables: Readonly<Record<MetricTable, Corrections>>;
 }
@@ -109,7 +108,7 @@ export async function rebuildMetrics(
       }
     }
     throw new RebuildLockError(
-      'Writers to collector.event_handled could not be locked out: a transaction holds a lock on it. ' +
+      'Lock timeout on collector.event_handled: a transaction holds a lock on it. ' +
         'Find it in pg_stat_activity, end it, and retry. Nothing was changed.',
     );
   } finally {

@@ -10,7 +10,6 @@ import { readGroupProgress } from '../platform/kafka/consumer-lag';
 import { inTransaction } from '../platform/postgres/pool';
 import { checks, type Check, type CheckInput } from './verification-checks';
 
-/** Dependencies of the verification. */
 export interface VerificationDependencies {
   readonly pool: Pool;
   readonly kafka: Kafka;
@@ -18,7 +17,6 @@ export interface VerificationDependencies {
   readonly groupId: string;
 }
 
-/** Options of the verification. */
 export interface VerificationOptions {
   /**
    * Grace period: how long an event may be in flight before it counts as missing, in seconds; 0 on an
@@ -29,7 +27,6 @@ export interface VerificationOptions {
   readonly maxDifferences?: number;
 }
 
-/** Result of a check. */
 export interface CheckResult {
   readonly name: string;
   /** The invariant. */
@@ -42,7 +39,6 @@ export interface CheckResult {
   readonly differences: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** Results of all checks. */
 export interface VerificationReport {
   readonly holds: boolean;
   readonly checks: readonly CheckResult[];

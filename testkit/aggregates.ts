@@ -1,6 +1,6 @@
 /**
- * The aggregate tables as they are, and what events add up to, computed the plain way: one after the
- * other, in memory, each once.
+ * The aggregate tables, and a simple model of them: events added up one after the other, in memory,
+ * each once.
  */
 import type { Pool } from 'pg';
 import type { Event } from '../events/envelope';
@@ -13,7 +13,7 @@ export type Aggregates = Readonly<
   >
 >;
 
-/** The aggregates as they stand in the database. */
+/** The aggregates in the database. */
 export async function readAggregates(pool: Pool): Promise<Aggregates> {
   const read = async (text: string): Promise<Record<string, unknown>[]> =>
     (await pool.query<Record<string, unknown>>(text)).rows;

@@ -1,13 +1,13 @@
-/** Holds messages of the pipeline to its AsyncAPI document: headers, key and value. */
+/** Validates messages of the pipeline against its AsyncAPI document: headers, key and value. */
 import Ajv, { type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import { asyncApiDocument } from '../events/asyncapi';
 
-/** A message as it stands in a topic. */
+/** A message in a topic. */
 export interface DescribedMessage {
   readonly key: string;
   readonly value: string;
-  /** By name; several where a name came several times. */
+  /** By name; an array for a repeated name. */
   readonly headers: Readonly<Record<string, unknown>>;
 }
 
@@ -18,8 +18,8 @@ export class NonconformingMessageError extends Error {
 }
 
 /**
- * Holds a message to the document. Messages on the topics of events that others have written are
- * none of its business: they may be anything.
+ * Validates a message. Messages of other producers on the event topics are ignored: they may be
+ * anything.
  *
  * @throws NonconformingMessageError
  */

@@ -1,5 +1,5 @@
-/** Certificates for a test: an authority of its own, and what it vouches for. */
-// The library needs it to be there before it is loaded.
+/** Certificates for a test: a CA of its own, and the certificates that it signs. */
+// Must be loaded before the library.
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import {
@@ -17,9 +17,9 @@ export interface Identity {
   readonly key: string;
 }
 
-/** Somebody who vouches for servers. */
+/** A certificate authority. */
 export interface Authority {
-  /** PEM: what clients are to trust. */
+  /** PEM: for clients to trust. */
   readonly certificate: string;
   /** A server's certificate for these host names and IP addresses. */
   issue(hosts: {
@@ -28,7 +28,7 @@ export interface Authority {
   }): Promise<Identity>;
 }
 
-/** An authority that nobody knows yet. */
+/** Creates a CA. */
 export async function createAuthority(name: string): Promise<Authority> {
   const keys = await generateKeys();
   const certificate = await X509CertificateGenerator.createSelfSigned({

@@ -1,11 +1,14 @@
-/** The processes of a run that may be broken off, when the code that started them is never reached again. */
+/** The child processes of a run, to be killed when it is aborted. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
 const running = new Set<ChildProcess>();
 let over = false;
 
-/** Remembers a process for {@link killRememberedProcesses} until it has ended; after that, kills it at once. */
+/**
+ * Registers a process for {@link killRememberedProcesses} until it has ended; after that call,
+ * kills it at once.
+ */
 export function rememberProcess<Child extends ChildProcess>(child: Child): Child {
   if (over) child.kill('SIGKILL');
   running.add(child);
@@ -13,7 +16,10 @@ export function rememberProcess<Child extends ChildProcess>(child: Child): Child
   return child;
 }
 
-/** Kills those that still run and waits until they have ended. None is started any more after it. */
+/**
+ * Kills the running ones and waits until they have ended. Processes registered afterwards are
+ * killed at once.
+ */
 export async function killRememberedProcesses(): Promise<void> {
   over = true;
   await Promise.all(

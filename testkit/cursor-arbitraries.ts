@@ -1,4 +1,4 @@
-/** Cursors that no page has given, many of which look almost like one that some page might have. */
+/** Invalid cursors, many of which resemble valid ones. */
 import fc from 'fast-check';
 import { writeCursor } from '../api/http/cursor';
 
@@ -47,7 +47,7 @@ export const cursorParts: fc.Arbitrary<string> = fc.oneof(
 /** Texts for `cursor`, `after` and `Last-Event-ID`. */
 export const cursors: fc.Arbitrary<string> = fc.oneof(
   { weight: 8, arbitrary: fc.array(cursorParts, { maxLength: 4 }).map(writeCursor) },
-  // Of the shapes that routes ask for.
+  // In the formats that routes expect.
   { weight: 4, arbitrary: fc.tuple(fc.oneof(time, figure), fc.constant('tea')).map(writeCursor) },
   {
     weight: 4,

@@ -11,22 +11,22 @@ import { createPool } from '../platform/postgres/pool';
 import { createRedis } from '../platform/redis/client';
 import { createTemporalClient } from '../platform/temporal/client';
 
-/** A server that can be asked, and how to get rid of it. */
+/** A server for requests, and its cleanup. */
 export interface DisconnectedServer {
   readonly app: FastifyInstance;
   stop(): Promise<void>;
 }
 
 /**
- * Makes the server. Its requests need no port: `app.inject`.
+ * Creates the server. Requests need no port: `app.inject`.
  *
- * @param environment variables besides those that say where nothing is
+ * @param environment variables besides the addresses of the dependencies
  */
 export async function createDisconnectedServer(
   environment: Readonly<Record<string, string>> = {},
   logger: Logger = pino({ level: 'silent' }),
 ): Promise<DisconnectedServer> {
-  // Port 1 is reserved; nothing of ours or of a test listens there.
+  // Port 1 is reserved: nothing listens there.
   const config = readConfig({
     ...environment,
     DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',

@@ -1,19 +1,17 @@
-/** Arbitrary valid events of every type, for tests that claim something of all of them. */
+/** Arbitrary valid events of every type, for properties of all of them. */
 import fc from 'fast-check';
 import { createEvent, type Event } from '../events/envelope';
 import { eventDefinitions, type EventData, type EventType } from '../events/schemas';
 import { isReservedEventId } from '../events/workflow-ids';
 
-/** The types of events. */
 export const eventTypes = Object.keys(eventDefinitions) as EventType[];
 
-/** IDs of products, orders and users. */
 const aggregateIds = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
 
 /** IDs of events: opaque, none of them reserved. */
 const eventIds = fc.stringMatching(/^[\x21-\x7e]{1,128}$/).filter((id) => !isReservedEventId(id));
 
-/** Instants that the envelope can tell. */
+/** Instants that the envelope can represent. */
 export const times = fc.date({
   min: new Date('0001-01-01T00:00:00.000Z'),
   max: new Date('9999-12-31T23:59:59.999Z'),
@@ -38,7 +36,6 @@ const placedOrders = fc.record({
 
 const nonEmptyTexts = texts.filter((text) => text !== '');
 
-/** The data of each type of event. */
 export const eventData: { readonly [T in EventType]: fc.Arbitrary<EventData<T>> } = {
   ProductRegistered: fc.record({
     productId: aggregateIds,
@@ -83,7 +80,6 @@ export const eventData: { readonly [T in EventType]: fc.Arbitrary<EventData<T>> 
   }),
 };
 
-/** Valid events of one type. */
 export function eventsOf(type: EventType): fc.Arbitrary<Event> {
   const data: fc.Arbitrary<EventData<EventType>> = eventData[type];
   return fc
@@ -91,5 +87,4 @@ export function eventsOf(type: EventType): fc.Arbitrary<Event> {
     .map((made) => createEvent({ type, ...made }) as Event);
 }
 
-/** Valid events of any type. */
 export const events: fc.Arbitrary<Event> = fc.oneof(...eventTypes.map(eventsOf));

@@ -1,12 +1,15 @@
-/** One valid event of each type, as a stranger would write it by hand. */
+/** One valid event of each type, as another producer would write it. */
 import { exampleData as typedExampleData } from '../events/examples';
 import { eventDefinitions, type EventType } from '../events/schemas';
 
-/** Valid data of each type, with every field that the type knows; tests break it on purpose. */
+/** Valid data of each type, with every known field; tests break it on purpose. */
 export const exampleData: Readonly<Record<EventType, Readonly<Record<string, unknown>>>> =
   typedExampleData;
 
-/** The JSON of an event of `type`; the envelope's and the data's fields may be overridden, also by `undefined`. */
+/**
+ * The JSON of an event of `type`; fields of the envelope and the data can be overridden, also with
+ * `undefined`.
+ */
 export function exampleEvent(
   type: EventType,
   overrides: Readonly<Record<string, unknown>> = {},
@@ -26,7 +29,7 @@ export function exampleEvent(
   };
 }
 
-/** The message that carries some JSON where events of `type` belong. */
+/** A message with some JSON on the topic of `type`. */
 export function exampleMessage(type: EventType, json: unknown) {
   return {
     topic: eventDefinitions[type].topic as string,

@@ -1,6 +1,6 @@
 /**
- * What strangers send: events of every type that add up to something, messages of every kind that
- * cannot be events, and a client that is not the project's own to send them with.
+ * Messages of other producers: events of every type with known sums, invalid messages of every
+ * kind, and a Kafka client that the project does not use.
  */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -28,16 +28,16 @@ export interface ForeignMessage {
   readonly headers?: readonly (readonly [name: Buffer, value: Buffer])[];
 }
 
-/** A message that cannot be an event, and why. */
+/** An invalid message, and why. */
 export interface PoisonMessage extends ForeignMessage {
-  /** The reason that it must be parked with. */
+  /** The expected reason of its dead letter. */
   readonly reason: string;
 }
 
 /**
  * Sends messages with a Kafka client that the project does not use; resolves once all are
- * acknowledged. That client writes empty bytes where a message has no key or no value: those few go
- * with kafkajs.
+ * acknowledged. That client writes empty bytes for a missing key or value: those few are sent with
+ * kafkajs.
  */
 export async function sendWithForeignClient(
   { kafka, config }: Pick<Stack, 'kafka' | 'config'>,
@@ -83,7 +83,7 @@ function toLine({ topic, key, value, headers = [] }: ForeignMessage): string {
   })}\n`;
 }
 
-/** The message that carries an event as the contract says. */
+/** The message of an event, as in the contract. */
 export function toForeignMessage(event: Event): ForeignMessage {
   const { topic } = eventDefinitions[event.type];
   return { topic, key: event.subject, value: Buffer.from(JSON.stringify(event)) };
@@ -94,7 +94,7 @@ const userCount = 25;
 const firstTime = Date.UTC(2026, 0, 1, 22);
 const timeSpanMs = 28 * 3_600_000;
 
-/** Distinct valid events, as many of each type, with versions that count up for each product. */
+/** Distinct valid events, equally many of each type, with consecutive versions per product. */
 export function createForeignEvents(count: number, random: Random): Event[] {
   const versions = new Map<string, number>();
   const nextVersion = (name: string): number => {
@@ -167,7 +167,7 @@ function createItems(random: Random): object[] {
   }));
 }
 
-/** One message of each kind that cannot be an event, each with a key or an ID of its own. */
+/** One invalid message of each kind, each with a key or an ID of its own. */
 export function createPoison(): PoisonMessage[] {
   return Object.entries(poisonKinds).map(([reasonAndKind, create]) => {
     const reason = reasonAndKind.split(':')[0]!;
@@ -175,7 +175,7 @@ export function createPoison(): PoisonMessage[] {
   });
 }
 
-/** How to make poison for a product of the ID given. */
+/** Creates a poison message for a product. */
 type Poison = (id: string) => Omit<ForeignMessage, 'topic'> & { readonly topic?: string };
 
 const json = (key: string | null, event: ForeignEvent | object) => ({

@@ -1,8 +1,8 @@
-/** A producer that knows nothing of this project but its contract: JSON, key, topic. */
+/** A producer that knows only the contract: JSON, key, topic. */
 import { randomUUID } from 'node:crypto';
 import type { Kafka, Message } from 'kafkajs';
 
-/** An event as a stranger writes it by hand. */
+/** An event as another producer writes it. */
 export interface ForeignEvent {
   readonly id: string;
   readonly type: string;
@@ -10,7 +10,7 @@ export interface ForeignEvent {
   readonly [attribute: string]: unknown;
 }
 
-/** An event of `type` about `subject`; anything may be overridden. */
+/** An event of `type` about `subject`; any field can be overridden. */
 export function foreignEvent(
   type: string,
   subject: string,
@@ -31,7 +31,6 @@ export function foreignEvent(
   };
 }
 
-/** A `ProductViewed` of somebody. */
 export function viewed(productId: string, userId?: string): ForeignEvent {
   return foreignEvent('ProductViewed', productId, { productId, ...(userId ? { userId } : {}) });
 }
@@ -48,12 +47,12 @@ export function stockAdjusted(
   return foreignEvent('StockAdjusted', productId, data);
 }
 
-/** The message that carries an event as the contract says. */
+/** The message of an event, as in the contract. */
 export function messageOf(event: ForeignEvent): Message {
   return { key: event.subject, value: JSON.stringify(event) };
 }
 
-/** Sends messages with a plain producer; returns where the first one of each partition went. */
+/** Sends messages with a plain producer; returns the first offset in each partition. */
 export async function produce(kafka: Kafka, topic: string, messages: Message[]) {
   const producer = kafka.producer();
   await producer.connect();

@@ -1,7 +1,7 @@
-/** The operations of the API as its own description lists them, for tests that claim something of each. */
+/** The operations in the API's OpenAPI document, for properties of each. */
 import type { FastifyInstance } from 'fastify';
 
-/** A JSON Schema, as far as these tests look into it. */
+/** The parts of a JSON Schema that these tests read. */
 export interface JsonSchema {
   readonly $ref?: string;
   readonly type?: string;
@@ -30,20 +30,19 @@ export interface Parameter {
   readonly schema: JsonSchema;
 }
 
-/** An operation. */
 export interface DescribedOperation {
   /** In capitals. */
   readonly method: string;
   /** With its parameters in braces. */
   readonly path: string;
-  /** Whose key it takes. */
+  /** The role of the required key. */
   readonly key: 'operator' | 'shopper' | 'any' | 'public';
   readonly parameters: readonly Parameter[];
   readonly body: JsonSchema | undefined;
 }
 
 interface RawOperation {
-  /** Names the role that the key must have; none where any will do. */
+  /** The role that the key must have; none where any will do. */
   readonly security: readonly { readonly apiKey: readonly ('operator' | 'shopper')[] }[];
   readonly parameters?: readonly (Parameter | { readonly $ref: string })[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { schema: JsonSchema }>> };
@@ -55,7 +54,6 @@ export interface OpenApiDocument {
   readonly components: { readonly parameters: Readonly<Record<string, Parameter>> };
 }
 
-/** The operations of a document. */
 export function operationsOf({ paths, components }: OpenApiDocument): DescribedOperation[] {
   const resolve = (parameter: Parameter | { readonly $ref: string }): Parameter =>
     '$ref' in parameter ? components.parameters[parameter.$ref.split('/').at(-1)!]! : parameter;
@@ -74,12 +72,12 @@ function keyOf([requirement]: RawOperation['security']): DescribedOperation['key
   return requirement === undefined ? 'public' : (requirement.apiKey[0] ?? 'any');
 }
 
-/** The operations that a server describes. */
+/** The operations of a server. */
 export async function readOperations(app: FastifyInstance): Promise<DescribedOperation[]> {
   return operationsOf((await app.inject('/openapi.json')).json<OpenApiDocument>());
 }
 
-/** The URL of an operation, with something valid for each parameter of its path. */
+/** The URL of an operation, with a valid value for each path parameter. */
 export function sampleUrl({ path }: DescribedOperation): string {
   return path
     .replace('{id}', '1')

@@ -1,19 +1,17 @@
-/** Streams that keep what is written, and are a terminal or none. */
+/** In-memory streams, each a terminal or not. */
 import { PassThrough } from 'node:stream';
 import { WriteStream } from 'node:tty';
 import type { Streams } from '../operations/cli/output';
 
-/** Streams in memory. */
 export interface MemoryStreams extends Streams {
   readonly written: { readonly stdout: string; readonly stderr: string };
-  /** A person types it, or a program pipes it. */
+  /** Simulates input, typed or piped. */
   type(text: string): void;
 }
 
-/** Which of the streams are a terminal; none unless said. */
+/** Which of the streams are terminals; none by default. */
 export type Terminals = Readonly<Partial<Record<keyof Streams, boolean>>>;
 
-/** Streams of which nothing is written yet. */
 export function createMemoryStreams(terminals: Terminals = {}): MemoryStreams {
   const written = { stdout: '', stderr: '' };
   const input = new PassThrough();
@@ -23,7 +21,7 @@ export function createMemoryStreams(terminals: Terminals = {}): MemoryStreams {
     const terminal = {
       isTTY: terminals[name] === true,
       columns: 100,
-      // For Node.js to say, from the environment that the test has set.
+      // Node.js decides, by the test's environment.
       hasColors: () => WriteStream.prototype.hasColors(process.env),
     };
     return Object.assign(stream, terminal) as unknown as NodeJS.WriteStream;

@@ -1,20 +1,19 @@
-/** How much memory the processes of a pipeline use, and whether it stays flat. */
+/** Memory of a pipeline's processes, and whether it grows. */
 import { readFile } from 'node:fs/promises';
 import type { ProcessName, Stack } from './stack';
 
-/** What one process used at one moment. */
 interface MemorySample {
   readonly pid: number;
   /** Resident memory in MiB. */
   readonly mebibytes: number;
 }
 
-/** A sample of each kind of process; of the greatest where several run. */
+/** A sample of each kind of process; the largest where several run. */
 export type Memory = Readonly<Partial<Record<ProcessName, MemorySample>>>;
 
 const processNames = ['api', 'bridge', 'worker:commerce', 'worker:collector'] as const;
 
-/** Reads it for the processes that run. Empty where the system does not tell it as Linux does. */
+/** Reads it for the running processes. Empty without Linux's `/proc`. */
 export async function readMemory(stack: Stack): Promise<Memory> {
   const memory: Partial<Record<ProcessName, MemorySample>> = {};
   for (const name of processNames) {
@@ -29,16 +28,16 @@ export async function readMemory(stack: Stack): Promise<Memory> {
   return memory;
 }
 
-/** Fewer samples of a process tell nothing. */
+/** Fewer samples of a process are inconclusive. */
 const fewestSamples = 9;
 
-/** A process that is new fills its caches: what counts is the last third against the one before. */
+/** A new process fills its caches: compare the last third with the one before. */
 const greatestGrowth = 1.2;
 
 /**
- * Whether the processes kept their memory, by samples that were taken one after the other.
+ * Judges memory growth by consecutive samples.
  *
- * @returns what was seen of each process that lived for long enough, and those that grew
+ * @returns observations of each process that ran for long enough, and those that grew
  */
 export function judgeMemory(samples: readonly Memory[]): { seen: string[]; problems: string[] } {
   const seen: string[] = [];
@@ -54,7 +53,7 @@ export function judgeMemory(samples: readonly Memory[]): { seen: string[]; probl
   return { seen, problems };
 }
 
-/** The samples of the process that lived longest. */
+/** The samples of the longest-running process. */
 function longestSeries(samples: readonly MemorySample[]): number[] {
   const seriesOf = new Map<number, number[]>();
   for (const { pid, mebibytes } of samples) {

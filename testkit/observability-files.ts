@@ -1,4 +1,4 @@
-/** The alert rules, the dashboard and the scrape configuration, as what they are read as. */
+/** Parsed alert rules, dashboard and scrape configuration. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
@@ -70,15 +70,15 @@ export function readDashboard(): z.output<typeof dashboard> {
   return dashboard.parse(JSON.parse(readText('grafana/dashboards/commerce.json')));
 }
 
-/** A query, and where it stands. */
+/** A query, and its location. */
 export interface Query {
   readonly where: string;
   readonly expression: string;
-  /** How a line is called in a legend or a summary: it names labels. */
+  /** The legend or summary, with its labels. */
   readonly caption: string;
 }
 
-/** Every query of the dashboard, its variables put in. */
+/** Every query of the dashboard, with variables substituted. */
 export function dashboardQueries(): Query[] {
   const { panels, annotations } = readDashboard();
   const ofPanels = panels.flatMap(({ title, targets = [] }) =>
@@ -93,7 +93,6 @@ export function dashboardQueries(): Query[] {
   }));
 }
 
-/** Every query of the alerts. */
 export function alertQueries(): Query[] {
   return readAlerts().map(({ alert: where, expr, annotations }) => ({
     where,
@@ -119,7 +118,7 @@ const scrapeConfiguration = z.object({
   ),
 });
 
-/** What Prometheus collects. @throws ZodError */
+/** The scrape configuration. @throws ZodError */
 export function readScrapeConfiguration(): z.output<typeof scrapeConfiguration> {
   return scrapeConfiguration.parse(parse(readText('prometheus/prometheus.yml')));
 }

@@ -1,19 +1,19 @@
-/** Holds answers of the API to its OpenAPI document: status, media type and body. */
+/** Validates responses of the API against its OpenAPI document: status, media type and body. */
 import Ajv2020, { type ValidateFunction } from 'ajv/dist/2020';
 import addFormats from 'ajv-formats';
 
-/** An answer, as far as the document describes it. */
+/** The described parts of a response. */
 interface DescribedAnswer {
   readonly status: number;
   readonly contentType: string | null;
-  /** The JSON, or the text where it is no JSON. */
+  /** The JSON, or the text. */
   readonly body: unknown;
 }
 
-/** Holds one answer to the document. @throws NonconformingAnswerError */
+/** Validates one response. @throws NonconformingAnswerError */
 export type ConformanceCheck = (method: string, url: string, answer: DescribedAnswer) => void;
 
-/** An answer that the document does not allow. */
+/** A response that the document does not allow. */
 export class NonconformingAnswerError extends Error {
   override readonly name = 'NonconformingAnswerError';
   readonly code = 'NONCONFORMING_ANSWER';
@@ -29,7 +29,6 @@ interface Operation {
   >;
 }
 
-/** A check against a document. */
 export function createConformanceCheck(document: object): ConformanceCheck {
   const { paths } = document as Document;
   const templates = Object.keys(paths).map((template) => ({
@@ -43,7 +42,7 @@ export function createConformanceCheck(document: object): ConformanceCheck {
     const template = templates.find(({ pattern }) => pattern.test(pathname))?.template;
     const operation = template && paths[template]?.[method.toLowerCase()];
     if (!template || !operation) {
-      // What is not there says so, in the same words everywhere.
+      // Undescribed routes are 404, with the same problem everywhere.
       if (status === 404) return;
       throw new NonconformingAnswerError(`${what}, but is not in the document.`);
     }
@@ -71,7 +70,7 @@ export function createConformanceCheck(document: object): ConformanceCheck {
 function createValidators(document: object): (path: readonly string[]) => ValidateFunction {
   const ajv = new Ajv2020({ strict: false, allErrors: true });
   addFormats(ajv);
-  // The document as a whole is no schema; it is only where references lead to.
+  // The document itself is not a schema, only the target of references.
   ajv.addSchema(document, 'openapi.json', undefined, false);
   const compiled = new Map<string, ValidateFunction>();
   return (path) => {

@@ -1,4 +1,4 @@
-/** What a PromQL expression reads, told by Prometheus' own grammar. */
+/** What a PromQL expression reads, parsed with Prometheus' own grammar. */
 import * as promql from '@prometheus-io/lezer-promql';
 
 /** One place in an expression that reads a metric. */
@@ -9,7 +9,7 @@ export interface Selector {
   readonly aggregated: boolean;
   /** Labels that aggregations around it group by. */
   readonly groupedBy: readonly string[];
-  /** The function that takes it as it is, such as `rate`; undefined where there is none. */
+  /** The function applied directly, such as `rate`; undefined where there is none. */
   readonly takenBy: string | undefined;
 }
 
@@ -20,7 +20,7 @@ interface Matcher {
   readonly value: string;
 }
 
-/** The expression breaks the grammar. */
+/** A syntax error in the expression. */
 export class PromQLSyntaxError extends Error {
   override readonly name = 'PromQLSyntaxError';
   readonly code = 'PROMQL_SYNTAX';
@@ -47,8 +47,8 @@ export interface Sample {
 }
 
 /**
- * What an expression answers about one scrape: the samples for which it holds. It knows comparisons of
- * a metric, or of the maximum of one, with a number: what an alert needs that looks at one moment.
+ * Evaluates an expression on one scrape: the samples for which it holds. Supports comparisons of a
+ * metric, or of its maximum, with a number: instant-vector alerts.
  *
  * @param samples the samples of each metric
  * @throws PromQLSyntaxError for anything else
@@ -105,7 +105,7 @@ function groupingOf(node: SyntaxNode, text: TextOf): string[] {
   return (modifier?.getChild(promql.GroupingLabels)?.getChildren(promql.LabelName) ?? []).map(text);
 }
 
-/** Through the range of `metric[5m]`, but through nothing that computes. */
+/** Looks through the range of `metric[5m]`, but not through computations. */
 function takerOf(selector: SyntaxNode, text: TextOf): string | undefined {
   const transparent = [promql.MatrixSelector, promql.FunctionCallBody];
   const taker = ancestorsOf(selector).find(({ type }) => !transparent.includes(type.id));

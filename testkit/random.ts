@@ -1,4 +1,4 @@
-/** Random choices that a seed repeats. */
+/** Reproducible random choices, from a seed. */
 
 /** A source of choices. */
 export interface Random {

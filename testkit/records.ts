@@ -3,7 +3,7 @@ import type { PartitionMessage } from '../bridge/workflow-plan';
 import type { LogRecord, RecordHeader } from '../platform/kafka/record-batch';
 import { messageOf, type ForeignEvent } from './foreign-producer';
 
-/** What a test says of a record; headers in their order, null for one without a value. */
+/** Overrides of a record; headers in their order, null for one without a value. */
 export interface RecordChange extends Partial<
   Omit<LogRecord, 'kind' | 'key' | 'value' | 'headers'>
 > {
@@ -12,7 +12,7 @@ export interface RecordChange extends Partial<
   readonly headers?: readonly (readonly [name: Buffer | string, value: Buffer | string | null])[];
 }
 
-/** A record; without a key, a value and headers where these are not given. */
+/** A record; key, value and headers default to none. */
 export function record({ key, value, headers = [], ...change }: RecordChange = {}): LogRecord {
   return {
     kind: 'record',
@@ -33,7 +33,7 @@ export function received(
   return { topic, partition, entry: record(change) };
 }
 
-/** The record that carries an event as the contract says. */
+/** The record of an event, as in the contract. */
 export function carrying(event: ForeignEvent): RecordChange {
   const { key, value } = messageOf(event);
   return { key: String(key), value: String(value) };

@@ -6,7 +6,7 @@ import { runCommandLine } from '../operations/cli/command-line';
 import { createMemoryStreams, type MemoryStreams } from './memory-streams';
 import type { Stack } from './stack';
 
-/** How a command has ended. */
+/** The result of a command. */
 export interface OpsResult {
   readonly exitCode: number;
   readonly stdout: string;
@@ -35,7 +35,10 @@ export async function runOps(
   return { exitCode, stdout, stderr };
 }
 
-/** The same within this process, in a fraction of the time. One at a time: it borrows the environment. */
+/**
+ * The same within this process, in a fraction of the time. One at a time: it changes the
+ * environment.
+ */
 export function runOpsHere(
   stack: Pick<Stack, 'environment'>,
   ...commandArguments: readonly string[]
@@ -43,7 +46,7 @@ export function runOpsHere(
   return runWith(stack, createMemoryStreams(), commandArguments);
 }
 
-/** The same as a person at a terminal, who answers each question alike. */
+/** The same at a terminal, with one answer to every question. */
 export function runOpsAtTerminal(
   stack: Pick<Stack, 'environment'>,
   answer: string,

@@ -1,17 +1,17 @@
-/** Runs a process of the project that is expected to end by itself. */
+/** Runs a process of the project that is expected to exit. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 
-/** How a process has ended. */
+/** The result of a process. */
 export interface Ending {
-  /** Null when it had to be killed, since it did not end by itself. */
+  /** Null when it was killed, because it did not exit. */
   readonly exitCode: number | null;
-  /** What it has written, on both of its outputs. */
+  /** Standard output and standard error. */
   readonly output: string;
 }
 
-/** Runs a process until it ends; one that stays is killed after `patienceMs`. */
+/** Runs a process until it exits; kills it after `patienceMs`. */
 export async function runToItsEnd(
   entry: string,
   environment: Readonly<Record<string, string>>,

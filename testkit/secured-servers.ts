@@ -1,6 +1,6 @@
 /**
- * Servers that let nobody in without TLS and a password: one of each kind, beside those of the test
- * run, with certificates of an authority of their own.
+ * Servers that require TLS and a password: one of each kind, beside those of the test run, with
+ * certificates of their own CA.
  */
 import { once } from 'node:events';
 import { chmod, chown, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -26,13 +26,13 @@ import { postgres } from '../cluster/servers/postgres';
 import { redis } from '../cluster/servers/redis';
 import { createAuthority, type Identity } from './certificates';
 
-/** Servers that are up. */
+/** Running servers. */
 export interface SecuredServers {
   /** The environment with which processes can connect to all of them. */
   readonly environment: ReturnType<typeof environmentOf>;
-  /** Redis as somebody who may do everything, as only a test wants it. */
+  /** Redis with an administrator's credentials, for tests only. */
   readonly redisAdministratorUrl: string;
-  /** A file with the certificate of an authority that vouches for none of the servers. */
+  /** A file with the certificate of a CA that has signed none of the servers. */
   readonly strangerFile: string;
   /** Stops the servers and deletes their data. */
   stop(): Promise<void>;
@@ -46,7 +46,7 @@ const users = {
   apiKey: 'temporal-key',
 } as const;
 
-/** Starts them all. @param temporalAddress the server without TLS that the TLS proxy stands before */
+/** Starts them all. @param temporalAddress the server without TLS behind the TLS proxy */
 export async function startSecuredServers(temporalAddress: string): Promise<SecuredServers> {
   const directory = await mkdtemp(path.join(tmpdir(), 'commerce-event-pipeline-secured-'));
   await chmod(directory, 0o755);
@@ -129,7 +129,9 @@ function redisUrl(
   return `rediss://${name}:${password}@${HOST}:${ports.redis}`;
 }
 
-/** Prepares a server as the local cluster does, and starts it with what `secure` makes of that. */
+/**
+ * Prepares a server as the local cluster does, and starts it with the launch that `secure` returns.
+ */
 async function launch(
   place: Place,
   server: Server,
@@ -157,7 +159,7 @@ async function startPostgres(place: Place): Promise<void> {
     const key = path.join(place.directory, 'postgres-key.pem');
     await copyFile(files.key, key);
     if (user !== undefined) await chown(key, user.uid, user.gid);
-    // Whoever comes without TLS is not even asked for a password.
+    // Connections without TLS are rejected before authentication.
     const rules = path.join(data!, 'pg_hba.conf');
     await writeFile(rules, 'hostssl all all 127.0.0.1/32 scram-sha-256\n');
     const settings = { ssl: 'on', ssl_cert_file: files.certificate, ssl_key_file: key };
@@ -180,7 +182,7 @@ async function startRedis(place: Place): Promise<void> {
       'tls-auth-clients': 'no',
       aclfile: userFile,
     };
-    // All that the cache needs, as docs/decisions/0013-transport-and-credentials.md has it.
+    // The privileges of docs/decisions/0013-transport-and-credentials.md.
     const rights = '~product:* ~product-lease:* +eval +get +set +del +unlink +pttl +ping +info';
     const administrator = users.redisAdministrator;
     const lines = [
@@ -245,8 +247,8 @@ async function startKafka(place: Place): Promise<void> {
 }
 
 /**
- * Temporal's development server has neither TLS nor keys of its own: this stands before it, speaks TLS,
- * and hands on only what carries the key. @returns its port
+ * Temporal's development server supports neither TLS nor API keys: this proxy terminates TLS, and
+ * forwards only requests with the key. @returns its port
  */
 async function startTemporalProxy(
   place: Place,
@@ -276,7 +278,7 @@ async function startTemporalProxy(
   return (proxy.address() as AddressInfo).port;
 }
 
-// As gRPC says it: in the trailers, which may come at once.
+// A gRPC error: trailers only.
 function refuse(stream: ServerHttp2Stream): void {
   const unauthenticated = { 'grpc-status': '16', 'grpc-message': 'Request unauthorized.' };
   stream.respond(

@@ -1,10 +1,10 @@
-/** Receives spans as any trace store does: OTLP over HTTP, in its JSON form. */
+/** Receives spans like a trace store: OTLP over HTTP, as JSON. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 
-/** A span, as far as the tests look at it. */
+/** The parts of a span that tests read. */
 export interface ReceivedSpan {
   readonly service: string;
   readonly name: string;
@@ -16,7 +16,7 @@ export interface ReceivedSpan {
 
 /** A running receiver. */
 export interface SpanReceiver {
-  /** What makes a process send its spans here, soon. */
+  /** Variables with which a process sends its spans here promptly. */
   readonly environment: Readonly<Record<string, string>>;
   /** All spans so far. */
   readonly spans: readonly ReceivedSpan[];

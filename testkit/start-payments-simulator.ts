@@ -1,6 +1,4 @@
-/**
- * The payments simulator as a real process on a free port, for the tests of both of its sides.
- */
+/** The payments simulator as a real process on a free port, for tests of it and of its client. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -18,7 +16,7 @@ export interface RunningSimulator {
   url: string;
   /** Sends a signal and resolves with the exit code, `null` when the signal ended it. */
   stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null>;
-  /** Closes the channel to it, as the end of this process would; resolves as `stop` does. */
+  /** Closes the IPC channel, as the end of this process would; resolves as `stop` does. */
   abandon(): Promise<number | null>;
 }
 
@@ -26,7 +24,7 @@ export interface RunningSimulator {
  * Starts a simulator on a port of the system's choice.
  *
  * @param environment more variables, such as `PAYMENTS_DATA_FILE`.
- * @throws Error with what the process wrote to standard error when it ends before it answers.
+ * @throws Error with the process's standard error when it exits before it answers.
  */
 export async function startPaymentsSimulator(
   environment: Record<string, string> = {},
@@ -34,7 +32,7 @@ export async function startPaymentsSimulator(
   const child = spawn(process.execPath, ['--require', './typescript.cjs', entryPoint], {
     cwd: projectFolder,
     env: { ...process.env, PAYMENTS_PORT: '0', PAYMENTS_HOST: '127.0.0.1', ...environment },
-    // The channel ends a simulator whose test run was interrupted and ran no afterEach.
+    // The channel stops the simulator of an interrupted test run, which ran no afterEach.
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   running.add(child);
@@ -56,7 +54,7 @@ export async function startPaymentsSimulator(
   };
 }
 
-/** Ends every simulator that a test left running; for `afterEach`. */
+/** Stops every simulator left running by a test; for `afterEach`. */
 export async function stopPaymentsSimulators(): Promise<void> {
   await Promise.all(
     [...running].map(async (child) => {

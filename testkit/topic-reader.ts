@@ -1,10 +1,9 @@
-/** Reads topics from the start, plainly: what is there, in the order of each partition. */
+/** Reads topics from the start, in the order of each partition. */
 import type { Kafka, KafkaMessage } from 'kafkajs';
 import { randomUUID } from 'node:crypto';
 import { checkMessage } from './asyncapi-conformance';
 import { until } from './until';
 
-/** A message as it stands in a topic. */
 export interface TopicMessage {
   readonly partition: number;
   readonly offset: number;
@@ -16,16 +15,17 @@ export interface TopicMessage {
 }
 
 /**
- * Every message that the topic holds now, by partition and offset.
+ * Every message in the topic, by partition and offset.
  *
- * @throws NonconformingMessageError for one of the pipeline's that its description does not allow
+ * @throws NonconformingMessageError for a message of the pipeline that the AsyncAPI document does
+ * not allow
  */
 export function readTopic(kafka: Kafka, topic: string): Promise<TopicMessage[]> {
   return readToEnd(kafka, topic, (partition, message) => [toTopicMessage(partition, message)]);
 }
 
 /**
- * As {@link readTopic}, where what is fetched holds any number of messages, which `read` takes out of it.
+ * As {@link readTopic}, but `read` extracts any number of messages from each fetched entry.
  *
  * @throws NonconformingMessageError
  */
@@ -62,12 +62,12 @@ export async function readToEnd(
   );
 }
 
-/** The ends of the partitions that hold something. */
+/** The end offsets of the partitions that are not empty. */
 async function readEnds(kafka: Kafka, topic: string): Promise<Map<number, number>> {
   const admin = kafka.admin();
   await admin.connect();
   try {
-    // A broker that has just come back may not lead its partitions yet.
+    // A restarted broker may not lead its partitions yet.
     const ends = await until('the ends of the topic can be read', () =>
       admin.fetchTopicOffsets(topic),
     );

@@ -13,7 +13,6 @@ import type { auditDelivery, DeliveryAuditOptions } from '../workflows/audit-del
 import { deliveryAuditScheduleId } from '../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../events/workflow-names';
 
-/** Dependencies of the scheduling. */
 export interface ScheduleDependencies {
   readonly client: Client;
   readonly config: Config;

@@ -22,7 +22,6 @@ function recordingInterceptors(): string {
   return require.resolve('@temporalio/interceptors-opentelemetry/lib/workflow-interceptors');
 }
 
-/** Options of a bundle. */
 export interface WorkflowBundleOptions {
   /** Whether payloads are encrypted: then the bundle encodes failures as payloads. */
   readonly encrypted?: boolean;

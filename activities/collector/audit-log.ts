@@ -15,7 +15,6 @@ export interface EventIdConflict extends Coordinates {
   readonly logged: Coordinates & { readonly source: string };
 }
 
-/** Activities of the audit log. */
 export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**

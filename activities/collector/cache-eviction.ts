@@ -3,7 +3,6 @@ import type { Event } from '../../events/envelope';
 import type { ReceivedEvent } from '../../events/received';
 import { shownLikeCount, type ProductCache } from '../../cache/product-cache';
 
-/** Activities of the cache. */
 export function createCacheActivities({ cache }: { readonly cache: ProductCache }) {
   return {
     /** Evicts the products whose shown detail the events changed. Idempotent. */

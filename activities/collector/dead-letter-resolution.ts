@@ -18,7 +18,6 @@ import {
 } from '../../events/redrive';
 import { MessageTooLargeError, type KafkaSender } from '../../platform/kafka/sender';
 
-/** Dependencies of resolving dead letters. */
 export interface DeadLetterResolutionDependencies {
   readonly pool: Pool;
   readonly sender: KafkaSender;
@@ -30,7 +29,6 @@ const redriveRefused = 'REDRIVE_REFUSED';
 /** A redrive that may proceed, or the state of the dead letter that prevents it. */
 export type RedriveClaim = { readonly kind: 'claimed' } | RedriveOutcome;
 
-/** Activities that resolve dead letters. */
 export function createDeadLetterResolutionActivities({
   pool,
   sender,

@@ -26,7 +26,6 @@ import {
 } from '../../platform/kafka/sender';
 import { deadLettersParked } from '../../platform/observability/telemetry';
 
-/** Dependencies of the dead letters. */
 export interface DeadLetterDependencies {
   readonly pool: Pool;
   readonly sender: KafkaSender;
@@ -34,7 +33,6 @@ export interface DeadLetterDependencies {
   readonly kafka: Kafka;
 }
 
-/** Activities of dead letters. */
 export function createDeadLetterActivities({ pool, sender, kafka }: DeadLetterDependencies) {
   return {
     /**

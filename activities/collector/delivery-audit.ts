@@ -14,7 +14,6 @@ import { auditFindings } from '../../platform/observability/telemetry';
 import { forEachConcurrently } from '../../platform/process/concurrency';
 import { nextOf, type AuditPage, type Publication } from '../audit-pages';
 
-/** What the audit needs. */
 export interface CollectorAuditDependencies {
   readonly pool: Pool;
   readonly kafka: Kafka;
@@ -23,13 +22,15 @@ export interface CollectorAuditDependencies {
 }
 
 /**
- * What has become of publications. Those that are neither are not consumed yet, being handled, or
- * parked: a dead letter may be redriven, and has to arrive again then.
+ * The delivery of publications. Those that are neither are not consumed yet, being handled, or
+ * parked: a dead letter may be redriven, and must arrive again then.
  */
 export interface Arrivals {
-  /** IDs of events that are logged, or given up by a person. */
+  /** IDs of events that are logged, or were discarded by an operator. */
   readonly arrived: readonly string[];
-  /** IDs of events that can come no more although they are in no place, and nobody works on them. */
+  /**
+   * IDs of events that are not stored anywhere, not in progress, and can no longer be delivered.
+   */
   readonly lost: readonly string[];
 }
 
@@ -38,20 +39,19 @@ export interface UnhandledPage {
   readonly eventIds: readonly string[];
   /** When the first of them was logged, in ms since the epoch; absent when there is none. */
   readonly oldest?: number;
-  /** Where the next page begins; absent when this is the last one. */
+  /** The cursor of the next page; absent after the last one. */
   readonly next?: string;
 }
 
-/** The activities of the audit that read the collector's tables. */
 export function createCollectorAuditActivities(dependencies: CollectorAuditDependencies) {
   const { pool } = dependencies;
   return {
     /**
      * Which of the publications have arrived, and which are lost.
      *
-     * The order of the looks makes it exact. Offsets first: a message that they have passed has had
-     * its workflow started before. Then the workflows: one that is not open now has ended. Then the
-     * log once more: what ended has written there, so what is missing now is missing for good.
+     * The order of the checks makes it exact. Offsets first: the workflow of a message that they
+     * have passed was started before. Then the workflows: one that is not open now has ended. Then
+     * the log again: an ended workflow has written there, so what is missing now is lost.
      */
     async lookUpArrivals(publications: readonly Publication[]): Promise<Arrivals> {
       const before = await findPlaces(pool, publications);
@@ -67,8 +67,8 @@ export function createCollectorAuditActivities(dependencies: CollectorAuditDepen
     },
 
     /**
-     * Events that were logged in a span of time, or sent back from the dead letters in it, and are
-     * neither handled nor parked, by ID.
+     * Events that were logged or redriven in a time window and are neither handled nor parked, by
+     * ID.
      */
     async findUnhandled(
       page: AuditPage<string> & { readonly from: number },
@@ -101,7 +101,8 @@ export function createCollectorAuditActivities(dependencies: CollectorAuditDepen
           ORDER BY event_id LIMIT $4`,
         values: [page.from, page.before, page.after, page.limit],
       });
-      for (const { eventId } of rows) log.warn('an event is not handled; handling it', { eventId });
+      for (const { eventId } of rows)
+        log.warn('an event is overdue to be handled; restarting its workflow', { eventId });
       auditFindings.inc({ finding: 'unhandled' }, rows.length);
       return {
         eventIds: rows.map(({ eventId }) => eventId),
@@ -126,14 +127,14 @@ export function createCollectorAuditActivities(dependencies: CollectorAuditDepen
   };
 }
 
-/** Where an event is that is not to be sent again. */
+/** Where an event is stored that must not be sent again. */
 type Place =
-  /** In the log, or given up by a person: nothing more will come of it. */
+  /** In the log, or discarded by an operator. */
   | 'arrived'
-  /** Among the dead letters, which may be redriven; or redriven a moment ago. */
+  /** Among the dead letters, which may be redriven; or redriven recently. */
   | 'parked';
 
-// A letter may claim any ID in a header; only one with the event's own bytes is that event.
+// A dead letter may claim any ID in a header; only one with the event's own bytes is that event.
 async function findPlaces(
   pool: Pool,
   publications: readonly Publication[],
@@ -156,14 +157,14 @@ async function findPlaces(
       redrivenGraceMs / 1_000,
     ],
   });
-  // 'arrived' comes last, and is what counts of an event that is in both.
+  // 'arrived' comes last, and wins for an event that is in both.
   return new Map(rows.map(({ event_id, place }) => [event_id, place]));
 }
 
-/** How long a message that was sent back may take to arrive, in ms. */
+/** Grace period for a redriven message to arrive, in ms. */
 const redrivenGraceMs = 600_000;
 
-/** Those that the consumer group cannot come to any more. */
+/** Those that the consumer group can no longer read. */
 async function keepGone(
   { kafka, groupId }: CollectorAuditDependencies,
   publications: readonly Publication[],
@@ -174,30 +175,30 @@ async function keepGone(
 }
 
 /**
- * Whether the group cannot come to a message any more: it has passed it, or the log does not reach
- * there, since it was deleted, or cut, or made anew. Of a topic that cannot be read nothing is known.
- * Pure.
+ * Whether the consumer group can no longer read a message: it has passed it, or the log does not
+ * contain its offset, because it was deleted, truncated or recreated. False for an unreadable
+ * topic. Pure.
  */
 export function isGone(
   { topic, partition, offset }: Pick<Publication, 'topic' | 'partition' | 'offset'>,
   { partitions, unreadable }: GroupProgress,
 ): boolean {
-  // Without coordinates nothing was sent, or it cannot be told where: a repeat costs nothing.
+  // Without coordinates nothing was sent, or its position is unknown: a duplicate is harmless.
   if (partition === null || offset === null || partition < 0) return true;
   if (unreadable.some((each) => each.topic === topic)) return false;
   const log = partitions.find((each) => each.topic === topic && each.partition === partition);
   if (log === undefined || offset < log.start || offset >= log.end) return true;
-  // Beyond the end, the group's offset speaks of a topic that has been made anew since.
+  // A committed offset beyond the end is from before the topic was recreated.
   return log.committed !== null && log.committed <= log.end && offset < log.committed;
 }
 
 /** How long Temporal may take to list a workflow that it has started, in ms. */
 const listingDelayMs = 2_000;
 
-/** Asked about at once: at 40 ms a call, a thousand events take two seconds instead of eighty. */
+/** Concurrent lookups: at 40 ms a call, a thousand events, two calls each, take two seconds instead of eighty. */
 const lookUpsAtOnce = 50;
 
-/** Those that no open workflow is about to log or to park. */
+/** Those that no open workflow will log or park. */
 async function keepAbandoned(
   client: Client,
   publications: readonly Publication[],
@@ -214,9 +215,9 @@ async function keepAbandoned(
 }
 
 /**
- * Those of which `keeps` says so, in their order, with at most `limit` asked about at once.
+ * Filters with at most `limit` concurrent calls of `keeps`; keeps the order.
  *
- * @throws the first failure, after what is under way
+ * @throws the first failure, once the calls in flight have ended
  */
 export async function filterConcurrently<T>(
   items: readonly T[],
@@ -254,8 +255,8 @@ interface OpenBatch {
   readonly memo?: { readonly offsets?: BatchOffsets };
 }
 
-// A batch is named by a hash of its messages, so which one holds one can only be found among the open
-// ones.
+// The ID of a batch is a hash of its messages, so the batch of a message can only be found among
+// the open ones.
 async function listOpenBatches(client: Client): Promise<OpenBatch[]> {
   const batches: OpenBatch[] = [];
   for await (const batch of client.workflow.list({ query: openBatchesQuery })) batches.push(batch);

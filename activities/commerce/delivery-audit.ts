@@ -10,43 +10,41 @@ import { auditConfirmations, auditFindings } from '../../platform/observability/
 import { nextOf, type AuditPage, type Publication } from '../audit-pages';
 import { outgoingValue, toOutgoing, type Aggregate, type OutboxRow } from './publish';
 
-/** What the audit needs. */
 export interface ShopAuditDependencies {
   readonly pool: Pool;
   readonly sender: KafkaSender;
 }
 
-/** A page of aggregates with events that nobody has published. */
+/** A page of aggregates with overdue unpublished events. */
 export interface UnpublishedPage {
   readonly aggregates: readonly Aggregate[];
   /** The first event of the first aggregate; absent when there is none. */
   readonly firstEventId?: string;
-  /** How many events of these aggregates are left behind; those that were found before count, too. */
+  /** Number of their unpublished events, including those found before. */
   readonly events: number;
-  /** Where the next page begins; absent when this is the last one. */
+  /** The cursor of the next page; absent after the last one. */
   readonly next?: number;
 }
 
-/** A page of publications that have not been confirmed. */
+/** A page of unconfirmed publications. */
 export interface UnconfirmedPage {
   readonly publications: readonly Publication[];
-  /** Where the next page begins; absent when this is the last one. */
+  /** The cursor of the next page; absent after the last one. */
   readonly next?: number;
 }
 
-/** A page of orders that are not decided. */
+/** A page of undecided orders. */
 export interface UndecidedPage {
   readonly orderIds: readonly string[];
-  /** Where the next page begins; absent when this is the last one. */
+  /** The cursor of the next page; absent after the last one. */
   readonly next?: string;
 }
 
-/** The activities of the audit that read the shop's tables. */
 export function createShopAuditActivities({ pool, sender }: ShopAuditDependencies) {
   return {
     /**
-     * Aggregates with events that were written before `before` and are not published, by sequence. An
-     * event is logged and counted when it is found first, never again.
+     * Aggregates with events that were written before `before` and are not published, by sequence.
+     * An event is reported and counted only when it is first found.
      */
     async findUnpublished(page: AuditPage<number>): Promise<UnpublishedPage> {
       const { rows } = await pool.query<UnpublishedRow>({
@@ -85,7 +83,7 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
       };
     },
 
-    /** Events that were published before `before` and not found at the other end so far. */
+    /** Events that were published before `before` and whose delivery is not confirmed. */
     async findUnconfirmed(page: AuditPage<number>): Promise<UnconfirmedPage> {
       const { rows } = await pool.query<UnconfirmedRow>({
         name: 'audit-unconfirmed',
@@ -103,7 +101,7 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
       };
     },
 
-    /** Marks events as found at the other end. @returns how many of them were not marked before */
+    /** Marks events as delivered. @returns how many of them were not marked before */
     async markDelivered(eventIds: readonly string[]): Promise<number> {
       const { rowCount } = await pool.query({
         name: 'audit-delivered',
@@ -117,12 +115,12 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
     },
 
     /**
-     * Sends published events once more and notes where the new copies went. Whoever handles them
-     * refuses repeats, so one too many does no harm. An event that Kafka refuses for its size is
-     * logged and left as it is: it must not keep the others from being sent.
+     * Publishes events again and records the positions of the new copies. The collector rejects
+     * duplicates, so an extra copy is harmless. An event that Kafka rejects as too large is
+     * reported and skipped: it must not block the others.
      *
      * @returns how many were sent
-     * @throws KafkaUnavailableError a retry helps, and sends only what is left
+     * @throws KafkaUnavailableError retryable; a retry sends only the rest
      */
     async sendAgain(eventIds: readonly string[]): Promise<number> {
       const { rows } = await pool.query<OutboxRow>({
@@ -149,7 +147,7 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
         values: [page.before, page.after, page.limit],
       });
       for (const { orderId } of rows)
-        log.warn('an order is undecided; carrying it on', { orderId });
+        log.warn('an order is overdue to be decided; resuming its workflow', { orderId });
       auditFindings.inc({ finding: 'undecided' }, rows.length);
       return {
         orderIds: rows.map(({ orderId }) => orderId),
@@ -161,9 +159,8 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
 
 interface UnpublishedRow extends Aggregate {
   readonly first: number;
-  /** In their order. */
   readonly eventIds: readonly string[];
-  /** Those that no audit has found before. */
+  /** Those first found by this audit. */
   readonly newEventIds: readonly string[];
 }
 
@@ -179,17 +176,17 @@ function toPublication({ sequence: _, payload, ...publication }: UnconfirmedRow)
 
 function logUnpublished({ topic, key, newEventIds }: UnpublishedRow): void {
   for (const eventId of newEventIds) {
-    log.warn('an event was left unpublished; publishing it', { eventId, topic, key });
+    log.warn('an event is overdue to be published; publishing it', { eventId, topic, key });
   }
 }
 
-/** Whether it was sent: an event that is too large never will be. */
+/** Whether it was sent: false for one that is too large. */
 async function sendOneAgain(pool: Pool, sender: KafkaSender, row: OutboxRow): Promise<boolean> {
   const { event_id: eventId, topic, key } = row;
   try {
     const [delivery] = await sender.send([toOutgoing(row)]);
     await noteNewCopy(pool, eventId, delivery!);
-    log.warn('a published event had not arrived; sent it again', {
+    log.warn('a published event was lost; published it again', {
       eventId,
       topic,
       key,
@@ -199,7 +196,7 @@ async function sendOneAgain(pool: Pool, sender: KafkaSender, row: OutboxRow): Pr
     return true;
   } catch (error) {
     if (!(error instanceof MessageTooLargeError)) throw error;
-    log.error('a lost event cannot be sent again: Kafka refuses it for its size', {
+    log.error('cannot publish a lost event again: Kafka rejects it as too large', {
       eventId,
       topic,
     });

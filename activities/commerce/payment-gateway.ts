@@ -9,7 +9,6 @@
 import { types } from 'node:util';
 import { z } from 'zod';
 
-/** A request to charge. */
 interface ChargeRequest {
   /**
    * Idempotency key of the charge: all calls with it charge at most once. Derived from the order, never

@@ -12,7 +12,6 @@ import {
 } from './payment-gateway';
 import { payments } from '../../platform/observability/telemetry';
 
-/** A charge for an order. */
 export interface OrderCharge {
   readonly orderId: string;
   /** In the smallest currency unit. */
@@ -21,7 +20,6 @@ export interface OrderCharge {
   readonly paymentToken?: string;
 }
 
-/** Outcome of a charge. */
 export type ChargeOutcome =
   | { readonly kind: 'captured'; readonly paymentId: string }
   | { readonly kind: 'declined'; readonly reason: string };
@@ -29,7 +27,6 @@ export type ChargeOutcome =
 /** The `type` of permanent gateway failures; whether money moved is unknown. */
 const paymentImpossible = 'PAYMENT_IMPOSSIBLE';
 
-/** Activities of payments. */
 export function createPaymentActivities({ gateway }: { readonly gateway: PaymentGateway }) {
   return {
     /**

@@ -1,4 +1,4 @@
-/** Putting products on sale. */
+/** Registration of products. */
 import type { Pool } from 'pg';
 import type { ProductRegistration, RegisterProduct } from '../../events/commands';
 import { createEvent } from '../../events/envelope';
@@ -8,12 +8,11 @@ import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
 
-/** The activities of products. */
 export function createProductActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
-     * Creates the product and its `ProductRegistered` in the outbox. Trying again changes nothing
-     * and answers the same.
+     * Creates the product and its `ProductRegistered` in the outbox. Idempotent: a retry returns
+     * the same.
      */
     async createProduct(command: RegisterProduct): Promise<ProductRegistration> {
       const { productId, name, price, stock } = command;

@@ -18,7 +18,6 @@ import { eventsPublished, publicationDelay } from '../../platform/observability/
 import { currentTraceHeaders, publicationHeaders } from '../../platform/observability/tracing';
 import { createOutagePacing, type OutagePacing } from './outage-pacing';
 
-/** Dependencies of publishing. */
 export interface PublishDependencies {
   /**
    * A separate pool: while Kafka is unavailable, relays must not hold the connections that orders need.
@@ -34,7 +33,6 @@ export interface Aggregate {
   readonly key: string;
 }
 
-/** Activities of publishing. */
 export function createPublishActivities({ relayPool, sender }: PublishDependencies) {
   const pacing = createOutagePacing();
   const send: Send = async (messages) => {

@@ -9,7 +9,6 @@ import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
 
-/** Activities of stock. */
 export function createStockActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**

@@ -46,7 +46,7 @@ export interface IdempotencyStore {
   claim(scope: Buffer, requestHash: Buffer): Promise<ClaimOutcome>;
   /** Records the answer. False when the claim has been taken over: then nothing was recorded. */
   complete(claim: Claim, answer: RecordedAnswer): Promise<boolean>;
-  /** Gives the claim back without an answer, so that the request can be tried again at once. */
+  /** Releases the claim without an answer, so that the request can be retried at once. */
   release(claim: Claim): Promise<void>;
 }
 

@@ -9,7 +9,6 @@ import { inTurn, ratioOf, type Contestant, type Suite } from '../suite';
 const durationSeconds = 8;
 const connections = 32;
 
-/** `cached-read`. */
 export const cachedRead: Suite = {
   name: 'cached-read',
   about: 'GET /v1/products/{id} on a hit, with authentication and its view event',

@@ -8,7 +8,6 @@ import { emptyCollector, inTurn, ratioOf, type Contestant, type Suite } from '..
 const eventCount = 50_000;
 const warmUpCount = 5_000;
 
-/** `catch-up`. */
 export const catchUp: Suite = {
   name: 'catch-up',
   about: 'a backlog of events of every type, with every effect in PostgreSQL and Redis',

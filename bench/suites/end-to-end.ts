@@ -19,7 +19,6 @@ const ways = [
   { name: 'per-event, one process', mode: 'per-event', processes: ['collector'] },
 ] as const satisfies readonly { name: string; mode: string; processes: readonly ProcessName[] }[];
 
-/** `end-to-end`. */
 export const endToEnd: Suite = {
   name: 'end-to-end',
   about: 'from the HTTP answer of a stock adjustment to its effect in product_metrics',

@@ -15,7 +15,6 @@ const measuredCount = 50_000;
 const measuredShare = 0.5;
 const memoryBacklogs = [10_000, 1_000_000];
 
-/** `growth`. */
 export const growth: Suite = {
   name: 'growth',
   about: 'catching up with a growing event log; memory with a growing backlog',

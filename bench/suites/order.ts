@@ -13,7 +13,6 @@ const durationMs = 8_000;
 const productCount = 100;
 const unitsInStock = 1_000_000;
 
-/** `order`. */
 export const order: Suite = {
   name: 'order',
   about: 'POST /v1/orders until it is decided, at 1, 8 and 32 clients',

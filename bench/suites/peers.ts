@@ -36,7 +36,6 @@ const peers: Readonly<Record<string, Readonly<Record<PeerMode, string>>>> = {
   },
 };
 
-/** `peers`. */
 export const peersSuite: Suite = {
   name: 'peers',
   about: 'a backlog with every effect in PostgreSQL and Redis, through Restate, DBOS and this',

@@ -13,7 +13,6 @@ const warmUpCount = 200;
 /** The bridge's limit of workflows in flight. */
 const maxInFlight = 200;
 
-/** `per-event`. */
 export const perEvent: Suite = {
   name: 'per-event',
   about: 'one workflow for each event, with every effect in PostgreSQL and Redis',

@@ -24,7 +24,6 @@ const orderCount = 60;
 
 const root = path.join(__dirname, '..', '..');
 
-/** `round-trips`. */
 export const roundTrips: Suite = {
   name: 'round-trips',
   about: 'statements, requests to Temporal and history events for each event and each order',

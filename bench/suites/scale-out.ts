@@ -16,7 +16,6 @@ const backlogs: Readonly<Record<Mode, { count: number; warmUp: number }>> = {
   'per-event': { count: 400, warmUp: 60 },
 };
 
-/** `scale-out`. */
 export const scaleOut: Suite = {
   name: 'scale-out',
   about: 'a backlog shared by one, two and four bridges and as many workers, on one machine',

@@ -10,7 +10,6 @@ const durationSeconds = 10;
 const readsPerSecond = 200;
 const connections = 8;
 
-/** `view-outage`. */
 export const viewOutage: Suite = {
   name: 'view-outage',
   about: `GET /v1/products/{id} at ${readsPerSecond} reads/s, with Kafka and without`,

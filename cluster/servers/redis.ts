@@ -9,7 +9,6 @@ import type { InstallWay, Recipe } from '../install';
 import { HOST, type ClusterPorts } from '../ports';
 import type { Server, ServerContext } from '../server';
 
-/** The Redis server. */
 export const redis: Server = {
   name: 'redis',
   ports: ['redis'],

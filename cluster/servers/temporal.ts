@@ -10,7 +10,6 @@ import type { InstallWay, Recipe } from '../install';
 import { HOST, type ClusterPorts } from '../ports';
 import type { Server, ServerContext } from '../server';
 
-/** The Temporal server. */
 export const temporal: Server = {
   name: 'temporal',
   ports: ['temporal', 'temporalUi'],

@@ -4,7 +4,6 @@ import { confirm, eventually } from './confirm';
 import type { CarriedMessage, ToldChanges } from './read-from-kafka';
 import type { World } from './world';
 
-/** A workflow that ran. */
 export interface RanWorkflow {
   readonly workflowId: string;
   readonly type: string;

@@ -15,7 +15,6 @@ export interface Page {
   table(rows: readonly Readonly<Record<string, unknown>>[]): void;
 }
 
-/** A page on a stream. */
 export function createPage(stream: NodeJS.WritableStream, paint: Paint): Page {
   const write = (text: string): void => void stream.write(`${text}\n`);
   return {

@@ -4,7 +4,6 @@ import type { Config, Role } from '../../platform/process/config';
 import { eventually, UnconfirmedError } from './confirm';
 import type { Page } from './page';
 
-/** A request. */
 interface ShopRequest {
   readonly as: Role;
   /** Who acts. */
@@ -13,7 +12,6 @@ interface ShopRequest {
   readonly body?: unknown;
 }
 
-/** An answer. */
 interface ShopAnswer {
   readonly status: number;
   readonly headers: Headers;
@@ -21,7 +19,6 @@ interface ShopAnswer {
   readonly body: unknown;
 }
 
-/** The shop. */
 export interface Shop {
   get(path: string, request: ShopRequest): Promise<ShopAnswer>;
   /**

@@ -13,7 +13,6 @@ import { createTemporalClient } from '../../platform/temporal/client';
 import type { Page } from './page';
 import { createShop, type Shop } from './shop';
 
-/** Options of the story. */
 export interface StoryOptions {
   readonly apiUrl: string;
   /** The configuration of the processes. */

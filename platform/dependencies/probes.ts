@@ -6,7 +6,6 @@ import { probeTimeoutMs, type Check } from './readiness';
 import type { KafkaSender } from '../kafka/sender';
 import type { TopicWatch } from '../kafka/topic-watch';
 
-/** Options of a check. */
 export interface CheckOptions {
   /** Whether the process is not ready without it. */
   readonly required: boolean;

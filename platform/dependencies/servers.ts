@@ -30,12 +30,10 @@ export function postgresStartupCheck(pool: Pool, role?: DatabaseRole): StartupCh
   };
 }
 
-/** Redis. */
 export function redisStartupCheck(config: Config): StartupCheck {
   return { server: 'Redis', run: () => checkRedis(config) };
 }
 
-/** Kafka. */
 export function kafkaStartupCheck(kafka: Kafka): StartupCheck {
   return {
     server: 'Kafka',
@@ -52,7 +50,6 @@ export function kafkaStartupCheck(kafka: Kafka): StartupCheck {
   };
 }
 
-/** Temporal. */
 export function temporalStartupCheck(config: Config): StartupCheck {
   return {
     server: 'Temporal',

@@ -19,7 +19,6 @@ import type { Logger } from '../observability/logger';
 export interface KafkaOptions {
   /** Client ID in the brokers' logs. */
   readonly clientId: string;
-  /** Request timeout, in ms. */
   readonly requestTimeoutMs?: number;
 }
 

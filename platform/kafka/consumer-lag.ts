@@ -78,7 +78,6 @@ export async function readConsumerLag(
   return [...partitions];
 }
 
-/** Total lag of the partitions. */
 export function totalLag(partitions: readonly PartitionLag[]): number {
   return partitions.reduce((sum, { lag }) => sum + lag, 0);
 }

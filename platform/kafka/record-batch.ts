@@ -62,7 +62,6 @@ export interface UnreadableOffsets {
   readonly bytes: Buffer;
 }
 
-/** An entry of the log. */
 export type LogEntry = LogRecord | SkippedOffsets | UnreadableOffsets;
 
 /** A record batch as fetched, still compressed. */

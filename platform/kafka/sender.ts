@@ -100,7 +100,6 @@ export class MessageTooLargeError extends Error {
   readonly code = 'MESSAGE_TOO_LARGE';
 }
 
-/** Options of the sender. */
 export interface KafkaSenderOptions {
   /** Most bytes of keys, values and headers in one request; one message may exceed it alone. */
   readonly maxRequestBytes?: number;

@@ -35,11 +35,9 @@ export interface TopicWatch {
   stop(): Promise<void>;
 }
 
-/** Options of the watch. */
 export interface TopicWatchOptions {
   /** Interval between two polls, in ms. */
   readonly intervalMs?: number;
-  /** Timeout of a poll, in ms. */
   readonly pollTimeoutMs?: number;
 }
 

@@ -9,7 +9,6 @@ import { checkReadiness, isReady, type Check } from '../dependencies/readiness';
 import type { Process } from '../process/lifecycle';
 import { metricsContentType, prepareMetrics, renderMetrics, type ProcessKind } from './telemetry';
 
-/** Options of the server. */
 export interface MetricsServerOptions {
   /** Kinds of the process; several where it combines them. */
   readonly kinds: readonly ProcessKind[];

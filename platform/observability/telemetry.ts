@@ -71,7 +71,6 @@ export const auditFindings = new Counter<'finding'>({
   registers: [metricsRegistry],
 });
 
-/** Published events whose delivery the audit has confirmed. */
 export const auditConfirmations = new Counter({
   name: 'commerce_audit_confirmed_total',
   help: 'Published events whose delivery the audit confirmed: in the audit log or among the discarded dead letters.',
@@ -122,7 +121,6 @@ export const consumerLag = new Gauge<'topic' | 'partition'>({
 const registers = [metricsRegistry];
 const partitionLabels = ['topic', 'partition'] as const;
 
-/** Age of the oldest uncommitted message of a partition. */
 export const oldestUncommittedAge = new Gauge({
   name: 'commerce_consumer_oldest_uncommitted_age_seconds',
   help: 'Age of the oldest uncommitted message in a partition; 0 when there is none.',
@@ -138,7 +136,6 @@ export const consumerStalled = new Gauge({
   registers,
 });
 
-/** Whether an open transaction of a producer blocks the consumer group in a partition, 1 or 0. */
 export const partitionHeldBack = new Gauge({
   name: 'commerce_consumer_held_back',
   help: 'Whether an open transaction of a producer blocks the consumer group in a partition (1) or not (0).',
@@ -146,28 +143,24 @@ export const partitionHeldBack = new Gauge({
   registers,
 });
 
-/** When this bridge's consumer last completed a fetch. */
 export const consumerLastFetch = new Gauge({
   name: 'commerce_consumer_last_fetch_timestamp_seconds',
   help: "When this bridge's consumer last completed a fetch, in seconds since 1970; 0 before the first.",
   registers,
 });
 
-/** When this bridge last committed offsets. */
 export const consumerLastCommit = new Gauge({
   name: 'commerce_consumer_last_commit_timestamp_seconds',
   help: 'When this bridge last committed offsets, in seconds since 1970; 0 before the first.',
   registers,
 });
 
-/** Consumers that stopped or stalled. */
 export const consumersReplaced = new Counter({
   name: 'commerce_consumers_replaced_total',
   help: 'Consumers of this bridge that stopped or stalled and were replaced.',
   registers,
 });
 
-/** Offsets that were lost before they were read. */
 export const vanishedOffsets = new Counter({
   name: 'commerce_vanished_offsets_total',
   help: 'Offsets that vanished before they were read (lower bound), by topic and reason.',
@@ -189,7 +182,6 @@ const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const travelBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
 const workBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** Duration of requests, from their headers to the end of the response. */
 export const httpRequestDuration = new Histogram({
   name: 'commerce_http_request_duration_seconds',
   help: 'Duration of HTTP requests, by method, route (never the path) and status.',
@@ -198,7 +190,6 @@ export const httpRequestDuration = new Histogram({
   registers,
 });
 
-/** Outcomes of idempotency keys. */
 export const idempotencyKeys = new Counter({
   name: 'commerce_idempotency_keys_total',
   help: 'Requests with an Idempotency-Key: claimed, replayed, under_way (409) or other_request (422).',
@@ -206,7 +197,6 @@ export const idempotencyKeys = new Counter({
   registers,
 });
 
-/** How views were published. */
 export const views = new Counter({
   name: 'commerce_views_total',
   help: 'Product views: sent directly, handed to a workflow (fallback), or dropped.',
@@ -214,7 +204,6 @@ export const views = new Counter({
   registers,
 });
 
-/** Cache lookups. */
 export const cacheLookups = new Counter({
   name: 'commerce_cache_lookups_total',
   help: 'Cache lookups of product details: hit, miss, or failed.',
@@ -222,7 +211,6 @@ export const cacheLookups = new Counter({
   registers,
 });
 
-/** Cache fills. */
 export const cacheFills = new Counter({
   name: 'commerce_cache_fills_total',
   help: 'Cache fills: stored, or refused because an eviction voided the lease.',
@@ -230,7 +218,6 @@ export const cacheFills = new Counter({
   registers,
 });
 
-/** Cache evictions. */
 export const cacheEvictions = new Counter({
   name: 'commerce_cache_evictions_total',
   help: 'Product details evicted from the cache because an event changed what they show.',
@@ -286,7 +273,6 @@ new Gauge({
   },
 });
 
-/** Produce requests. */
 export const kafkaSends = new Counter({
   name: 'commerce_kafka_sends_total',
   help: 'Kafka produce requests: acknowledged, failed, or rejected as too_large.',
@@ -294,7 +280,6 @@ export const kafkaSends = new Counter({
   registers,
 });
 
-/** Batch size of the produce requests. */
 export const kafkaSendMessages = new Histogram({
   name: 'commerce_kafka_send_messages',
   help: 'Messages in an acknowledged Kafka produce request.',
@@ -302,7 +287,6 @@ export const kafkaSendMessages = new Histogram({
   registers,
 });
 
-/** Latency of the acknowledgements. */
 export const kafkaSendDuration = new Histogram({
   name: 'commerce_kafka_send_duration_seconds',
   help: 'From sending a Kafka produce request to its acknowledgement by all in-sync replicas.',
@@ -310,7 +294,6 @@ export const kafkaSendDuration = new Histogram({
   registers,
 });
 
-/** Events acknowledged by Kafka. */
 export const eventsPublished = new Counter({
   name: 'commerce_events_published_total',
   help: 'Events acknowledged by Kafka for the first time, by type.',
@@ -318,7 +301,6 @@ export const eventsPublished = new Counter({
   registers,
 });
 
-/** Time that events spent in the outbox. */
 export const publicationDelay = new Histogram({
   name: 'commerce_event_publication_delay_seconds',
   help: 'From writing an event to the outbox to marking it as published.',
@@ -326,21 +308,18 @@ export const publicationDelay = new Histogram({
   registers,
 });
 
-/** Unpublished events in the outbox. */
 export const outboxUnpublished = new Gauge({
   name: 'commerce_outbox_unpublished_events',
   help: 'Unpublished events in the outbox. Every worker:commerce reports the same number.',
   registers,
 });
 
-/** Age of the oldest of them. */
 export const outboxOldestAge = new Gauge({
   name: 'commerce_outbox_oldest_unpublished_age_seconds',
   help: 'Age of the oldest unpublished event in the outbox; 0 when there is none.',
   registers,
 });
 
-/** Orders, by outcome. */
 export const ordersDecided = new Counter({
   name: 'commerce_orders_decided_total',
   help: 'Orders decided: confirmed, cancelled (by cause), or rejected as out_of_stock or unknown_product.',
@@ -348,7 +327,6 @@ export const ordersDecided = new Counter({
   registers,
 });
 
-/** Attempts at the payment gateway, by outcome. */
 export const payments = new Counter({
   name: 'commerce_payments_total',
   help: 'Attempts to charge or refund: captured, declined, refunded, unavailable (retried), impossible.',
@@ -356,7 +334,6 @@ export const payments = new Counter({
   registers,
 });
 
-/** Duration of activities. */
 export const activityDuration = new Histogram({
   name: 'commerce_activity_duration_seconds',
   help: 'Duration of activity attempts, local ones included, by name and outcome (completed, failed, cancelled).',
@@ -365,7 +342,6 @@ export const activityDuration = new Histogram({
   registers,
 });
 
-/** Events whose effects were applied. */
 export const eventsHandled = new Counter({
   name: 'commerce_events_handled_total',
   help: 'Events whose effects were applied, each once, by type.',
@@ -373,7 +349,6 @@ export const eventsHandled = new Counter({
   registers,
 });
 
-/** End-to-end latency of events. */
 export const eventLatency = new Histogram({
   name: 'commerce_event_latency_seconds',
   help: "End-to-end latency: from an event's own time to the commit of its effects, by type.",
@@ -382,7 +357,6 @@ export const eventLatency = new Histogram({
   registers,
 });
 
-/** Duplicate events, which change nothing. */
 export const duplicatesRefused = new Counter({
   name: 'commerce_event_duplicates_refused_total',
   help: 'Duplicate events rejected, by guard: workflow_id (Temporal) or event_handled (PostgreSQL).',
@@ -390,7 +364,6 @@ export const duplicatesRefused = new Counter({
   registers,
 });
 
-/** Messages parked as dead letters. */
 export const deadLettersParked = new Counter({
   name: 'commerce_dead_letters_parked_total',
   help: 'Messages parked as dead letters, each once, by reason.',
@@ -398,7 +371,6 @@ export const deadLettersParked = new Counter({
   registers,
 });
 
-/** Dead letters that wait for an operator. */
 export const deadLettersWaiting = new Gauge({
   name: 'commerce_dead_letters_waiting',
   help: 'Dead letters waiting for an operator: neither redriven nor discarded. Every worker:collector reports the same number.',

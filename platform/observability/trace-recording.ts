@@ -18,7 +18,6 @@ import type { Config } from '../process/config';
 import type { Logger } from './logger';
 import { passTracesOn } from './tracing';
 
-/** The recording of traces. */
 export interface RecordedTraces {
   /** Exports spans that were created in the workflow sandbox. */
   readonly processor: SpanProcessor;

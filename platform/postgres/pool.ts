@@ -14,7 +14,6 @@ export type Queryable = Pick<PoolClient, 'query'>;
 export type DatabaseRole =
   'commerce_api' | 'commerce_bridge' | 'commerce_collector' | 'commerce_operator' | 'commerce_shop';
 
-/** Options of a pool. */
 export interface PoolOptions {
   /** `application_name` in `pg_stat_activity`. */
   readonly applicationName: string;

@@ -22,7 +22,6 @@ export function connectWorker(config: Config): Promise<NativeConnection> {
   return NativeConnection.connect(temporalConnectionOptions(config));
 }
 
-/** Options of the runtime. */
 export interface TemporalRuntimeOptions {
   /** Whether the runtime collects metrics, served with this process's own. */
   readonly metrics: boolean;

@@ -10,7 +10,7 @@ async function counted(outcome: string): Promise<number> {
   return values.find(({ labels }) => labels['outcome'] === outcome)?.value ?? 0;
 }
 
-test('a try to void a payment while the gateway is away is counted as such, and told', async () => {
+test('an attempt to void a payment while the gateway is unavailable is counted as such, and fails', async () => {
   const unavailable = new PaymentGatewayUnavailableError('away');
   const gateway = { voidCharge: () => Promise.reject(unavailable) } as unknown as PaymentGateway;
   const before = await counted('unavailable');

@@ -49,7 +49,7 @@ describe('a part for PostgreSQL lets through what PostgreSQL reads', () => {
   });
 });
 
-describe('a part for PostgreSQL refuses what PostgreSQL refuses', () => {
+describe('a part for PostgreSQL rejects what PostgreSQL rejects', () => {
   test.each([
     ['::::', timestampPart],
     ['2026-02-30 00:00:00+00', timestampPart],

@@ -1,4 +1,4 @@
-/** What a problem takes from the table of problems, and what whoever throws it may say instead. */
+/** What a problem takes from the table of problems, and what its thrower may override. */
 import { Problem, problemJson } from '../../api/http/problem';
 
 test('a problem has the status, the detail and the Retry-After of its code', () => {

@@ -233,7 +233,7 @@ describe('problems that no route knows of', () => {
     expect((await post('/v1/products', 'name=Tea', headers)).statusCode).toBe(415);
   });
 
-  test('what is not HTTP is told so', async () => {
+  test('what is not HTTP is rejected as such', async () => {
     await app.listen({ host: '127.0.0.1', port: 0 });
     const { port } = app.server.address() as AddressInfo;
     const answer = await new Promise<string>((resolve, reject) => {

@@ -12,13 +12,13 @@ test('who asks while it is read, or shortly after, gets the same answer', async 
   expect(await read()).toBe(1);
 });
 
-test('an old answer is read anew', async () => {
+test('an expired answer is read again', async () => {
   let reads = 0;
   const read = shareReading(0, async () => (reads += 1));
   expect([await read(), await read()]).toEqual([1, 2]);
 });
 
-test('a failure is told to who waits for it, and to nobody after', async () => {
+test('a failure goes to the callers that wait for it, and to none after', async () => {
   let reads = 0;
   const read = shareReading(1_000, async () => {
     reads += 1;

@@ -60,7 +60,7 @@ test('views of one moment go together, at most 500 of them, in their order', asy
   expect(started.flat()).toEqual(idsOf(taken));
 });
 
-test('while Temporal is away too, the same views are tried again, and none is lost', async () => {
+test('while Temporal is unavailable, too, the same views are retried, and none is lost', async () => {
   const fallback = createFallback();
   failures = 3;
   const taken = views(3);
@@ -82,7 +82,7 @@ test('while as many publications as allowed are unfinished, views wait', async (
   await until('the third is started', () => started.length === 3);
 });
 
-test('views beyond the bound are dropped, counted, and told of at most once a second', async () => {
+test('views beyond the limit are dropped, counted, and logged at most once a second', async () => {
   const fallback = createFallback({ maxWaiting: 10 });
   for (const view of views(100)) fallback.take(view);
   await until('the first ten are handed over', () => countStarted() === 10);
@@ -97,7 +97,7 @@ test('stopping hands over at once what waits, whatever is unfinished', async () 
   expect(countStarted()).toBe(700);
 });
 
-test('stopping while Temporal is away ends, and tells how many views are lost', async () => {
+test('stopping while Temporal is unavailable ends, and logs how many views are lost', async () => {
   const fallback = createFallback({ gatherMs: 60_000 });
   failures = 1_000;
   for (const view of views(700)) fallback.take(view);

@@ -67,7 +67,7 @@ test('a view that was refused goes to the fallback under the same ID', async () 
   expect(taken).toEqual([JSON.parse(sendings[0]!.message.value as string)]);
 });
 
-test('while Kafka is away nothing is tried', () => {
+test('while Kafka is unavailable nothing is attempted', () => {
   const { views, sendings, taken } = setUp({ connected: false });
   views.publish('tea');
   expect(sendings).toHaveLength(0);

@@ -216,14 +216,14 @@ test('coalescing, events that are too large for one batch go into several', asyn
   expect(started.map((plan) => eventIdsOf(plan).length)).toEqual([4, 2]);
 });
 
-test('a batch that Temporal refuses is started one by one', async () => {
+test('a batch that Temporal rejects is started one by one', async () => {
   const { dependencies, started, refuseWhen } = fakes(0);
   refuseWhen(({ type }) => type === 'handleEventBatch');
   await dispatchAll(createCoalescingDispatcher(dependencies), events);
   expect(started.map(eventIdsOf)).toEqual(ids.map((id) => [id]));
 });
 
-test('an event that Temporal refuses is parked', async () => {
+test('an event that Temporal rejects is parked', async () => {
   const { dependencies, started, refuseWhen } = fakes(6);
   refuseWhen(({ type, workflowId }) => type === 'handleEvent' && workflowId === ids[1]);
   await dispatchAll(createPerEventDispatcher(dependencies), events.slice(0, 3));
@@ -234,7 +234,7 @@ test('an event that Temporal refuses is parked', async () => {
   ]);
 });
 
-test('a start that fails is told only when no other is under way any more', async () => {
+test('a failed start is reported only when no other is in flight any more', async () => {
   const { dependencies } = fakes(6);
   let finished = 0;
   const starter = {

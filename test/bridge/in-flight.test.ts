@@ -135,7 +135,7 @@ test('who waits is let go when aborted', async () => {
   expect(inFlight.count()).toBe(1);
 });
 
-test('a database that is away frees nothing and breaks nothing', async () => {
+test('an unavailable database frees nothing and breaks nothing', async () => {
   const { finishedWork, asked, finish, breakWith } = fakeFinishedWork();
   const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
   await inFlight.take('a', never);

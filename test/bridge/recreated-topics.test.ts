@@ -11,7 +11,7 @@ test('a group that moves on, and one that has never committed, are left alone', 
   expect(watch.observe([lagOf(2, 2), lagOf(5, 9, 1)])).toEqual([]);
 });
 
-test('a topic whose commits are forgotten was made anew, also after a look that it was missing from', () => {
+test('a topic whose commits are lost was recreated, also after a poll in which it was missing', () => {
   const watch = createRecreatedTopicWatch();
   watch.observe([lagOf(1, 1)]);
   expect(watch.observe([])).toEqual([]);
@@ -19,7 +19,7 @@ test('a topic whose commits are forgotten was made anew, also after a look that 
   expect(watch.observe([lagOf(null, 1)])).toEqual([]);
 });
 
-test('a log that ends before where it ended was cut or made anew', () => {
+test('a log that ends before its previous end was truncated or recreated', () => {
   const watch = createRecreatedTopicWatch();
   watch.observe([lagOf(null, 7)]);
   expect(watch.observe([lagOf(null, 2)])).toEqual(['catalog-events']);

@@ -3,7 +3,7 @@ import type { PartitionLag } from '../../platform/kafka/consumer-lag';
 
 const lookMs = 5_000;
 
-/** Looks again and again until the time is over, and answers which partitions then stand still. */
+/** Polls until the time is over, and returns which partitions are stalled then. */
 function watchFor(
   durationMs: number,
   progress: (look: number) => readonly PartitionLag[],
@@ -20,7 +20,7 @@ function at(partition: number, committed: number | null, end: number): Partition
 
 const idle = Array.from({ length: 11 }, (_, index) => at(index + 1, 50, 50));
 
-test('a partition with messages in which nothing is committed stands still after 30 s, not before', () => {
+test('a partition with messages in which nothing is committed is stalled after 30 s, not before', () => {
   const hung = () => [at(0, 17, 20), ...idle];
   expect(watchFor(patienceMs - lookMs, hung)).toEqual([]);
   expect(watchFor(patienceMs, hung)).toEqual([0]);
@@ -30,7 +30,7 @@ test('more messages behind the first do not hide that nothing is committed', () 
   expect(watchFor(patienceMs, (look) => [at(0, 17, 20 + look), ...idle])).toEqual([0]);
 });
 
-test('a group that has never committed stands still, too', () => {
+test('a group that has never committed is stalled, too', () => {
   expect(watchFor(patienceMs, () => [at(0, null, 3)])).toEqual([0]);
 });
 
@@ -45,7 +45,7 @@ test('in a backlog a partition may wait its turn for longer, but not for ever', 
   expect(watchFor(patienceInBacklogMs, backlog)).toEqual([0]);
 });
 
-test('where every partition moves, however slowly, none stands still', () => {
+test('where every partition makes progress, however slowly, none is stalled', () => {
   const slow = (look: number) => [at(0, Math.floor(look / 5), 1_000), at(1, look, 1_000)];
   expect(watchFor(10 * patienceMs, slow)).toEqual([]);
 });

@@ -182,7 +182,7 @@ test('a batch is named by its messages: the same again is the same, any other is
   expect(new Set(names).size).toBe(names.length);
 });
 
-test('an event that Temporal refuses to start is parked by its coordinates', () => {
+test('an event whose workflow Temporal rejects is parked by its coordinates', () => {
   const why = { reason: 'START_REFUSED', detail: 'too large' };
   const plan = planParking(received(message), why);
   expect(plan).toMatchObject({

@@ -28,7 +28,7 @@ function fakeClient() {
   return { temporal, client: { workflow: { start } } as unknown as Client };
 }
 
-test('while Temporal is away a start is tried again and the bridge is paused', async () => {
+test('while Temporal is unavailable a start is retried and the bridge is paused', async () => {
   const { temporal, client } = fakeClient();
   const starter = createWorkflowStarter({ client, logger });
   expect(await isPaused()).toBe(false);
@@ -41,7 +41,7 @@ test('while Temporal is away a start is tried again and the bridge is paused', a
   expect(await isPaused()).toBe(false);
 });
 
-test('who is told to stop while Temporal is away stops, and is paused no more', async () => {
+test('a start that is aborted while Temporal is unavailable ends, and no longer pauses the bridge', async () => {
   const { client } = fakeClient();
   const stop = new AbortController();
   const started = createWorkflowStarter({ client, logger }).start(plan(), stop.signal);

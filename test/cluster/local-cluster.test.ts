@@ -34,7 +34,7 @@ describe('a cluster', () => {
     expect(states).toEqual(SERVER_NAMES.map((name) => [name, 'running']));
   });
 
-  it('leaves running servers alone when told again to come up', async () => {
+  it('leaves running servers alone when started again', async () => {
     const before = await pids();
 
     await expect(cluster.up()).resolves.toEqual([]);
@@ -70,7 +70,7 @@ describe('a cluster', () => {
     expect(await pids()).toEqual({ ...before, redis: (await statusOf('redis')).pid });
   });
 
-  it('tells a frozen server from a running one, and can still stop it', async () => {
+  it('distinguishes a frozen server from a running one, and can still stop it', async () => {
     const { pid } = await statusOf('redis');
     process.kill(pid as number, 'SIGSTOP');
 

@@ -91,7 +91,7 @@ describe('charges', () => {
     expect((await books(simulator)).totals.chargeCount).toBe(1);
   });
 
-  test('tok_slow goes on when its caller gives up, and who asks again joins it', async () => {
+  test('tok_slow completes after its caller has timed out, and a retry joins it', async () => {
     const slower = await startPaymentsSimulator({ PAYMENTS_SLOW_MS: '2000' });
     const body = { amount: 5, token: 'tok_slow', reference: 'r' };
     await expect(

@@ -1,4 +1,7 @@
-/** `npm start` itself, on ports and in a folder of its own: what it tells, and what it keeps running. */
+/**
+ * `npm start` itself, on ports and in a folder of its own: what it prints, and what it keeps
+ * running.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
@@ -103,7 +106,7 @@ describe('npm start', () => {
 
     expect(await second.exited).toBe(1);
     expect(second.output()).toContain(
-      `running already in ${cluster.directory} (process ${supervisorId()})`,
+      `already running in ${cluster.directory} (process ${supervisorId()})`,
     );
   });
 
@@ -153,7 +156,7 @@ describe('npm start, killed itself', () => {
     const start = npmStart('--exit');
 
     expect(await start.exited).toBe(0);
-    expect(start.output()).toMatch(/bridge +was left over/);
+    expect(start.output()).toMatch(/bridge +left over/);
     expect(start.output()).toContain('nothing has changed');
     expect(isAlive(bridge)).toBe(false);
     expect(await runningServers()).toEqual([]);

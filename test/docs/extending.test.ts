@@ -41,7 +41,7 @@ test.each(places)('$file has place $number, once', ({ file, before }) => {
   expect(`\n${text}`.split(`\n${before}\n`)).toHaveLength(2);
 });
 
-test('what the page makes anew is not there yet', () => {
+test('what the page creates does not exist yet', () => {
   const made = page.blocks.flatMap(({ spans: [code, rest] }) =>
     code?.kind === 'code' && rest?.content === ', new' ? [code.content] : [],
   );

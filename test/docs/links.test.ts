@@ -89,7 +89,7 @@ test('every page below docs/ is in its index', () => {
   expect(missing).toEqual([]);
 });
 
-test.each(pages)('every npm script that $name tells to run is there', (page) => {
+test.each(pages)('every npm script that $name mentions exists', (page) => {
   const scripts = codeOf(page).flatMap((code) =>
     [...code.matchAll(/\bnpm (?:run )?(start|test\b(?!:)|(?<=run )[\w:]+)/g)].map(
       ([, name]) => name!,
@@ -98,7 +98,7 @@ test.each(pages)('every npm script that $name tells to run is there', (page) => 
   expect(scripts.filter((name) => !Object.hasOwn(npmScripts, name))).toEqual([]);
 });
 
-test.each(pages)('every program that $name tells to run is there', (page) => {
+test.each(pages)('every program that $name mentions exists', (page) => {
   const programs = codeOf(page).flatMap((code) =>
     [...code.matchAll(/\b(?:launch\.mjs run|--require \.\/typescript\.cjs) ([\w./-]+)/g)].map(
       ([, name]) => name!,

@@ -300,7 +300,7 @@ test('a page whose API goes away says since when, and misses nothing when it is 
       .locator('.events li', { hasText: 'while-away-' })
       .evaluateAll((rows) => rows.map((row) => row.getAttribute('data-event')));
     expect(listed.toSorted()).toEqual(events.map(({ id }) => id).toSorted());
-    // The browser itself tells of each request that found nobody.
+    // The browser itself logs each failed request.
     const unreachable =
       /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET/;
     expect(opened.troubles.filter((trouble) => !unreachable.test(trouble))).toEqual([]);

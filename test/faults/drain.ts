@@ -1,4 +1,4 @@
-/** Waiting until a pipeline has nothing left to do, and judging how long it took. */
+/** Waits until a pipeline is idle, and judges how long it took. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../../events/topics';
 import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
@@ -9,7 +9,7 @@ import { namespaceOf } from './forgetting';
 
 /** How a pipeline came to rest. */
 export interface Recovery {
-  /** From the moment at which the fault was taken back until nothing was left to do, in ms. */
+  /** From the revert of the fault until the pipeline was idle, in ms. */
   readonly tookMs: number;
   /** The most that was seen to be left: events to publish, to consume or to handle, orders to decide. */
   readonly backlog: number;
@@ -43,7 +43,7 @@ export async function drain(stack: Stack, { rate, isUnderLoad }: DrainOptions): 
   let progressAt = from;
   for (; ; await sleep(pollMs)) {
     const isBusy = isUnderLoad?.() === true;
-    // While a server is away nothing can be counted: why is told if it stays so.
+    // While a server is unavailable nothing can be counted: the error is thrown if it stays so.
     const left = await countLeft(stack).catch((error: unknown) => String(error));
     if (left === 0 && !isBusy) break;
     if (typeof left === 'number') {

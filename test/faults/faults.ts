@@ -1,6 +1,6 @@
 /**
- * Every fault: where it strikes, and how it is taken back. What must hold afterwards is the same for
- * all of them: see invariants.ts. A new one is a small object in this list.
+ * Every fault: how it is injected, and how it is reverted. The invariants afterwards are the same
+ * for all of them: see invariants.ts. A new one is a small object in this list.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServerName } from '../../cluster/local-cluster';
@@ -18,7 +18,6 @@ import type { Ledger } from './ledger';
 import { sendPoison, type PoisonCounts } from './poison';
 import type { Random } from '../../testkit/random';
 
-/** What a fault works on. */
 export interface FaultContext {
   readonly stack: Stack;
   readonly ledger: Ledger;
@@ -33,11 +32,11 @@ export interface Fault {
   /** What it does, for the report. */
   readonly strikes: string;
   /**
-   * Whether the topics do not hold afterwards what was in them: less can be checked then, and the next
-   * fault gets a pipeline of its own.
+   * Whether the topics lose messages: less can be checked then, and the next fault gets a pipeline
+   * of its own.
    */
   readonly cutsLog?: true;
-  /** Strikes, under load, and heals again. */
+  /** Injects the fault under load, and reverts it. */
   inject(context: FaultContext): Promise<void>;
 }
 
@@ -46,7 +45,7 @@ const serverNames = ['kafka', 'postgres', 'redis', 'temporal', 'payments'] as co
 
 const awayMs = 60_000;
 
-/** Longer than the time-outs of whoever waits for it: sessions, requests, turns. */
+/** Longer than the timeouts of its clients: sessions, requests, locks. */
 const frozenMs = 25_000;
 
 /** Every fault. */
@@ -252,7 +251,7 @@ async function timeOf({ pool }: Stack): Promise<Date> {
   return rows[0]!.now;
 }
 
-/** What was lost has to be found first: until then it looks like rest. */
+/** The audit has to find what was lost first: until then the pipeline looks idle. */
 async function untilShopsEventsAreLogged({ pool }: Stack, createdBefore: Date): Promise<void> {
   await until(
     'the shop’s events that were lost have arrived',
@@ -361,7 +360,7 @@ function freezeServer(name: ServerName): Fault {
   };
 }
 
-/** Stops a server from doing anything for so long, and lets it go on. */
+/** Freezes a server for so long, and resumes it. */
 export async function freezeFor(
   { stack }: Pick<FaultContext, 'stack'>,
   name: ServerName,
@@ -376,7 +375,7 @@ export async function freezeFor(
   }
 }
 
-/** Ends every process, and goes on in an empty namespace with every event again. */
+/** Stops every process, and continues in an empty namespace with every event redelivered. */
 export async function forgetHistory({ stack }: FaultContext): Promise<void> {
   await Promise.all(processNames.map((name) => endAll(stack, name, 'SIGKILL')));
   await resetOffsets(stack);
@@ -386,7 +385,7 @@ export async function forgetHistory({ stack }: FaultContext): Promise<void> {
 
 const attempts = 3;
 
-/** Lets a product change between a reader's look at it and its late fill, and returns when that has come. */
+/** Changes a product between a reader's miss and its late fill, and returns after that fill. */
 export async function changeBehindReader(context: FaultContext): Promise<void> {
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     if ((await changeOneBehindReader(context)) === 'after its eviction') return;
@@ -410,7 +409,7 @@ async function changeOneBehindReader({ stack, ledger }: FaultContext): Promise<L
   return came as LateFill;
 }
 
-/** Waits until an aggregate's events have had their effects; that of an eviction is seen nowhere else. */
+/** Waits until an aggregate's events are handled; an eviction is visible nowhere else. */
 async function untilHandled(stack: Stack, aggregateId: string): Promise<void> {
   const { rows } = await stack.pool.query<{ event_id: string }>(
     'SELECT event_id FROM commerce.outbox WHERE key = $1',

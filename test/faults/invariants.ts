@@ -1,6 +1,6 @@
 /**
- * What must hold after a fault, checked from outside the code under test: by plain SQL, a plain read
- * of both topics, the payment gateway's own books, and the ledger of what clients were told.
+ * The invariants after a fault, checked from outside the code under test: by plain SQL, a plain
+ * read of both topics, the payment gateway's own books, and the ledger of what clients were told.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Event } from '../../events/envelope';
@@ -12,11 +12,11 @@ import type { Ledger } from './ledger';
 import { readLog } from './log-reader';
 import type { PoisonCounts } from './poison';
 
-/** Everything that the invariants are about, read once. */
+/** The data that the invariants check, read once. */
 export interface Evidence {
   readonly ledger: Ledger;
   readonly stack: Stack;
-  /** Messages of both topics that are events, in the order of each partition, repeats included. */
+  /** Valid events of both topics, in the order of each partition, duplicates included. */
   readonly published: readonly Event[];
   /**
    * Whether the topics hold all that was ever in them. If not, `published` begins with what the log of
@@ -25,14 +25,13 @@ export interface Evidence {
   readonly isWhole: boolean;
   /** What was sent as poison. */
   readonly poison: Readonly<PoisonCounts>;
-  /** Standstills that somebody did not report. */
+  /** Stalls that were not reported everywhere. */
   readonly unseen: readonly string[];
 }
 
-/** One thing that must hold. */
 export interface Invariant {
   readonly name: string;
-  /** @returns what is wrong; empty when it holds */
+  /** @returns violations; empty when it holds */
   check(evidence: Evidence): Promise<string[]> | string[];
 }
 
@@ -50,7 +49,7 @@ export async function gatherEvidence(known: Known): Promise<Evidence> {
   return { ...known, published: isWhole ? there : [...(await readGone(stack, there)), ...there] };
 }
 
-/** The events that were logged and that no topic holds any more, in the order in which they were logged. */
+/** The logged events that no topic holds any more, in the order of the log. */
 async function readGone({ pool }: Stack, there: readonly Event[]): Promise<Event[]> {
   const { rows } = await pool.query<{ payload: Event }>(
     'SELECT payload FROM collector.event_log WHERE event_id <> ALL ($1) ORDER BY recorded_at',
@@ -209,7 +208,7 @@ export const invariants: readonly Invariant[] = [
       const { rows } = await stack.pool.query<{ order_id: string }>(
         'SELECT order_id FROM commerce.orders',
       );
-      // Also of charges without an order: nobody may pay for nothing.
+      // Charges without an order, too: nobody may pay for nothing.
       const ids = new Set([...rows.map(({ order_id: id }) => id), ...held.keys()]);
       return [...ids].flatMap((id) => {
         const order = ledger.orders.get(id);

@@ -1,7 +1,6 @@
 /**
- * What the clients of a run have asked for and what they were told: the truth that everything else
- * is checked against. A command without an answer is asked again under the same key until there is
- * one, as a client does that wants to know.
+ * The requests and responses of a run's clients: the truth against which everything else is
+ * checked. A command without a response is retried with the same key until there is one.
  */
 
 /** An order as its shopper knows it. */

@@ -150,7 +150,7 @@ async function view(
 
 const decisionTimeoutMs = 180_000;
 
-/** Asks under one key until the answer is a decision; a client that gets none asks again. */
+/** Retries with one key until the response is a decision. */
 async function untilDecided(
   stack: Stack,
   ledger: Ledger,
@@ -185,6 +185,6 @@ async function tryOnce(
   options: CallOptions,
 ): Promise<ApiAnswer | undefined> {
   ledger.sent += 1;
-  // No answer at all: the connection was refused, cut, or left hanging by a frozen process.
+  // No response: the connection was refused, cut, or left hanging by a frozen process.
   return stack.call(method, route, { ...options, timeoutMs: 15_000 }).catch(() => undefined);
 }

@@ -1,6 +1,6 @@
 /**
- * What shows that the suite can fail: each takes away one thing that correctness rests on, and names
- * the invariant that must be seen to fail then.
+ * Proof that the suite can fail: each sabotage disables one thing that correctness depends on, and
+ * names the invariant that must then fail.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessName } from '../../testkit/stack';
@@ -18,8 +18,8 @@ export interface Sabotage {
   /** The invariant that must fail, or what must be seen while the sabotage lasts. */
   readonly breaks: string;
   /**
-   * Whether the delivery audit runs all the same: where Temporal has forgotten what was under way,
-   * nobody else would finish it.
+   * Whether the delivery audit runs nevertheless: where Temporal has lost work in progress, nothing
+   * else would finish it.
    */
   readonly audited?: boolean;
   /**
@@ -91,7 +91,7 @@ export const sabotages: readonly Sabotage[] = [
   },
 ];
 
-/** Everybody must tell in time, and of the standstill, not of a bridge that is just starting. */
+/** All must report in time, and the stall, not a bridge that is just starting. */
 async function untilAllReport({ stack }: FaultContext): Promise<Reports> {
   const isAll = (reports: Reports): boolean =>
     reporters.every((reporter) => reports[reporter] !== undefined);

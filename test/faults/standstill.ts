@@ -1,7 +1,7 @@
 /**
- * The watch over standstills during a whole run: a partition in which something waits and nothing is
- * committed for a minute must meanwhile have been reported by readiness, metrics and `verify`, each.
- * Where the group stands is read from the brokers here, not from what the pipeline says of itself.
+ * The watch over standstills during a whole run: a partition in which something waits and nothing
+ * is committed for a minute must meanwhile have been reported by readiness, metrics and `verify`,
+ * each. The group's positions are read from the brokers, not from the pipeline's own reports.
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import { eventTopics } from '../../events/topics';
 import { runOps } from '../../testkit/run-ops';
 import { metricsUrlOf, type Stack } from '../../testkit/stack';
 
-/** What must tell of a standstill. */
+/** The sources that must report a stall. */
 export type Reporter = 'readiness' | 'metrics' | 'verify';
 
 /** What each says while something stands still; one that says that all is well is not in it. */
@@ -24,16 +24,16 @@ export const askable = { METRICS_PORT: '0' } as const;
 
 /** A watch that is kept. */
 export interface StandstillWatch {
-  /** The standstills so far that somebody did not report, as sentences. */
+  /** The stalls so far that a source did not report, as sentences. */
   unseen(): readonly string[];
   /** Ends the watch; what it is asking has its answer then. */
   stop(): Promise<void>;
 }
 
-/** For how long something may stand before all must have told of it, in ms. */
+/** How long a stall may last before all sources must have reported it, in ms. */
 export const seenWithinMs = 60_000;
 
-/** From when on they are asked, in ms: what stands for less is nobody's concern. */
+/** Stalls shorter than this are not checked, in ms. */
 const askedAfterMs = 20_000;
 
 const pollMs = 2_000;
@@ -64,7 +64,7 @@ interface Standing {
 async function watchUntil(stop: AbortSignal, stack: Stack, unseen: string[]): Promise<void> {
   let known = new Map<string, Standing>();
   while (!stop.aborted) {
-    // While the brokers do not answer nothing can move, and that is visible by itself.
+    // While the brokers are unavailable nothing can progress, and that is visible by itself.
     const positions = await readPositions(stack).catch(() => []);
     known = standingOf(positions, known, performance.now());
     const long = [...known.values()].filter(({ since }) => olderThan(since, askedAfterMs));
@@ -123,7 +123,7 @@ async function readPositions({ kafka, config }: Stack): Promise<Position[]> {
         const bound = bounds.find((each) => each.partition === partition);
         if (bound === undefined) continue;
         const at = Number(offset);
-        // One that lies beyond the end is none: the log was cut, or made anew.
+        // An offset beyond the end does not count: the log was truncated or recreated.
         const next = at > Number(bound.high) ? Number(bound.low) : Math.max(at, Number(bound.low));
         const lag = Number(bound.high) - next;
         positions.push({ partition: `${topic}/${partition}`, committed: at, lag });
@@ -191,7 +191,7 @@ function whatMetricsTell(text: string): string | undefined {
 
 const verifyGraceSeconds = 20;
 
-/** One that does not end tells nobody anything. */
+/** A command that does not end reports nothing. */
 const verifyTimeoutMs = 30_000;
 
 async function askVerify(stack: Stack): Promise<string | undefined> {

@@ -92,7 +92,7 @@ describe.each([
   { mode: 'per-event', views: 500 },
   { mode: 'coalesce', views: 2_000 },
 ])('with BRIDGE_MODE=$mode', ({ mode, views }) => {
-  test('killed between an effect and its confirmation, another goes on, and each view counts once', async () => {
+  test('killed between an effect and its confirmation, another takes over, and each view counts once', async () => {
     const doomed = await stack.start('collector', {
       ...preloading('breakpoint'),
       BRIDGE_MODE: mode,
@@ -109,7 +109,7 @@ describe.each([
     await untilAllAreCounted(views);
   }, 180_000);
 
-  test('told to stop with work under way it ends in time, another goes on, and each view counts once', async () => {
+  test('stopped with work in progress it ends in time, another takes over, and each view counts once', async () => {
     // So few that a slow machine can finish them in the time that it has for stopping.
     const first = await stack.start('collector', {
       BRIDGE_MODE: mode,
@@ -137,7 +137,7 @@ describe.each([
   }, 180_000);
 });
 
-test('while Temporal is away the bridge waits, and goes on when it is back', async () => {
+test('while Temporal is unavailable the bridge waits, and resumes when it is back', async () => {
   const collector = await stack.start('collector');
   await produceViews(1);
   await untilAllAreCounted(1);
@@ -159,7 +159,7 @@ test('while Temporal is away the bridge waits, and goes on when it is back', asy
   expect(stack.running('collector')).toEqual([collector]);
 }, 180_000);
 
-test('it tells what a bridge and a worker tell, and stops when it is told to', async () => {
+test('it exports the metrics of a bridge and of a worker, and stops on request', async () => {
   const collector = await stack.start('collector');
   const metrics = await (await fetch(metricsUrlOf(collector))).text();
   expect(metrics).toContain('commerce_bridge_slots 200');

@@ -113,7 +113,7 @@ test('the ranking is read to its end, however the numbers of its events were spe
     ['one', 1],
   ];
   expect(await readRanking()).toEqual(ranking);
-  // Nothing writes a fraction any more. Should something do so, nobody's next page must be refused.
+  // Nothing writes a fraction any more. Should something do so, no next page may be rejected.
   await stack.pool.query(
     `UPDATE collector.product_metrics SET sales_count = 2.00000000000000000001 WHERE product_id = 'two'`,
   );

@@ -1,6 +1,6 @@
 /**
- * Who may do what in PostgreSQL. Each threat is a process in somebody else's hands: what it knows
- * is its own user, and what that user is refused is what the attacker does not get.
+ * Who may do what in PostgreSQL. Each threat is a compromised process: it knows its own user, and
+ * the attacker gets only what that user may do.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -242,7 +242,7 @@ test('a message that has become too large for its topic stays parked, and says w
     redrivingSince: null,
     note: expect.stringContaining('max.message.bytes') as string,
   });
-  // It can be tried again, and its refusal stops none of the others.
+  // It can be retried, and its rejection blocks none of the others.
   const event = viewed('beside-large');
   const [beside] = await parkAsUnknown([event]);
   const report = await operations.redriveMany([id!, beside!], { by });
@@ -331,7 +331,7 @@ test('dead letters are listed page by page, the newest first, each once', async 
   expect(seen).toEqual(all.toReversed());
 });
 
-test('a command that no worker carries out is told to be pending, and is carried out later', async () => {
+test('a command without a worker is reported as pending, and is carried out later', async () => {
   const event = viewed('pending');
   const [id] = await parkAsUnknown([event]);
   const [worker] = stack.running('worker:collector');

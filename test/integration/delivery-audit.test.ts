@@ -44,7 +44,7 @@ function audit(options: Partial<DeliveryAuditOptions> = {}): Promise<DeliveryAud
   });
 }
 
-/** Confirms what the tests before have left, so that a summary tells of one test only. */
+/** Confirms what earlier tests have left, so that a summary covers one test only. */
 async function untilHealthy(): Promise<void> {
   await until('the audit finds nothing more', async () => {
     const { handledUntil: _, ...found } = await audit();
@@ -173,7 +173,7 @@ describe('an event that claims to be published', () => {
     await until('it is handled', () => exists('collector.event_handled', { event_id: event.id }));
     await until('it is logged', () => linesAbout(event.id).length === 1);
     expect(linesAbout(event.id)).toEqual([
-      expect.objectContaining({ msg: expect.stringMatching(/sent it again/) }),
+      expect.objectContaining({ msg: expect.stringMatching(/published it again/) }),
     ]);
     const { partition, offset } = await rowOf(event.id);
     expect(partition).toBe(lie.partition);
@@ -296,7 +296,7 @@ test('events that nobody has published are published, and each is logged', async
   for (const { id } of events) {
     await until('it is logged', () => linesAbout(id).length === 1);
     expect(linesAbout(id)).toEqual([
-      expect.objectContaining({ msg: expect.stringMatching(/unpublished/) }),
+      expect.objectContaining({ msg: expect.stringMatching(/overdue to be published/) }),
     ]);
     await until('it is handled', () => exists('collector.event_handled', { event_id: id }));
   }

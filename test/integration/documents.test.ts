@@ -30,7 +30,7 @@ beforeAll(async () => {
 
 afterAll(() => stack?.stop());
 
-/** What `npm start` has told before anybody pastes anything. */
+/** What `npm start` prints, for pasting. */
 async function tellStory(): Promise<void> {
   const body = { name: 'Copper kettle', price: 4_900, stock: 3 };
   const { productId } = (await stack.call('POST', '/v1/products', { body })).body;

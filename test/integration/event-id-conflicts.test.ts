@@ -17,7 +17,7 @@ let stack: Stack;
 
 afterEach(() => stack?.stop());
 
-/** A view of `productId` with an ID that somebody else may have, too. */
+/** A view of `productId` with an ID that another event may have, too. */
 function viewOf(id: string, source: string, productId: string): ForeignEvent {
   return { ...viewed(productId), id, source };
 }
@@ -153,7 +153,7 @@ describe.each([
 
   test('a second one that comes while the first is under way is parked when the first is logged', async () => {
     await stack.start('bridge');
-    // The first has its workflow, which stands still before the log.
+    // The first has its workflow, which is blocked before the log.
     const database = await stack.pool.connect();
     try {
       await database.query('BEGIN');

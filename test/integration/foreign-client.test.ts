@@ -1,6 +1,6 @@
 /**
- * Everything that strangers may do at once: events of every type, repeated and shuffled, with poison
- * among them, from a client that is not the project's own.
+ * Everything that other producers may do, at once: events of every type, repeated and shuffled,
+ * with poison among them, from a client that is not the project's own.
  *
  * `FOREIGN_EVENTS=20000` makes it a long test, of as many events in each mode.
  */

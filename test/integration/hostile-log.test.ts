@@ -233,7 +233,7 @@ describe('offsets that are deleted before they are read', () => {
       .join('\n');
   }
 
-  test('while the bridge is stopped are told of, and it reads on behind them', async () => {
+  test('while the bridge is stopped are reported, and it continues behind them', async () => {
     const partition = 5;
     // A group that has read nothing of a partition yet has lost nothing of it.
     await expectHealthyBehind(partition);
@@ -248,7 +248,7 @@ describe('offsets that are deleted before they are read', () => {
     expect(warnings()).toContain(range);
   });
 
-  test('while it is frozen are told of, also when nothing comes behind them', async () => {
+  test('while it is frozen are reported, also when nothing follows them', async () => {
     const partition = 0;
     await expectHealthyBehind(partition);
     const [{ end: from }] = (await lagOf(partition)) as [PartitionLag];
@@ -270,7 +270,7 @@ describe('offsets that are deleted before they are read', () => {
   });
 });
 
-describe('topics that are deleted and made anew', () => {
+describe('topics that are deleted and recreated', () => {
   const everyPartition = [0, 1, 2, 3, 4, 5];
 
   async function makeAnew(): Promise<void> {
@@ -300,7 +300,7 @@ describe('topics that are deleted and made anew', () => {
     await untilNothingIsLeft();
   }
 
-  // A new topic is there before the broker leads each of its partitions. A copy more harms nobody.
+  // A new topic exists before its partitions have leaders. An extra copy is harmless.
   async function sendOnceLed(to: string, messages: Message[]): Promise<void> {
     await until(`${to} takes them`, () => produce(stack.kafka, to, messages));
   }

@@ -120,7 +120,7 @@ test('20 publishers lose and double nothing when the broker freezes, and learn w
   await sleep(500);
   process.kill(pid, 'SIGSTOP');
   try {
-    // Longer than a request may take: it is given up and made again while the broker stands still.
+    // Longer than the request timeout: it is retried while the broker is frozen.
     await sleep(6_000);
   } finally {
     process.kill(pid, 'SIGCONT');
@@ -187,7 +187,7 @@ test('one call may carry many messages, to several topics, and is answered in it
   expect(await sender.send([])).toEqual([]);
 });
 
-describe('a message that Kafka refuses for its size', () => {
+describe('a message that Kafka rejects as too large', () => {
   const tooLarge = 'x'.repeat(1_100_000);
 
   test('is refused, and those around it are delivered once', async () => {

@@ -113,7 +113,7 @@ test('an event that is logged but not handled is not counted, and counts once wh
   expect(await failedChecks()).toEqual([]);
 });
 
-test('rebuilding again and again in a hail of updates loses and doubles none, and no reader sees a gap', async () => {
+test('repeated rebuilds under heavy updates lose and double none, and no reader sees a gap', async () => {
   const before = await totals();
   const events = Array.from({ length: 6_000 }, (_, index) => anyEvent(index + 1));
   await log(events);

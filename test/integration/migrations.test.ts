@@ -25,7 +25,7 @@ beforeAll(() => {
 
 afterAll(() => pool.end());
 
-/** A database, a namespace and topics that nobody has migrated. */
+/** An unmigrated database, namespace and topics. */
 async function makeEmptyServers(): Promise<Record<string, string>> {
   const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
   await pool.query(`CREATE DATABASE ${name}`);

@@ -102,7 +102,7 @@ interface GatewayCharge {
   readonly refundedAmount: number;
 }
 
-/** What the gateway holds for each of the orders, as it tells itself; 0 where nothing was captured. */
+/** The money that the gateway holds for each order; 0 where nothing was captured. */
 async function moneyHeld(orderIds: readonly string[]): Promise<number[]> {
   const response = await fetch(new URL('/v1/charges', stack.config.PAYMENT_GATEWAY_URL));
   const { charges } = (await response.json()) as { charges: GatewayCharge[] };
@@ -353,7 +353,7 @@ describe('cancelling', () => {
       body: { code: 'ORDER_CANCELLED', orderId },
     });
     expect(await stockOf(productId)).toBe(3);
-    // The gateway answers the slow charge when it is through with it, whoever still waits.
+    // The gateway completes the slow charge, whether or not its caller still waits.
     const late = await fetch(new URL('/v1/charges', stack.config.PAYMENT_GATEWAY_URL), {
       method: 'POST',
       headers: {

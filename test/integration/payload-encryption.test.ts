@@ -72,7 +72,7 @@ test('why a workflow failed is read with the key, and is not in the history', as
   expect(history.includes('PostgreSQL')).toBe(false);
 });
 
-test('a client with another key is told so', async () => {
+test('a client with another key gets an error that says so', async () => {
   const workflow = await register(stack.temporal, randomUUID(), 'Kettle', 1_000);
   await workflow.result();
   const other = clientWith(randomBytes(32)).workflow.getHandle(workflow.workflowId);

@@ -207,7 +207,7 @@ function isAdded(label: string): boolean {
   return addedByPrometheus.labels.includes(label);
 }
 
-/** A payment that is tried again, and an order that nobody has decided when the answer is due. */
+/** A payment that is retried, and an order that is undecided when the response is due. */
 async function shopInTrouble(): Promise<void> {
   const registered = await stack.call('POST', '/v1/products', {
     body: { name: 'a vase', price: 2_000, stock: 10 },

@@ -60,7 +60,7 @@ async function createRelay(idleInTransactionTimeoutMs = 20_000): Promise<Relay> 
   return relay;
 }
 
-/** Publishes as a workflow does: again and again until it has worked. */
+/** Publishes as a workflow does: retries until it succeeds. */
 async function publishPatiently(relay: Relay, key: string): Promise<void> {
   await until(
     `${key} is published`,
@@ -170,11 +170,11 @@ test('more events than one round takes are published in order', async () => {
   expect(await readIdsOf('many')).toEqual(rows.map(({ event_id }) => event_id));
 });
 
-test('a relay that is frozen in its turn does not block the aggregate for ever', async () => {
+test('a relay that is frozen with the lock does not block the aggregate for ever', async () => {
   const [frozen, next] = [await createRelay(2_000), await createRelay()];
   const events = stockEvents('frozen', 3);
   await commit(...events);
-  // It has its turn and never goes on: to PostgreSQL a transaction that stays idle.
+  // It has the lock and never continues: to PostgreSQL an idle transaction.
   const connection = await frozen.pool.connect();
   const ended = new Promise<Error>((resolve) => connection.on('error', resolve));
   await connection.query('BEGIN');
@@ -212,7 +212,7 @@ test('while Kafka is stopped it fails so that a retry helps, and the events stay
   try {
     await commit(...events.slice(1));
     await expect(relay.publish('outage')).rejects.toMatchObject(unavailable);
-    // Known to be away: refused at once, without a connection to PostgreSQL for a turn.
+    // Known to be unavailable: rejected at once, without a PostgreSQL connection for the lock.
     const startedAt = performance.now();
     await expect(relay.publish('outage')).rejects.toMatchObject(unavailable);
     expect(performance.now() - startedAt).toBeLessThan(500);

@@ -81,7 +81,7 @@ describe('a partition that is given up', () => {
     expect(count('new', 'begin')).toBe(0);
     startsAnswer();
     await until('all is committed', async () => (await uncommitted(groupId)) === 0);
-    // What the old one could not commit any more comes again, to whoever has the partition now.
+    // What the old one could no longer commit is redelivered to the new owner of the partition.
     expect(count('new', 'begin')).toBeGreaterThan(0);
     expect(takenTooEarly()).toEqual([]);
   });

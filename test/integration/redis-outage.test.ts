@@ -1,6 +1,6 @@
 /**
- * Redis away: what is logged and counted goes on without it. Redis back: every product that was
- * changed meanwhile is evicted, and nobody is shown an old one.
+ * An outage of Redis: logging and counting continue. Afterwards every product that was changed
+ * meanwhile is evicted, and no stale one is shown.
  */
 import { createProductCache, productCacheKey } from '../../cache/product-cache';
 import { messageOf, produce, stockAdjusted } from '../../testkit/foreign-producer';
@@ -71,7 +71,7 @@ async function countOpen(events: readonly { readonly id: string }[]): Promise<nu
   return workflows.filter(({ status }) => status.name === 'RUNNING').length;
 }
 
-test('while Redis hangs, log and metrics go on; when it answers again, the old products go', async () => {
+test('while Redis hangs, log and metrics continue; when it answers again, stale products are evicted', async () => {
   const products = productsOf('frozen');
   await fill(products);
   const server = (await stack.cluster.status()).find(({ name }) => name === 'redis');
@@ -87,7 +87,7 @@ test('while Redis hangs, log and metrics go on; when it answers again, the old p
   }
 }, 90_000);
 
-test('while Redis is stopped, log and metrics go on; when it is back, no old product comes', async () => {
+test('while Redis is stopped, log and metrics continue; when it is back, no stale product returns', async () => {
   const products = productsOf('stopped');
   const cache = createProductCache(stack.redis);
   const [slowest] = products;

@@ -35,7 +35,7 @@ async function createNamespace(): Promise<string> {
   return namespace;
 }
 
-/** Starts a workflow that has all of them and nobody to work on it, and ends it. */
+/** Starts a workflow with all of them and without a worker, and terminates it. */
 async function useIn(namespace: string): Promise<object> {
   const client = new Client({ connection, namespace });
   const handle = await client.workflow.start('any', {
@@ -73,7 +73,7 @@ test('one that is there with another type is refused, with its name', async () =
   await expect(migrating).rejects.toThrow(/OrderStatus is of another type.*TEMPORAL_NAMESPACE/);
 });
 
-test('what Temporal refuses is told with its reason', async () => {
+test('what Temporal rejects is reported with its reason', async () => {
   const namespace = await createNamespace();
   const refusing = Connection.lazy({
     address,

@@ -181,7 +181,7 @@ test('the shop’s events that were deleted before they were read are sent again
   expect(noted).toEqual([{ topic: 'catalog-events', ...lost, reason: 'RETENTION' }]);
 }, 240_000);
 
-test('both topics made anew while the bridge was away: every event arrives, and verify holds', async () => {
+test('both topics recreated while the bridge was stopped: every event arrives, and verify holds', async () => {
   await adjustStock(10, 19);
   const published = await count(notLogged);
   expect(published).toBe(200);

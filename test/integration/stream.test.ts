@@ -92,7 +92,7 @@ async function handle(ids: readonly string[]): Promise<void> {
   await stack.pool.query(handleStatement, [ids]);
 }
 
-test('a client that comes back again and again gets every event once, however late it is committed', async () => {
+test('a client that reconnects repeatedly gets every event once, however late it is committed', async () => {
   const first = await connect();
   let place = placeIn(await first.readUntil(isReady));
   first.leave();
@@ -136,7 +136,7 @@ test('a client that comes back again and again gets every event once, however la
     seen.push(...idsOf(taken));
     place = placeIn(taken) ?? place;
   }
-  // A transaction that stays open holds nobody else's events back.
+  // An open transaction delays no other events.
   expect(seen.toSorted()).toEqual(committed.toSorted());
   expect(visits).toBeGreaterThan(5);
 
@@ -206,7 +206,7 @@ test('only so many streams are open at once, and one that is left makes room', a
   for (const response of opened) response.destroy();
 });
 
-test('an outage of the database is told, and what was handled around it comes', async () => {
+test('an outage of the database is reported, and what was handled around it arrives', async () => {
   const client = await connect();
   await client.readUntil(isReady);
   const outages = (events: readonly ServerSentEvent[]) =>
@@ -226,7 +226,7 @@ test('an outage of the database is told, and what was handled around it comes', 
   client.leave();
 }, 90_000);
 
-test('a server that stops ends its streams, and their clients go on with another', async () => {
+test('a server that stops ends its streams, and their clients resume with another', async () => {
   // One client takes nothing any more, and has more to take than fits on the way to it.
   const stalled = await open();
   await handle(Array.from({ length: 40_000 }, (_, n) => `never-taken-${n}`));

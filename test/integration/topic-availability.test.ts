@@ -1,4 +1,7 @@
-/** One topic in trouble is named and stops nobody else; new partitions are read; a stopped broker is seen. */
+/**
+ * An unavailable topic is named and blocks no other; new partitions are read; a stopped broker is
+ * detected.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { migrateTopics } from '../../migrations/migrate';
 import { partitionsPerTopic } from '../../events/topics';

@@ -1,4 +1,4 @@
-/** One request is one trace, over Temporal and Kafka and whoever publishes its events. */
+/** One request is one trace, through Temporal and Kafka, whichever process publishes its events. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import {

@@ -167,9 +167,12 @@ async function runAll(checks: readonly StartupCheck[]): Promise<true> {
   return true;
 }
 
-test.each(['scram-sha-256', 'scram-sha-512'])('with %s everybody is let in', async (mechanism) => {
-  await expect(withChecks({ KAFKA_SASL_MECHANISM: mechanism }, runAll)).resolves.toBe(true);
-});
+test.each(['scram-sha-256', 'scram-sha-512'])(
+  'with %s every process connects',
+  async (mechanism) => {
+    await expect(withChecks({ KAFKA_SASL_MECHANISM: mechanism }, runAll)).resolves.toBe(true);
+  },
+);
 
 test.each(mistakes)(
   '$what: that is said, and where to mend it',

@@ -420,7 +420,7 @@ describe('other commands', () => {
     expect(stderr).toContain('no dead letter 123');
   });
 
-  test('a database that is away ends with 1 and says where to look', async () => {
+  test('an unavailable database exits with 1 and says where to look', async () => {
     const away = {
       environment: { ...stack.environment, DATABASE_URL: 'postgres://a:b@127.0.0.1:1/x' },
     };

@@ -1,4 +1,4 @@
-/** What a real Temporal refuses, told in the same way over either kind of connection. */
+/** What a real Temporal rejects, reported in the same way over either kind of connection. */
 import { randomBytes } from 'node:crypto';
 import { type NativeConnection } from '@temporalio/worker';
 import type { Client } from '@temporalio/client';
@@ -45,7 +45,7 @@ test.each(clients)(
   'over %s, an input beyond the limit is refused for good',
   async (_, client) => {
     const starter = createWorkflowStarter({ client: client(), logger });
-    // Otherwise it would try again for ever, should it take the refusal for something else.
+    // Otherwise it would retry for ever, should it mistake the rejection.
     const signal = AbortSignal.timeout(30_000);
     await expect(starter.start(planOf(1_000), signal)).resolves.toBe(true);
     // Temporal takes 2 MiB of an input, and gRPC 4 MiB of a request.
@@ -53,7 +53,7 @@ test.each(clients)(
       const plan = planOf(mebibytes * 1_024 * 1_024);
       await expect(starter.start(plan, signal)).rejects.toThrow(StartRejectedError);
     }
-    // Temporal's client tries a request that is too large again by itself, for over half a minute.
+    // Temporal's client itself retries a request that is too large, for over half a minute.
   },
   150_000,
 );

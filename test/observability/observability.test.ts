@@ -102,7 +102,7 @@ describe('every query of the dashboard and of the alerts', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('names only jobs that Prometheus collects, or may be told to', () => {
+  it('names only jobs that Prometheus scrapes, or may be configured to', () => {
     const named = queries.flatMap(({ expression }) =>
       readSelectors(expression)
         .flatMap(({ matchers }) => matchers)
@@ -210,7 +210,7 @@ test.each<[what: string, expression: string]>([
   expect(() => readSelectors(expression)).toThrow(PromQLSyntaxError);
 });
 
-test('what an expression reads is told with its labels and what is made of it', () => {
+test('what an expression reads is found with its labels and its functions', () => {
   const query: Query['expression'] =
     'topk(3, sum by (le, a) (rate(m_bucket{b="x", c=~"y.+"}[5m]))) or absent(up)';
 

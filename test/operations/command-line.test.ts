@@ -64,7 +64,7 @@ describe('on a terminal, what cannot be undone', () => {
     expect(streams.written.stdout).toContain('[y/N]');
   });
 
-  // Where it goes on, it meets no server.
+  // Where it proceeds, no server is running.
   const away = { DATABASE_URL: 'postgres://x:x@127.0.0.1:1/x', TEMPORAL_ADDRESS: '127.0.0.1:1' };
 
   it.each<[what: string, terminals: Terminals, more: string[], answer: string]>([

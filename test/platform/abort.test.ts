@@ -45,7 +45,7 @@ test('a work under an aborted parent begins aborted', async () => {
   expect(reason).toBe('over');
 });
 
-test('whatever works come to, nothing of them stays in their parent', async () => {
+test('whatever the outcome of the work, nothing of it stays in the parent signal', async () => {
   const { signal } = new AbortController();
   for (let round = 0; round < 50; round += 1) {
     await withLinkedSignal(signal, async () => expect(listenersOf(signal)).toBe(1));

@@ -16,7 +16,7 @@ test('every item is worked on once, never more than the limit at a time', async 
   expect(most).toBe(4);
 });
 
-test('after a failure nothing more is begun, what is under way finishes, and the failure is told', async () => {
+test('after a failure nothing more is started, what is in flight finishes, and the failure is thrown', async () => {
   const begun: number[] = [];
   const finished: number[] = [];
   const working = forEachConcurrently([1, 2, 3, 4, 5, 6], 2, async (item) => {

@@ -13,13 +13,13 @@ test.each<[what: string, committed: number | null, lag: number]>([
   expect(toLag(log, committed)).toEqual({ ...where, committed, start: 10, end: 20, lag });
 });
 
-test('a group that has come to an open transaction is held back by it', () => {
+test('a group that has reached an open transaction is blocked by it', () => {
   expect(toLag({ ...log, stableEnd: 16 }, 15)).not.toHaveProperty('heldBackBy');
   expect(toLag({ ...log, stableEnd: 16 }, 16)).toMatchObject({ heldBackBy: 'open-transaction' });
   expect(toLag(log, 20)).not.toHaveProperty('heldBackBy');
 });
 
-test('the age of the first message is told only where one waits', () => {
+test('the age of the first message is reported only where one waits', () => {
   expect(toLag({ ...log, nextAt: 42 }, 15)).toMatchObject({ oldestUncommittedAt: 42 });
   expect(toLag({ ...log, nextAt: 42 }, 20)).not.toHaveProperty('oldestUncommittedAt');
 });

@@ -113,7 +113,7 @@ describe('an answer to a fetch', () => {
     expect(batchOf(partition!.messages[0]!)).toMatchObject({ firstOffset: 0, lastOffset: 0 });
   });
 
-  test('goes on with the others where one partition has an error', async () => {
+  test('continues with the others where one partition has an error', async () => {
     const partitions = await consumed([
       { partition: 0, errorCode: 6, log: Buffer.alloc(0) },
       { partition: 1, errorCode: 0, log },

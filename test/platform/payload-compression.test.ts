@@ -52,7 +52,7 @@ test('whatever is encoded comes back', async () => {
   );
 });
 
-test('a damaged payload is told from a good one', async () => {
+test('a damaged payload is detected', async () => {
   const [payload] = await there('x'.repeat(compressedFromBytes));
   const damaged = { ...payload, data: Buffer.from('no gzip data') };
   await expect(compressionCodec.decode([damaged])).rejects.toBeInstanceOf(

@@ -28,7 +28,7 @@ test("reads what Temporal's own converter wrote", () => {
   );
 });
 
-test.each([1n, { nested: 1n }, () => 1])('refuses what has no JSON: %p', (value) => {
+test.each([1n, { nested: 1n }, () => 1])('rejects what has no JSON: %p', (value) => {
   expect(() => payloadConverter.toPayload(value)).toThrow('Unable to convert');
 });
 
@@ -40,7 +40,7 @@ test("takes no mark of the byte order for part of JSON, as Temporal's own does n
   }
 });
 
-test('refuses a payload without data', () => {
+test('rejects a payload without data', () => {
   const { metadata } = defaultPayloadConverter.toPayload('text');
   expect(() => payloadConverter.fromPayload({ metadata: metadata! })).toThrow('has no data');
 });

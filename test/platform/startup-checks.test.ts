@@ -39,7 +39,7 @@ function createProcess() {
   };
 }
 
-test('a process that is let in everywhere begins at once, and asks no more', async () => {
+test('a process that every server accepts starts at once, and checks no more', async () => {
   const process = createProcess();
   const { check, tries } = createCheck('open');
 
@@ -66,7 +66,7 @@ test('a no comes before the process begins', async () => {
   await expect(asked).rejects.toBe(rejection);
 });
 
-test('a server that is away keeps nobody from beginning, and its no still ends the process', async () => {
+test('an unavailable server prevents no start, and its later rejection still ends the process', async () => {
   const process = createProcess();
 
   await runStartupChecks(process, [createCheck('away', 'away', 'refused').check], impatient);

@@ -103,7 +103,7 @@ describe('with recording', () => {
     expect(traceparent).toBe(`00-${'1'.repeat(32)}-${span!.spanContext().spanId}-01`);
   });
 
-  test('work that fails is marked, and its error goes on', async () => {
+  test('failed work is marked, and its error is rethrown', async () => {
     const failing = continueTrace([one], work, () => Promise.reject(new Error('no')));
     await expect(failing).rejects.toThrow('no');
     expect(exporter.getFinishedSpans()[0]?.status).toEqual({ code: 2, message: 'Error: no' });

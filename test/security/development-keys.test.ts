@@ -1,4 +1,4 @@
-/** Threat: a server that strangers can reach runs with the keys that stand in the documentation. */
+/** Threat: a publicly reachable server runs with the keys of the documentation. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * Threat: somebody asks for so much, or so slowly, that nobody else is served (OWASP API4): many
+ * Threat: a client sends so much, or so slowly, that no other is served (OWASP API4): many
  * requests, many changes at once, large bodies, headers and pages, connections that are only held.
  */
 import { once } from 'node:events';
@@ -47,7 +47,7 @@ describe('many requests with one key', () => {
     expect((await ask(shopper)).statusCode).toBe(400);
   });
 
-  test('are served again after the time that Retry-After tells', async () => {
+  test('are served again after the time in Retry-After', async () => {
     const { app } = await start({ API_READS_PER_SECOND: '1' });
     const ask = () => app.inject({ url: '/v1/products?limit=0', headers: operator });
     let answer = await ask();
@@ -100,7 +100,7 @@ describe('many changes at once', () => {
     while (begun < count) await sleep(5);
   }
 
-  test('beyond the bound are refused at once with 503 and Retry-After, and reads go on', async () => {
+  test('beyond the limit are rejected at once with 503 and Retry-After, and reads continue', async () => {
     const under = [change(), change()];
     await untilBegun(2);
     const refused = await change();
@@ -119,7 +119,7 @@ describe('many changes at once', () => {
     }
   });
 
-  test('hold their places when their clients hang up, since their work goes on', async () => {
+  test('hold their places when their clients hang up, since their work continues', async () => {
     await app.listen({ host: '127.0.0.1', port: 0 });
     const { port } = app.server.address() as AddressInfo;
     for (let client = 0; client < 2; client += 1) {

@@ -69,7 +69,7 @@ test('a shopper gets 403 from every operation of operators', async () => {
   expect(await statusesOf(concerned, headers)).toEqual(expected(concerned, 403));
 });
 
-test('HEAD tells a stranger or a shopper no more than GET', async () => {
+test('HEAD reveals no more than GET to a stranger or a shopper', async () => {
   const concerned = all
     .filter(({ method, key }) => method === 'GET' && key === 'operator')
     .filter(({ path }) => path !== '/v1/stream')

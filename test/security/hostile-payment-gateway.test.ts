@@ -142,7 +142,7 @@ test('an answer without end is not read to its end', async () => {
   expect(await outcomeOf(gateway.charge(request))).toBeInstanceOf(PaymentGatewayProtocolError);
 });
 
-test('no error tells the token that was paid with', async () => {
+test('no error reveals the payment token', async () => {
   for (const status of [201, 302, 400, 402, 500]) {
     answer = { status, body: '{}', headers: {} };
     const error = (await outcomeOf(gateway.charge(request))) as Error;

@@ -68,7 +68,7 @@ async function answersOfAllKinds() {
   return Promise.all([...ofOperations, ...broken]);
 }
 
-test('no answer tells of code, addresses or statements, and each has its security headers', async () => {
+test('no answer reveals code, addresses or statements, and each has its security headers', async () => {
   const answers = await answersOfAllKinds();
   expect(answers.filter(({ statusCode }) => statusCode >= 500).length).toBeGreaterThan(10);
   for (const { statusCode, headers, body } of answers) {

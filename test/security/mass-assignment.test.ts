@@ -51,7 +51,7 @@ async function send(
   });
 }
 
-test('every object in a body refuses fields that it does not know', () => {
+test('every object in a body rejects unknown fields', () => {
   const open = all
     .filter(({ body }) => body !== undefined)
     .filter(({ body }) => objectsIn(body!).some((each) => each.additionalProperties !== false));

@@ -10,7 +10,7 @@ test('a process that fills its caches and then keeps its memory is flat', () => 
   expect(problems).toEqual([]);
 });
 
-test('a process that goes on growing is not flat', () => {
+test('a process that keeps growing is not flat', () => {
   const { problems } = judgeMemory(samples(100, 120, 140, 160, 180, 200, 220, 240, 260));
   expect(problems).toEqual(['bridge grows']);
 });

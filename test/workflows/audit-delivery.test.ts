@@ -195,7 +195,7 @@ test('what was left behind gets its workflows, also where one of them runs alrea
   await running.terminate();
 });
 
-test('a part that fails is told at the end, after the others were audited', async () => {
+test('a failed part is reported at the end, after the others were audited', async () => {
   let lookedForOrders = false;
   const failed = audit(
     shop({

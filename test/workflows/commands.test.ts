@@ -46,7 +46,7 @@ async function statusOf(workflowId: string): Promise<string> {
   return (await environment.client.workflow.getHandle(workflowId).describe()).status.name;
 }
 
-describe('the decision is answered while Kafka is away, and the event goes out when it is back', () => {
+describe('the decision is returned while Kafka is unavailable, and the event is published when it is back', () => {
   const cases = [
     {
       workflowType: workflowTypes.adjustStock,
@@ -125,7 +125,7 @@ test.each([{ kind: 'stock-out-of-range', stock: 3 }, { kind: 'unknown-product' }
   },
 );
 
-test('a database that is away for longer than the first tries is waited for, visibly', async () => {
+test('a database that is unavailable for longer than the first attempts is retried, visibly', async () => {
   const workflowId = workflowIds.adjustStock('patient');
   const database = await outageOf(environment, 10 * minuteMs);
   const publishOutbox = jest.fn(async () => undefined);
@@ -142,7 +142,7 @@ test('a database that is away for longer than the first tries is waited for, vis
       taskQueue: taskQueues.commerce,
       args: [adjustment('patient')],
     });
-    // The server's time must not be skipped while the first tries are made: they are made in ours.
+    // The server's time must not be skipped during the first attempts: they run in ours.
     await until('it is an ordinary activity', async () =>
       (await environment.ordinaryActivitiesOf(workflowId)).includes('changeStock'),
     );
@@ -166,7 +166,7 @@ test('while all goes well the change of state is no activity of its own in the h
   expect(await environment.ordinaryActivitiesOf(workflowId)).toEqual(['publishOutbox']);
 });
 
-test('data that can never be stored end the command, and whoever waits is told', async () => {
+test('data that can never be stored end the command, and its callers get the error', async () => {
   const workflowId = workflowIds.adjustStock('refused');
   const changeStock = jest.fn(async () => {
     throw ApplicationFailure.nonRetryable('refused', 'DATA_REFUSED');

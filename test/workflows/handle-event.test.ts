@@ -104,7 +104,7 @@ test('nothing is counted or evicted while the log cannot be written', async () =
   expect(names()).toHaveLength(3);
 });
 
-test('Redis away for ten minutes holds back neither the log nor the metrics, and is evicted then', async () => {
+test('an outage of Redis for ten minutes delays neither the log nor the metrics, and the eviction follows', async () => {
   const event = received();
   const { activities, names } = recordingActivities();
   const redis = await outageOf(environment, 10 * minuteMs);

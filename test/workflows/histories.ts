@@ -22,7 +22,7 @@ export async function writeHistory(name: string, history: History): Promise<void
   await writeFile(path.join(folder, `${name}.json`), `${text}\n`);
 }
 
-/** A history tells of the machine that it was recorded on: paths in stack traces, and its name. */
+/** A history reveals the machine that it was recorded on: paths in stack traces, and its name. */
 function withoutMachine(name: string, value: unknown): unknown {
   return name === 'stackTrace' || name === 'identity' ? '' : value;
 }

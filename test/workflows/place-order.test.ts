@@ -366,7 +366,7 @@ describe('a gateway that does not answer in time', () => {
   });
 });
 
-describe('the state that an order tells', () => {
+describe('the state that an order reports', () => {
   test('is that of each step', async () => {
     const orderId = 'observed';
     const shop = createShop();

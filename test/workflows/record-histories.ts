@@ -57,7 +57,7 @@ const refusing: ActivityFake = async () => {
   throw ApplicationFailure.nonRetryable('refused', 'DATA_REFUSED');
 };
 
-/** More tries than are made within the workflow's own task. */
+/** More attempts than a local activity makes. */
 const longOutage = 8;
 
 const place = { topic: 'catalog-events', partition: 0, offset: 1 };
@@ -367,7 +367,7 @@ async function record(environment: Environment, recording: Recording): Promise<H
     environment.withWorker(collector, activities, async () => {
       await start(environment, recording);
       const handle = environment.client.workflow.getHandle(name);
-      // Asking for the result skips time; what is tried within the workflow's own task needs it.
+      // Awaiting the result skips time; the attempts of local activities need it.
       if (untilOrdinary !== undefined) {
         await until(`${untilOrdinary} is an ordinary activity`, async () =>
           (await environment.ordinaryActivitiesOf(name)).includes(untilOrdinary),

@@ -33,7 +33,7 @@ test('the page is always asked for, and its policy allows nothing inline and no 
   expect(body).not.toMatch(/<style|<script(?![^>]* src=)| style=| on\w+=|https?:/);
 });
 
-test('its files are named by their content, kept for ever, and compressed', async () => {
+test('its files are named by their content, cached for ever, and compressed', async () => {
   const files = await filesOfPage();
   expect(files).toHaveLength(4);
   for (const file of files) {

@@ -21,6 +21,6 @@ test('events are read, whatever pieces they come in', () => {
   );
 });
 
-test('an event that is not complete is not told', () => {
+test('an incomplete event is not delivered', () => {
   expect(createEventReader()('data: half\n')).toEqual([]);
 });

@@ -32,7 +32,7 @@ afterAll(() => stack?.stop());
 
 const topics = fc.constantFrom(...eventTopics);
 
-/** Events as they should be, each with an ID of its own, so that none is refused as a repeat. */
+/** Valid events, each with an ID of its own, so that none is rejected as a duplicate. */
 const valid = fc
   .tuple(events, fc.uuid())
   .map(([event, id]) => toForeignMessage({ ...event, id: `fuzz-${id}` }));

@@ -1,6 +1,6 @@
 /**
- * Threat: more is asked for than there is capacity for, by accident or by somebody who wants the
- * shop to stand still: orders, reads, or messages that are no events (OWASP API4).
+ * Threat: load beyond capacity, by accident or by an attacker who wants to stop the shop: orders,
+ * reads, or invalid messages (OWASP API4).
  *
  * Larger: `OVERLOAD_SECONDS` (of orders beyond the capacity), `OVERLOAD_TIMES` (the capacity),
  * `OVERLOAD_POISON` (messages).
