@@ -3,10 +3,10 @@
  * only after Temporal has acknowledged the workflow of each of its messages. A crash causes redelivery,
  * never loss.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import { eventTopics, partitionsPerTopic } from '../events/topics';
 import { withLinkedSignal } from '../platform/process/abort';
+import { pause, resultWithin } from '../platform/process/waiting';
 import { readPartitionLogs } from '../platform/kafka/partition-log';
 import { batchOf, fetchWholeBatches } from '../platform/kafka/protocol';
 import type { FetchedBatch } from '../platform/kafka/record-batch';
@@ -97,7 +97,7 @@ async function consumeUntil(
       excludeForbidden(dependencies.topics, error);
       consumersReplaced.inc();
       dependencies.logger.warn({ err: error }, 'consumer stopped; replacing it');
-      await sleep(replaceAfterMs, undefined, { signal: stop }).catch(() => undefined);
+      await pause(replaceAfterMs, stop);
     }
   }
 }
@@ -157,7 +157,7 @@ const disconnectTimeoutMs = 10_000;
 // A stalled consumer may hang here, too. It is abandoned then: its session times out.
 async function disconnectInTime(consumer: Consumer, logger: Logger): Promise<void> {
   const disconnected = consumer.disconnect().then(() => true);
-  const inTime = await Promise.race([disconnected, sleep(disconnectTimeoutMs, false)]);
+  const inTime = await resultWithin(disconnected, disconnectTimeoutMs, false);
   if (!inTime) logger.warn('consumer disconnect timed out; abandoning it');
 }
 
@@ -259,7 +259,7 @@ async function withHeartbeats(
       () => true,
     );
     try {
-      while (!(await Promise.race([settled, sleep(heartbeatMs, false)]))) await heartbeat();
+      while (!(await resultWithin(settled, heartbeatMs, false))) await heartbeat();
     } catch (error) {
       linked.abort();
       await settled;

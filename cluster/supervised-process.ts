@@ -1,8 +1,7 @@
 /** One process of the project, kept running: it is started again whenever it ends by itself. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
-import { createBackoff } from './backoff';
+import { createBackoff, pause, pollUntil } from '../platform/process/waiting';
 import { logTail } from './daemon';
 import { ClusterError } from './errors';
 import { openOutputLog, type LogLine } from './process-output';
@@ -33,6 +32,9 @@ export interface SupervisedProcess {
   /** Ends it at once. It stays ended. */
   kill(): void;
 }
+
+/** How long to wait before something that keeps ending is started again. */
+export const RESTART_BACKOFF = { firstMs: 200, longestMs: 5_000 };
 
 const root = join(__dirname, '..');
 const READY_WITHIN_MS = 120_000;
@@ -75,7 +77,7 @@ export function superviseProcess(
   };
 
   const keepRunning = async (): Promise<void> => {
-    const backoff = createBackoff();
+    const backoff = createBackoff(RESTART_BACKOFF);
     while (!stopping.signal.aborted) {
       const startedAt = performance.now();
       const ending = await runOnce();
@@ -84,7 +86,7 @@ export function superviseProcess(
       if (performance.now() - startedAt > STEADY_AFTER_MS) backoff.reset();
       const waitMs = backoff.next();
       report(name, `${ending}; starting it again in ${waitMs / 1000} s`);
-      await delay(waitMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await pause(waitMs, stopping.signal);
     }
     await log.close();
   };
@@ -92,12 +94,10 @@ export function superviseProcess(
 
   return {
     async whenReady(signal) {
-      const deadline = performance.now() + READY_WITHIN_MS;
-      while (ready === undefined) {
-        if (performance.now() > deadline) throw await notReady(name, logFile);
-        await delay(READY_POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
-      }
-      return ready;
+      const polling = { timeoutMs: READY_WITHIN_MS, pollMs: READY_POLL_MS, signal };
+      const line = await pollUntil(() => ready, polling);
+      if (line === undefined) throw await notReady(name, logFile);
+      return line;
     },
     async stop() {
       stopping.abort();

@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { asDevelopmentUser } from '../platform/postgres/development-users';
-import { createBackoff, type Backoff } from './backoff';
+import { createBackoff, pause, type Backoff } from '../platform/process/waiting';
 import { stopDaemon, writeDaemonFile } from './daemon';
 import { messageOf } from './errors';
 import type { Cluster, ServerName } from './local-cluster';
@@ -11,7 +11,7 @@ import type { LogLine } from './process-output';
 import type { MetricsPorts } from './prometheus-ports';
 import { PROCESS_NAMES, STOP_ORDER, type ProcessName } from './processes';
 import type { Report } from './progress';
-import { superviseProcess, type SupervisedProcess } from './supervised-process';
+import { RESTART_BACKOFF, superviseProcess, type SupervisedProcess } from './supervised-process';
 
 /** What `superviseProcesses` needs. */
 export interface ProcessesOptions {
@@ -104,7 +104,7 @@ export async function superviseServers(
   const underWay = new Map<ServerName, Promise<void>>();
   const backoffs = new Map<ServerName, Backoff>();
   const revive = async (name: ServerName): Promise<void> => {
-    const backoff = backoffs.get(name) ?? createBackoff();
+    const backoff = backoffs.get(name) ?? createBackoff(RESTART_BACKOFF);
     backoffs.set(name, backoff);
     try {
       const waitMs = backoff.next();
@@ -126,7 +126,7 @@ export async function superviseServers(
     } catch (error) {
       report('cluster', messageOf(error));
     }
-    await delay(SERVER_POLL_MS, undefined, { signal }).catch(() => undefined);
+    await pause(SERVER_POLL_MS, signal);
   }
   await Promise.all(underWay.values());
 }

@@ -3,7 +3,8 @@
  * the figures. Without a name it lists what there is.
  */
 import { killRememberedProcesses } from '../testkit/child-processes';
-import { orAborted, withTestCluster } from '../testkit/test-cluster';
+import { orAborted } from '../platform/process/waiting';
+import { withTestCluster } from '../testkit/test-cluster';
 import type { Experiment, Findings } from './experiment';
 import { experiments } from './experiments';
 

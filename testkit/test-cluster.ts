@@ -54,20 +54,6 @@ export async function withTestCluster(
   }
 }
 
-/** Does not wait for work when the run is to end: what it waits for may never come then. */
-export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const over = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true, signal: over.signal });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    over.abort();
-  }
-}
-
 /** Aborted by the first signal; from then on this process only cleans up. */
 function listenForSignals(): { signal: AbortSignal; exitCode: () => number } {
   const controller = new AbortController();

@@ -1,6 +1,6 @@
 /** Comparing what happened with what the story says, and waiting for it to happen. */
-import { setTimeout as delay } from 'node:timers/promises';
 import { inspect, isDeepStrictEqual } from 'node:util';
+import { pause } from '../../platform/process/waiting';
 
 /** Something is not as the story says. */
 export class UnconfirmedError extends Error {
@@ -35,7 +35,7 @@ export async function eventually<Result>(
     } catch (cause) {
       if (performance.now() > deadline) throw tooLate(what, cause);
     }
-    await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await pause(POLL_MS, signal);
   }
 }
 

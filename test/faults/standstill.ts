@@ -4,9 +4,9 @@
  * Where the group stands is read from the brokers here, not from what the pipeline says of itself.
  */
 import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
+import { pause, resultWithin } from '../../platform/process/waiting';
 import { runOps } from '../../testkit/run-ops';
 import { metricsUrlOf, type Stack } from '../../testkit/stack';
 
@@ -81,7 +81,7 @@ async function watchUntil(stop: AbortSignal, stack: Stack, unseen: string[]): Pr
         `${partition} stood at ${standing.committed} for ${seenWithinMs / 1_000} s, unseen by ${silent.join(', ')}`,
       );
     }
-    await sleep(pollMs, undefined, { signal: stop }).catch(() => undefined);
+    await pause(pollMs, stop);
   }
 }
 
@@ -196,10 +196,8 @@ const verifyTimeoutMs = 30_000;
 
 async function askVerify(stack: Stack): Promise<string | undefined> {
   const grace = ['--grace', String(verifyGraceSeconds)];
-  const ended = await Promise.race([
-    runOps(stack, 'verify', ...grace, '--json'),
-    sleep(verifyTimeoutMs, undefined, { ref: false }),
-  ]);
+  const verifying = runOps(stack, 'verify', ...grace, '--json');
+  const ended = await resultWithin(verifying, verifyTimeoutMs, undefined);
   if (ended === undefined || ended.exitCode === 0) return undefined;
   return `exit code ${ended.exitCode}: ${ended.stdout || ended.stderr}`.slice(0, 300);
 }
