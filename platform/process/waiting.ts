@@ -1,13 +1,10 @@
 /**
- * Waiting: a pause, a timeout, backoff between retries, and polling until something is so. Nothing here
- * leaves a timer or a listener behind once it has settled.
+ * Waiting: a pause, a timeout, backoff between retries, and polling for a condition. Nothing here leaves
+ * a timer or a listener behind once it has settled.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/**
- * Resolves after `ms`, or as soon as `signal` is aborted, which is no failure of a pause: who has to
- * know asks the signal.
- */
+/** Resolves after `ms`, or as soon as `signal` is aborted: a caller that has to know asks the signal. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   try {
     await sleep(ms, undefined, { signal });
@@ -16,7 +13,7 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
-/** Something did not come in time. */
+/** Work took longer than its timeout. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
   readonly code = 'TIMEOUT';
@@ -24,15 +21,14 @@ export class TimeoutError extends Error {
 
 /** Options of a timeout. */
 export interface TimeoutOptions {
-  /** What the error says. */
+  /** The message of the TimeoutError. */
   readonly message?: string;
-  /** Ends the waiting before its time. */
+  /** Ends the wait early. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Settles as `work` does, which must do so within `ms`. Work that is late goes on, and nobody hears of
- * its end.
+ * Settles as `work` does, within `ms`. Late work is not cancelled, and its result or failure is ignored.
  *
  * @throws TimeoutError; the signal's reason once it is aborted
  */
@@ -53,7 +49,7 @@ export async function withTimeout<Result>(
   }
 }
 
-/** Settles as `work` does, or resolves with `otherwise` when that takes longer than `ms`. */
+/** Settles as `work` does, or resolves with `otherwise` after `ms`. */
 export async function resultWithin<Result, Otherwise>(
   work: Promise<Result>,
   ms: number,
@@ -85,11 +81,11 @@ export async function orAborted<Result>(
   }
 }
 
-/** How long to wait before the next retry: longer each time, up to a bound. */
+/** Exponential backoff: the wait before the next retry doubles, up to a bound. */
 export interface Backoff {
-  /** The next wait, in ms; the one after it is twice as long. */
+  /** The next wait, in ms. */
   next(): number;
-  /** Begins anew, after a success. */
+  /** Starts again from the first wait, after a success. */
   reset(): void;
 }
 
@@ -99,7 +95,6 @@ export interface BackoffOptions {
   readonly longestMs: number;
 }
 
-/** A backoff that has not waited yet. */
 export function createBackoff({ firstMs, longestMs }: BackoffOptions): Backoff {
   let nextMs = firstMs;
   return {
@@ -114,24 +109,23 @@ export function createBackoff({ firstMs, longestMs }: BackoffOptions): Backoff {
   };
 }
 
-/** A wait between half of `ms` and all of it, so that what failed together is not retried together. */
+/** Jitter: a wait between half of `ms` and all of it, so that what failed together is not retried together. */
 export function withJitter(ms: number): number {
   return Math.round(ms * (0.5 + Math.random() / 2));
 }
 
-/** How to poll. */
+/** Options of polling. */
 export interface PollOptions {
-  /** How long to poll, in ms. */
   readonly timeoutMs: number;
-  /** How long to wait between two looks, in ms. */
+  /** Pause between two polls, in ms. */
   readonly pollMs: number;
-  /** Ends the polling. */
+  /** Ends the polling early. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Looks again and again until `look` answers something true, and returns that; `undefined` when the
- * time is over first.
+ * Polls until `look` returns something truthy, and returns that; `undefined` on a timeout. Polls at
+ * least once.
  *
  * @throws what `look` throws; the signal's reason once it is aborted
  */
