@@ -43,6 +43,8 @@ export interface EventConsumerOptions {
 
 /** A running consumer. */
 export interface EventConsumer {
+  /** Whether a consumer has joined the group yet; later, only the group's progress tells of its health. */
+  hasJoined(): boolean;
   /**
    * Restarts with a new consumer at the committed offsets: after a topic was recreated, the current one
    * would continue at positions of the old log.
@@ -59,9 +61,10 @@ export function startEventConsumer(
 ): EventConsumer {
   fetchWholeBatches();
   const stopping = new AbortController();
-  const current: CurrentConsumer = { end: () => undefined };
+  const current: CurrentConsumer = { hasJoined: false, end: () => undefined };
   const running = consumeUntil(stopping.signal, dependencies, options, current);
   return {
+    hasJoined: () => current.hasJoined,
     restart() {
       current.end();
     },
@@ -74,6 +77,7 @@ export function startEventConsumer(
 
 /** The running consumer. */
 interface CurrentConsumer {
+  hasJoined: boolean;
   end: () => void;
 }
 
@@ -144,6 +148,7 @@ async function consumeOnce(
         health.during(() => handleFetched(payload, { kafka, dispatcher, logger, stop })),
     });
     logger.info({ groupId, topics }, 'consuming');
+    current.hasJoined = true;
     await Promise.race([stopped, health.failure, outdated, ended]);
   } finally {
     subscription.end();

@@ -6,9 +6,8 @@ import { asDevelopmentUser } from '../platform/postgres/development-users';
 import { createBackoff, pause, type Backoff } from '../platform/process/waiting';
 import { stopDaemon, writeDaemonFile } from './daemon';
 import { messageOf } from './errors';
+import { urlOf, type Addresses } from './process-addresses';
 import type { Cluster, ServerName } from './local-cluster';
-import type { LogLine } from './process-output';
-import type { MetricsPorts } from './prometheus-ports';
 import { PROCESS_NAMES, STOP_ORDER, type ProcessName } from './processes';
 import type { Report } from './progress';
 import { RESTART_BACKOFF, superviseProcess, type SupervisedProcess } from './supervised-process';
@@ -19,15 +18,14 @@ export interface ProcessesOptions {
   readonly directory: string;
   /** The environment of each process; with `DATABASE_URL`, in which each gets a user of its own. */
   readonly environment: NodeJS.ProcessEnv;
-  /** The port on which each process serves its metrics; the API serves them on its own. */
-  readonly metricsPorts: MetricsPorts;
+  readonly addresses: Addresses;
   readonly report: Report;
 }
 
 /** One process of each kind, kept running. */
 export interface SupervisedProcesses {
-  /** Resolves when each of them works, with the log line in which each tells so. */
-  whenReady(signal: AbortSignal): Promise<Readonly<Record<ProcessName, LogLine>>>;
+  /** Resolves when each of them has been ready. */
+  whenReady(signal: AbortSignal): Promise<void>;
   /** Lets all finish, and removes every trace of them. */
   stop(): Promise<void>;
   /** Ends all at once. */
@@ -45,15 +43,16 @@ export function logFolder(directory: string): string {
  * there until it has its new one.
  */
 export function superviseProcesses(options: ProcessesOptions): SupervisedProcesses {
-  const { directory, environment, metricsPorts, report } = options;
+  const { directory, environment, addresses, report } = options;
   const table = openProcessTable(directory);
   const supervise = (name: ProcessName): SupervisedProcess =>
     superviseProcess(name, {
       environment: {
         ...environment,
         DATABASE_URL: asDevelopmentUser(environment['DATABASE_URL']!, name),
-        METRICS_PORT: String(metricsPorts[name] ?? ''),
+        [name === 'api' ? 'API_PORT' : 'METRICS_PORT']: String(addresses[name].port),
       },
+      url: urlOf(addresses[name]),
       report,
       logFile: join(logFolder(directory), `${fileNameOf(name)}.log`),
       onStarted: (pid) => {
@@ -65,10 +64,7 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
   const processes = new Map(PROCESS_NAMES.map((name) => [name, supervise(name)]));
   return {
     async whenReady(signal) {
-      const lines = await Promise.all(
-        [...processes].map(async ([name, each]) => [name, await each.whenReady(signal)] as const),
-      );
-      return Object.fromEntries(lines) as Record<ProcessName, LogLine>;
+      await Promise.all([...processes.values()].map((each) => each.whenReady(signal)));
     },
     async stop() {
       for (const names of STOP_ORDER) {

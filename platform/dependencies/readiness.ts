@@ -42,6 +42,17 @@ export function isReady({ status }: { readonly status: string }): boolean {
   return status === 'ready' || status === 'degraded';
 }
 
+/** Whether the process at `url` says in `/readyz` that it is ready; false also while it does not answer. */
+export async function reportsReady(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(new URL('/readyz', url), { signal: AbortSignal.timeout(5_000) });
+    await response.arrayBuffer();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
 async function runCheck({ required, probe }: Check): Promise<DependencyState> {
   try {
     await withTimeout(probe(), probeTimeoutMs);

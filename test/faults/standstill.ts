@@ -8,7 +8,7 @@ import type { Admin, Kafka } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
 import { pause, resultWithin } from '../../platform/process/waiting';
 import { runOps } from '../../testkit/run-ops';
-import { metricsUrlOf, type Stack } from '../../testkit/stack';
+import type { Stack } from '../../testkit/stack';
 
 /** What must tell of a standstill. */
 export type Reporter = 'readiness' | 'metrics' | 'verify';
@@ -18,9 +18,6 @@ export type Reports = Readonly<Partial<Record<Reporter, string>>>;
 
 /** Each of them. */
 export const reporters: readonly Reporter[] = ['readiness', 'metrics', 'verify'];
-
-/** What a stack is started with for its bridges to be asked. */
-export const askable = { METRICS_PORT: '0' } as const;
 
 /** A watch that is kept. */
 export interface StandstillWatch {
@@ -168,7 +165,7 @@ async function askBridges(
   const answers = await Promise.all(
     bridges.map(async (bridge) => {
       try {
-        const url = new URL(route, metricsUrlOf(bridge));
+        const url = new URL(route, bridge.url);
         const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
         return judge(response.status, await response.text());
       } catch (error) {
