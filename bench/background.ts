@@ -15,10 +15,9 @@ export interface Background {
   end(): Promise<void>;
 }
 
-/** Starts a program of this folder and waits until it has written `readyText`. */
+/** Starts a program of this folder and waits until it tells, with a message `{ ready }`, that it works. */
 export async function startInBackground(
   file: string,
-  readyText: string,
   environment: Readonly<NodeJS.ProcessEnv>,
 ): Promise<Background> {
   const child = spawn(
@@ -30,10 +29,13 @@ export async function startInBackground(
     },
   );
   const exited = once(child, 'exit');
-  let output = '';
+  // What it logs is nobody's, and a full pipe would hold it up.
+  child.stdout!.resume();
+  let ready = false;
   let done = 0;
-  child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  child.on('message', (message) => ({ done } = message as { done: number }));
+  child.on('message', (message: { ready?: boolean; done?: number }) => {
+    ({ ready = ready, done = done } = message);
+  });
   let asked = false;
   const unexpectedEnd = exited.then(() =>
     // After a requested stop the promise stays pending.
@@ -52,9 +54,9 @@ export async function startInBackground(
     },
   };
   try {
-    await until(`${file} says '${readyText}'`, () => {
+    await until(`${file} works`, () => {
       if (child.exitCode !== null) throw new Error(`It has ended with ${child.exitCode}.`);
-      return output.includes(readyText);
+      return ready;
     });
     return background;
   } catch (error) {

@@ -1,6 +1,6 @@
 /** The interface of a benchmark: sides measured in turn, in one run, on the same servers. */
+import { orAborted } from '../platform/process/waiting';
 import type { Stack } from '../testkit/stack';
-import { orAborted } from '../testkit/test-cluster';
 
 /** One figure of a side, such as `events/s`, with its value in each round. */
 export type Figures = Readonly<Record<string, readonly number[]>>;

@@ -7,7 +7,7 @@ import type { Process } from '../platform/process/lifecycle';
 import type { Queryable } from '../platform/postgres/pool';
 import type { TopicWatch } from '../platform/kafka/topic-watch';
 import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
-import { startEventConsumer } from './event-consumer';
+import { startEventConsumer, type EventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
 import { createInFlight } from './in-flight';
 import { watchLag } from './lag-watch';
@@ -34,11 +34,14 @@ export interface BridgeDependencies {
 // coalescing side of `npm run bench -- catch-up`, medians of three rounds that differed by up to half).
 const defaultMaxInFlight = { 'per-event': 200, coalesce: 16 } as const;
 
+/** A running bridge. */
+export type Bridge = Pick<EventConsumer, 'hasJoined'>;
+
 /** Runs a bridge until the process stops. */
 export function startBridge(
   { config, logger, onStop }: Pick<Process, 'config' | 'logger' | 'onStop'>,
   { kafka, database, client, topics, eagerStart }: BridgeDependencies,
-): void {
+): Bridge {
   const finishedWork = createFinishedWork(database);
   const limit = config.BRIDGE_MAX_IN_FLIGHT ?? defaultMaxInFlight[config.BRIDGE_MODE];
   const inFlight = createInFlight(finishedWork, logger, { limit });
@@ -64,4 +67,5 @@ export function startBridge(
   const lag = watchLag(readProgress, logger);
   onStop('the lag watch', () => lag.stop());
   onStop('the consumer', () => consumer.stop());
+  return consumer;
 }

@@ -3,10 +3,10 @@
  * only after Temporal has acknowledged the workflow of each of its messages. A crash causes redelivery,
  * never loss.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import { eventTopics, partitionsPerTopic } from '../events/topics';
 import { withLinkedSignal } from '../platform/process/abort';
+import { pause, resultWithin } from '../platform/process/waiting';
 import { readPartitionLogs } from '../platform/kafka/partition-log';
 import { batchOf, fetchWholeBatches } from '../platform/kafka/protocol';
 import type { FetchedBatch } from '../platform/kafka/record-batch';
@@ -41,6 +41,8 @@ export interface EventConsumerOptions {
 
 /** A running consumer. */
 export interface EventConsumer {
+  /** Whether a consumer has joined the group yet; later, only the group's progress tells of its health. */
+  hasJoined(): boolean;
   /**
    * Restarts with a new consumer at the committed offsets: after a topic was recreated, the current one
    * would continue at positions of the old log.
@@ -57,9 +59,10 @@ export function startEventConsumer(
 ): EventConsumer {
   fetchWholeBatches();
   const stopping = new AbortController();
-  const current: CurrentConsumer = { end: () => undefined };
+  const current: CurrentConsumer = { hasJoined: false, end: () => undefined };
   const running = consumeUntil(stopping.signal, dependencies, options, current);
   return {
+    hasJoined: () => current.hasJoined,
     restart() {
       current.end();
     },
@@ -72,6 +75,7 @@ export function startEventConsumer(
 
 /** The running consumer. */
 interface CurrentConsumer {
+  hasJoined: boolean;
   end: () => void;
 }
 
@@ -95,7 +99,7 @@ async function consumeUntil(
       excludeForbidden(dependencies.topics, error);
       consumersReplaced.inc();
       dependencies.logger.warn({ err: error }, 'consumer stopped; replacing it');
-      await sleep(replaceAfterMs, undefined, { signal: stop }).catch(() => undefined);
+      await pause(replaceAfterMs, stop);
     }
   }
 }
@@ -142,6 +146,7 @@ async function consumeOnce(
         health.during(() => handleFetched(payload, { kafka, dispatcher, logger, stop })),
     });
     logger.info({ groupId, topics }, 'consuming');
+    current.hasJoined = true;
     await Promise.race([stopped, health.failure, outdated, ended]);
   } finally {
     subscription.end();
@@ -155,7 +160,7 @@ const disconnectTimeoutMs = 10_000;
 // A stalled consumer may hang here, too. It is abandoned then: its session times out.
 async function disconnectInTime(consumer: Consumer, logger: Logger): Promise<void> {
   const disconnected = consumer.disconnect().then(() => true);
-  const inTime = await Promise.race([disconnected, sleep(disconnectTimeoutMs, false)]);
+  const inTime = await resultWithin(disconnected, disconnectTimeoutMs, false);
   if (!inTime) logger.warn('consumer disconnect timed out; abandoning it');
 }
 
@@ -257,7 +262,7 @@ async function withHeartbeats(
       () => true,
     );
     try {
-      while (!(await Promise.race([settled, sleep(heartbeatMs, false)]))) await heartbeat();
+      while (!(await resultWithin(settled, heartbeatMs, false))) await heartbeat();
     } catch (error) {
       linked.abort();
       await settled;

@@ -3,10 +3,9 @@
  * partitions.
  */
 import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { withLinkedSignal } from '../platform/process/abort';
 import type { GroupProgress, UnreadableTopic } from '../platform/kafka/consumer-lag';
 import type { Logger } from '../platform/observability/logger';
+import { pause, withTimeout } from '../platform/process/waiting';
 import {
   consumerLag,
   consumerStalled,
@@ -41,8 +40,11 @@ export function watchLag(
   const stopping = new AbortController();
   const { signal } = stopping;
   const context = { logger, signal, standstill: createStandstillWatch() };
-  const pollOnce = () => poll(() => withTimeout(read, pollTimeoutMs, signal), context);
-  const running = pollUntil(signal, pollOnce, intervalMs);
+  // Otherwise a hanging broker would leave stale values in the metrics.
+  const message = `timed out after ${pollTimeoutMs} ms`;
+  const readInTime = () => withTimeout(read(), pollTimeoutMs, { message, signal });
+  const pollOnce = () => poll(readInTime, context);
+  const running = pollAtIntervals(signal, pollOnce, intervalMs);
   return {
     async stop() {
       stopping.abort();
@@ -51,14 +53,14 @@ export function watchLag(
   };
 }
 
-async function pollUntil(
+async function pollAtIntervals(
   stop: AbortSignal,
   pollOnce: () => Promise<void>,
   intervalMs: number,
 ): Promise<void> {
   while (!stop.aborted) {
     await pollOnce();
-    await sleep(intervalMs, undefined, { signal: stop }).catch(() => undefined);
+    await pause(intervalMs, stop);
   }
 }
 
@@ -110,23 +112,4 @@ function resetAll(): void {
 // Only debug: the topic watch warns of it.
 function logUnreadable({ topic, error }: UnreadableTopic, logger: Logger): void {
   logger.debug({ err: error, topic }, 'cannot read a topic; the other topics are unaffected');
-}
-
-// Otherwise a hanging broker would leave stale values in the metrics.
-function withTimeout<T>(work: () => Promise<T>, timeoutMs: number, stop: AbortSignal): Promise<T> {
-  return withLinkedSignal(stop, async (linked) => {
-    const { signal } = linked;
-    const timer = setTimeout(
-      () => linked.abort(new Error(`timed out after ${timeoutMs} ms`)),
-      timeoutMs,
-    );
-    const tooLate = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error));
-    });
-    try {
-      return await Promise.race([work(), tooLate]);
-    } finally {
-      clearTimeout(timer);
-    }
-  });
 }

@@ -13,7 +13,7 @@ import { serveMetrics } from '../platform/observability/prometheus-server';
 import { createPool } from '../platform/postgres/pool';
 import { createTemporalClient } from '../platform/temporal/client';
 import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
-import { startBridge } from './bridge';
+import { startBridge, type Bridge } from './bridge';
 import { bridgeChecks, readBridgeState } from './readiness';
 
 void runProcess('bridge', async (process) => {
@@ -34,15 +34,16 @@ void runProcess('bridge', async (process) => {
   onStop('the connection to Temporal', () => client.connection.close());
   const topics = watchTopics(kafka, eventTopics, logger);
   onStop('the topic watch', () => topics.stop());
+  const state: { bridge?: Bridge } = {};
   await serveMetrics(process, {
     kinds: ['bridge'],
     checks: [
       postgresCheck(pool, { required: true }),
       temporalCheck(client, { required: true }),
-      ...bridgeChecks(),
+      ...bridgeChecks(() => state.bridge?.hasJoined()),
       topicsCheck(topics),
     ],
     details: readBridgeState,
   });
-  startBridge(process, { kafka, database: pool, client, topics, eagerStart: false });
+  state.bridge = startBridge(process, { kafka, database: pool, client, topics, eagerStart: false });
 });

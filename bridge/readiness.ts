@@ -42,10 +42,18 @@ export async function readBridgeState(): Promise<BridgeState> {
  * Readiness checks of the bridge besides the servers and topics that every process checks: a stalled
  * consumer group makes it unready.
  *
+ * @param hasJoined whether the consumer has joined its group yet
  * @param kafkaName name of the check of the brokers
  */
-export function bridgeChecks(kafkaName = 'kafka'): readonly Check[] {
+export function bridgeChecks(
+  hasJoined: () => boolean | undefined,
+  kafkaName = 'kafka',
+): readonly Check[] {
+  const probeConsumer = async (): Promise<void> => {
+    if (!hasJoined()) throw new Error('has not joined its consumer group yet');
+  };
   return [
+    { name: 'consumer', required: true, probe: probeConsumer },
     { name: kafkaName, required: true, probe: probeKafka },
     { name: 'progress', required: true, probe: probeProgress },
   ];

@@ -3,6 +3,7 @@
  * then its workflow runs or has finished. A failed start is retried with backoff.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createBackoff } from '../platform/process/waiting';
 import {
   isGrpcServiceError,
   WorkflowExecutionAlreadyStartedError,
@@ -62,9 +63,6 @@ export function createWorkflowStarter(
 
 type StartAttempt = (plan: WorkflowPlan) => Promise<'started' | 'known' | 'unavailable'>;
 
-const firstDelayMs = 100;
-const longestDelayMs = 5_000;
-
 async function startWithBackoff(
   attempt: StartAttempt,
   pause: Pause,
@@ -82,8 +80,9 @@ async function startAgain(
   plan: WorkflowPlan,
   signal: AbortSignal,
 ): Promise<boolean> {
-  for (let delayMs = firstDelayMs; ; delayMs = Math.min(delayMs * 2, longestDelayMs)) {
-    await sleep(delayMs, undefined, { signal });
+  const backoff = createBackoff({ firstMs: 100, longestMs: 5_000 });
+  for (;;) {
+    await sleep(backoff.next(), undefined, { signal });
     const answer = await attempt(plan);
     if (answer !== 'unavailable') return answer === 'started';
   }

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
+import { pollUntil } from '../platform/process/waiting';
 import { ClusterError } from './errors';
 import { processIdentity } from './process-identity';
 
@@ -126,12 +126,8 @@ const POLL_MS = 50;
 const LARGE_LOG_BYTES = 16 * 1024 * 1024;
 
 async function hasEnded(pidFile: string, within: number): Promise<boolean> {
-  const deadline = performance.now() + within;
-  while ((await findDaemon(pidFile)) !== undefined) {
-    if (performance.now() > deadline) return false;
-    await delay(POLL_MS);
-  }
-  return true;
+  const look = async (): Promise<boolean> => (await findDaemon(pidFile)) === undefined;
+  return (await pollUntil(look, { timeoutMs: within, pollMs: POLL_MS })) ?? false;
 }
 
 function send(pid: number, signal: NodeJS.Signals): void {

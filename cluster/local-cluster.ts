@@ -1,7 +1,7 @@
 /** The local cluster: real servers without Docker, for `npm start`, `npm test` and the command line. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '../platform/process/waiting';
 import { withLinkedSignal } from '../platform/process/abort';
 import {
   findDaemon,
@@ -286,7 +286,8 @@ async function waitUntilHealthy(place: Place, server: Server, signal: AbortSigna
         throw await startError(place, server, problem, cause);
       }
     }
-    await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await pause(POLL_MS, signal);
+    signal.throwIfAborted();
   }
 }
 

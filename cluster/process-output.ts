@@ -7,21 +7,8 @@ import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
-/** A line of the project's JSON logs. */
-export interface LogLine {
-  readonly level: number;
-  readonly msg: string;
-  readonly err?: { readonly message?: string };
-  readonly [field: string]: unknown;
-}
-
-/** Where the lines go. */
-export interface OutputListener {
-  /** Called for each JSON log line. */
-  onLogLine(line: LogLine): void;
-  /** Called for each warning, error or unstructured line, as one line. */
-  onAlarm(text: string): void;
-}
+/** Called for each warning, error or unstructured line, as one line. */
+export type AlarmListener = (text: string) => void;
 
 /** A process's log file. */
 export interface OutputLog {
@@ -35,18 +22,18 @@ const WARN_LEVEL = 40;
 const LEVEL_NAMES: Readonly<Record<number, string>> = { 40: 'warning', 50: 'error', 60: 'fatal' };
 
 /** Opens a log file. The previous run's file is kept beside it, as `….previous`. */
-export function openOutputLog(file: string, listener: OutputListener): OutputLog {
+export function openOutputLog(file: string, onAlarm: AlarmListener): OutputLog {
   mkdirSync(dirname(file), { recursive: true });
   if (existsSync(file)) renameSync(file, `${file}.previous`);
   const log = createWriteStream(file, { flags: 'a' });
-  log.on('error', (error) => listener.onAlarm(`its log cannot be written: ${error.message}`));
-  const alarm = createAlarm(listener);
+  log.on('error', (error) => onAlarm(`its log cannot be written: ${error.message}`));
+  const alarm = createAlarm(onAlarm);
   const followLines = (stream: Readable, onPlainLine: (line: string) => void): void => {
     createInterface({ input: stream }).on('line', (line) => {
       log.write(`${line}\n`);
       const parsed = parseLogLine(line);
       if (parsed === undefined) onPlainLine(line);
-      else pass(parsed, listener, alarm);
+      else raise(parsed, alarm);
     });
   };
   return {
@@ -62,18 +49,24 @@ export function openOutputLog(file: string, listener: OutputListener): OutputLog
 }
 
 /** Deduplicates: an outage repeats a message many times; the log file has all of them. */
-function createAlarm(listener: OutputListener): (text: string) => void {
+function createAlarm(onAlarm: AlarmListener): AlarmListener {
   let last = { text: '', at: -Infinity };
   return (text) => {
     const now = performance.now();
     const isRepeated = text === last.text && now - last.at < REPEATED_WITHIN_MS;
     last = { text, at: now };
-    if (!isRepeated) listener.onAlarm(text);
+    if (!isRepeated) onAlarm(text);
   };
 }
 
-function pass(line: LogLine, listener: OutputListener, alarm: (text: string) => void): void {
-  listener.onLogLine(line);
+/** A line of the project's JSON logs. */
+interface LogLine {
+  readonly level: number;
+  readonly msg: string;
+  readonly err?: { readonly message?: string };
+}
+
+function raise(line: LogLine, alarm: AlarmListener): void {
   if (line.level < WARN_LEVEL) return;
   const reason = line.err?.message === undefined ? '' : `: ${line.err.message}`;
   alarm(`${LEVEL_NAMES[line.level] ?? 'warning'}: ${line.msg}${reason}`);

@@ -6,20 +6,18 @@ export const PROCESS_NAMES = ['api', 'worker:commerce', 'worker:collector', 'bri
 /** The name of one process. */
 export type ProcessName = (typeof PROCESS_NAMES)[number];
 
-/** What to run, and how it tells that it works. */
+/** What to run. */
 export interface ProcessDefinition {
   /** The file to run, from the project's root. */
   readonly entry: string;
-  /** The message of the log line that it writes, at level `info`, when it does its work. */
-  readonly readyMessage: string;
 }
 
 /** Each process by its name. */
 export const PROCESSES: Readonly<Record<ProcessName, ProcessDefinition>> = {
-  api: { entry: 'api/main.ts', readyMessage: 'listening' },
-  'worker:commerce': { entry: 'workers/commerce.ts', readyMessage: 'worker is running' },
-  'worker:collector': { entry: 'workers/collector.ts', readyMessage: 'worker is running' },
-  bridge: { entry: 'bridge/main.ts', readyMessage: 'consuming' },
+  api: { entry: 'api/main.ts' },
+  'worker:commerce': { entry: 'workers/commerce.ts' },
+  'worker:collector': { entry: 'workers/collector.ts' },
+  bridge: { entry: 'bridge/main.ts' },
 };
 
 /**

@@ -9,13 +9,12 @@ import { withLinkedSignal } from '../platform/process/abort';
 import { ConfigurationError, readConfig, type Config } from '../platform/process/config';
 import { runProgram } from '../platform/process/program';
 import { runCommand } from './command';
-import { ClusterError, messageOf, PortInUseError } from './errors';
+import { ClusterError, messageOf } from './errors';
 import { listenForInterruption } from './interruption';
 import { createCluster, printProgress, type Cluster } from './local-cluster';
-import { chooseMetricsPorts, type MetricsPorts } from './prometheus-ports';
+import { chooseAddresses, urlOf, type Addresses } from './process-addresses';
 import { becomeOnlyStart } from './only-start';
 import { paintFor } from './paint';
-import { tryToBind } from './ports';
 import type { Report } from './progress';
 import { createPage } from './story/page';
 import { StoryError } from './story/story-error';
@@ -43,7 +42,7 @@ interface Plan {
 
 /** A plan for processes whose ports are free. */
 interface RunnablePlan extends Plan {
-  readonly metricsPorts: MetricsPorts;
+  readonly addresses: Addresses;
 }
 
 const root = join(__dirname, '..');
@@ -65,10 +64,8 @@ async function main(): Promise<void> {
   const giveUpNote = await becomeOnlyStart(plan.cluster.directory, interrupted);
   try {
     await stopAbandonedProcesses(plan.cluster.directory, plan.report);
-    await assertApiPortFree(plan.config);
-    const { METRICS_HOST: host, METRICS_PORT: first } = plan.config;
-    const metricsPorts = await chooseMetricsPorts({ host, first });
-    await runAll({ ...plan, metricsPorts }, options, interrupted);
+    const addresses = await chooseAddresses(plan.config);
+    await runAll({ ...plan, addresses }, options, interrupted);
   } catch (error) {
     if (!interrupted.aborted) throw error;
   } finally {
@@ -94,15 +91,7 @@ function makePlan(): Plan {
     DATABASE_DEVELOPMENT_USERS: 'true',
   };
   const config = readConfig(environment);
-  // That a process works is read from its log, which goes to a file: quieter would save nothing.
-  const tellsThatItWorks = ['trace', 'debug', 'info'].includes(config.LOG_LEVEL);
-  const LOG_LEVEL = tellsThatItWorks ? config.LOG_LEVEL : 'info';
-  return { cluster, report, config, environment: { ...environment, LOG_LEVEL } };
-}
-
-async function assertApiPortFree({ API_HOST, API_PORT }: Config): Promise<void> {
-  const problem = await tryToBind(API_PORT, API_HOST);
-  if (problem !== undefined) throw new PortInUseError('the API', API_PORT, 'API_PORT', problem);
+  return { cluster, report, config, environment };
 }
 
 /** Runs everything until the story ends or a signal arrives, and always stops it. */
@@ -119,9 +108,9 @@ async function runAll(
     await bringUp(plan, interrupted);
     watching = superviseServers(cluster, report, stopWatching.signal);
     processes = superviseProcesses({ ...plan, directory: cluster.directory });
-    const { api } = await processes.whenReady(interrupted);
+    await processes.whenReady(interrupted);
     say(paint('dim', `Their logs are in ${logFolder(cluster.directory)}`));
-    const apiUrl = String(api['address']);
+    const apiUrl = urlOf(plan.addresses.api);
     const page = createPage(process.stdout, paint);
     const productId = await tellStory({ apiUrl, config: plan.config, page, signal: interrupted });
     say(whereToGo(plan, apiUrl, productId));
@@ -178,9 +167,9 @@ function whereToGo(plan: RunnablePlan, apiUrl: string, productId: string): strin
     paint('bold', 'Ready to use'),
     `  Dashboard, API   ${paint('cyan', apiUrl)}`,
     `  Temporal Web UI  ${paint('cyan', cluster.temporalUiUrl)}`,
-    ...metricsUrls(plan, apiUrl).map(
-      ([name, url], index) =>
-        `  ${(index === 0 ? 'Metrics' : '').padEnd(15)}  ${paint('cyan', url)}  ${name}`,
+    ...Object.entries(plan.addresses).map(
+      ([name, address], index) =>
+        `  ${(index === 0 ? 'Metrics' : '').padEnd(15)}  ${paint('cyan', `${urlOf(address)}/metrics`)}  ${name}`,
     ),
     ...(ownKeys ? [] : [`  Development keys ${keys}`]),
     `  Try              curl -i -H 'Authorization: Bearer ${secret}' ${apiUrl}/v1/products/${productId}`,
@@ -191,18 +180,6 @@ function whereToGo(plan: RunnablePlan, apiUrl: string, productId: string): strin
 async function untilAborted(signal: AbortSignal, message: string): Promise<void> {
   say(message);
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
-}
-
-/** Where each process serves its metrics. */
-function metricsUrls(
-  { config, metricsPorts }: RunnablePlan,
-  apiUrl: string,
-): [name: string, url: string][] {
-  const others = Object.entries(metricsPorts).map(([name, port]): [string, string] => [
-    name,
-    `http://${config.METRICS_HOST}:${port}/metrics`,
-  ]);
-  return [['api', `${apiUrl}/metrics`], ...others];
 }
 
 function endAtOnce(): void {

@@ -1,11 +1,11 @@
 /** One process of the project, kept running: it is started again whenever it ends by itself. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
-import { createBackoff } from './backoff';
+import { reportsReady } from '../platform/dependencies/readiness';
+import { createBackoff, pause, pollUntil } from '../platform/process/waiting';
 import { logTail } from './daemon';
 import { ClusterError } from './errors';
-import { openOutputLog, type LogLine } from './process-output';
+import { openOutputLog } from './process-output';
 import { PROCESSES, type ProcessName } from './processes';
 import type { Report } from './progress';
 
@@ -13,6 +13,8 @@ import type { Report } from './progress';
 export interface SupervisionOptions {
   /** The whole environment of the process. */
   readonly environment: NodeJS.ProcessEnv;
+  /** Where the process, with this environment, serves `/readyz`. */
+  readonly url: string;
   readonly logFile: string;
   /** Is told what happens to the process, and its warnings and errors. */
   readonly report: Report;
@@ -23,20 +25,23 @@ export interface SupervisionOptions {
 /** A process that is kept running. */
 export interface SupervisedProcess {
   /**
-   * Resolves with the log line in which the process, in its present run, tells that it works.
+   * Resolves when the process, in its present run, has been ready.
    *
    * @throws ClusterError `PROCESS_NOT_READY` after two minutes, with the end of its log.
    */
-  whenReady(signal: AbortSignal): Promise<LogLine>;
+  whenReady(signal: AbortSignal): Promise<void>;
   /** Lets it finish: SIGTERM, and SIGKILL when it has not ended after 20 s. It stays ended. */
   stop(): Promise<void>;
   /** Ends it at once. It stays ended. */
   kill(): void;
 }
 
+/** How long to wait before something that keeps ending is started again. */
+export const RESTART_BACKOFF = { firstMs: 200, longestMs: 5_000 };
+
 const root = join(__dirname, '..');
 const READY_WITHIN_MS = 120_000;
-const READY_POLL_MS = 20;
+const READY_POLL_MS = 50;
 const STOP_PATIENCE_MS = 20_000;
 /** A process that has run for this long is not in a loop of crashes. */
 const STEADY_AFTER_MS = 10_000;
@@ -46,45 +51,49 @@ export function superviseProcess(
   name: ProcessName,
   options: SupervisionOptions,
 ): SupervisedProcess {
-  const { readyMessage } = PROCESSES[name];
-  const { report, logFile } = options;
+  const { report, logFile, url } = options;
   const stopping = new AbortController();
   let child: ChildProcess | undefined;
-  let ready: LogLine | undefined;
+  let ready = false;
   let runs = 0;
 
-  const log = openOutputLog(logFile, {
-    onAlarm: (text) => report(name, text),
-    onLogLine: (line) => {
-      if (line.msg !== readyMessage) return;
-      if (ready === undefined)
-        report(name, `${runs > 1 ? 'works again' : 'works'} (process ${child?.pid})`);
-      ready = line;
-    },
-  });
+  const log = openOutputLog(logFile, (text) => report(name, text));
+
+  const watchReadiness = async (run: AbortSignal): Promise<void> => {
+    while (!ready && !run.aborted) {
+      ready = (await reportsReady(url)) && !run.aborted;
+      if (!ready) await pause(READY_POLL_MS, run);
+    }
+    if (ready) report(name, `${runs > 1 ? 'works again' : 'works'} (process ${child?.pid})`);
+  };
 
   const runOnce = async (): Promise<string> => {
-    ready = undefined;
+    ready = false;
     runs += 1;
     const present = spawnProcess(name, options.environment);
     child = present;
+    const run = new AbortController();
     const ended = endOf(present);
     if (present.stdout && present.stderr) log.follow(present.stdout, present.stderr);
     if (present.pid !== undefined) options.onStarted(present.pid);
-    return ended;
+    const watching = watchReadiness(run.signal);
+    const ending = await ended;
+    run.abort();
+    await watching;
+    ready = false;
+    return ending;
   };
 
   const keepRunning = async (): Promise<void> => {
-    const backoff = createBackoff();
+    const backoff = createBackoff(RESTART_BACKOFF);
     while (!stopping.signal.aborted) {
       const startedAt = performance.now();
       const ending = await runOnce();
-      ready = undefined;
       if (stopping.signal.aborted) break;
       if (performance.now() - startedAt > STEADY_AFTER_MS) backoff.reset();
       const waitMs = backoff.next();
       report(name, `${ending}; starting it again in ${waitMs / 1000} s`);
-      await delay(waitMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await pause(waitMs, stopping.signal);
     }
     await log.close();
   };
@@ -92,12 +101,8 @@ export function superviseProcess(
 
   return {
     async whenReady(signal) {
-      const deadline = performance.now() + READY_WITHIN_MS;
-      while (ready === undefined) {
-        if (performance.now() > deadline) throw await notReady(name, logFile);
-        await delay(READY_POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
-      }
-      return ready;
+      const polling = { timeoutMs: READY_WITHIN_MS, pollMs: 10, signal };
+      if (!(await pollUntil(() => ready, polling))) throw await notReady(name, logFile);
     },
     async stop() {
       stopping.abort();
@@ -143,7 +148,7 @@ function endOf(child: ChildProcess): Promise<string> {
 async function notReady(name: ProcessName, logFile: string): Promise<ClusterError> {
   return new ClusterError(
     'PROCESS_NOT_READY',
-    `${name} did not begin its work within ${READY_WITHIN_MS / 1000} s. ` +
+    `${name} was not ready within ${READY_WITHIN_MS / 1000} s. ` +
       `The end of its log, ${logFile}:\n${await logTail(logFile)}`,
   );
 }

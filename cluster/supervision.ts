@@ -3,30 +3,28 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { asDevelopmentUser } from '../platform/postgres/development-users';
-import { createBackoff, type Backoff } from './backoff';
+import { createBackoff, pause, type Backoff } from '../platform/process/waiting';
 import { stopDaemon, writeDaemonFile } from './daemon';
 import { messageOf } from './errors';
+import { urlOf, type Addresses } from './process-addresses';
 import type { Cluster, ServerName } from './local-cluster';
-import type { LogLine } from './process-output';
-import type { MetricsPorts } from './prometheus-ports';
 import { PROCESS_NAMES, STOP_ORDER, type ProcessName } from './processes';
 import type { Report } from './progress';
-import { superviseProcess, type SupervisedProcess } from './supervised-process';
+import { RESTART_BACKOFF, superviseProcess, type SupervisedProcess } from './supervised-process';
 
 export interface ProcessesOptions {
   /** The cluster's folder. */
   readonly directory: string;
   /** The environment of the processes; each gets a user of its own in `DATABASE_URL`. */
   readonly environment: NodeJS.ProcessEnv;
-  /** The port on which each process serves its metrics; the API serves them on its own. */
-  readonly metricsPorts: MetricsPorts;
+  readonly addresses: Addresses;
   readonly report: Report;
 }
 
 /** One process of each kind, kept running. */
 export interface SupervisedProcesses {
-  /** Resolves when each of them works, with the log line in which each tells so. */
-  whenReady(signal: AbortSignal): Promise<Readonly<Record<ProcessName, LogLine>>>;
+  /** Resolves when each of them has been ready. */
+  whenReady(signal: AbortSignal): Promise<void>;
   /** Stops all gracefully, and removes their records. */
   stop(): Promise<void>;
   /** Kills all. */
@@ -44,15 +42,16 @@ export function logFolder(directory: string): string {
  * it has its new one.
  */
 export function superviseProcesses(options: ProcessesOptions): SupervisedProcesses {
-  const { directory, environment, metricsPorts, report } = options;
+  const { directory, environment, addresses, report } = options;
   const table = openProcessTable(directory);
   const supervise = (name: ProcessName): SupervisedProcess =>
     superviseProcess(name, {
       environment: {
         ...environment,
         DATABASE_URL: asDevelopmentUser(environment['DATABASE_URL']!, name),
-        METRICS_PORT: String(metricsPorts[name] ?? ''),
+        [name === 'api' ? 'API_PORT' : 'METRICS_PORT']: String(addresses[name].port),
       },
+      url: urlOf(addresses[name]),
       report,
       logFile: join(logFolder(directory), `${fileNameOf(name)}.log`),
       onStarted: (pid) => {
@@ -64,10 +63,7 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
   const processes = new Map(PROCESS_NAMES.map((name) => [name, supervise(name)]));
   return {
     async whenReady(signal) {
-      const lines = await Promise.all(
-        [...processes].map(async ([name, each]) => [name, await each.whenReady(signal)] as const),
-      );
-      return Object.fromEntries(lines) as Record<ProcessName, LogLine>;
+      await Promise.all([...processes.values()].map((each) => each.whenReady(signal)));
     },
     async stop() {
       for (const names of STOP_ORDER) {
@@ -103,7 +99,7 @@ export async function superviseServers(
   const underWay = new Map<ServerName, Promise<void>>();
   const backoffs = new Map<ServerName, Backoff>();
   const revive = async (name: ServerName): Promise<void> => {
-    const backoff = backoffs.get(name) ?? createBackoff();
+    const backoff = backoffs.get(name) ?? createBackoff(RESTART_BACKOFF);
     backoffs.set(name, backoff);
     try {
       const waitMs = backoff.next();
@@ -125,7 +121,7 @@ export async function superviseServers(
     } catch (error) {
       report('cluster', messageOf(error));
     }
-    await delay(SERVER_POLL_MS, undefined, { signal }).catch(() => undefined);
+    await pause(SERVER_POLL_MS, signal);
   }
   await Promise.all(underWay.values());
 }

@@ -39,7 +39,7 @@ async function killAndReplace(
   const stack = await createStack(['worker:collector']);
   try {
     await sendViews(stack, views);
-    const doomed = await stack.start('bridge', commitsFirst ? altered('commit-before-start') : {});
+    const doomed = await stack.launch('bridge', commitsFirst ? altered('commit-before-start') : {});
     if (!commitsFirst) {
       await until('it has begun', async () => (await countedViews(stack)) > 0);
       await doomed.end('SIGKILL');

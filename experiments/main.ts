@@ -4,7 +4,8 @@
  */
 import { runProgram } from '../platform/process/program';
 import { killRememberedProcesses } from '../testkit/child-processes';
-import { orAborted, withTestCluster } from '../testkit/test-cluster';
+import { orAborted } from '../platform/process/waiting';
+import { withTestCluster } from '../testkit/test-cluster';
 import type { Experiment, Findings } from './experiment';
 import { experiments } from './experiments';
 

@@ -11,10 +11,13 @@ import type { Redis } from 'ioredis';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { createCluster, type Cluster } from '../cluster/local-cluster';
+import { findDistinctFreePorts } from '../cluster/ports';
 import { deadLetterTopicOf, eventTopics } from '../events/topics';
 import { migrateDatabase, migrateTopics } from '../migrations/migrate';
 import { migrateSearchAttributes } from '../migrations/search-attributes';
+import { reportsReady } from '../platform/dependencies/readiness';
 import { readConfig, type Config } from '../platform/process/config';
+import { pollUntil } from '../platform/process/waiting';
 import { createKafka } from '../platform/kafka/client';
 import { createLogger } from '../platform/observability/logger';
 import { createPool } from '../platform/postgres/pool';
@@ -36,8 +39,17 @@ export interface Stack {
   readonly redis: Redis;
   readonly kafka: Kafka;
   readonly temporal: Client;
-  /** Starts a process and waits until it works. Several of one name may run. */
+  /**
+   * Starts a process and waits until its `/readyz` says that it is ready. Several of one name may run.
+   *
+   * @throws Error with what it has written, when it ends before it is ready or takes too long
+   */
   start(name: ProcessName, environment?: Readonly<Record<string, string>>): Promise<RunningProcess>;
+  /** Starts a process without waiting for it: one that is to die at once, or that cannot become ready. */
+  launch(
+    name: ProcessName,
+    environment?: Readonly<Record<string, string>>,
+  ): Promise<RunningProcess>;
   /** The processes of a name that are running. */
   running(name: ProcessName): RunningProcess[];
   /** What a process of the stack is started with. */
@@ -64,20 +76,13 @@ export interface Stack {
 export interface RunningProcess {
   readonly name: ProcessName;
   readonly pid: number;
+  /** Where it serves its readiness and its metrics; the API all of its routes. */
+  readonly url: string;
   /** Everything that it has written so far. */
   output(): string;
   signal(signal: NodeJS.Signals): void;
   /** Ends it and waits until it has ended. @returns its exit code, or null when it was killed */
   end(signal?: NodeJS.Signals): Promise<number | null>;
-}
-
-/** Where a process serves its metrics, as its log says. It must have been started with `METRICS_PORT`. */
-export function metricsUrlOf(process: RunningProcess): string {
-  const lines = process.output().split('\n');
-  const line = lines.find((each) => /"(address|metricsUrl)":"http/.test(each));
-  if (line === undefined) throw new Error(`${process.name} serves no metrics.`);
-  const { address, metricsUrl } = JSON.parse(line) as { address?: string; metricsUrl?: string };
-  return metricsUrl ?? `${address}/metrics`;
 }
 
 /** What to send. */
@@ -138,37 +143,45 @@ export async function createStack(
     once(redis, 'ready').then(() => redis.flushall()),
   ]);
   const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
-  const processes: RunningProcess[] = [];
+  const processes: StartedProcess[] = [];
+  const ports = new Set<string>();
   let apiUrl = '';
   let check: ConformanceCheck = () => undefined;
   const faults: unknown[] = [];
 
+  const later: Record<string, string> = {};
+
+  const launch = async (
+    processName: ProcessName,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<StartedProcess> => {
+    const variable = processName === 'api' ? 'API_PORT' : 'METRICS_PORT';
+    const port = more[variable] ?? (await takeFreePort(ports));
+    const environment = { ...process.env, ...overrides, ...later, ...more, [variable]: port };
+    const started = startProcess(processName, environment, `http://127.0.0.1:${port}`);
+    processes.push(started);
+    return started;
+  };
+
   const stack: Stack = {
     config,
     environment: overrides,
-    later: {},
+    later,
     cluster,
     pool,
     redis,
     kafka,
     temporal,
-    async start(processName, more = {}) {
-      const started = startProcess(processName, {
-        ...process.env,
-        ...overrides,
-        ...stack.later,
-        ...more,
-      });
-      processes.push(started);
-      const ready = await until(`${processName} is ready`, () => readyLine(started), {
-        timeoutMs: startTimeoutMs,
-      });
+    async start(processName, more) {
+      const started = await launch(processName, more);
+      await untilReady(started);
       if (processName === 'api') {
-        apiUrl = String(ready['address']);
+        apiUrl = started.url;
         check = recordingFaults(await readConformanceCheck(apiUrl), faults);
       }
       return started;
     },
+    launch,
     running: (processName) =>
       processes.filter((each) => each.name === processName && isAlive(each)),
     apiUrl: () => apiUrl,
@@ -231,7 +244,11 @@ export async function registerNamespace(client: Client, namespace: string): Prom
   await migrateSearchAttributes(connection, namespace, createLogger('test', 'fatal'));
 }
 
-function startProcess(name: ProcessName, environment: NodeJS.ProcessEnv): RunningProcess {
+function startProcess(
+  name: ProcessName,
+  environment: NodeJS.ProcessEnv,
+  url: string,
+): StartedProcess {
   const child = rememberProcess(
     spawn(process.execPath, ['--require', './typescript.cjs', entries[name]], {
       cwd: root,
@@ -249,6 +266,8 @@ function startProcess(name: ProcessName, environment: NodeJS.ProcessEnv): Runnin
   return {
     name,
     pid: child.pid!,
+    url,
+    ending: () => child.exitCode ?? child.signalCode ?? undefined,
     output: () => output,
     signal: (signal) => void child.kill(signal),
     end: (signal = 'SIGTERM') => endProcess(child, signal),
@@ -273,19 +292,33 @@ function isAlive({ pid }: RunningProcess): boolean {
   }
 }
 
-const readyMessages: Readonly<Record<ProcessName, string>> = {
-  api: 'listening',
-  bridge: 'consuming',
-  'worker:commerce': 'worker is running',
-  'worker:collector': 'worker is running',
-  collector: 'consuming',
-};
+interface StartedProcess extends RunningProcess {
+  /** How it has ended: its exit code or the signal; `undefined` while it runs. */
+  ending(): number | NodeJS.Signals | undefined;
+}
 
-function readyLine(running: RunningProcess): Record<string, unknown> | undefined {
-  if (!isAlive(running)) throw new Error(`${running.name} has ended:\n${running.output()}`);
-  const lines = running.output().split('\n');
-  const line = lines.find((each) => each.includes(`"msg":"${readyMessages[running.name]}"`));
-  return line === undefined ? undefined : (JSON.parse(line) as Record<string, unknown>);
+/** Processes that start at the same moment must not be given the same port. */
+async function takeFreePort(taken: Set<string>): Promise<string> {
+  for (;;) {
+    const port = String((await findDistinctFreePorts(1))[0]);
+    if (taken.has(port)) continue;
+    taken.add(port);
+    return port;
+  }
+}
+
+async function untilReady(started: StartedProcess): Promise<void> {
+  const isReady = (): Promise<boolean> => {
+    const ending = started.ending();
+    if (ending !== undefined) throw notReady(started, `has ended with ${ending}`);
+    return reportsReady(started.url);
+  };
+  const isInTime = await pollUntil(isReady, { timeoutMs: startTimeoutMs, pollMs: 50 });
+  if (!isInTime) throw notReady(started, `is not ready after ${startTimeoutMs / 1_000} s`);
+}
+
+function notReady({ name, output }: RunningProcess, problem: string): Error {
+  return new Error(`${name} ${problem}. The end of its output:\n${output().slice(-8_000)}`);
 }
 
 const developmentKeys = { operator: 'dev-operator-key', shopper: 'dev-shopper-key' };

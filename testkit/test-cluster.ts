@@ -125,20 +125,6 @@ async function bringUp(clusters: readonly Cluster[], given: AbortSignal): Promis
   });
 }
 
-/** Does not wait for work when the run is to end: what it waits for may never come then. */
-export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const over = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true, signal: over.signal });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    over.abort();
-  }
-}
-
 /**
  * What `work` waits for may be gone without a word. Then Node.js would end this process at once, and
  * its servers would stay.

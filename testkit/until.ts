@@ -1,5 +1,5 @@
 /** Waiting for a condition, with a bound and a name that the failure tells. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pollUntil } from '../platform/process/waiting';
 
 /** How to wait. */
 export interface UntilOptions {
@@ -18,19 +18,20 @@ export async function until<T>(
   look: () => T | Promise<T>,
   { timeoutMs = 30_000, pollMs = 50 }: UntilOptions = {},
 ): Promise<NonNullable<T>> {
-  const deadline = Date.now() + timeoutMs;
   let problem: unknown;
   let seen: T | undefined;
-  do {
+  const lookOnce = async (): Promise<T | undefined> => {
     try {
       seen = await look();
       problem = undefined;
-      if (seen) return seen;
+      return seen;
     } catch (error) {
       problem = error;
+      return undefined;
     }
-    await sleep(pollMs);
-  } while (Date.now() < deadline);
+  };
+  const found = await pollUntil(lookOnce, { timeoutMs, pollMs });
+  if (found) return found;
   throw new Error(`Not within ${timeoutMs} ms: ${what}. Last seen: ${JSON.stringify(seen)}`, {
     cause: problem,
   });

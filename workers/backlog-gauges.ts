@@ -1,7 +1,7 @@
 /** Gauges of backlogs in PostgreSQL, polled rather than read at each scrape. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Process } from '../platform/process/lifecycle';
+import { pause } from '../platform/process/waiting';
 import {
   deadLettersWaiting,
   outboxOldestAge,
@@ -46,7 +46,7 @@ function repeatedly(
     while (!stopping.signal.aborted) {
       // The gauge keeps its last value meanwhile; /readyz reports PostgreSQL as down.
       await read().catch((error: unknown) => logger.debug({ err: error }, `cannot update ${what}`));
-      await sleep(intervalMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await pause(intervalMs, stopping.signal);
     }
   };
   const running = run();

@@ -3,7 +3,7 @@
  * workflow's first task with the response to its start, so that no event waits for a worker's poll.
  * Wiring only.
  */
-import { startBridge } from '../bridge/bridge';
+import { startBridge, type Bridge } from '../bridge/bridge';
 import { bridgeChecks, readBridgeState } from '../bridge/readiness';
 import { eventTopics } from '../events/topics';
 import { createKafka } from '../platform/kafka/client';
@@ -25,16 +25,17 @@ void runProcess('collector', async (process) => {
   const kafka = createKafka(config, logger, { clientId: 'collector-bridge' });
   const topics = watchTopics(kafka, eventTopics, logger);
   onStop('the topic watch of the consumer', () => topics.stop());
+  const state: { bridge?: Bridge } = {};
   const connection = await startCollectorWorker(process, {
     kind: 'bridge',
     // The worker's own checks are its sender's.
     checks: [
-      ...bridgeChecks('kafka-consumer'),
+      ...bridgeChecks(() => state.bridge?.hasJoined(), 'kafka-consumer'),
       { ...topicsCheck(topics), name: 'topics-consumer' },
     ],
     details: readBridgeState,
   });
-  startBridge(process, {
+  state.bridge = startBridge(process, {
     kafka,
     topics,
     database: pool,

@@ -1,5 +1,4 @@
 /** The schedule of the delivery audit: one, however many workers start. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ScheduleAlreadyRunning,
   ScheduleOverlapPolicy,
@@ -8,6 +7,7 @@ import {
   type ScheduleOptionsStartWorkflowAction,
 } from '@temporalio/client';
 import type { Config } from '../platform/process/config';
+import { pause } from '../platform/process/waiting';
 import type { Logger } from '../platform/observability/logger';
 import type { auditDelivery, DeliveryAuditOptions } from '../workflows/audit-delivery';
 import { deliveryAuditScheduleId } from '../events/workflow-ids';
@@ -35,7 +35,7 @@ export async function scheduleDeliveryAudit(
     } catch (error) {
       if (signal.aborted) return;
       logger.warn({ err: error, retryMs }, 'cannot schedule the delivery audit; retrying');
-      await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+      await pause(retryMs, signal);
     }
   }
 }

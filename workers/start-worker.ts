@@ -56,10 +56,10 @@ export async function startWorker(
   { kinds, taskQueue, activities, concurrency, checks, details }: WorkerWork,
 ): Promise<StartedWorker> {
   const { config, logger, traces, onStop, fail } = process;
-  const state: { connection?: NativeConnection } = {};
+  const state: WorkerState = { isRunning: false };
   const servesMetrics = await serveMetrics(process, {
     kinds,
-    checks: [...checks, workerCheck(state)],
+    checks: [...checks, ...workerChecks(state)],
     details,
   });
   await installTemporalRuntime(logger, { metrics: servesMetrics });
@@ -98,16 +98,29 @@ export async function startWorker(
   if (version !== undefined) await promoteIfFirstDeployed(process, version);
   const { TEMPORAL_NAMESPACE: namespace } = config;
   logger.info({ taskQueue, namespace, ...version }, 'worker is running');
+  state.isRunning = true;
   return { connection, servesMetrics };
 }
 
-/** Temporal answers on the worker's connection. */
-function workerCheck(state: { readonly connection?: NativeConnection }): Check {
-  const probe = async (): Promise<void> => {
+/** How far the worker has started. */
+interface WorkerState {
+  connection?: NativeConnection;
+  isRunning: boolean;
+}
+
+/** The worker polls its task queue, and Temporal answers on its connection. */
+function workerChecks(state: Readonly<WorkerState>): Check[] {
+  const probeWorker = async (): Promise<void> => {
+    if (!state.isRunning) throw new Error('not running yet');
+  };
+  const probeTemporal = async (): Promise<void> => {
     if (state.connection === undefined) throw new Error('not connected');
     await state.connection.workflowService.getSystemInfo({});
   };
-  return { name: 'temporal', required: true, probe };
+  return [
+    { name: 'worker', required: true, probe: probeWorker },
+    { name: 'temporal', required: true, probe: probeTemporal },
+  ];
 }
 
 /** Exports the spans from the workflow sandbox. */

@@ -3,6 +3,7 @@
  * interval would make the retries the greatest load of all, just when the machine has to take orders.
  * So the interval grows with their number.
  */
+import { createBackoff, withJitter } from '../../platform/process/waiting';
 
 /** Options of the backoff. */
 export interface OutagePacingOptions {
@@ -33,7 +34,8 @@ export function createOutagePacing({
   longestMs = 20_000,
   now = Date.now,
 }: OutagePacingOptions = {}): OutagePacing {
-  let intervalMs = shortestMs;
+  const backoff = createBackoff({ firstMs: shortestMs, longestMs });
+  let intervalMs = backoff.next();
   let windowStartedAt = 0;
   let refusals = 0;
 
@@ -48,14 +50,14 @@ export function createOutagePacing({
       if (at - windowStartedAt >= windowMs) beginWindow(at);
       refusals += 1;
       if (refusals > triesPerSecond) {
-        intervalMs = Math.min(intervalMs * 2, longestMs);
+        intervalMs = backoff.next();
         beginWindow(at);
       }
-      // Jitter, so that what failed together is not retried together.
-      return Math.round(intervalMs * (0.5 + Math.random() / 2));
+      return withJitter(intervalMs);
     },
     ended() {
-      intervalMs = shortestMs;
+      backoff.reset();
+      intervalMs = backoff.next();
       refusals = 0;
     },
   };

@@ -2,6 +2,7 @@
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
+import { withTimeout } from '../../platform/process/waiting';
 import { readConsumerLag, type PartitionLag } from '../../platform/kafka/consumer-lag';
 import { taskQueues } from '../../events/workflow-names';
 import { Problem } from '../http/problem';
@@ -45,7 +46,7 @@ export function createPipelineState(dependencies: PipelineStateDependencies): Pi
   return {
     async readLag() {
       try {
-        return await inTime(readLag());
+        return await withTimeout(readLag(), answerWithinMs);
       } catch (error) {
         throw new Problem('KAFKA_UNAVAILABLE', { cause: error });
       }
@@ -64,20 +65,7 @@ export function createPipelineState(dependencies: PipelineStateDependencies): Pi
 
 async function stateOf(name: ProcessState['name'], count: Promise<number>): Promise<ProcessState> {
   // /readyz reports the outage itself.
-  return { name, running: await inTime(count).catch(() => undefined) };
-}
-
-async function inTime<Answer>(answer: Promise<Answer>): Promise<Answer> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    const error = new Error(`no answer within ${answerWithinMs} ms`);
-    timer = setTimeout(reject, answerWithinMs, error);
-  });
-  try {
-    return await Promise.race([answer, tooLate]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return { name, running: await withTimeout(count, answerWithinMs).catch(() => undefined) };
 }
 
 async function countMembers(kafka: Kafka, groupId: string): Promise<number> {

@@ -5,9 +5,9 @@
  * and counted.
  */
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../../platform/observability/logger';
+import { pause } from '../../platform/process/waiting';
 import { views as countedViews } from '../../platform/observability/telemetry';
 import { workflowIds } from '../../events/workflow-ids';
 import { searchAttributes, taskQueues, workflowTypes } from '../../events/workflow-names';
@@ -118,7 +118,8 @@ class BufferedFallback implements ViewFallback {
 
   private async handOverAll(): Promise<void> {
     while (this.waiting.length > 0) {
-      if (this.waiting.length < viewsPerPublication) await this.pause(this.options.gatherMs);
+      if (this.waiting.length < viewsPerPublication)
+        await pause(this.options.gatherMs, this.stopping.signal);
       await this.untilSlotIsFree();
       await this.handOver(this.waiting.splice(0, viewsPerPublication));
     }
@@ -149,13 +150,9 @@ class BufferedFallback implements ViewFallback {
           this.countDropped(views.length + this.waiting.splice(0).length);
           return;
         }
-        await this.pause(this.options.retryMs);
+        await pause(this.options.retryMs, this.stopping.signal);
       }
     }
-  }
-
-  private async pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.stopping.signal, ref: false }).catch(() => undefined);
   }
 }
 

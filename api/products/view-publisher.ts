@@ -7,6 +7,7 @@ import { createEvent, toMessage, type EventOf } from '../../events/envelope';
 import { eventDefinitions } from '../../events/schemas';
 import type { KafkaSender } from '../../platform/kafka/sender';
 import { eventsPublished, views } from '../../platform/observability/telemetry';
+import { resultWithin } from '../../platform/process/waiting';
 import { currentTraceHeaders } from '../../platform/observability/tracing';
 import type { ViewFallback } from './view-fallback';
 
@@ -60,8 +61,7 @@ export function createViewPublisher(dependencies: ViewPublisherDependencies): Vi
       else fallback.take(view);
     },
     async stop() {
-      const tooLate = new Promise((resolve) => setTimeout(resolve, stopWithinMs).unref());
-      await Promise.race([Promise.all(unacknowledged.values()), tooLate]);
+      await resultWithin(Promise.all(unacknowledged.values()), stopWithinMs, undefined);
       for (const view of unacknowledged.keys()) fallback.take(view);
       unacknowledged.clear();
       await fallback.stop();

@@ -9,9 +9,9 @@ async function main(): Promise<void> {
     const json = await redis.get(`product:${request.params.id}`);
     return reply.type('application/json').send(json);
   });
-  const address = await app.listen({ port: Number(process.env['BARE_PORT']), host: '127.0.0.1' });
+  await app.listen({ port: Number(process.env['BARE_PORT']), host: '127.0.0.1' });
   process.once('SIGTERM', () => process.exit(0));
-  process.stdout.write(`listening on ${address}\n`);
+  process.send?.({ ready: true });
 }
 
 void main();

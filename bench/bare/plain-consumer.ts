@@ -42,7 +42,7 @@ void runProcess('bridge', async ({ config, logger, onStop }) => {
   const consumer = kafka.consumer({ groupId: config.BRIDGE_GROUP_ID, maxWaitTimeInMs: 500 });
   onStop('the consumer', () => consumer.disconnect());
   await consume(consumer, size, apply);
-  logger.info('consuming');
+  process.send?.({ ready: true });
 });
 
 // The activities only run statements on the pool; a connection can do that, too.

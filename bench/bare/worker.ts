@@ -1,7 +1,6 @@
 /** The worker of the bare workflows. It reports to its parent how many have completed. */
 import path from 'node:path';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
-import { createLogger } from '../../platform/observability/logger';
 import { readConfig } from '../../platform/process/config';
 import { connectWorker } from '../../platform/temporal/worker';
 import type { BareActivities } from './workflows';
@@ -39,7 +38,7 @@ async function main(): Promise<void> {
     worker.shutdown();
   });
   const running = worker.run();
-  createLogger('bare', 'info').info('worker is running');
+  process.send?.({ ready: true });
   await running;
   process.exit(0);
 }

@@ -25,9 +25,9 @@ const pollIntervalMs = 10;
 
 const systemConnections = 20;
 
-void runProcess('bridge', async (process) => {
-  const { config, logger, onStop } = process;
-  const apply = createEffects('dbos', readPeerMode(), process);
+void runProcess('bridge', async (lifecycle) => {
+  const { config, onStop } = lifecycle;
+  const apply = createEffects('dbos', readPeerMode(), lifecycle);
   const handle = DBOS.registerWorkflow(
     // The effects are applied as they are, without `DBOS.runStep`: they can be repeated, so that a
     // record of the step would cost and bring nothing.
@@ -52,7 +52,7 @@ void runProcess('bridge', async (process) => {
   await DBOS.launch();
   // No limit of concurrency: a poll starts all that is there.
   await DBOS.registerQueue(queueName, { minPollingIntervalMs: pollIntervalMs });
-  logger.info('consuming');
+  process.send?.({ ready: true });
 });
 
 /** Its commits need not wait for the disk, since those of the Temporal server here do not either. */

@@ -24,10 +24,10 @@ import { createEffects, type ApplyEffects } from './effects';
 import { readPeerMode } from './mode';
 import { startRestateServer } from './restate-server';
 
-void runProcess('bridge', async (process) => {
-  const { config, logger, onStop } = process;
-  const apply = createEffects('restate', readPeerMode(), process);
-  const server = await startRestateServer(config.KAFKA_BROKERS, process);
+void runProcess('bridge', async (lifecycle) => {
+  const { config, onStop } = lifecycle;
+  const apply = createEffects('restate', readPeerMode(), lifecycle);
+  const server = await startRestateServer(config.KAFKA_BROKERS, lifecycle);
   const handler = restate.createEndpointHandler({ services: [collector(apply)] });
   const endpoint = http2.createServer(handler).listen(0, '127.0.0.1');
   onStop('the endpoint', async () => endpoint.close());
@@ -36,7 +36,7 @@ void runProcess('bridge', async (process) => {
   for (const topic of eventTopics) {
     await server.subscribe({ topic, handler: 'collector/handle', groupId: config.BRIDGE_GROUP_ID });
   }
-  logger.info('consuming');
+  process.send?.({ ready: true });
 });
 /** A service handler, since handlers of services run side by side, whatever their events' keys. */
 function collector(apply: ApplyEffects) {

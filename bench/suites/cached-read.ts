@@ -16,7 +16,7 @@ export const cachedRead: Suite = {
     const { kafka: apiPort, redis: barePort } = await findFreePorts();
     const stack = await createStack(['worker:commerce']);
     await stack.start('api', { API_PORT: String(apiPort), LOG_LEVEL: 'warn' });
-    const bare = await startInBackground('bare/cached-api.ts', 'listening', {
+    const bare = await startInBackground('bare/cached-api.ts', {
       ...stack.environment,
       BARE_PORT: String(barePort),
     });

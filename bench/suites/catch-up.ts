@@ -66,7 +66,7 @@ function plain(stack: Stack, count: number, size: 'event' | 'batch'): Contestant
     }, without Temporal`,
     async measure() {
       await emptyCollector(stack);
-      const consumer = await startInBackground('bare/plain-consumer.ts', '"msg":"consuming"', {
+      const consumer = await startInBackground('bare/plain-consumer.ts', {
         ...stack.environment,
         ...(await startAtEnd(stack)),
         PLAIN_CONSUMER: size,

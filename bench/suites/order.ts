@@ -18,7 +18,7 @@ export const order: Suite = {
   about: 'POST /v1/orders until it is decided, at 1, 8 and 32 clients',
   async run(context) {
     const stack = await createStack(['worker:commerce', 'api']);
-    const bareWorker = await startInBackground('bare/worker.ts', '"msg":"worker is running"', {
+    const bareWorker = await startInBackground('bare/worker.ts', {
       ...stack.environment,
     });
     try {

@@ -82,7 +82,7 @@ function draining(stack: Stack, peer: string, mode: PeerMode, count: number): Co
     what: peers[peer]![mode],
     async measure() {
       await emptyCollector(stack);
-      const process = await startInBackground(`peers/${peer}.ts`, '"msg":"consuming"', {
+      const process = await startInBackground(`peers/${peer}.ts`, {
         ...stack.environment,
         ...(await startAtEnd(stack)),
         PEER_MODE: mode,

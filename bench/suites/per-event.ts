@@ -18,7 +18,7 @@ export const perEvent: Suite = {
   about: 'one workflow for each event, with every effect in PostgreSQL and Redis',
   async run(context) {
     const stack = await createStack([]);
-    const bareWorker = await startInBackground('bare/worker.ts', '"msg":"worker is running"', {
+    const bareWorker = await startInBackground('bare/worker.ts', {
       ...stack.environment,
     });
     try {

@@ -2,7 +2,6 @@
 import path from 'node:path';
 import {
   createStack,
-  metricsUrlOf,
   type ProcessName,
   type RunningProcess,
   type Stack,
@@ -29,7 +28,6 @@ export const roundTrips: Suite = {
   about: 'statements, requests to Temporal and history events for each event and each order',
   async run(context) {
     const stack = await createStack([], {
-      METRICS_PORT: '0',
       NODE_OPTIONS: `--require ${path.join(root, 'typescript.cjs')} --require ${path.join(__dirname, '..', 'counting-statements.ts')}`,
     });
     try {
@@ -120,7 +118,7 @@ async function counting(
 }
 
 async function readRequests(worker: RunningProcess): Promise<number> {
-  const url = metricsUrlOf(worker);
+  const url = `${worker.url}/metrics`;
   const counters = ['temporal_request_total', 'temporal_long_request_total'];
   const values = await Promise.all(counters.map((name) => readCounter(url, name)));
   return values.reduce((sum, value) => sum + value, 0);

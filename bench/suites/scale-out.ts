@@ -1,6 +1,6 @@
 /** `scale-out`: whether several bridges and workers share the work, and still count every event once. */
 import { AssignerProtocol, type Kafka } from 'kafkajs';
-import { createStack, metricsUrlOf, type Stack } from '../../testkit/stack';
+import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 import { startAtEnd } from '../consuming';
 import { measuringProcessorTime } from '../processor-time';
@@ -20,7 +20,7 @@ export const scaleOut: Suite = {
   name: 'scale-out',
   about: 'a backlog shared by one, two and four bridges and as many workers, on one machine',
   async run(context) {
-    const stack = await createStack([], { METRICS_PORT: '0' });
+    const stack = await createStack([]);
     try {
       const sides = await inTurn(
         (['coalesce', 'per-event'] as const).flatMap((mode) =>
@@ -61,7 +61,7 @@ function sharing(stack: Stack, mode: Mode, processes: number, scale: number): Co
         );
         const handled = await Promise.all(
           workers.map((worker) =>
-            readCounter(metricsUrlOf(worker), 'commerce_events_handled_total'),
+            readCounter(`${worker.url}/metrics`, 'commerce_events_handled_total'),
           ),
         );
         const all = handled.reduce((sum, one) => sum + one);

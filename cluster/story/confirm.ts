@@ -1,6 +1,6 @@
 /** Assertions of the story, and polling. */
-import { setTimeout as delay } from 'node:timers/promises';
 import { inspect, isDeepStrictEqual } from 'node:util';
+import { pause } from '../../platform/process/waiting';
 
 /** An assertion of the story failed. */
 export class UnconfirmedError extends Error {
@@ -35,7 +35,7 @@ export async function eventually<Result>(
     } catch (cause) {
       if (performance.now() > deadline) throw tooLate(what, cause);
     }
-    await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await pause(POLL_MS, signal);
   }
 }
 

@@ -1,4 +1,5 @@
 /** Readiness: probes every dependency of a process, each with a timeout. */
+import { TimeoutError, withTimeout } from '../process/waiting';
 
 /** A dependency and its probe. */
 export interface Check {
@@ -41,24 +42,29 @@ export function isReady({ status }: { readonly status: string }): boolean {
   return status === 'ready' || status === 'degraded';
 }
 
-async function runCheck({ required, probe }: Check): Promise<DependencyState> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    const tooLate = new Error(`no answer within ${probeTimeoutMs} ms`);
-    timer = setTimeout(() => reject(tooLate), probeTimeoutMs);
-  });
+/** Whether the process at `url` says in `/readyz` that it is ready; false also while it does not answer. */
+export async function reportsReady(url: string): Promise<boolean> {
   try {
-    await Promise.race([probe(), timeout]);
+    const response = await fetch(new URL('/readyz', url), { signal: AbortSignal.timeout(5_000) });
+    await response.arrayBuffer();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
+async function runCheck({ required, probe }: Check): Promise<DependencyState> {
+  try {
+    await withTimeout(probe(), probeTimeoutMs);
     return { status: 'up', required };
   } catch (error) {
     return { status: 'down', required, reason: reasonOf(error) };
-  } finally {
-    clearTimeout(timer);
   }
 }
 
 // The endpoint is public: addresses and user names in error messages must not leak.
 function reasonOf(error: unknown): string {
+  if (error instanceof TimeoutError) return error.message;
   const { code, message } = error as Error & { code?: unknown };
   if (typeof code === 'string') return code;
   return code === undefined && !/\d+\.\d+|:\d/.test(message) ? message : 'does not answer';

@@ -2,9 +2,9 @@
  * Startup checks: an unreachable server is retried; a rejected connection (wrong password, untrusted
  * certificate, missing permission) is fatal, and the process ends with a message that says what to change.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError } from '../process/config';
 import type { Process } from '../process/lifecycle';
+import { pause, resultWithin } from '../process/waiting';
 
 /** Why a connection is rejected. */
 export type RejectionCode =
@@ -54,7 +54,7 @@ export async function runStartupChecks(
 ): Promise<void> {
   const attempts = checks.map((check) => ({ check, passed: attempt(check) }));
   const outcomes = await Promise.all(
-    attempts.map(({ passed }) => Promise.race([passed, sleep(timeoutMs, false, { ref: false })])),
+    attempts.map(({ passed }) => resultWithin(passed, timeoutMs, false)),
   );
   attempts
     .filter((_, index) => !outcomes[index])
@@ -113,7 +113,7 @@ function retryInBackground(
     if (await options.firstAttempt) return;
     logger.warn(`${check.server} unavailable at startup; retrying`);
     for (let passed = false; !passed && !signal.aborted; passed = await attempt(check)) {
-      await sleep(options.retryIntervalMs, undefined, { signal }).catch(() => undefined);
+      await pause(options.retryIntervalMs, signal);
     }
   };
   retry().catch((error: unknown) => {

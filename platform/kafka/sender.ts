@@ -27,6 +27,7 @@ import { asProducerHeaders, sendHeaderLists } from './protocol';
 import type { RecordHeader } from './record-batch';
 import { describeTopicProblem, topicProblemOf, type TopicProblem } from './topic-administration';
 import type { Logger } from '../observability/logger';
+import { createBackoff, pause } from '../process/waiting';
 import { kafkaSendDuration, kafkaSendMessages, kafkaSends } from '../observability/telemetry';
 
 /** A message to send. */
@@ -217,10 +218,9 @@ class SenderByTopic implements KafkaSender {
 class SingleFlightSender {
   private queue: QueuedMessage[] = [];
   private connection: Connection | undefined;
-  private stopped = false;
+  private readonly stopping = new AbortController();
   private draining: Promise<void> | undefined;
   private connecting: Promise<void> | undefined;
-  private wakeFromBackoff: (() => void) | undefined;
   private lastProblem: { readonly problem: TopicProblem; readonly until: number } | undefined;
   /** Resolves when the first attempt to connect has ended, successful or not; undefined from then on. */
   private firstAttempt: Promise<void> | undefined;
@@ -273,8 +273,7 @@ class SingleFlightSender {
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.wakeFromBackoff?.();
+    this.stopping.abort();
     await this.connecting;
     // Calls that waited for the first attempt have queued their messages by now.
     await this.draining;
@@ -402,19 +401,17 @@ class SingleFlightSender {
   }
 
   private reconnect(): void {
-    if (this.stopped) return;
+    if (this.stopping.signal.aborted) return;
     this.connecting = this.connectWithBackoff().finally(() => {
       this.connecting = undefined;
     });
   }
 
   private async connectWithBackoff(): Promise<void> {
+    const { signal } = this.stopping;
+    const backoff = createBackoff({ firstMs: 100, longestMs: this.options.maxReconnectDelayMs });
     let told = false;
-    for (
-      let delayMs = 100;
-      !this.stopped;
-      delayMs = Math.min(delayMs * 2, this.options.maxReconnectDelayMs)
-    ) {
+    while (!signal.aborted) {
       const connection = createConnection(this.kafka, this.options.retries);
       try {
         await connection.producer.connect();
@@ -432,20 +429,9 @@ class SingleFlightSender {
             'Kafka producer did not disconnect after a failed connect',
           );
         });
-        await this.backOff(delayMs);
+        await pause(backoff.next(), signal);
       }
     }
-  }
-
-  private async backOff(delayMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, delayMs);
-      this.wakeFromBackoff = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      if (this.stopped) this.wakeFromBackoff();
-    });
   }
 }
 

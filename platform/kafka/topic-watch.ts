@@ -3,11 +3,11 @@
  * each topic exists, is permitted and has all its leaders. One request a topic, so that a failing one
  * does not hide the others.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import type { Check } from '../dependencies/readiness';
 import { describeTopicProblem, topicProblemOf, type TopicProblem } from './topic-administration';
 import type { Logger } from '../observability/logger';
+import { pause, withTimeout } from '../process/waiting';
 import { topicAvailable } from '../observability/telemetry';
 
 /** The last known state of a topic. */
@@ -116,24 +116,17 @@ class AdminTopicWatch implements TopicWatch {
 
   private async pollAtIntervals(intervalMs: number): Promise<void> {
     const { signal } = this.stopping;
-    const stopped = new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
     while (!signal.aborted) {
-      await Promise.race([this.poll(), stopped]);
-      await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
+      await this.poll();
+      await pause(intervalMs, signal);
     }
   }
 
   private async pollWithTimeout(): Promise<void> {
-    const tooLate = new AbortController();
+    const message = `Kafka did not answer within ${this.pollTimeoutMs} ms.`;
     try {
-      const states = await Promise.race([
-        this.readAll(),
-        sleep(this.pollTimeoutMs, undefined, { signal: tooLate.signal }).then(() => {
-          throw new Error(`Kafka did not answer within ${this.pollTimeoutMs} ms.`);
-        }),
-      ]);
+      const { signal } = this.stopping;
+      const states = await withTimeout(this.readAll(), this.pollTimeoutMs, { message, signal });
       if (!this.answered) this.logger.info('Kafka available again');
       this.answered = true;
       this.take(states);
@@ -145,8 +138,6 @@ class AdminTopicWatch implements TopicWatch {
       this.answered = false;
       // A stale value would look current.
       topicAvailable.reset();
-    } finally {
-      tooLate.abort();
     }
   }
 

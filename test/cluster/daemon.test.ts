@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { findDaemon, logTail, startDaemon, stopDaemon } from '../../cluster/daemon';
 import type { Daemon, DaemonFiles } from '../../cluster/daemon';
 import { processIdentity } from '../../cluster/process-identity';
+import { until } from '../../testkit/until';
 
 let directory: string;
 let files: DaemonFiles;
@@ -106,8 +107,5 @@ function startNode(code: string): Promise<Daemon> {
 }
 
 async function untilLogged(text: string): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!(await logTail(files.logFile)).includes(text)) {
-    if (performance.now() > deadline) throw new Error(`"${text}" was never logged`);
-  }
+  await until(`"${text}" is logged`, async () => (await logTail(files.logFile)).includes(text));
 }

@@ -9,6 +9,7 @@ import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { Client } from 'pg';
 import { createCluster, findFreePorts, SERVER_NAMES } from '../../cluster/local-cluster';
 import type { Cluster, ServerName, ServerStatus } from '../../cluster/local-cluster';
+import { until } from '../../testkit/until';
 
 let directory: string;
 let cluster: Cluster;
@@ -90,7 +91,9 @@ describe('a cluster', () => {
       });
       const client = new TemporalClient({ connection, namespace: 'cluster-test' });
       const options = { taskQueue: 'none', workflowId: 'first' };
-      const started = await eventually(() => client.workflow.start('any', options));
+      const started = await until('a workflow can be started', () =>
+        client.workflow.start('any', options),
+      );
       expect(started.workflowId).toBe('first');
     });
   });
@@ -251,16 +254,5 @@ async function withTemporal<Result>(
     return await work(connection);
   } finally {
     await connection.close();
-  }
-}
-
-async function eventually<Result>(work: () => Promise<Result>): Promise<Result> {
-  const deadline = performance.now() + 5_000;
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (performance.now() > deadline) throw error;
-    }
   }
 }

@@ -29,8 +29,7 @@ let url: string;
 
 beforeAll(async () => {
   stack = await createStack(['worker:commerce', 'bridge', 'worker:collector']);
-  const api = await stack.start('api');
-  url = addressOf(api.output());
+  ({ url } = await stack.start('api'));
   browser = await startBrowser();
 }, 120_000);
 
@@ -38,11 +37,6 @@ afterAll(async () => {
   await browser?.close();
   await stack?.stop();
 });
-
-function addressOf(output: string): string {
-  const line = output.split('\n').find((each) => each.includes('"msg":"listening"'));
-  return (JSON.parse(line ?? '{}') as { address: string }).address;
-}
 
 /** Opens a view, runs the test on it, and expects that nothing went wrong on the page meanwhile. */
 async function onView(
@@ -454,7 +448,7 @@ describe('what it looks like', () => {
 // The last one: the stack calls the API that was started last.
 test('where no demonstration is allowed, there are no buttons and no routes for it', async () => {
   const guarded = await stack.start('api', { DEMONSTRATION: 'false' });
-  const address = addressOf(guarded.output());
+  const address = guarded.url;
   const headers = { authorization: `Bearer ${operatorKey}`, 'content-type': 'application/json' };
   const init = { method: 'POST', headers, body: '{}' };
   expect((await fetch(`${address}/v1/demonstration/poison`, init)).status).toBe(404);

@@ -8,7 +8,7 @@ import { deadLetterTopicOf, eventTopics } from '../../events/topics';
 import { migrateTopics } from '../../migrations/migrate';
 import { createLogger } from '../../platform/observability/logger';
 import { produce } from '../../testkit/foreign-producer';
-import type { ProcessName, Stack } from '../../testkit/stack';
+import type { ProcessName, RunningProcess, Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 import { altered, lateFillKey, preloading, type LateFill } from './altered';
 import { enterEmptyNamespace, namespaceOf, resetOffsets, skipToEnd } from './forgetting';
@@ -306,15 +306,22 @@ function breakpoint(name: ProcessName, moment: string, what: string): Fault {
     strikes: `kill -9 of ${name} at the moment '${moment}': ${what}`,
     async inject({ stack }) {
       await endAll(stack, name, 'SIGKILL');
-      const doomed = await stack.start(name, {
+      const doomed = await stack.launch(name, {
         ...preloading('breakpoint'),
         FAULT_BREAKPOINT: moment,
       });
       const dead = () => !stack.running(name).includes(doomed);
       await until(`${name} has reached ${moment}`, dead, { timeoutMs: 60_000 });
+      await assertKilled(doomed);
       await stack.start(name);
     },
   };
+}
+
+/** @throws Error with what it has written, when it has ended otherwise */
+export async function assertKilled(dead: RunningProcess): Promise<void> {
+  const exitCode = await dead.end();
+  if (exitCode !== null) throw new Error(`${dead.name} ended with ${exitCode}:\n${dead.output()}`);
 }
 
 function away(name: ServerName): Fault {

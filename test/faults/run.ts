@@ -36,7 +36,7 @@ import {
   type SoakResult,
 } from './report';
 import { sabotages, type Sabotage } from './sabotages';
-import { askable, watchStandstills, type StandstillWatch } from './standstill';
+import { watchStandstills, type StandstillWatch } from './standstill';
 
 const { values: options } = parseArgs({
   options: {
@@ -159,7 +159,7 @@ interface Run extends FaultContext {
 }
 
 async function begin(random: Random, environment: Readonly<Record<string, string>>): Promise<Run> {
-  const stack = await createStack(processNames, { ...askable, ...environment });
+  const stack = await createStack(processNames, environment);
   try {
     const ledger = createLedger(await readReferences(stack.config));
     await registerProducts(stack, ledger);

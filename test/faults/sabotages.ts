@@ -5,7 +5,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessName } from '../../testkit/stack';
 import { until } from '../../testkit/until';
-import { changeBehindReader, endAll, forgetHistory, freezeFor, type FaultContext } from './faults';
+import {
+  assertKilled,
+  changeBehindReader,
+  endAll,
+  forgetHistory,
+  freezeFor,
+  type FaultContext,
+} from './faults';
 import type { Alteration } from './alteration';
 import { altered, guardIgnored } from './altered';
 import { readReports, reporters, seenWithinMs, type Reports } from './standstill';
@@ -51,8 +58,9 @@ export const sabotages: readonly Sabotage[] = [
       const { stack } = context;
       await endAll(stack, 'bridge');
       await sleep(1_000);
-      const doomed = await stack.start('bridge', altered('commit-before-start'));
+      const doomed = await stack.launch('bridge', altered('commit-before-start'));
       await until('it is dead', () => !stack.running('bridge').includes(doomed));
+      await assertKilled(doomed);
       await stack.start('bridge');
     },
   },

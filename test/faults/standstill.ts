@@ -4,11 +4,11 @@
  * each. The group's positions are read from the brokers, not from the pipeline's own reports.
  */
 import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import { eventTopics } from '../../events/topics';
+import { pause, resultWithin } from '../../platform/process/waiting';
 import { runOps } from '../../testkit/run-ops';
-import { metricsUrlOf, type Stack } from '../../testkit/stack';
+import type { Stack } from '../../testkit/stack';
 
 /** The sources that must report a stall. */
 export type Reporter = 'readiness' | 'metrics' | 'verify';
@@ -18,9 +18,6 @@ export type Reports = Readonly<Partial<Record<Reporter, string>>>;
 
 /** Each of them. */
 export const reporters: readonly Reporter[] = ['readiness', 'metrics', 'verify'];
-
-/** What a stack is started with for its bridges to be asked. */
-export const askable = { METRICS_PORT: '0' } as const;
 
 /** A watch that is kept. */
 export interface StandstillWatch {
@@ -81,7 +78,7 @@ async function watchUntil(stop: AbortSignal, stack: Stack, unseen: string[]): Pr
         `${partition} stood at ${standing.committed} for ${seenWithinMs / 1_000} s, unseen by ${silent.join(', ')}`,
       );
     }
-    await sleep(pollMs, undefined, { signal: stop }).catch(() => undefined);
+    await pause(pollMs, stop);
   }
 }
 
@@ -168,7 +165,7 @@ async function askBridges(
   const answers = await Promise.all(
     bridges.map(async (bridge) => {
       try {
-        const url = new URL(route, metricsUrlOf(bridge));
+        const url = new URL(route, bridge.url);
         const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
         return judge(response.status, await response.text());
       } catch (error) {
@@ -196,10 +193,8 @@ const verifyTimeoutMs = 30_000;
 
 async function askVerify(stack: Stack): Promise<string | undefined> {
   const grace = ['--grace', String(verifyGraceSeconds)];
-  const ended = await Promise.race([
-    runOps(stack, 'verify', ...grace, '--json'),
-    sleep(verifyTimeoutMs, undefined, { ref: false }),
-  ]);
+  const verifying = runOps(stack, 'verify', ...grace, '--json');
+  const ended = await resultWithin(verifying, verifyTimeoutMs, undefined);
   if (ended === undefined || ended.exitCode === 0) return undefined;
   return `exit code ${ended.exitCode}: ${ended.stdout || ended.stderr}`.slice(0, 300);
 }

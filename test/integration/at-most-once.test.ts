@@ -103,7 +103,7 @@ test('a consumer that commits before the work loses what it had read when it was
 
 test('the bridge, killed at the same moment, loses nothing', async () => {
   const groupId = stack.config.BRIDGE_GROUP_ID;
-  const bridge = await stack.start('bridge', { TEMPORAL_ADDRESS: silence.address });
+  const bridge = await stack.launch('bridge', { TEMPORAL_ADDRESS: silence.address });
   await until('it asks Temporal to start the workflows', () => silence.calls());
   await bridge.end('SIGKILL');
   expect(await uncommitted(groupId)).toBeGreaterThanOrEqual(events.length);

@@ -5,7 +5,7 @@
 import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
 import { preloading } from '../faults/altered';
 import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
-import { createStack, metricsUrlOf, type RunningProcess, type Stack } from '../../testkit/stack';
+import { createStack, type RunningProcess, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
@@ -16,7 +16,7 @@ const viewsPerRequest = 1_000;
 let stack: Stack;
 
 beforeEach(async () => {
-  stack = await createStack([], { METRICS_PORT: '0' });
+  stack = await createStack([]);
 });
 
 afterEach(() => stack.stop());
@@ -69,7 +69,7 @@ async function firstTaskCameAtOnce(workflowId: string): Promise<boolean> {
 }
 
 async function readyz(collector: RunningProcess): Promise<unknown> {
-  return (await fetch(new URL('/readyz', metricsUrlOf(collector)))).json();
+  return (await fetch(`${collector.url}/readyz`)).json();
 }
 
 test("the first task of an event's workflow comes with the answer to its start", async () => {
@@ -93,7 +93,7 @@ describe.each([
   { mode: 'coalesce', views: 2_000 },
 ])('with BRIDGE_MODE=$mode', ({ mode, views }) => {
   test('killed between an effect and its confirmation, another takes over, and each view counts once', async () => {
-    const doomed = await stack.start('collector', {
+    const doomed = await stack.launch('collector', {
       ...preloading('breakpoint'),
       BRIDGE_MODE: mode,
       // So that not all can be counted before it dies.
@@ -102,6 +102,7 @@ describe.each([
     });
     await produceViews(views);
     await until('it is dead', () => !stack.running('collector').includes(doomed));
+    expect(await doomed.end()).toBe(null);
     expect(await countedViews()).toBeGreaterThan(0);
     expect(await countedViews()).toBeLessThan(views);
 
@@ -161,7 +162,7 @@ test('while Temporal is unavailable the bridge waits, and resumes when it is bac
 
 test('it exports the metrics of a bridge and of a worker, and stops on request', async () => {
   const collector = await stack.start('collector');
-  const metrics = await (await fetch(metricsUrlOf(collector))).text();
+  const metrics = await (await fetch(`${collector.url}/metrics`)).text();
   expect(metrics).toContain('commerce_bridge_slots 200');
   expect(metrics).toContain('# TYPE commerce_events_handled_total counter');
   expect(metrics).not.toContain('commerce_orders_decided_total');

@@ -11,7 +11,7 @@ import {
 } from '../../platform/observability/telemetry';
 import { alertQueries, dashboardQueries } from '../../testkit/observability-files';
 import { readSelectors, type Selector } from '../../testkit/promql';
-import { createStack, metricsUrlOf, type Stack } from '../../testkit/stack';
+import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
 jest.setTimeout(120_000);
@@ -19,14 +19,14 @@ const kinds: ProcessKind[] = ['api', 'worker:commerce', 'worker:collector', 'bri
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await createStack(kinds, { METRICS_PORT: '0', AUDIT_INTERVAL_MS: '1000' });
+  stack = await createStack(kinds, { AUDIT_INTERVAL_MS: '1000' });
 });
 
 afterAll(() => stack.stop());
 
 /** Where a process answers. */
 function urlOf(kind: ProcessKind): string {
-  return metricsUrlOf(stack.running(kind)[0]!).replace('/metrics', '');
+  return stack.running(kind)[0]!.url;
 }
 
 async function scrape(kind: ProcessKind): Promise<string> {
@@ -160,6 +160,25 @@ test.each(kinds)('%s is alive, and ready with each dependency named', async (kin
     inFlight: expect.any(Number),
     slots: 200,
   });
+});
+
+const nowhere = '127.0.0.1:1';
+
+test.each([
+  { name: 'bridge', part: 'consumer', without: { KAFKA_BROKERS: nowhere } },
+  { name: 'worker:commerce', part: 'worker', without: { TEMPORAL_ADDRESS: nowhere } },
+  { name: 'worker:collector', part: 'worker', without: { TEMPORAL_ADDRESS: nowhere } },
+] as const)('$name is not ready before it does its work', async ({ name, part, without }) => {
+  const started = await stack.launch(name, without);
+  const answer = await until('it answers', () => fetch(`${started.url}/readyz`));
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toMatchObject({ dependencies: { [part]: { status: 'down' } } });
+  await started.end('SIGKILL');
+});
+
+test('a process that ends before it is ready fails its start with what it has written', async () => {
+  const starting = stack.start('bridge', { BRIDGE_MODE: 'sideways' });
+  await expect(starting).rejects.toThrow(/^bridge has ended with 1\.[^]*BRIDGE_MODE/);
 });
 
 test('a second process on the same port ends with the name of the variable', async () => {

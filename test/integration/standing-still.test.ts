@@ -11,7 +11,7 @@ import { createLogger } from '../../platform/observability/logger';
 import { altered } from '../faults/altered';
 import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
 import { runOpsHere } from '../../testkit/run-ops';
-import { createStack, metricsUrlOf, type RunningProcess, type Stack } from '../../testkit/stack';
+import { createStack, type RunningProcess, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
 let stack: Stack;
@@ -41,12 +41,12 @@ interface Readyz {
 }
 
 async function readyz(bridge: RunningProcess): Promise<Readyz> {
-  const response = await fetch(new URL('/readyz', metricsUrlOf(bridge)));
+  const response = await fetch(`${bridge.url}/readyz`);
   return { ...((await response.json()) as Readyz), status: response.status };
 }
 
 async function scrape(bridge: RunningProcess): Promise<ReadonlyMap<string, readonly Sample[]>> {
-  const text = await (await fetch(metricsUrlOf(bridge))).text();
+  const text = await (await fetch(`${bridge.url}/metrics`)).text();
   const samples = new Map<string, Sample[]>();
   for (const line of text.split('\n')) {
     if (!line.startsWith('commerce_consumer')) continue;
@@ -76,7 +76,7 @@ async function untilAtRest(): Promise<void> {
 }
 
 test('a consumer that hangs is seen within a minute by readiness, by the alert and by verify', async () => {
-  const hung = await stack.start('bridge', { ...altered('hung-consumer'), METRICS_PORT: '0' });
+  const hung = await stack.start('bridge', altered('hung-consumer'));
   await until('it is ready at first', async () => (await readyz(hung)).status === 200);
   const since = Date.now();
   await produce(stack.kafka, 'catalog-events', [messageOf(viewed('a-lamp'))]);
@@ -108,7 +108,7 @@ test('a consumer that hangs is seen within a minute by readiness, by the alert a
   ]);
 
   await hung.end('SIGKILL');
-  const healthy = await stack.start('bridge', { METRICS_PORT: '0' });
+  const healthy = await stack.start('bridge');
   await untilAtRest();
   await until('it is ready', async () => (await readyz(healthy)).status === 200);
   expect(evaluateComparison(expr, await scrape(healthy))).toEqual([]);

@@ -24,11 +24,7 @@ afterAll(() => stack?.stop());
 
 async function startApi(): Promise<void> {
   api = await stack.start('api');
-  const line = api
-    .output()
-    .split('\n')
-    .find((each) => each.includes('"msg":"listening"'));
-  url = (JSON.parse(line ?? '{}') as { address: string }).address;
+  ({ url } = api);
 }
 
 /** A client of the stream, as far as it has read. */

@@ -7,14 +7,14 @@ import { migrateTopics } from '../../migrations/migrate';
 import { partitionsPerTopic } from '../../events/topics';
 import { createLogger } from '../../platform/observability/logger';
 import { foreignEvent, messageOf, produce, viewed } from '../../testkit/foreign-producer';
-import { createStack, metricsUrlOf, type ProcessName, type Stack } from '../../testkit/stack';
+import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
 const processes: ProcessName[] = ['api', 'bridge', 'worker:commerce', 'worker:collector'];
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await createStack(processes, { METRICS_PORT: '0' });
+  stack = await createStack(processes);
 }, 150_000);
 
 afterAll(() => stack?.stop());
@@ -25,7 +25,7 @@ interface Readiness {
 }
 
 async function readinessOf(name: ProcessName): Promise<Readiness> {
-  const answer = await fetch(new URL('/readyz', metricsUrlOf(stack.running(name)[0]!)));
+  const answer = await fetch(`${stack.running(name)[0]!.url}/readyz`);
   return (await answer.json()) as Readiness;
 }
 

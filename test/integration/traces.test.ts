@@ -19,18 +19,9 @@ async function registerProduct(stock: number): Promise<string> {
   return (await stack.call('POST', '/v1/products', { body })).body.productId as string;
 }
 
-function apiUrl(): string {
-  const line = stack
-    .running('api')[0]!
-    .output()
-    .split('\n')
-    .find((each) => each.includes('"msg":"listening"'))!;
-  return (JSON.parse(line) as { address: string }).address;
-}
-
 /** As a caller does that has a trace of its own. */
 async function placeOrder(productId: string, headers: Record<string, string> = {}) {
-  const response = await fetch(`${apiUrl()}/v1/orders`, {
+  const response = await fetch(`${stack.apiUrl()}/v1/orders`, {
     method: 'POST',
     headers: {
       authorization: 'Bearer dev-shopper-key',

@@ -6,6 +6,7 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
+import { findDistinctFreePorts } from '../../cluster/ports';
 import { workflowIds } from '../../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createStack, type Stack } from '../../testkit/stack';
@@ -60,13 +61,14 @@ async function makeOtherVersion(): Promise<string> {
 
 function spawnOther(
   entry: string,
-  ...parameters: string[]
+  parameters: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
 ): { child: ChildProcess; output(): string } {
   const { DATABASE_URL, TEMPORAL_NAMESPACE } = stack.config;
   const variables = { DATABASE_URL, TEMPORAL_NAMESPACE, TEMPORAL_DEPLOYMENT_NAME };
   const child = spawn(process.execPath, ['--require', './typescript.cjs', entry, ...parameters], {
     cwd: otherRoot,
-    env: { ...process.env, ...stack.cluster.environment, ...variables, LOG_LEVEL: 'info' },
+    env: { ...process.env, ...stack.cluster.environment, ...variables, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   children.push(child);
@@ -132,8 +134,12 @@ test('an order that began in one version is finished by the next one, which a re
     args: [{ productId, name: 'Kettle', price: 1_000, stock: 5 }],
   });
 
-  const newWorker = spawnOther('workers/commerce.ts');
-  await until('the new worker runs', () => newWorker.output().includes('"worker is running"'));
+  const METRICS_PORT = String((await findDistinctFreePorts(1))[0]);
+  spawnOther('workers/commerce.ts', [], { METRICS_PORT });
+  await until('the new worker is ready', async () => {
+    const readiness = await fetch(`http://127.0.0.1:${METRICS_PORT}/readyz`);
+    return readiness.ok;
+  });
   expect(await currentVersion()).toBe(oldVersion);
 
   // Until its events are published, an order is open.
@@ -148,7 +154,7 @@ test('an order that began in one version is finished by the next one, which a re
   });
   expect(await until('a worker has it', () => versionOf(workflow))).toBe(oldVersion);
 
-  const promotion = spawnOther('workers/promote.ts', taskQueues.commerce);
+  const promotion = spawnOther('workers/promote.ts', [taskQueues.commerce]);
   const ended = once(promotion.child, 'exit');
   const [oldWorker] = stack.running('worker:commerce');
   await ended;
