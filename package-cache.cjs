@@ -38,8 +38,6 @@ if (version !== undefined) {
   process.once('exit', writeWhenWorthIt);
 }
 
-module.exports = { cacheFile };
-
 function digest(text) {
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
