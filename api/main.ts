@@ -17,8 +17,8 @@ import { createTemporalClient } from '../platform/temporal/client';
 import { watchTopics } from '../platform/kafka/topic-watch';
 import { createServer } from './server';
 
-void runProcess('api', async (process) => {
-  const { config, logger, onStop } = process;
+void runProcess('api', async (context) => {
+  const { config, logger, onStop } = context;
   prepareMetrics('api');
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'api',
@@ -29,7 +29,7 @@ void runProcess('api', async (process) => {
   });
   onStop('the database pool', () => pool.end());
   const kafka = createKafka(config, logger, { clientId: 'api', requestTimeoutMs: 5_000 });
-  await runStartupChecks(process, [
+  await runStartupChecks(context, [
     postgresStartupCheck(pool, 'commerce_api'),
     redisStartupCheck(config),
     kafkaStartupCheck(kafka),

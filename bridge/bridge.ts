@@ -3,7 +3,7 @@ import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../events/topics';
 import { readGroupProgress } from '../platform/kafka/consumer-lag';
-import type { Process } from '../platform/process/lifecycle';
+import type { ProcessContext } from '../platform/process/lifecycle';
 import type { Queryable } from '../platform/postgres/pool';
 import type { TopicWatch } from '../platform/kafka/topic-watch';
 import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
@@ -39,7 +39,7 @@ export type Bridge = Pick<EventConsumer, 'hasJoined'>;
 
 /** Runs a bridge until the process stops. */
 export function startBridge(
-  { config, logger, onStop }: Pick<Process, 'config' | 'logger' | 'onStop'>,
+  { config, logger, onStop }: Pick<ProcessContext, 'config' | 'logger' | 'onStop'>,
   { kafka, database, client, topics, eagerStart }: BridgeDependencies,
 ): Bridge {
   const finishedWork = createFinishedWork(database);

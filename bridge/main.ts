@@ -16,8 +16,8 @@ import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
 import { startBridge, type Bridge } from './bridge';
 import { bridgeChecks, readBridgeState } from './readiness';
 
-void runProcess('bridge', async (process) => {
-  const { config, logger, onStop } = process;
+void runProcess('bridge', async (context) => {
+  const { config, logger, onStop } = context;
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'bridge',
     role: 'commerce_bridge',
@@ -25,7 +25,7 @@ void runProcess('bridge', async (process) => {
   });
   onStop('the database pool', () => pool.end());
   const kafka = createKafka(config, logger, { clientId: 'bridge' });
-  await runStartupChecks(process, [
+  await runStartupChecks(context, [
     postgresStartupCheck(pool, 'commerce_bridge'),
     kafkaStartupCheck(kafka),
     temporalStartupCheck(config),
@@ -35,7 +35,7 @@ void runProcess('bridge', async (process) => {
   const topics = watchTopics(kafka, eventTopics, logger);
   onStop('the topic watch', () => topics.stop());
   const state: { bridge?: Bridge } = {};
-  await serveMetrics(process, {
+  await serveMetrics(context, {
     kinds: ['bridge'],
     checks: [
       postgresCheck(pool, { required: true }),
@@ -45,5 +45,5 @@ void runProcess('bridge', async (process) => {
     ],
     details: readBridgeState,
   });
-  state.bridge = startBridge(process, { kafka, database: pool, client, topics, eagerStart: false });
+  state.bridge = startBridge(context, { kafka, database: pool, client, topics, eagerStart: false });
 });

@@ -1,6 +1,6 @@
 /** Gauges of backlogs in PostgreSQL, polled rather than read at each scrape. */
 import type { Pool } from 'pg';
-import type { Process } from '../platform/process/lifecycle';
+import type { ProcessContext } from '../platform/process/lifecycle';
 import { pause } from '../platform/process/waiting';
 import {
   deadLettersWaiting,
@@ -11,8 +11,8 @@ import {
 const intervalMs = 10_000;
 
 /** Watches the unpublished events in the outbox, until the process stops. */
-export function watchOutbox(process: Pick<Process, 'logger' | 'onStop'>, pool: Pool): void {
-  repeatedly(process, 'the outbox gauges', async () => {
+export function watchOutbox(context: Pick<ProcessContext, 'logger' | 'onStop'>, pool: Pool): void {
+  repeatedly(context, 'the outbox gauges', async () => {
     const { rows } = await pool.query<{ events: number; age: number }>({
       name: 'backlog-outbox',
       text: `
@@ -26,8 +26,11 @@ export function watchOutbox(process: Pick<Process, 'logger' | 'onStop'>, pool: P
 }
 
 /** Watches the dead letters that wait for an operator, until the process stops. */
-export function watchDeadLetters(process: Pick<Process, 'logger' | 'onStop'>, pool: Pool): void {
-  repeatedly(process, 'the dead letter gauge', async () => {
+export function watchDeadLetters(
+  context: Pick<ProcessContext, 'logger' | 'onStop'>,
+  pool: Pool,
+): void {
+  repeatedly(context, 'the dead letter gauge', async () => {
     const { rows } = await pool.query<{ waiting: number }>({
       name: 'backlog-dead-letters',
       text: `SELECT count(*) AS waiting FROM collector.dead_letters WHERE status = 'parked'`,
@@ -37,7 +40,7 @@ export function watchDeadLetters(process: Pick<Process, 'logger' | 'onStop'>, po
 }
 
 function repeatedly(
-  { logger, onStop }: Pick<Process, 'logger' | 'onStop'>,
+  { logger, onStop }: Pick<ProcessContext, 'logger' | 'onStop'>,
   what: string,
   read: () => Promise<void>,
 ): void {

@@ -13,8 +13,8 @@ import { createTemporalClientOn } from '../platform/temporal/client';
 import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
 import { startCollectorWorker } from './collector-worker';
 
-void runProcess('collector', async (process) => {
-  const { config, logger, onStop } = process;
+void runProcess('collector', async (context) => {
+  const { config, logger, onStop } = context;
   // Separate from the worker's pool, so that the bridge's queries never wait for the worker's.
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'collector-bridge',
@@ -26,7 +26,7 @@ void runProcess('collector', async (process) => {
   const topics = watchTopics(kafka, eventTopics, logger);
   onStop('the topic watch of the consumer', () => topics.stop());
   const state: { bridge?: Bridge } = {};
-  const connection = await startCollectorWorker(process, {
+  const connection = await startCollectorWorker(context, {
     kind: 'bridge',
     // The worker's own checks are its sender's.
     checks: [
@@ -35,7 +35,7 @@ void runProcess('collector', async (process) => {
     ],
     details: readBridgeState,
   });
-  state.bridge = startBridge(process, {
+  state.bridge = startBridge(context, {
     kafka,
     topics,
     database: pool,

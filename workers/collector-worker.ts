@@ -19,7 +19,7 @@ import {
 import type { Check } from '../platform/dependencies/readiness';
 import { createKafka } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
-import type { Process } from '../platform/process/lifecycle';
+import type { ProcessContext } from '../platform/process/lifecycle';
 import { createPool } from '../platform/postgres/pool';
 import { createProductCache } from '../cache/product-cache';
 import { createRedis } from '../platform/redis/client';
@@ -53,10 +53,10 @@ export interface SecondRole {
  * @returns the worker's connection, which is closed when the process stops
  */
 export async function startCollectorWorker(
-  process: Process,
+  context: ProcessContext,
   secondRole?: SecondRole,
 ): Promise<NativeConnection> {
-  const { config, logger, onStop } = process;
+  const { config, logger, onStop } = context;
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'worker-collector',
     role: 'commerce_collector',
@@ -64,7 +64,7 @@ export async function startCollectorWorker(
   });
   onStop('the database pool', () => pool.end());
   const kafka = createKafka(config, logger, { clientId: 'worker-collector' });
-  await runStartupChecks(process, [
+  await runStartupChecks(context, [
     postgresStartupCheck(pool, 'commerce_collector'),
     redisStartupCheck(config),
     kafkaStartupCheck(kafka),
@@ -78,7 +78,7 @@ export async function startCollectorWorker(
   const sentTo = eventTopics.flatMap((topic) => [topic, deadLetterTopicOf(topic)]);
   const topics = watchTopics(kafka, sentTo, logger);
   onStop('the topic watch', () => topics.stop());
-  const { connection, servesMetrics } = await startWorker(process, {
+  const { connection, servesMetrics } = await startWorker(context, {
     kinds: secondRole === undefined ? ['worker:collector'] : ['worker:collector', secondRole.kind],
     checks: [
       postgresCheck(pool, { required: true }),
@@ -100,6 +100,6 @@ export async function startCollectorWorker(
       ...createVanishedOffsetsActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
     },
   });
-  if (servesMetrics) watchDeadLetters(process, pool);
+  if (servesMetrics) watchDeadLetters(context, pool);
   return connection;
 }

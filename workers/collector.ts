@@ -2,6 +2,6 @@
 import { runProcess } from '../platform/process/lifecycle';
 import { startCollectorWorker } from './collector-worker';
 
-void runProcess('worker:collector', async (process) => {
-  await startCollectorWorker(process);
+void runProcess('worker:collector', async (context) => {
+  await startCollectorWorker(context);
 });

@@ -26,8 +26,8 @@ import { watchOutbox } from './backlog-gauges';
 import { scheduleDeliveryAudit } from './delivery-audit-schedule';
 import { startWorker } from './start-worker';
 
-void runProcess('worker:commerce', async (process) => {
-  const { config, logger, onStop } = process;
+void runProcess('worker:commerce', async (context) => {
+  const { config, logger, onStop } = context;
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'worker-commerce',
     role: 'commerce_shop',
@@ -46,7 +46,7 @@ void runProcess('worker:commerce', async (process) => {
     clientId: 'worker-commerce',
     requestTimeoutMs: 5_000,
   });
-  await runStartupChecks(process, [
+  await runStartupChecks(context, [
     postgresStartupCheck(pool, 'commerce_shop'),
     kafkaStartupCheck(kafka),
     temporalStartupCheck(config),
@@ -59,7 +59,7 @@ void runProcess('worker:commerce', async (process) => {
     url: config.PAYMENT_GATEWAY_URL,
     requestTimeoutMs: 4_000,
   });
-  const { servesMetrics } = await startWorker(process, {
+  const { servesMetrics } = await startWorker(context, {
     kinds: ['worker:commerce'],
     checks: [
       postgresCheck(pool, { required: true }),
@@ -77,7 +77,7 @@ void runProcess('worker:commerce', async (process) => {
       ...createShopAuditActivities({ pool, sender }),
     },
   });
-  if (servesMetrics) watchOutbox(process, pool);
+  if (servesMetrics) watchOutbox(context, pool);
   const client = createTemporalClient(config);
   onStop('the connection of the schedules', () => client.connection.close());
   const stopping = new AbortController();

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { makeWorkflowExporter } from '@temporalio/interceptors-opentelemetry/lib/worker';
 import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
 import type { Check } from '../platform/dependencies/readiness';
-import type { Process } from '../platform/process/lifecycle';
+import type { ProcessContext } from '../platform/process/lifecycle';
 import { serveMetrics } from '../platform/observability/prometheus-server';
 import { dataConverterOf } from '../platform/temporal/payload-encryption';
 import { connectWorker, installTemporalRuntime } from '../platform/temporal/worker';
@@ -52,12 +52,12 @@ export interface StartedWorker {
  * have ten seconds to finish before they are cancelled and left to another worker.
  */
 export async function startWorker(
-  process: Process,
+  context: ProcessContext,
   { kinds, taskQueue, activities, concurrency, checks, details }: WorkerWork,
 ): Promise<StartedWorker> {
-  const { config, logger, traces, onStop, fail } = process;
+  const { config, logger, traces, onStop, fail } = context;
   const state: WorkerState = { isRunning: false };
-  const servesMetrics = await serveMetrics(process, {
+  const servesMetrics = await serveMetrics(context, {
     kinds,
     checks: [...checks, ...workerChecks(state)],
     details,
@@ -79,7 +79,7 @@ export async function startWorker(
     interceptors: {
       activity: [
         ...activityInterceptors,
-        (context) => ({ inbound: createHeartbeatInterceptor(context) }),
+        (activity) => ({ inbound: createHeartbeatInterceptor(activity) }),
       ],
     },
     ...sinksOf(traces),
@@ -95,7 +95,7 @@ export async function startWorker(
     if (worker.getState() === 'RUNNING') worker.shutdown();
     await running;
   });
-  if (version !== undefined) await promoteIfFirstDeployed(process, version);
+  if (version !== undefined) await promoteIfFirstDeployed(context, version);
   const { TEMPORAL_NAMESPACE: namespace } = config;
   logger.info({ taskQueue, namespace, ...version }, 'worker is running');
   state.isRunning = true;
@@ -130,7 +130,7 @@ function sinksOf(traces: RecordedTraces | undefined): Pick<WorkerOptions, 'sinks
 }
 
 async function promoteIfFirstDeployed(
-  { config, logger, onStop }: Process,
+  { config, logger, onStop }: ProcessContext,
   version: DeploymentVersion,
 ): Promise<void> {
   let stopping = false;
@@ -160,7 +160,7 @@ const reconnectMs = 1_000;
 async function connectWithRetries({
   config,
   logger,
-}: Pick<Process, 'config' | 'logger'>): Promise<NativeConnection> {
+}: Pick<ProcessContext, 'config' | 'logger'>): Promise<NativeConnection> {
   for (;;) {
     try {
       return await connectWorker(config);

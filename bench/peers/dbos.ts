@@ -25,9 +25,9 @@ const pollIntervalMs = 10;
 
 const systemConnections = 20;
 
-void runProcess('bridge', async (lifecycle) => {
-  const { config, onStop } = lifecycle;
-  const apply = createEffects('dbos', readPeerMode(), lifecycle);
+void runProcess('bridge', async (context) => {
+  const { config, onStop } = context;
+  const apply = createEffects('dbos', readPeerMode(), context);
   const handle = DBOS.registerWorkflow(
     // The effects are applied as they are, without `DBOS.runStep`: they can be repeated, so that a
     // record of the step would cost and bring nothing.

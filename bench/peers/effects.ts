@@ -6,7 +6,7 @@ import { createAuditLogActivities } from '../../activities/collector/audit-log';
 import { createCacheActivities } from '../../activities/collector/cache-eviction';
 import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import type { ReceivedEvent } from '../../events/received';
-import type { Process } from '../../platform/process/lifecycle';
+import type { ProcessContext } from '../../platform/process/lifecycle';
 import { createPool } from '../../platform/postgres/pool';
 import { createProductCache } from '../../cache/product-cache';
 import { createRedis } from '../../platform/redis/client';
@@ -27,7 +27,7 @@ const groups: Readonly<Record<PeerMode, GroupCommitOptions>> = {
 export function createEffects(
   name: string,
   mode: PeerMode,
-  { config, logger, onStop }: Pick<Process, 'config' | 'logger' | 'onStop'>,
+  { config, logger, onStop }: Pick<ProcessContext, 'config' | 'logger' | 'onStop'>,
 ): ApplyEffects {
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: name,

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { logTail } from '../../cluster/daemon';
 import { findDistinctFreePorts, HOST } from '../../cluster/ports';
-import type { Process } from '../../platform/process/lifecycle';
+import type { ProcessContext } from '../../platform/process/lifecycle';
 import { until } from '../../testkit/until';
 
 /** The name under which the server knows the cluster of Kafka. */
@@ -36,7 +36,7 @@ export interface RestateServer {
  */
 export async function startRestateServer(
   brokers: readonly string[],
-  { logger, onStop }: Pick<Process, 'logger' | 'onStop'>,
+  { logger, onStop }: Pick<ProcessContext, 'logger' | 'onStop'>,
 ): Promise<RestateServer> {
   const directory = await mkdtemp(path.join(tmpdir(), 'commerce-event-pipeline-restate-'));
   onStop("Restate's data", () => rm(directory, { recursive: true, force: true }));

@@ -24,10 +24,10 @@ import { createEffects, type ApplyEffects } from './effects';
 import { readPeerMode } from './mode';
 import { startRestateServer } from './restate-server';
 
-void runProcess('bridge', async (lifecycle) => {
-  const { config, onStop } = lifecycle;
-  const apply = createEffects('restate', readPeerMode(), lifecycle);
-  const server = await startRestateServer(config.KAFKA_BROKERS, lifecycle);
+void runProcess('bridge', async (context) => {
+  const { config, onStop } = context;
+  const apply = createEffects('restate', readPeerMode(), context);
+  const server = await startRestateServer(config.KAFKA_BROKERS, context);
   const handler = restate.createEndpointHandler({ services: [collector(apply)] });
   const endpoint = http2.createServer(handler).listen(0, '127.0.0.1');
   onStop('the endpoint', async () => endpoint.close());

@@ -3,7 +3,7 @@
  * certificate, missing permission) is fatal, and the process ends with a message that says what to change.
  */
 import { ConfigurationError } from '../process/config';
-import type { Process } from '../process/lifecycle';
+import type { ProcessContext } from '../process/lifecycle';
 import { pause, resultWithin } from '../process/waiting';
 
 /** Why a connection is rejected. */
@@ -48,7 +48,7 @@ export interface StartupCheckOptions {
  * @throws ConnectionRejectedError
  */
 export async function runStartupChecks(
-  process: Pick<Process, 'logger' | 'onStop' | 'fail'>,
+  context: Pick<ProcessContext, 'logger' | 'onStop' | 'fail'>,
   checks: readonly StartupCheck[],
   { timeoutMs = 2_000, retryIntervalMs = 2_000 }: StartupCheckOptions = {},
 ): Promise<void> {
@@ -59,7 +59,7 @@ export async function runStartupChecks(
   attempts
     .filter((_, index) => !outcomes[index])
     .forEach(({ check, passed }) =>
-      retryInBackground(process, check, { firstAttempt: passed, retryIntervalMs }),
+      retryInBackground(context, check, { firstAttempt: passed, retryIntervalMs }),
     );
 }
 
@@ -102,7 +102,7 @@ async function attempt(check: StartupCheck): Promise<boolean> {
 }
 
 function retryInBackground(
-  { logger, onStop, fail }: Pick<Process, 'logger' | 'onStop' | 'fail'>,
+  { logger, onStop, fail }: Pick<ProcessContext, 'logger' | 'onStop' | 'fail'>,
   check: StartupCheck,
   options: { readonly firstAttempt: Promise<boolean>; readonly retryIntervalMs: number },
 ): void {

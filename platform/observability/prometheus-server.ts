@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { checkReadiness, isReady, type Check } from '../dependencies/readiness';
-import type { Process } from '../process/lifecycle';
+import type { ProcessContext } from '../process/lifecycle';
 import { metricsContentType, prepareMetrics, renderMetrics, type ProcessKind } from './telemetry';
 
 export interface MetricsServerOptions {
@@ -31,7 +31,7 @@ export class MetricsPortError extends Error {
  * @throws MetricsPortError when the port cannot be bound
  */
 export async function serveMetrics(
-  { config, logger, onStop }: Pick<Process, 'config' | 'logger' | 'onStop'>,
+  { config, logger, onStop }: Pick<ProcessContext, 'config' | 'logger' | 'onStop'>,
   options: MetricsServerOptions,
 ): Promise<boolean> {
   const { METRICS_HOST: host, METRICS_PORT: port } = config;

@@ -8,7 +8,7 @@ import { createLogger, type Logger } from '../observability/logger';
 import { startTracing, type RecordedTraces } from '../observability/trace-recording';
 
 /** What a process gets to start with. */
-export interface Process {
+export interface ProcessContext {
   readonly config: Config;
   readonly logger: Logger;
   /** The traces that are recorded; undefined when none are. */
@@ -38,7 +38,7 @@ const stopTimeoutMs = 30_000;
  */
 export async function runProcess(
   name: string,
-  start: (process: Process) => Promise<void>,
+  start: (context: ProcessContext) => Promise<void>,
 ): Promise<void> {
   const config = readConfigOrExit();
   const logger = createLogger(name, config.LOG_LEVEL);
@@ -76,7 +76,7 @@ export async function runProcess(
   };
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
-  const onStop: Process['onStop'] = (what, stop) => {
+  const onStop: ProcessContext['onStop'] = (what, stop) => {
     if (stopping) throw new StoppingError(`The process is stopping and does not start ${what}.`);
     stops.push({ what, stop });
   };

@@ -40,14 +40,14 @@ function createProcess() {
 }
 
 test('a process that every server accepts starts at once, and checks no more', async () => {
-  const process = createProcess();
+  const context = createProcess();
   const { check, tries } = createCheck('open');
 
-  await runStartupChecks(process, [check], impatient);
+  await runStartupChecks(context, [check], impatient);
   await sleep(20);
 
   expect(tries()).toBe(1);
-  expect(process.fail).not.toHaveBeenCalled();
+  expect(context.fail).not.toHaveBeenCalled();
 });
 
 test('what is wrong with our own configuration is not taken for an absence', async () => {
@@ -67,12 +67,12 @@ test('a no comes before the process begins', async () => {
 });
 
 test('an unavailable server prevents no start, and its later rejection still ends the process', async () => {
-  const process = createProcess();
+  const context = createProcess();
 
-  await runStartupChecks(process, [createCheck('away', 'away', 'refused').check], impatient);
-  await until('the process fails', () => process.fail.mock.calls.length > 0);
+  await runStartupChecks(context, [createCheck('away', 'away', 'refused').check], impatient);
+  await until('the process fails', () => context.fail.mock.calls.length > 0);
 
-  expect(process.fail.mock.calls).toEqual([[rejection]]);
+  expect(context.fail.mock.calls).toEqual([[rejection]]);
 });
 
 test('a server that says nothing keeps nobody from beginning for long', async () => {
@@ -82,12 +82,12 @@ test('a server that says nothing keeps nobody from beginning for long', async ()
 });
 
 test('a process that stops asks no more', async () => {
-  const process = createProcess();
+  const context = createProcess();
   const { check, tries } = createCheck('away');
-  await runStartupChecks(process, [check], impatient);
+  await runStartupChecks(context, [check], impatient);
   await until('it has asked again', () => tries() > 2);
 
-  await process.stop();
+  await context.stop();
   const asked = tries();
   await sleep(20);
 
