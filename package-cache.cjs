@@ -31,9 +31,9 @@ if (version !== undefined) {
   };
   const compile = Module.prototype._compile;
   Module.prototype._compile = function (content, file, ...rest) {
-    const isOfPackage = file.startsWith(packages) && !content.startsWith('#!');
-    if (isOfPackage) return compileKept(this, content, file);
-    return compile.call(this, content, file, ...rest);
+    const script = file.startsWith(packages) ? scriptOf(content, file) : undefined;
+    if (script === undefined) return compile.call(this, content, file, ...rest);
+    return runAsModule(script, this, file);
   };
   process.once('exit', writeWhenWorthIt);
 }
@@ -60,15 +60,26 @@ function resolveKept(request, parent, resolve) {
   return file;
 }
 
-/** As Node.js does it, but for the kept code. */
-function compileKept(module, content, file) {
-  const script = new vm.Script(Module.wrap(content), {
-    filename: file,
-    cachedData: kept.codes.get(file),
-    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-  });
+/** From the kept code where there is some; undefined for what is no CommonJS, such as an ES module. */
+function scriptOf(content, file) {
+  let script;
+  try {
+    script = new vm.Script(Module.wrap(content), {
+      filename: file,
+      cachedData: kept.codes.get(file),
+      importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+    });
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
   // V8 rejects code that it made under other flags.
   if (script.cachedDataRejected !== false) found.scripts.set(file, script);
+  return script;
+}
+
+/** As Node.js calls a module's code. */
+function runAsModule(script, module, file) {
   const load = Object.assign((request) => module.require(request), Module.createRequire(file));
   return script
     .runInThisContext()

@@ -43,6 +43,7 @@ async function makeOtherVersion(): Promise<string> {
     'platform',
     'workers',
     'package.json',
+    'package-cache.cjs',
     'typescript.cjs',
   ];
   for (const part of parts)

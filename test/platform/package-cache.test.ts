@@ -12,7 +12,7 @@ let folder: string;
 let program: string;
 let cacheFile: string;
 
-/** What a program prints that loads a package of many modules. */
+/** What a program prints that loads a package of many modules, and one of ES modules. */
 async function outputOf(): Promise<string> {
   const { stdout } = await run(process.execPath, [
     '--require',
@@ -29,7 +29,9 @@ beforeEach(async () => {
   cacheFile = path.join(root, 'node_modules/.cache/packages', name);
   await writeFile(
     program,
-    `const { z } = require(${JSON.stringify(path.join(root, 'node_modules/zod'))});
+    `const load = require('node:module').createRequire(${JSON.stringify(path.join(root, 'package.json'))});
+     const { z } = load('zod');
+     load('node-pg-migrate');
      const message = z.number().safeParse('one').error.message;
      console.log(message);`,
   );
