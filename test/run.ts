@@ -59,8 +59,8 @@ interface JestReport {
 
 const root = path.join(__dirname, '..');
 
-/** Most of the time tests wait for servers: more workers than processors use what is left of these. */
-const mostWorkers = Number(process.env['TEST_WORKERS'] || availableParallelism() + 1);
+/** More than processors would be faster, and make tests run into limits that they keep otherwise. */
+const mostWorkers = Number(process.env['TEST_WORKERS'] || availableParallelism());
 
 /** After its report jest has nothing left to do but to end. */
 const endingMs = 15_000;

@@ -12,6 +12,8 @@ import { createStack, registerNamespace, type ProcessName, type Stack } from '..
 import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
+/** For as many workflows as a test starts at once, each by itself, while other tests run beside it. */
+const atLeisure = { timeoutMs: 90_000 };
 const apart: readonly ProcessName[] = ['bridge', 'worker:collector'];
 const together: readonly ProcessName[] = ['collector'];
 
@@ -50,18 +52,22 @@ describe.each([
     const admin = stack.kafka.admin();
     await admin.connect();
     try {
-      await until('the group has committed the end of the topic', async () => {
-        const ends = await admin.fetchTopicOffsets(topic);
-        const [committed] = await admin.fetchOffsets({
-          groupId,
-          topics: [topic],
-        });
-        return ends.every(
-          ({ partition, high }) =>
-            high === '0' ||
-            committed?.partitions.find((each) => each.partition === partition)?.offset === high,
-        );
-      });
+      await until(
+        'the group has committed the end of the topic',
+        async () => {
+          const ends = await admin.fetchTopicOffsets(topic);
+          const [committed] = await admin.fetchOffsets({
+            groupId,
+            topics: [topic],
+          });
+          return ends.every(
+            ({ partition, high }) =>
+              high === '0' ||
+              committed?.partitions.find((each) => each.partition === partition)?.offset === high,
+          );
+        },
+        atLeisure,
+      );
     } finally {
       await admin.disconnect();
     }
@@ -142,9 +148,7 @@ describe.each([
       .map(({ event }) => messageOf(event));
     await produce(stack.kafka, topic, messages);
     const ids = events.map(({ id }) => id);
-    await until('all are handled', async () => (await countHandled(ids)) === 500, {
-      timeoutMs: 60_000,
-    });
+    await until('all are handled', async () => (await countHandled(ids)) === 500, atLeisure);
     await untilConsumed(stack.config.BRIDGE_GROUP_ID);
 
     for (let product = 0; product < 7; product += 1) {
@@ -160,7 +164,7 @@ describe.each([
         stock_version: newest?.version,
       });
     }
-  }, 90_000);
+  }, 150_000);
 
   describe('the cached product', () => {
     test('is deleted when the product is sold out, and left alone by other changes of stock', async () => {
@@ -225,14 +229,18 @@ describe.each([
       }
       await untilConsumed('replay');
       const client = createTemporalClient({ ...stack.config, ...empty });
-      await until('every workflow of the replay is finished', async () => {
-        const { count: all } = await client.workflow.count('');
-        const { count: open } = await client.workflow.count('ExecutionStatus = "Running"');
-        return all > 0 && open === 0;
-      });
+      await until(
+        'every workflow of the replay is finished',
+        async () => {
+          const { count: all } = await client.workflow.count('');
+          const { count: open } = await client.workflow.count('ExecutionStatus = "Running"');
+          return all > 0 && open === 0;
+        },
+        atLeisure,
+      );
       await client.connection.close();
       expect(await everything()).toEqual(before);
-    }, 90_000);
+    }, 150_000);
   });
 
   test('a poison message is parked byte for byte, and a healthy one right behind it is handled', async () => {
