@@ -195,6 +195,20 @@ const typedCode = {
       'error',
       { fixStyle: 'inline-type-imports', disallowTypeAnnotations: false },
     ],
+    '@typescript-eslint/naming-convention': [
+      'error',
+      // What is taken apart has the names of its source, such as those of the environment.
+      { selector: 'variable', modifiers: ['destructured'], format: null },
+      { selector: 'variable', format: ['camelCase', 'PascalCase'] },
+      { selector: 'variable', filter: { regex: '^_', match: true }, format: null },
+      // Members are `private`, not `#private`: no name of theirs is allowed.
+      {
+        selector: ['classProperty', 'classMethod'],
+        modifiers: ['#private'],
+        format: null,
+        custom: { regex: '^private$', match: true },
+      },
+    ],
     '@typescript-eslint/no-explicit-any': 'error',
     '@typescript-eslint/no-floating-promises': 'error',
     '@typescript-eslint/no-misused-promises': 'error',

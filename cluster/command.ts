@@ -40,7 +40,7 @@ export function runCommand(
     });
     let output = '';
     const collect = (chunk: Buffer): void => {
-      output = (output + chunk.toString()).slice(-OUTPUT_LIMIT);
+      output = (output + chunk.toString()).slice(-outputLimit);
     };
     child.stdout.on('data', collect);
     child.stderr.on('data', collect);
@@ -90,7 +90,7 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 /** Enough for the last output of a failed build. */
-const OUTPUT_LIMIT = 4_000;
+const outputLimit = 4_000;
 
 async function canAccess(path: string, mode: number): Promise<boolean> {
   return access(path, mode).then(

@@ -81,7 +81,7 @@ export async function stopDaemon(
     send(daemon.pid, 'SIGCONT');
     if (!(await hasEnded(pidFile, patience))) {
       send(daemon.pid, 'SIGKILL');
-      if (!(await hasEnded(pidFile, KILL_PATIENCE_MS))) throw unstoppable(daemon.pid, pidFile);
+      if (!(await hasEnded(pidFile, killPatienceMs))) throw unstoppable(daemon.pid, pidFile);
     }
   }
   await rm(pidFile, { force: true });
@@ -121,13 +121,13 @@ interface PidRecord extends Daemon {
   readonly identity?: string | undefined;
 }
 
-const KILL_PATIENCE_MS = 5_000;
-const POLL_MS = 50;
-const LARGE_LOG_BYTES = 16 * 1024 * 1024;
+const killPatienceMs = 5_000;
+const endPollMs = 50;
+const largeLogBytes = 16 * 1024 * 1024;
 
 async function hasEnded(pidFile: string, within: number): Promise<boolean> {
   const look = async (): Promise<boolean> => (await findDaemon(pidFile)) === undefined;
-  return (await pollUntil(look, { timeoutMs: within, pollMs: POLL_MS })) ?? false;
+  return (await pollUntil(look, { timeoutMs: within, pollMs: endPollMs })) ?? false;
 }
 
 function send(pid: number, signal: NodeJS.Signals): void {
@@ -160,7 +160,7 @@ async function keepLogSmall(logFile: string): Promise<void> {
     (found) => found.size,
     () => 0,
   );
-  if (size > LARGE_LOG_BYTES) await rename(logFile, `${logFile}.previous`);
+  if (size > largeLogBytes) await rename(logFile, `${logFile}.previous`);
 }
 
 function emptyWhenMissing(error: NodeJS.ErrnoException): string {

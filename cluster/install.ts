@@ -126,7 +126,7 @@ export async function onPathWithVersion(
   return (await hasVersion(program, pattern, minimum)) ? program : undefined;
 }
 
-const STILL_INSTALLING_MS = 30_000;
+const stillInstallingMs = 30_000;
 
 async function fromEnvironment(recipe: Recipe): Promise<string | undefined> {
   const path = process.env[recipe.variable];
@@ -152,7 +152,7 @@ async function install(
     const temporary = await mkdtemp(join(directory, prefix));
     const step = `installing: ${way.step}`;
     report(recipe.name, step);
-    const reminder = setInterval(() => report(recipe.name, `${step} …`), STILL_INSTALLING_MS);
+    const reminder = setInterval(() => report(recipe.name, `${step} …`), stillInstallingMs);
     try {
       await way.fill(temporary, signal);
       await rm(entry, { recursive: true, force: true });

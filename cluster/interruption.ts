@@ -13,7 +13,7 @@ export interface InterruptionOptions {
  * npm forwards a Ctrl-C that the terminal has already sent to this process: a signal this soon
  * after the first is a duplicate.
  */
-const SAME_SIGNAL_WITHIN_MS = 500;
+const sameSignalWithinMs = 500;
 
 /** Aborted by the first signal, with a `ClusterError` `INTERRUPTED`. */
 export function listenForInterruption(options: InterruptionOptions): AbortSignal {
@@ -24,7 +24,7 @@ export function listenForInterruption(options: InterruptionOptions): AbortSignal
       firstAt = performance.now();
       options.onFirst(signal);
       controller.abort(new ClusterError('INTERRUPTED', `Interrupted by ${signal}.`));
-    } else if (performance.now() - firstAt > SAME_SIGNAL_WITHIN_MS) {
+    } else if (performance.now() - firstAt > sameSignalWithinMs) {
       options.onSecond();
     }
   };

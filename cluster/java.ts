@@ -14,15 +14,15 @@ export async function findJava(): Promise<string> {
   if (java === undefined) throw missing('is not installed');
   const version = await runCommand(java, ['-version']);
   const major = Number(/version "(\d+)/.exec(version)?.[1] ?? 0);
-  if (major < OLDEST_JAVA) throw missing(`at ${java} is older than ${OLDEST_JAVA}`);
+  if (major < oldestJava) throw missing(`at ${java} is older than ${oldestJava}`);
   return java;
 }
 
-const OLDEST_JAVA = 17;
+const oldestJava = 17;
 
 function missing(problem: string): ProgramNotFoundError {
   return new ProgramNotFoundError(
-    `Java ${problem}: install Java ${OLDEST_JAVA} or later (Debian: openjdk-17-jre-headless), ` +
+    `Java ${problem}: install Java ${oldestJava} or later (Debian: openjdk-17-jre-headless), ` +
       'or use `docker compose up`.',
   );
 }

@@ -14,10 +14,10 @@ import {
 import type { Daemon, DaemonFiles } from './daemon';
 import { ClusterError, ServerStartError } from './errors';
 import { withLock } from './lock';
-import { assertPortFree, HOST, PORT_VARIABLES, portsFromEnvironment } from './ports';
+import { assertPortFree, loopback, portVariables, portsFromEnvironment } from './ports';
 import type { ClusterPorts } from './ports';
 import type { Report } from './progress';
-import { SERVER_NAMES, type Server, type ServerContext, type ServerName } from './server';
+import { serverNames, type Server, type ServerContext, type ServerName } from './server';
 import { kafka } from './servers/kafka';
 import { payments } from './servers/payments';
 import { postgres } from './servers/postgres';
@@ -27,7 +27,7 @@ import { temporal } from './servers/temporal';
 export { ClusterError } from './errors';
 export { findFreePorts, type ClusterPorts } from './ports';
 export { printProgress } from './progress';
-export { SERVER_NAMES, type ServerName } from './server';
+export { serverNames, type ServerName } from './server';
 
 export interface ClusterOptions {
   /** Where data, logs and process IDs are kept; default `CLUSTER_DIRECTORY`, else the project's `.cluster`. */
@@ -119,19 +119,20 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
     directory,
     ports,
     environment: connectionVariables(ports),
-    temporalUiUrl: `http://${HOST}:${ports.temporalUi}`,
-    up: ({ signal = NEVER } = {}) => startAll(place, signal),
+    temporalUiUrl: `http://${loopback}:${ports.temporalUi}`,
+    up: ({ signal = neverAborted } = {}) => startAll(place, signal),
     down: async () => {
-      await Promise.all(SERVERS.map((server) => stopServer(place, server)));
+      await Promise.all(allServers.map((server) => stopServer(place, server)));
     },
-    status: () => Promise.all(SERVERS.map((server) => statusOf(place, server))),
+    status: () => Promise.all(allServers.map((server) => statusOf(place, server))),
     reset: async () => {
-      await Promise.all(SERVERS.map((server) => resetServer(place, server)));
+      await Promise.all(allServers.map((server) => resetServer(place, server)));
     },
-    start: (name, { signal = NEVER } = {}) => startServer(place, serverCalled(name), signal),
+    start: (name, { signal = neverAborted } = {}) => startServer(place, serverCalled(name), signal),
     stop: (name) => stopServer(place, serverCalled(name)),
     ended: () => endedServers(place),
-    revive: (name, { signal = NEVER } = {}) => reviveServer(place, serverCalled(name), signal),
+    revive: (name, { signal = neverAborted } = {}) =>
+      reviveServer(place, serverCalled(name), signal),
   };
 }
 
@@ -141,19 +142,19 @@ interface Place {
   readonly report: Report;
 }
 
-const BY_NAME: Readonly<Record<ServerName, Server>> = {
+const serversByName: Readonly<Record<ServerName, Server>> = {
   postgres,
   redis,
   kafka,
   temporal,
   payments,
 };
-const SERVERS = SERVER_NAMES.map((name) => BY_NAME[name]);
+const allServers = serverNames.map((name) => serversByName[name]);
 
-const NEVER = new AbortController().signal;
-const ANSWER_WITHIN_MS = 90_000;
-const POLL_MS = 100;
-const STOP_PATIENCE_MS = 20_000;
+const neverAborted = new AbortController().signal;
+const answerWithinMs = 90_000;
+const pollMs = 100;
+const stopPatienceMs = 20_000;
 
 function defaultDirectory(): string {
   return process.env['CLUSTER_DIRECTORY'] || join(__dirname, '..', '.cluster');
@@ -161,20 +162,20 @@ function defaultDirectory(): string {
 
 function connectionVariables(ports: ClusterPorts): Record<ConnectionVariable, string> {
   return {
-    DATABASE_URL: `postgres://commerce:commerce@${HOST}:${ports.postgres}/commerce`,
-    REDIS_URL: `redis://${HOST}:${ports.redis}`,
-    KAFKA_BROKERS: `${HOST}:${ports.kafka}`,
-    TEMPORAL_ADDRESS: `${HOST}:${ports.temporal}`,
-    PAYMENT_GATEWAY_URL: `http://${HOST}:${ports.payments}`,
+    DATABASE_URL: `postgres://commerce:commerce@${loopback}:${ports.postgres}/commerce`,
+    REDIS_URL: `redis://${loopback}:${ports.redis}`,
+    KAFKA_BROKERS: `${loopback}:${ports.kafka}`,
+    TEMPORAL_ADDRESS: `${loopback}:${ports.temporal}`,
+    PAYMENT_GATEWAY_URL: `http://${loopback}:${ports.payments}`,
   };
 }
 
 function serverCalled(name: ServerName): Server {
-  const server = BY_NAME[name] as Server | undefined;
+  const server = serversByName[name] as Server | undefined;
   if (server !== undefined) return server;
   throw new ClusterError(
     'UNKNOWN_SERVER',
-    `Unknown server "${String(name)}": the servers are ${SERVER_NAMES.join(', ')}.`,
+    `Unknown server "${String(name)}": the servers are ${serverNames.join(', ')}.`,
   );
 }
 
@@ -188,7 +189,7 @@ async function startAllOrNone(place: Place, linked: AbortController): Promise<Se
   const started: Server[] = [];
   let failure: { readonly error: unknown } | undefined;
   await Promise.all(
-    SERVERS.map(async (server) => {
+    allServers.map(async (server) => {
       try {
         if (await startServer(place, server, linked.signal)) started.push(server);
       } catch (error) {
@@ -245,7 +246,7 @@ async function joinRunning(
     throw new ClusterError(
       'OTHER_PORTS',
       `${server.name} of ${place.directory} already runs on ${present}, not on ${wanted}: ` +
-        `stop it first, or set ${PORT_VARIABLES[server.ports[0] ?? server.name]} to its port.`,
+        `stop it first, or set ${portVariables[server.ports[0] ?? server.name]} to its port.`,
     );
   }
   await waitUntilHealthy(place, server, signal);
@@ -254,9 +255,9 @@ async function joinRunning(
 
 async function endedServers(place: Place): Promise<ServerName[]> {
   const ended = await Promise.all(
-    SERVERS.map((server) => hasEndedUnasked(filesOf(place, server).pidFile)),
+    allServers.map((server) => hasEndedUnasked(filesOf(place, server).pidFile)),
   );
-  return SERVER_NAMES.filter((_, index) => ended[index]);
+  return serverNames.filter((_, index) => ended[index]);
 }
 
 function reviveServer(place: Place, server: Server, given: AbortSignal): Promise<boolean> {
@@ -275,18 +276,18 @@ async function assertPortsFree(place: Place, server: Server): Promise<void> {
 
 async function waitUntilHealthy(place: Place, server: Server, signal: AbortSignal): Promise<void> {
   const { pidFile } = filesOf(place, server);
-  const deadline = performance.now() + ANSWER_WITHIN_MS;
+  const deadline = performance.now() + answerWithinMs;
   for (;;) {
     if ((await findDaemon(pidFile)) === undefined) throw await startError(place, server, 'ended');
     try {
       return await server.healthy(place.ports);
     } catch (cause) {
       if (performance.now() > deadline) {
-        const problem = `did not answer within ${ANSWER_WITHIN_MS / 1000} s`;
+        const problem = `did not answer within ${answerWithinMs / 1000} s`;
         throw await startError(place, server, problem, cause);
       }
     }
-    await pause(POLL_MS, signal);
+    await pause(pollMs, signal);
     signal.throwIfAborted();
   }
 }
@@ -304,18 +305,18 @@ async function startError(
 // Stopping, resetting, asking
 
 function stopServer(place: Place, server: Server): Promise<boolean> {
-  return alone(place, server, NEVER, () => stopRunning(place, server));
+  return alone(place, server, neverAborted, () => stopRunning(place, server));
 }
 
 async function stopRunning(place: Place, server: Server): Promise<boolean> {
   const { pidFile } = filesOf(place, server);
-  const wasRunning = await stopDaemon(pidFile, server.stopSignal, STOP_PATIENCE_MS);
+  const wasRunning = await stopDaemon(pidFile, server.stopSignal, stopPatienceMs);
   place.report(server.name, wasRunning ? 'stopped' : 'not running');
   return wasRunning;
 }
 
 function resetServer(place: Place, server: Server): Promise<void> {
-  return alone(place, server, NEVER, async () => {
+  return alone(place, server, neverAborted, async () => {
     await stopRunning(place, server);
     const directory = directoryOf(place, server);
     await server.deleteData?.(directory);
@@ -365,6 +366,6 @@ function portsOf(place: Place, server: Server): Record<string, number> {
 
 function addressesOf(ports: Readonly<Record<string, number>>): string {
   return Object.values(ports)
-    .map((port) => `${HOST}:${port}`)
+    .map((port) => `${loopback}:${port}`)
     .join(', ');
 }

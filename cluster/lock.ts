@@ -39,8 +39,8 @@ export async function withLock<Result>(
 }
 
 /** A lock not renewed for this long has expired: its process has died. */
-const STALE_MS = 10_000;
-const RETRY_MS = 100;
+const staleMs = 10_000;
+const retryMs = 100;
 
 async function acquire(
   options: LockOptions,
@@ -52,14 +52,14 @@ async function acquire(
     try {
       return await lock(options.path, {
         realpath: false,
-        stale: STALE_MS,
+        stale: staleMs,
         onCompromised: (cause) => onLost(lostLock(options.path, cause)),
       });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw error;
     }
     if (attempt === 0) options.onWait?.();
-    await delay(RETRY_MS, undefined, { signal: options.signal });
+    await delay(retryMs, undefined, { signal: options.signal });
   }
 }
 

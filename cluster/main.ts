@@ -1,7 +1,7 @@
 /** The command line of the local cluster: `npm run cluster -- up|down|status|reset|start|stop`. */
 import { Argument, Command } from 'commander';
 import { runProgram } from '../platform/process/program';
-import { ClusterError, createCluster, printProgress, SERVER_NAMES } from './local-cluster';
+import { ClusterError, createCluster, printProgress, serverNames } from './local-cluster';
 import type { Cluster, ServerName, ServerStatus } from './local-cluster';
 import { messageOf, ProgramNotFoundError } from './errors';
 
@@ -16,7 +16,7 @@ function commandLine(cluster: Cluster): Command {
   const program = new Command('npm run cluster --').description(
     'The local cluster: Postgres, Redis, Kafka, Temporal and a payment simulator, without Docker.',
   );
-  const server = new Argument('<server>', 'which one').choices(SERVER_NAMES);
+  const server = new Argument('<server>', 'which one').choices(serverNames);
   program
     .command('up')
     .description('start every server, and return when all answer')

@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto';
 import { InvalidVariableError, PortInUseError } from './errors';
 
 /** Every server of the cluster binds to this address only. */
-export const HOST = '127.0.0.1';
+export const loopback = '127.0.0.1';
 
 export interface ClusterPorts {
   readonly postgres: number;
@@ -19,7 +19,7 @@ export interface ClusterPorts {
 
 export type PortName = keyof ClusterPorts;
 
-export const DEFAULT_PORTS: ClusterPorts = {
+export const defaultPorts: ClusterPorts = {
   postgres: 15432,
   redis: 16379,
   kafka: 19092,
@@ -30,7 +30,7 @@ export const DEFAULT_PORTS: ClusterPorts = {
 };
 
 /** The environment variable that sets each port. */
-export const PORT_VARIABLES: Readonly<Record<PortName, string>> = {
+export const portVariables: Readonly<Record<PortName, string>> = {
   postgres: 'CLUSTER_POSTGRES_PORT',
   redis: 'CLUSTER_REDIS_PORT',
   kafka: 'CLUSTER_KAFKA_PORT',
@@ -48,16 +48,16 @@ export const PORT_VARIABLES: Readonly<Record<PortName, string>> = {
  */
 export function portsFromEnvironment(environment: NodeJS.ProcessEnv): ClusterPorts {
   const read = (name: PortName, fallback: number): number =>
-    parsePort(PORT_VARIABLES[name], environment[PORT_VARIABLES[name]], fallback);
-  const kafka = read('kafka', DEFAULT_PORTS.kafka);
+    parsePort(portVariables[name], environment[portVariables[name]], fallback);
+  const kafka = read('kafka', defaultPorts.kafka);
   return {
-    postgres: read('postgres', DEFAULT_PORTS.postgres),
-    redis: read('redis', DEFAULT_PORTS.redis),
+    postgres: read('postgres', defaultPorts.postgres),
+    redis: read('redis', defaultPorts.redis),
     kafka,
     kafkaController: read('kafkaController', kafka + 1),
-    temporal: read('temporal', DEFAULT_PORTS.temporal),
-    temporalUi: read('temporalUi', DEFAULT_PORTS.temporalUi),
-    payments: read('payments', DEFAULT_PORTS.payments),
+    temporal: read('temporal', defaultPorts.temporal),
+    temporalUi: read('temporalUi', defaultPorts.temporalUi),
+    payments: read('payments', defaultPorts.payments),
   };
 }
 
@@ -69,7 +69,7 @@ export function portsFromEnvironment(environment: NodeJS.ProcessEnv): ClusterPor
  */
 export async function findFreePorts(): Promise<ClusterPorts> {
   const [postgres, redis, kafka, kafkaController, temporal, temporalUi, payments] =
-    await findDistinctFreePorts(Object.keys(PORT_VARIABLES).length);
+    await findDistinctFreePorts(Object.keys(portVariables).length);
   return {
     postgres,
     redis,
@@ -89,25 +89,25 @@ export async function findFreePorts(): Promise<ClusterPorts> {
 export async function assertPortFree(server: string, name: PortName, port: number): Promise<void> {
   const problem = await tryToBind(port);
   if (problem !== undefined) {
-    throw new PortInUseError(server, port, PORT_VARIABLES[name], problem);
+    throw new PortInUseError(server, port, portVariables[name], problem);
   }
 }
 
-const LOWEST_FREE_PORT = 20_000;
-const EPHEMERAL_RANGE_START = 32_000;
+const lowestFreePort = 20_000;
+const ephemeralRangeStart = 32_000;
 
 /** Finds free ports, like {@link findFreePorts}. */
 export async function findDistinctFreePorts(count: number): Promise<number[]> {
   const found = new Set<number>();
   while (found.size < count) {
-    const candidate = randomInt(LOWEST_FREE_PORT, EPHEMERAL_RANGE_START);
+    const candidate = randomInt(lowestFreePort, ephemeralRangeStart);
     if ((await tryToBind(candidate)) === undefined) found.add(candidate);
   }
   return [...found];
 }
 
 /** Binds and releases a port. @returns the error; undefined when the port is free */
-export function tryToBind(port: number, host = HOST): Promise<Error | undefined> {
+export function tryToBind(port: number, host = loopback): Promise<Error | undefined> {
   return new Promise((resolve) => {
     const probe = createServer();
     probe.once('error', resolve);

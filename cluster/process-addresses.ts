@@ -2,7 +2,7 @@
 import type { Config } from '../platform/process/config';
 import { PortInUseError } from './errors';
 import { findDistinctFreePorts, tryToBind } from './ports';
-import { PROCESS_NAMES, type ProcessName } from './processes';
+import { processNames, type ProcessName } from './processes';
 
 /** Where a process listens. */
 export interface Address {
@@ -14,7 +14,7 @@ export interface Address {
 export type Addresses = Readonly<Record<ProcessName, Address>>;
 
 /** The first port unless METRICS_PORT is set; worker:commerce, worker:collector and bridge follow. */
-const DEFAULT_FIRST_METRICS_PORT = 9464;
+const defaultFirstMetricsPort = 9464;
 
 /**
  * Chooses where each process listens. Ports that are set must be free; the default ones of the metrics
@@ -24,7 +24,7 @@ const DEFAULT_FIRST_METRICS_PORT = 9464;
  */
 export async function chooseAddresses(config: Config): Promise<Addresses> {
   const { API_HOST, METRICS_HOST, METRICS_PORT } = config;
-  const others = PROCESS_NAMES.filter((name) => name !== 'api');
+  const others = processNames.filter((name) => name !== 'api');
   const apiPort = await chooseApiPort(config);
   const metricsPorts = await chooseMetricsPorts(others, METRICS_HOST, METRICS_PORT);
   const addresses = others.map((name, index) => [
@@ -53,7 +53,7 @@ async function chooseMetricsPorts(
   host: string,
   first: number | undefined,
 ): Promise<number[]> {
-  const wanted = names.map((_, index) => (first ?? DEFAULT_FIRST_METRICS_PORT) + index);
+  const wanted = names.map((_, index) => (first ?? defaultFirstMetricsPort) + index);
   const problems =
     first === 0 ? [] : await Promise.all(wanted.map((port) => tryToBind(port, host)));
   const taken = problems.findIndex((problem) => problem !== undefined);

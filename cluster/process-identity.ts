@@ -12,8 +12,8 @@ export async function processIdentity(pid: number): Promise<string | undefined> 
 }
 
 /** Positions in `/proc/PID/stat` after the program's name in parentheses. */
-const STATE = 0;
-const START_TIME = 19;
+const stateField = 0;
+const startTimeField = 19;
 
 async function linuxIdentity(pid: number): Promise<string | undefined> {
   let stat: string;
@@ -24,11 +24,11 @@ async function linuxIdentity(pid: number): Promise<string | undefined> {
     throw error;
   }
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const state = fields[STATE];
+  const state = fields[stateField];
   if (state === 'Z' || state === 'X') return undefined;
   // The start time is relative to the boot, so it alone could repeat.
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
-  return `${boot.trim()}:${fields[START_TIME]}`;
+  return `${boot.trim()}:${fields[startTimeField]}`;
 }
 
 async function portableIdentity(pid: number): Promise<string | undefined> {

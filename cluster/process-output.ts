@@ -17,9 +17,9 @@ export interface OutputLog {
   close(): Promise<void>;
 }
 
-const REPEATED_WITHIN_MS = 10_000;
-const WARN_LEVEL = 40;
-const LEVEL_NAMES: Readonly<Record<number, string>> = { 40: 'warning', 50: 'error', 60: 'fatal' };
+const repeatedWithinMs = 10_000;
+const warnLevel = 40;
+const levelNames: Readonly<Record<number, string>> = { 40: 'warning', 50: 'error', 60: 'fatal' };
 
 /** Opens a log file. The previous run's file is kept beside it, as `….previous`. */
 export function openOutputLog(file: string, onAlarm: AlarmListener): OutputLog {
@@ -53,7 +53,7 @@ function createAlarm(onAlarm: AlarmListener): AlarmListener {
   let last = { text: '', at: -Infinity };
   return (text) => {
     const now = performance.now();
-    const isRepeated = text === last.text && now - last.at < REPEATED_WITHIN_MS;
+    const isRepeated = text === last.text && now - last.at < repeatedWithinMs;
     last = { text, at: now };
     if (!isRepeated) onAlarm(text);
   };
@@ -67,9 +67,9 @@ interface LogLine {
 }
 
 function raise(line: LogLine, alarm: AlarmListener): void {
-  if (line.level < WARN_LEVEL) return;
+  if (line.level < warnLevel) return;
   const reason = line.err?.message === undefined ? '' : `: ${line.err.message}`;
-  alarm(`${LEVEL_NAMES[line.level] ?? 'warning'}: ${line.msg}${reason}`);
+  alarm(`${levelNames[line.level] ?? 'warning'}: ${line.msg}${reason}`);
 }
 
 function parseLogLine(line: string): LogLine | undefined {

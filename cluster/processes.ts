@@ -1,10 +1,10 @@
 /** The project's own processes, as `npm start` runs them: one of each kind. */
 
 /** The names, as in `.cluster/processes.json`. */
-export const PROCESS_NAMES = ['api', 'worker:commerce', 'worker:collector', 'bridge'] as const;
+export const processNames = ['api', 'worker:commerce', 'worker:collector', 'bridge'] as const;
 
 /** The name of one process. */
-export type ProcessName = (typeof PROCESS_NAMES)[number];
+export type ProcessName = (typeof processNames)[number];
 
 /** What to run. */
 export interface ProcessDefinition {
@@ -13,7 +13,7 @@ export interface ProcessDefinition {
 }
 
 /** Each process by its name. */
-export const PROCESSES: Readonly<Record<ProcessName, ProcessDefinition>> = {
+export const processDefinitions: Readonly<Record<ProcessName, ProcessDefinition>> = {
   api: { entry: 'api/main.ts' },
   'worker:commerce': { entry: 'workers/commerce.ts' },
   'worker:collector': { entry: 'workers/collector.ts' },
@@ -24,7 +24,7 @@ export const PROCESSES: Readonly<Record<ProcessName, ProcessDefinition>> = {
  * Those that take work in come to their end first, so that those that do it can still finish what has
  * been taken in.
  */
-export const STOP_ORDER: readonly (readonly ProcessName[])[] = [
+export const stopOrder: readonly (readonly ProcessName[])[] = [
   ['api', 'bridge'],
   ['worker:commerce', 'worker:collector'],
 ];

@@ -8,8 +8,8 @@ export function printProgress(stream: NodeJS.WritableStream): Report {
   const start = performance.now();
   return (server, step) => {
     const seconds = ((performance.now() - start) / 1000).toFixed(1).padStart(6);
-    stream.write(`${seconds} s  ${server.padEnd(LONGEST_NAME)} ${step}\n`);
+    stream.write(`${seconds} s  ${server.padEnd(longestName)} ${step}\n`);
   };
 }
 
-const LONGEST_NAME = 'worker:collector'.length;
+const longestName = 'worker:collector'.length;

@@ -4,9 +4,9 @@ import type { ClusterPorts, PortName } from './ports';
 import type { Report } from './progress';
 
 /** The servers' names, as `npm run cluster -- start SERVER` takes them. */
-export const SERVER_NAMES = ['postgres', 'redis', 'kafka', 'temporal', 'payments'] as const;
+export const serverNames = ['postgres', 'redis', 'kafka', 'temporal', 'payments'] as const;
 
-export type ServerName = (typeof SERVER_NAMES)[number];
+export type ServerName = (typeof serverNames)[number];
 
 /** The cluster that a server belongs to. */
 export interface ServerContext {

@@ -47,7 +47,7 @@ interface RunnablePlan extends Plan {
 
 const root = join(__dirname, '..');
 const paint = paintFor(process.stdout);
-const KILLED_BY_SECOND_CTRL_C = 130;
+const killedBySecondCtrlC = 130;
 
 /** For the second Ctrl-C; set once they run. */
 let processes: SupervisedProcesses | undefined;
@@ -185,7 +185,7 @@ async function untilAborted(signal: AbortSignal, message: string): Promise<void>
 function endAtOnce(): void {
   processes?.kill();
   say('Stopped at once. Servers of the cluster may still run: npm run cluster -- down stops them.');
-  process.exit(KILLED_BY_SECOND_CTRL_C);
+  process.exit(killedBySecondCtrlC);
 }
 
 function say(text: string): void {

@@ -6,7 +6,7 @@ import { createBackoff, pause, pollUntil } from '../platform/process/waiting';
 import { logTail } from './daemon';
 import { ClusterError } from './errors';
 import { openOutputLog } from './process-output';
-import { PROCESSES, type ProcessName } from './processes';
+import { processDefinitions, type ProcessName } from './processes';
 import type { Report } from './progress';
 
 /** What a process is run with. */
@@ -37,14 +37,14 @@ export interface SupervisedProcess {
 }
 
 /** How long to wait before something that keeps ending is started again. */
-export const RESTART_BACKOFF = { firstMs: 200, longestMs: 5_000 };
+export const restartBackoff = { firstMs: 200, longestMs: 5_000 };
 
 const root = join(__dirname, '..');
-const READY_WITHIN_MS = 120_000;
-const READY_POLL_MS = 50;
-const STOP_PATIENCE_MS = 20_000;
+const readyWithinMs = 120_000;
+const readyPollMs = 50;
+const stopPatienceMs = 20_000;
 /** A process that has run for this long is not in a loop of crashes. */
-const STEADY_AFTER_MS = 10_000;
+const steadyAfterMs = 10_000;
 
 /** Starts a process and keeps it running. */
 export function superviseProcess(
@@ -62,7 +62,7 @@ export function superviseProcess(
   const watchReadiness = async (run: AbortSignal): Promise<void> => {
     while (!ready && !run.aborted) {
       ready = (await reportsReady(url)) && !run.aborted;
-      if (!ready) await pause(READY_POLL_MS, run);
+      if (!ready) await pause(readyPollMs, run);
     }
     if (ready) report(name, `${runs > 1 ? 'works again' : 'works'} (process ${child?.pid})`);
   };
@@ -85,12 +85,12 @@ export function superviseProcess(
   };
 
   const keepRunning = async (): Promise<void> => {
-    const backoff = createBackoff(RESTART_BACKOFF);
+    const backoff = createBackoff(restartBackoff);
     while (!stopping.signal.aborted) {
       const startedAt = performance.now();
       const ending = await runOnce();
       if (stopping.signal.aborted) break;
-      if (performance.now() - startedAt > STEADY_AFTER_MS) backoff.reset();
+      if (performance.now() - startedAt > steadyAfterMs) backoff.reset();
       const waitMs = backoff.next();
       report(name, `${ending}; starting it again in ${waitMs / 1000} s`);
       await pause(waitMs, stopping.signal);
@@ -101,7 +101,7 @@ export function superviseProcess(
 
   return {
     async whenReady(signal) {
-      const polling = { timeoutMs: READY_WITHIN_MS, pollMs: 10, signal };
+      const polling = { timeoutMs: readyWithinMs, pollMs: 10, signal };
       if (!(await pollUntil(() => ready, polling))) throw await notReady(name, logFile);
     },
     async stop() {
@@ -111,9 +111,9 @@ export function superviseProcess(
       // A process that somebody froze cannot act on a signal.
       end('SIGCONT');
       const timer = setTimeout(() => {
-        report(name, `has not ended after ${STOP_PATIENCE_MS / 1000} s: killed`);
+        report(name, `has not ended after ${stopPatienceMs / 1000} s: killed`);
         end('SIGKILL');
-      }, STOP_PATIENCE_MS);
+      }, stopPatienceMs);
       await running;
       clearTimeout(timer);
     },
@@ -125,14 +125,18 @@ export function superviseProcess(
 }
 
 function spawnProcess(name: ProcessName, environment: NodeJS.ProcessEnv): ChildProcess {
-  return spawn(process.execPath, ['--require', './typescript.cjs', PROCESSES[name].entry], {
-    cwd: root,
-    env: environment,
-    // A group of its own: Ctrl-C in a terminal reaches the supervisor, which stops it in its turn.
-    detached: true,
-    // The channel tells it when the supervisor is gone.
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
+  return spawn(
+    process.execPath,
+    ['--require', './typescript.cjs', processDefinitions[name].entry],
+    {
+      cwd: root,
+      env: environment,
+      // A group of its own: Ctrl-C in a terminal reaches the supervisor, which stops it in its turn.
+      detached: true,
+      // The channel tells it when the supervisor is gone.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    },
+  );
 }
 
 /** How the process ended, for people. Resolves when all of its output has been read. */
@@ -148,7 +152,7 @@ function endOf(child: ChildProcess): Promise<string> {
 async function notReady(name: ProcessName, logFile: string): Promise<ClusterError> {
   return new ClusterError(
     'PROCESS_NOT_READY',
-    `${name} was not ready within ${READY_WITHIN_MS / 1000} s. ` +
+    `${name} was not ready within ${readyWithinMs / 1000} s. ` +
       `The end of its log, ${logFile}:\n${await logTail(logFile)}`,
   );
 }

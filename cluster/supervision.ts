@@ -8,9 +8,9 @@ import { stopDaemon, writeDaemonFile } from './daemon';
 import { messageOf } from './errors';
 import { urlOf, type Addresses } from './process-addresses';
 import type { Cluster, ServerName } from './local-cluster';
-import { PROCESS_NAMES, STOP_ORDER, type ProcessName } from './processes';
+import { processNames, stopOrder, type ProcessName } from './processes';
 import type { Report } from './progress';
-import { RESTART_BACKOFF, superviseProcess, type SupervisedProcess } from './supervised-process';
+import { restartBackoff, superviseProcess, type SupervisedProcess } from './supervised-process';
 
 export interface ProcessesOptions {
   /** The cluster's folder. */
@@ -60,13 +60,13 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
         });
       },
     });
-  const processes = new Map(PROCESS_NAMES.map((name) => [name, supervise(name)]));
+  const processes = new Map(processNames.map((name) => [name, supervise(name)]));
   return {
     async whenReady(signal) {
       await Promise.all([...processes.values()].map((each) => each.whenReady(signal)));
     },
     async stop() {
-      for (const names of STOP_ORDER) {
+      for (const names of stopOrder) {
         await Promise.all(names.map(async (name) => processes.get(name)?.stop()));
       }
       table.remove();
@@ -83,10 +83,10 @@ export function superviseProcesses(options: ProcessesOptions): SupervisedProcess
  */
 export async function stopAbandonedProcesses(directory: string, report: Report): Promise<void> {
   const stop = async (name: ProcessName): Promise<void> => {
-    const wasRunning = await stopDaemon(recordFile(directory, name), 'SIGTERM', STOP_PATIENCE_MS);
+    const wasRunning = await stopDaemon(recordFile(directory, name), 'SIGTERM', stopPatienceMs);
     if (wasRunning) report(name, 'left over from an earlier start; stopped');
   };
-  await Promise.all(PROCESS_NAMES.map(stop));
+  await Promise.all(processNames.map(stop));
   rmSync(tableFile(directory), { force: true });
 }
 
@@ -99,7 +99,7 @@ export async function superviseServers(
   const underWay = new Map<ServerName, Promise<void>>();
   const backoffs = new Map<ServerName, Backoff>();
   const revive = async (name: ServerName): Promise<void> => {
-    const backoff = backoffs.get(name) ?? createBackoff(RESTART_BACKOFF);
+    const backoff = backoffs.get(name) ?? createBackoff(restartBackoff);
     backoffs.set(name, backoff);
     try {
       const waitMs = backoff.next();
@@ -121,13 +121,13 @@ export async function superviseServers(
     } catch (error) {
       report('cluster', messageOf(error));
     }
-    await pause(SERVER_POLL_MS, signal);
+    await pause(serverPollMs, signal);
   }
   await Promise.all(underWay.values());
 }
 
-const STOP_PATIENCE_MS = 20_000;
-const SERVER_POLL_MS = 300;
+const stopPatienceMs = 20_000;
+const serverPollMs = 300;
 
 interface ProcessTable {
   set(name: ProcessName, pid: number): Promise<void>;

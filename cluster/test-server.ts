@@ -16,31 +16,31 @@ export async function findTestServer(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<string> {
   await findJava();
-  return findOrInstall(RECIPE, report, signal);
+  return findOrInstall(recipe, report, signal);
 }
 
-const JARS = mavenWay('temporal-test-server.xml', 'copy-dependencies', 'libs');
+const jars = mavenWay('temporal-test-server.xml', 'copy-dependencies', 'libs');
 
-const START_SCRIPT = `#!/bin/sh
+const startScript = `#!/bin/sh
 java="\${JAVA_HOME:+$JAVA_HOME/bin/}java"
 exec "$java" -cp "$(dirname "$0")/libs/*" io.temporal.testserver.TestServer "$@"
 `;
 
-const WITH_START_SCRIPT: InstallWay = {
-  step: JARS.step,
+const withStartScript: InstallWay = {
+  step: jars.step,
   fill: async (directory, signal) => {
-    await JARS.fill(directory, signal);
-    await writeFile(join(directory, 'temporal-test-server'), START_SCRIPT, { mode: 0o755 });
+    await jars.fill(directory, signal);
+    await writeFile(join(directory, 'temporal-test-server'), startScript, { mode: 0o755 });
   },
 };
 
-const RECIPE: Recipe = {
+const recipe: Recipe = {
   name: 'test server',
   variable: 'CLUSTER_TEMPORAL_TEST_SERVER_PROGRAM',
   variableHolds: "the executable of Temporal's time-skipping test server",
   onPath: () => Promise.resolve(undefined),
   cacheEntry: 'temporal-test-server-1.32.0',
   program: 'temporal-test-server',
-  ways: [WITH_START_SCRIPT],
+  ways: [withStartScript],
   advice: 'install Maven (Debian: maven)',
 };

@@ -23,7 +23,7 @@ export class JournalError extends Error {
 
 /** An append-only list of JSON records, durable when it has a file. */
 export class Journal {
-  #failure: JournalError | undefined;
+  private failure: JournalError | undefined;
 
   private constructor(
     private readonly descriptor: number | undefined,
@@ -53,23 +53,23 @@ export class Journal {
    * which reads the file again, can tell what the failed write left behind.
    */
   append(record: object): void {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.failure !== undefined) throw this.failure;
     if (this.descriptor === undefined) return;
     try {
       writeWhole(this.descriptor, Buffer.from(`${JSON.stringify(record)}\n`));
       fsyncSync(this.descriptor);
     } catch (cause) {
-      this.#failure = new JournalError(
+      this.failure = new JournalError(
         'the data file of the payments simulator cannot be written; free disk space and restart it',
         { cause },
       );
-      throw this.#failure;
+      throw this.failure;
     }
   }
 
   /** Closes the file. Later calls of `append` throw. */
   close(): void {
-    this.#failure ??= new JournalError('the payments simulator has been stopped; start it again');
+    this.failure ??= new JournalError('the payments simulator has been stopped; start it again');
     if (this.descriptor !== undefined) closeSync(this.descriptor);
   }
 }

@@ -93,12 +93,12 @@ const voidedDecision: ChargeDecision = {
 
 /** Charges and refunds, in memory and in the journal. Every method is atomic: none awaits. */
 export class Ledger {
-  readonly #journal: Journal;
-  readonly #chargeKeys = new Map<string, ChargeKey>();
-  readonly #voidedKeys = new Set<string>();
-  readonly #charges = new Map<string, Charge>();
-  readonly #refunds: Refund[] = [];
-  readonly #refundedAmounts = new Map<string, number>();
+  private readonly journal: Journal;
+  private readonly chargeKeys = new Map<string, ChargeKey>();
+  private readonly voidedKeys = new Set<string>();
+  private readonly chargesById = new Map<string, Charge>();
+  private readonly allRefunds: Refund[] = [];
+  private readonly refundedAmounts = new Map<string, number>();
 
   /**
    * Replays the journal.
@@ -106,9 +106,9 @@ export class Ledger {
    * @throws JournalError when it holds a record that is not a ledger's.
    */
   constructor(journal: Journal) {
-    this.#journal = journal;
+    this.journal = journal;
     for (const [index, record] of journal.recorded.entries()) {
-      this.#apply(parseRecord(record, index + 1));
+      this.apply(parseRecord(record, index + 1));
     }
   }
 
@@ -119,8 +119,8 @@ export class Ledger {
    * @throws RefusedRequestError `idempotency_key_reused` when the key came with another request.
    */
   decisionFor(idempotencyKey: string, fingerprint: string): ChargeDecision | undefined {
-    if (this.#voidedKeys.has(idempotencyKey)) return voidedDecision;
-    const known = this.#chargeKeys.get(idempotencyKey);
+    if (this.voidedKeys.has(idempotencyKey)) return voidedDecision;
+    const known = this.chargeKeys.get(idempotencyKey);
     if (known === undefined) return undefined;
     refuseReuse(idempotencyKey, known.fingerprint, fingerprint);
     return known.decision;
@@ -128,8 +128,8 @@ export class Ledger {
 
   /** Counts an undecided attempt of a key, and returns the number of attempts. */
   recordAttempt(idempotencyKey: string, fingerprint: string): number {
-    this.#commit({ type: 'attempted', idempotencyKey, fingerprint });
-    return this.#claim(idempotencyKey, fingerprint).attempts;
+    this.commit({ type: 'attempted', idempotencyKey, fingerprint });
+    return this.claim(idempotencyKey, fingerprint).attempts;
   }
 
   /** Takes the money, unless the key has been decided or voided before: then that decision stands. */
@@ -149,7 +149,7 @@ export class Ledger {
       status: 'captured',
       createdAt: new Date().toISOString(),
     };
-    this.#commit({ type: 'captured', fingerprint, answerLost, charge });
+    this.commit({ type: 'captured', fingerprint, answerLost, charge });
     return { kind: 'captured', charge, answerLost };
   }
 
@@ -157,7 +157,7 @@ export class Ledger {
   decline(idempotencyKey: string, fingerprint: string, decline: Decline): ChargeDecision {
     const earlier = this.decisionFor(idempotencyKey, fingerprint);
     if (earlier !== undefined) return earlier;
-    this.#commit({ type: 'declined', idempotencyKey, fingerprint, decline });
+    this.commit({ type: 'declined', idempotencyKey, fingerprint, decline });
     return { kind: 'declined', decline };
   }
 
@@ -166,69 +166,69 @@ export class Ledger {
    * captured by it. Doing it again changes nothing.
    */
   void(idempotencyKey: string): void {
-    if (this.#voidedKeys.has(idempotencyKey)) return;
-    const decision = this.#chargeKeys.get(idempotencyKey)?.decision;
+    if (this.voidedKeys.has(idempotencyKey)) return;
+    const decision = this.chargeKeys.get(idempotencyKey)?.decision;
     const refund = decision?.kind === 'captured' ? newRefund(decision.charge) : null;
-    this.#commit({ type: 'voided', idempotencyKey, refund });
+    this.commit({ type: 'voided', idempotencyKey, refund });
   }
 
   /** How much of a charge was given back so far, in the smallest unit of its currency. */
   refundedAmountOf(chargeId: string): number {
-    return this.#refundedAmounts.get(chargeId) ?? 0;
+    return this.refundedAmounts.get(chargeId) ?? 0;
   }
 
   /** Every captured charge, oldest first. */
   get charges(): Charge[] {
-    return [...this.#charges.values()];
+    return [...this.chargesById.values()];
   }
 
   /** Every refund, oldest first. */
   get refunds(): readonly Refund[] {
-    return this.#refunds;
+    return this.allRefunds;
   }
 
-  #commit(record: LedgerRecord): void {
-    this.#journal.append(record);
-    this.#apply(record);
+  private commit(record: LedgerRecord): void {
+    this.journal.append(record);
+    this.apply(record);
   }
 
-  #apply(record: LedgerRecord): void {
+  private apply(record: LedgerRecord): void {
     switch (record.type) {
       case 'attempted':
-        this.#claim(record.idempotencyKey, record.fingerprint).attempts += 1;
+        this.claim(record.idempotencyKey, record.fingerprint).attempts += 1;
         return;
       case 'captured': {
         const { charge, answerLost, fingerprint } = record;
         const decision: ChargeDecision = { kind: 'captured', charge, answerLost };
-        this.#claim(charge.idempotencyKey, fingerprint).decision = decision;
-        this.#charges.set(charge.chargeId, charge);
+        this.claim(charge.idempotencyKey, fingerprint).decision = decision;
+        this.chargesById.set(charge.chargeId, charge);
         return;
       }
       case 'declined': {
         const decision: ChargeDecision = { kind: 'declined', decline: record.decline };
-        this.#claim(record.idempotencyKey, record.fingerprint).decision = decision;
+        this.claim(record.idempotencyKey, record.fingerprint).decision = decision;
         return;
       }
       case 'voided':
-        this.#voidedKeys.add(record.idempotencyKey);
-        if (record.refund !== null) this.#addRefund(record.refund);
+        this.voidedKeys.add(record.idempotencyKey);
+        if (record.refund !== null) this.addRefund(record.refund);
         return;
     }
   }
 
-  #addRefund(refund: Refund): void {
-    this.#refunds.push(refund);
-    this.#refundedAmounts.set(
+  private addRefund(refund: Refund): void {
+    this.allRefunds.push(refund);
+    this.refundedAmounts.set(
       refund.chargeId,
       this.refundedAmountOf(refund.chargeId) + refund.amount,
     );
   }
 
-  #claim(idempotencyKey: string, fingerprint: string): ChargeKey {
-    const known = this.#chargeKeys.get(idempotencyKey);
+  private claim(idempotencyKey: string, fingerprint: string): ChargeKey {
+    const known = this.chargeKeys.get(idempotencyKey);
     if (known !== undefined) return known;
     const claimed: ChargeKey = { fingerprint, attempts: 0, decision: undefined };
-    this.#chargeKeys.set(idempotencyKey, claimed);
+    this.chargeKeys.set(idempotencyKey, claimed);
     return claimed;
   }
 }

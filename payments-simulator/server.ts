@@ -212,7 +212,7 @@ function sendError(error: FastifyError, _request: FastifyRequest, reply: Fastify
 
 /** Connections without an answer: held open, then cut. */
 class HeldConnections {
-  readonly #sockets = new Set<Socket>();
+  private readonly sockets = new Set<Socket>();
 
   constructor(private readonly holdMs: number) {}
 
@@ -220,16 +220,16 @@ class HeldConnections {
     reply.hijack();
     const { socket } = reply.request.raw;
     if (socket.destroyed) return reply;
-    this.#sockets.add(socket);
+    this.sockets.add(socket);
     const timer = setTimeout(() => socket.destroy(), this.holdMs);
     socket.once('close', () => {
       clearTimeout(timer);
-      this.#sockets.delete(socket);
+      this.sockets.delete(socket);
     });
     return reply;
   }
 
   cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.sockets) socket.destroy();
   }
 }

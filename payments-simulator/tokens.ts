@@ -23,8 +23,8 @@ const flakyFailures = 2;
 /** Charges by token. */
 export class Charging {
   /** Pending slow charges, so that retries join the pending one. */
-  readonly #underWay = new Map<string, Promise<ChargeAnswer>>();
-  readonly #stopped = new AbortController();
+  private readonly underWay = new Map<string, Promise<ChargeAnswer>>();
+  private readonly stopped = new AbortController();
 
   constructor(
     private readonly ledger: Ledger,
@@ -48,7 +48,7 @@ export class Charging {
       case 'tok_lost_answer':
         return this.ledger.capture(request, fingerprint, true);
       case 'tok_slow':
-        return this.#captureSlowly(request, fingerprint);
+        return this.captureSlowly(request, fingerprint);
       case 'tok_flaky': {
         const attempts = this.ledger.recordAttempt(key, fingerprint);
         if (attempts <= flakyFailures) return { kind: 'unavailable' };
@@ -72,21 +72,21 @@ export class Charging {
 
   /** Drops pending slow charges: they are not captured, and their callers get a 503. */
   stop(): void {
-    this.#stopped.abort();
+    this.stopped.abort();
   }
 
-  #captureSlowly(request: ChargeRequest, fingerprint: string): Promise<ChargeAnswer> {
-    const underWay = this.#underWay.get(request.idempotencyKey);
+  private captureSlowly(request: ChargeRequest, fingerprint: string): Promise<ChargeAnswer> {
+    const underWay = this.underWay.get(request.idempotencyKey);
     if (underWay !== undefined) return underWay;
 
     this.ledger.recordAttempt(request.idempotencyKey, fingerprint);
-    const slowly = delay(this.slowMs, undefined, { signal: this.#stopped.signal })
+    const slowly = delay(this.slowMs, undefined, { signal: this.stopped.signal })
       .then(
         () => this.ledger.capture(request, fingerprint, false),
         (): ChargeAnswer => ({ kind: 'unavailable' }),
       )
-      .finally(() => this.#underWay.delete(request.idempotencyKey));
-    this.#underWay.set(request.idempotencyKey, slowly);
+      .finally(() => this.underWay.delete(request.idempotencyKey));
+    this.underWay.set(request.idempotencyKey, slowly);
     return slowly;
   }
 }

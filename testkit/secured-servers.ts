@@ -19,7 +19,7 @@ import path from 'node:path';
 import { runCommand } from '../cluster/command';
 import { startDaemon, stopDaemon, type Launch } from '../cluster/daemon';
 import { findFreePorts, type ClusterPorts } from '../cluster/local-cluster';
-import { HOST } from '../cluster/ports';
+import { loopback } from '../cluster/ports';
 import type { Server, ServerContext } from '../cluster/server';
 import { kafka } from '../cluster/servers/kafka';
 import { postgres } from '../cluster/servers/postgres';
@@ -67,7 +67,7 @@ export async function startSecuredServers(temporalAddress: string): Promise<Secu
       },
       onStop: (work) => stops.push(work),
     };
-    const identity = await authority.issue({ ips: [HOST], names: ['temporal.test'] });
+    const identity = await authority.issue({ ips: [loopback], names: ['temporal.test'] });
     const stranger = await createAuthority('somebody else');
     const strangerFile = path.join(directory, 'stranger.pem');
     await Promise.all([
@@ -105,16 +105,16 @@ interface Place {
 function environmentOf({ ports, files }: Place, temporalPort: number) {
   const tls = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(files.authority)}`;
   return {
-    DATABASE_URL: `postgres://commerce:commerce@${HOST}:${ports.postgres}/commerce${tls}`,
+    DATABASE_URL: `postgres://commerce:commerce@${loopback}:${ports.postgres}/commerce${tls}`,
     REDIS_URL: redisUrl({ ports }, users.redis),
     REDIS_TLS_CA_FILE: files.authority,
-    KAFKA_BROKERS: `${HOST}:${ports.kafka}`,
+    KAFKA_BROKERS: `${loopback}:${ports.kafka}`,
     KAFKA_SSL: 'true',
     KAFKA_SSL_CA_FILE: files.authority,
     KAFKA_SASL_MECHANISM: 'scram-sha-512',
     KAFKA_SASL_USERNAME: users.kafka.name,
     KAFKA_SASL_PASSWORD: users.kafka.password,
-    TEMPORAL_ADDRESS: `${HOST}:${temporalPort}`,
+    TEMPORAL_ADDRESS: `${loopback}:${temporalPort}`,
     TEMPORAL_TLS_ENABLED: 'true',
     TEMPORAL_TLS_CA_FILE: files.authority,
     TEMPORAL_TLS_SERVER_NAME: 'temporal.test',
@@ -126,7 +126,7 @@ function redisUrl(
   { ports }: Pick<Place, 'ports'>,
   { name, password }: { readonly name: string; readonly password: string },
 ): string {
-  return `rediss://${name}:${password}@${HOST}:${ports.redis}`;
+  return `rediss://${name}:${password}@${loopback}:${ports.redis}`;
 }
 
 /**
@@ -203,14 +203,14 @@ async function startKafka(place: Place): Promise<void> {
   await launch(place, kafka, async (prepared, folder) => {
     const configuration = path.join(folder, 'server.properties');
     const logs = path.join(folder, 'secured-data');
-    const client = `CLIENT://${HOST}:${ports.kafka}`;
-    const brokers = `BROKER://${HOST}:${ports.payments}`;
+    const client = `CLIENT://${loopback}:${ports.kafka}`;
+    const brokers = `BROKER://${loopback}:${ports.payments}`;
     const settings = {
       'process.roles': 'broker,controller',
       'node.id': 1,
-      'controller.quorum.voters': `1@${HOST}:${ports.kafkaController}`,
+      'controller.quorum.voters': `1@${loopback}:${ports.kafkaController}`,
       'controller.listener.names': 'CONTROLLER',
-      listeners: `${client},${brokers},CONTROLLER://${HOST}:${ports.kafkaController}`,
+      listeners: `${client},${brokers},CONTROLLER://${loopback}:${ports.kafkaController}`,
       'advertised.listeners': `${client},${brokers}`,
       'inter.broker.listener.name': 'BROKER',
       'listener.security.protocol.map': 'CLIENT:SASL_SSL,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT',
@@ -268,7 +268,7 @@ async function startTemporalProxy(
     if (headers.authorization === `Bearer ${users.apiKey}`) handOn(stream, headers, behind);
     else refuse(stream);
   });
-  proxy.listen(0, HOST);
+  proxy.listen(0, loopback);
   await once(proxy, 'listening');
   place.onStop(async () => {
     behind.destroy();

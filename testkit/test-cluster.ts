@@ -12,7 +12,7 @@ import {
   type Cluster,
   type ClusterPorts,
 } from '../cluster/local-cluster';
-import { PORT_VARIABLES, type PortName } from '../cluster/ports';
+import { portVariables, type PortName } from '../cluster/ports';
 import { findTestServer } from '../cluster/test-server';
 import { withLinkedSignal } from '../platform/process/abort';
 
@@ -153,7 +153,7 @@ function listenForSignals(): { signal: AbortSignal; exitCode: () => number } {
 
 /** What the tests find the servers with, and with what `createCluster()` in a test is this cluster. */
 function environmentOf(cluster: Cluster, testServer: string): Record<string, string> {
-  const ports = Object.entries(PORT_VARIABLES) as [PortName, string][];
+  const ports = Object.entries(portVariables) as [PortName, string][];
   return {
     LOG_LEVEL: 'warn',
     ...cluster.environment,

@@ -5,7 +5,7 @@ import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { logTail } from '../../cluster/daemon';
-import { findDistinctFreePorts, HOST } from '../../cluster/ports';
+import { findDistinctFreePorts, loopback } from '../../cluster/ports';
 import type { ProcessContext } from '../../platform/process/lifecycle';
 import { until } from '../../testkit/until';
 
@@ -45,12 +45,12 @@ export async function startRestateServer(
   await writeFile(configFile, configuration({ admin, ingress, node } as Ports, directory, brokers));
   const child = await startProgram(configFile, path.join(directory, 'restate.log'));
   onStop("Restate's server", () => end(child));
-  const adminUrl = `http://${HOST}:${admin}`;
+  const adminUrl = `http://${loopback}:${admin}`;
   await untilHealthy(child, adminUrl, path.join(directory, 'restate.log'));
   logger.info({ pid: child.pid }, "Restate's server is running");
   return {
     registerDeployment: (port) =>
-      post(`${adminUrl}/deployments`, { uri: `http://${HOST}:${port}` }),
+      post(`${adminUrl}/deployments`, { uri: `http://${loopback}:${port}` }),
     subscribe: ({ topic, handler, groupId }) =>
       post(`${adminUrl}/subscriptions`, {
         source: `kafka://${kafkaCluster}/${topic}`,
@@ -82,8 +82,8 @@ function configuration(
 node-name = "bench"
 base-dir = ${text(path.join(directory, 'data'))}
 listen-mode = "tcp"
-bind-address = "${HOST}:${node}"
-advertised-address = "http://${HOST}:${node}/"
+bind-address = "${loopback}:${node}"
+advertised-address = "http://${loopback}:${node}/"
 disable-telemetry = true
 log-filter = "error"
 default-num-partitions = 2
@@ -93,13 +93,13 @@ default-journal-retention = "0s"
 rocksdb-disable-wal-fsync = true
 
 [admin]
-bind-address = "${HOST}:${admin}"
-advertised-address = "http://${HOST}:${admin}/"
+bind-address = "${loopback}:${admin}"
+advertised-address = "http://${loopback}:${admin}/"
 disable-web-ui = true
 
 [ingress]
-bind-address = "${HOST}:${ingress}"
-advertised-address = "http://${HOST}:${ingress}/"
+bind-address = "${loopback}:${ingress}"
+advertised-address = "http://${loopback}:${ingress}/"
 
 [[ingress.kafka-clusters]]
 name = "${kafkaCluster}"

@@ -7,20 +7,20 @@ import { exists, findOnPath, runCommand } from '../command';
 import type { Launch } from '../daemon';
 import { findOrInstall, mavenWay, type Recipe } from '../install';
 import { findJava } from '../java';
-import { HOST, type ClusterPorts } from '../ports';
+import { loopback, type ClusterPorts } from '../ports';
 import type { Server, ServerContext } from '../server';
 
 /** The Kafka server; its program is the folder of its jars. */
 export const kafka: Server = {
   name: 'kafka',
   ports: ['kafka', 'kafkaController'],
-  find: (context) => findOrInstall(RECIPE, context.report, context.signal),
+  find: (context) => findOrInstall(recipe, context.report, context.signal),
   prepare,
   healthy,
   stopSignal: 'SIGTERM',
 };
 
-const RECIPE: Recipe = {
+const recipe: Recipe = {
   name: 'kafka',
   variable: 'CLUSTER_KAFKA_LIBRARIES',
   variableHolds: "the folder of Kafka's jars (libs of its distribution)",
@@ -55,11 +55,11 @@ async function prepare(libraries: string, context: ServerContext): Promise<Launc
       signal: context.signal,
     });
   }
-  const parameters = [...JVM_OPTIONS, '-cp', classPath, 'kafka.Kafka', configuration];
+  const parameters = [...jvmOptions, '-cp', classPath, 'kafka.Kafka', configuration];
   return { program: java, parameters };
 }
 
-const JVM_OPTIONS = [
+const jvmOptions = [
   '-Xmx512m',
   '-XX:+ExitOnOutOfMemoryError',
   '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
@@ -71,13 +71,13 @@ const JVM_OPTIONS = [
 type Settings = Readonly<Record<string, string | number | boolean>>;
 
 function settings(data: string, ports: ClusterPorts): Settings {
-  const broker = `PLAINTEXT://${HOST}:${ports.kafka}`;
+  const broker = `PLAINTEXT://${loopback}:${ports.kafka}`;
   return {
     'process.roles': 'broker,controller',
     'node.id': 1,
-    'controller.quorum.voters': `1@${HOST}:${ports.kafkaController}`,
+    'controller.quorum.voters': `1@${loopback}:${ports.kafkaController}`,
     'controller.listener.names': 'CONTROLLER',
-    listeners: `${broker},CONTROLLER://${HOST}:${ports.kafkaController}`,
+    listeners: `${broker},CONTROLLER://${loopback}:${ports.kafkaController}`,
     'advertised.listeners': broker,
     'log.dirs': data,
     // The project creates its topics itself, with their partitions and retention.
@@ -115,7 +115,7 @@ function newClusterId(): string {
 
 async function healthy(ports: ClusterPorts): Promise<void> {
   const admin = new Kafka({
-    brokers: [`${HOST}:${ports.kafka}`],
+    brokers: [`${loopback}:${ports.kafka}`],
     logLevel: logLevel.NOTHING,
     connectionTimeout: 1_000,
     requestTimeout: 2_000,

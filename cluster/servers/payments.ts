@@ -1,7 +1,7 @@
 /** The payment gateway simulator: a program of this project, so there is nothing to install. */
 import { join } from 'node:path';
 import type { Launch } from '../daemon';
-import { HOST, type ClusterPorts } from '../ports';
+import { loopback, type ClusterPorts } from '../ports';
 import type { Server, ServerContext } from '../server';
 
 /** The payment gateway's simulator. */
@@ -19,7 +19,7 @@ function prepare(program: string, { ports, directory }: ServerContext): Promise<
     program: process.execPath,
     parameters: ['--require', join(__dirname, '..', '..', 'typescript.cjs'), program],
     environment: {
-      PAYMENTS_HOST: HOST,
+      PAYMENTS_HOST: loopback,
       PAYMENTS_PORT: String(ports.payments),
       // Charges must survive a kill of the simulator.
       PAYMENTS_DATA_FILE: join(directory, 'charges.jsonl'),
@@ -28,7 +28,7 @@ function prepare(program: string, { ports, directory }: ServerContext): Promise<
 }
 
 async function healthy(ports: ClusterPorts): Promise<void> {
-  const answer = await fetch(`http://${HOST}:${ports.payments}/healthz`, {
+  const answer = await fetch(`http://${loopback}:${ports.payments}/healthz`, {
     signal: AbortSignal.timeout(2_000),
   });
   await answer.arrayBuffer();

@@ -18,7 +18,7 @@ import type { Launch } from '../daemon';
 import { ClusterError } from '../errors';
 import { cacheDirectory, findOrInstall, onPathWithVersion } from '../install';
 import type { InstallWay, Recipe } from '../install';
-import { HOST, type ClusterPorts } from '../ports';
+import { loopback, type ClusterPorts } from '../ports';
 import type { Server, ServerContext } from '../server';
 
 /** The Postgres server; its program is `postgres`, and `initdb` lies beside it. */
@@ -34,13 +34,13 @@ export const postgres: Server = {
 };
 
 /** The name, password and database of the owner. */
-const OWNER = 'commerce';
+const ownerName = 'commerce';
 
 /** The version that Compose runs; an older one on `PATH` is ignored. */
-const MAJOR_VERSION = 18;
+const majorVersion = 18;
 
 /** For files that Postgres' user must reach; only root may write there. */
-const SYSTEM_DIRECTORY = '/var/lib/commerce-event-pipeline';
+const systemDirectory = '/var/lib/commerce-event-pipeline';
 
 interface User {
   readonly uid: number;
@@ -50,7 +50,7 @@ interface User {
 async function find({ report, signal }: ServerContext): Promise<string> {
   const user = await unprivilegedUser();
   const recipe = recipeFor(await bundledPostgres(), user);
-  const directory = user === undefined ? cacheDirectory() : SYSTEM_DIRECTORY;
+  const directory = user === undefined ? cacheDirectory() : systemDirectory;
   return findOrInstall(recipe, report, signal, directory);
 }
 
@@ -67,11 +67,11 @@ async function prepare(program: string, context: ServerContext): Promise<Launch>
 
 async function healthy(ports: ClusterPorts): Promise<void> {
   const client = new Client({
-    host: HOST,
+    host: loopback,
     port: ports.postgres,
-    user: OWNER,
-    password: OWNER,
-    database: OWNER,
+    user: ownerName,
+    password: ownerName,
+    database: ownerName,
     connectionTimeoutMillis: 2_000,
     query_timeout: 2_000,
   });
@@ -88,7 +88,7 @@ async function healthy(ports: ClusterPorts): Promise<void> {
 /** Faster, where committed data is not at risk. */
 function serverSettings(ports: ClusterPorts): string[] {
   const settings: Record<string, string | number> = {
-    listen_addresses: HOST,
+    listen_addresses: loopback,
     port: ports.postgres,
     // The path of a socket has a short limit, and everything connects over TCP.
     unix_socket_directories: '',
@@ -126,12 +126,12 @@ function recipeFor(bundled: BundledPostgres | undefined, user: User | undefined)
     variable: 'CLUSTER_POSTGRES_PROGRAM',
     variableHolds: 'the program postgres, with initdb beside it',
     onPath: async () =>
-      (await onPathWithVersion('postgres', /\) (\d+)\.(\d+)/, [MAJOR_VERSION, 0])) ??
+      (await onPathWithVersion('postgres', /\) (\d+)\.(\d+)/, [majorVersion, 0])) ??
       (await usableInPlace(bundled, user)),
-    cacheEntry: `postgres-${bundled?.version ?? MAJOR_VERSION}-${process.platform}-${process.arch}`,
+    cacheEntry: `postgres-${bundled?.version ?? majorVersion}-${process.platform}-${process.arch}`,
     program: join('bin', 'postgres'),
     ways: bundled === undefined ? [] : [copyOf(bundled)],
-    advice: `install Postgres ${MAJOR_VERSION} or later and put it on PATH`,
+    advice: `install Postgres ${majorVersion} or later and put it on PATH`,
   };
 }
 
@@ -229,7 +229,7 @@ async function dataDirectory(directory: string, user: User | undefined): Promise
 
 function dataOutside(directory: string): string {
   const project = createHash('sha256').update(directory).digest('hex').slice(0, 16);
-  return join(SYSTEM_DIRECTORY, 'data', project);
+  return join(systemDirectory, 'data', project);
 }
 
 /** Creates the data folder elsewhere and moves it into place: it is complete or absent. */
@@ -258,7 +258,7 @@ async function initialize(
 ): Promise<void> {
   const data = join(directory, 'data');
   const passwordFile = join(directory, 'password');
-  await writeFile(passwordFile, OWNER, { mode: 0o600 });
+  await writeFile(passwordFile, ownerName, { mode: 0o600 });
   if (user !== undefined) {
     await chown(directory, user.uid, user.gid);
     await chown(passwordFile, user.uid, user.gid);
@@ -267,12 +267,12 @@ async function initialize(
   await runCommand(
     join(dirname(program), 'initdb'),
     [
-      ...['-D', data, '--username', OWNER, '--pwfile', passwordFile],
+      ...['-D', data, '--username', ownerName, '--pwfile', passwordFile],
       ...['--auth', 'scram-sha-256', '--encoding', 'UTF8', '--no-locale'],
     ],
     options,
   );
-  const input = `CREATE DATABASE ${OWNER}\n`;
+  const input = `CREATE DATABASE ${ownerName}\n`;
   await runCommand(program, ['--single', '-D', data, 'postgres'], { ...options, input });
 }
 

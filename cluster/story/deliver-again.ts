@@ -3,7 +3,7 @@ import type { Kafka } from 'kafkajs';
 import { confirm, eventually } from './confirm';
 import { selectRows, type CollectedRows } from './find-resulting-rows';
 import { findRuns, type RanWorkflow } from './find-workflows';
-import { CATALOG, type CarriedMessage } from './read-from-kafka';
+import { catalogTopic, type CarriedMessage } from './read-from-kafka';
 import type { StoryProduct } from './register-product';
 import type { World } from './world';
 
@@ -19,7 +19,7 @@ export async function deliverAgain(
   const runsBefore = workflows.map(({ runId }) => runId);
   const copies = await produceAgain(kafka, messages);
   page.say(`a plain producer sends all ${messages.length} messages again, byte for byte`);
-  page.show(`${CATALOG}, partition ${copies.partition}, offsets from ${copies.firstOffset}`);
+  page.show(`${catalogTopic}, partition ${copies.partition}, offsets from ${copies.firstOffset}`);
   await waitUntilCommitted(world, copies.partition, copies.firstOffset + messages.length);
   const after = await selectRows(world, productId);
   page.table([
@@ -41,7 +41,7 @@ async function produceAgain(kafka: Kafka, messages: readonly CarriedMessage[]): 
   await producer.connect();
   try {
     const [batch] = await producer.send({
-      topic: CATALOG,
+      topic: catalogTopic,
       acks: -1,
       messages: messages.map(({ message: { key, value, headers = {} } }) => ({
         key,
@@ -69,7 +69,7 @@ async function waitUntilCommitted(
   await admin.connect();
   try {
     await eventually(signal, 'the bridge has committed the copies', async () => {
-      const query = { groupId: config.BRIDGE_GROUP_ID, topics: [CATALOG] };
+      const query = { groupId: config.BRIDGE_GROUP_ID, topics: [catalogTopic] };
       const [committed] = await admin.fetchOffsets(query);
       const offset = Number(
         committed?.partitions.find((each) => each.partition === partition)?.offset,

@@ -2,7 +2,7 @@
 import { confirm, eventually } from './confirm';
 import type { CarriedMessage } from './read-from-kafka';
 import type { StoryProduct } from './register-product';
-import { VIEWS } from './view-product';
+import { storyViews } from './view-product';
 import type { World } from './world';
 
 /** The collector's rows of the product. */
@@ -30,7 +30,7 @@ export async function findResultingRows(
   confirm('the events in event_log', rows.eventLog.map(eventIdOf).sort(), eventIds);
   confirm('the events in event_handled', rows.eventHandled.map(eventIdOf).sort(), eventIds);
   const [{ view_count, stock, stock_version } = {}] = rows.productMetrics;
-  const expected = { view_count: VIEWS, stock: 0, stock_version: product.version + 1 };
+  const expected = { view_count: storyViews, stock: 0, stock_version: product.version + 1 };
   confirm('the metrics', { view_count, stock, stock_version }, expected);
   page.confirmed('each event is there once, and counted once');
 }

@@ -3,7 +3,7 @@ import { productCacheKey } from '../../cache/product-cache';
 import { confirm, eventually } from './confirm';
 import { waitForViews } from './find-resulting-rows';
 import type { StoryProduct } from './register-product';
-import { readDetail, VIEWS } from './view-product';
+import { readDetail, storyViews } from './view-product';
 import type { World } from './world';
 
 /**
@@ -28,5 +28,5 @@ export async function readAfterEviction(
   page.confirmed('evicted by the event with stock 0');
   await readDetail(world, productId, { cache: 'miss', soldOut: true });
   page.confirmed('the next reader sees it sold out');
-  await waitForViews(world, productId, VIEWS + 1);
+  await waitForViews(world, productId, storyViews + 1);
 }

@@ -5,7 +5,7 @@ import type { EventTopic } from '../../events/topics';
 import type { SoldOut } from './adjust-to-sold-out';
 import { confirm, eventually } from './confirm';
 import type { StoryProduct } from './register-product';
-import { VIEWS } from './view-product';
+import { storyViews } from './view-product';
 import type { World } from './world';
 
 /** The first occurrence of an event in Kafka. */
@@ -26,7 +26,7 @@ export interface ToldChanges {
 }
 
 /** The topic of product events. */
-export const CATALOG: EventTopic = 'catalog-events';
+export const catalogTopic: EventTopic = 'catalog-events';
 
 /** The end offset of each partition, by its number. */
 export type TopicEnds = ReadonlyMap<number, number>;
@@ -36,7 +36,7 @@ export async function findTopicEnds({ kafka }: World): Promise<TopicEnds> {
   const admin = kafka.admin();
   await admin.connect();
   try {
-    const ends = await admin.fetchTopicOffsets(CATALOG);
+    const ends = await admin.fetchTopicOffsets(catalogTopic);
     return new Map(ends.map(({ partition, high }) => [partition, Number(high)]));
   } finally {
     await admin.disconnect();
@@ -59,7 +59,7 @@ export async function readFromKafka(
   const published = await Promise.all(changes.map((eventId) => findPublished(world, eventId)));
   const partition = published[0]?.partition ?? 0;
   const from = { partition, offset: endsBefore.get(partition) ?? 0 };
-  const carried = await consume(world, product.productId, from, changes.length + VIEWS);
+  const carried = await consume(world, product.productId, from, changes.length + storyViews);
   page.table(carried.map(({ message: _, ...columns }) => columns));
   const positions = changes.map((eventId) => {
     const found = carried.find((each) => each.eventId === eventId);
@@ -67,7 +67,7 @@ export async function readFromKafka(
   });
   confirm('where a plain consumer finds the two changes', positions, published);
   const views = carried.filter(({ type }) => type === 'ProductViewed');
-  confirm('the number of views in the topic', views.length, VIEWS);
+  confirm('the number of views in the topic', views.length, storyViews);
   page.confirmed(
     `all of one key, ${product.productId}, so all in one partition, and the changes in their order`,
   );
@@ -120,7 +120,7 @@ async function consume(
 function describe(message: KafkaMessage, partition: number): CarriedMessage {
   const event = JSON.parse(String(message.value)) as { id: string; type: string };
   return {
-    topic: CATALOG,
+    topic: catalogTopic,
     partition,
     offset: Number(message.offset),
     eventId: event.id,
@@ -140,14 +140,14 @@ async function withConsumer(
   const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
   await consumer.connect();
   try {
-    await consumer.subscribe({ topic: CATALOG, fromBeginning: false });
+    await consumer.subscribe({ topic: catalogTopic, fromBeginning: false });
     await consumer.run({
       autoCommit: false,
       eachMessage: async ({ partition, message }) => {
         if (partition === from.partition) onMessage(message);
       },
     });
-    consumer.seek({ topic: CATALOG, partition: from.partition, offset: String(from.offset) });
+    consumer.seek({ topic: catalogTopic, partition: from.partition, offset: String(from.offset) });
     await work();
   } finally {
     await consumer.disconnect();

@@ -43,14 +43,14 @@ export function createShop(options: ShopOptions): Shop {
       const idempotencyKey = randomUUID();
       return eventually(options.signal, 'the API decides', async () => {
         const answer = await call(options, 'POST', path, request, idempotencyKey);
-        if (answer.status === NOT_DECIDED) throw new UnconfirmedError('it returns 503');
+        if (answer.status === notDecided) throw new UnconfirmedError('it returns 503');
         return answer;
       });
     },
   };
 }
 
-const NOT_DECIDED = 503;
+const notDecided = 503;
 
 async function call(
   { apiUrl, config, page, signal }: ShopOptions,

@@ -4,10 +4,10 @@ import { confirm, eventually, UnconfirmedError } from './confirm';
 import type { StoryProduct } from './register-product';
 import type { World } from './world';
 
-const SHOPPER = 'ada';
+const shopperName = 'ada';
 
 /** Views before the product is sold out. */
-export const VIEWS = 2;
+export const storyViews = 2;
 
 /**
  * Reads the detail twice: from Postgres, then from Redis.
@@ -34,7 +34,7 @@ export async function readDetail(
   productId: string,
   expected: { readonly cache: 'miss' | 'hit'; readonly soldOut: boolean },
 ): Promise<void> {
-  const request = { as: 'shopper', userId: SHOPPER } as const;
+  const request = { as: 'shopper', userId: shopperName } as const;
   const { status, headers, body } = await shop.get(`/v1/products/${productId}`, request);
   confirm('the status', status, 200);
   confirm('x-cache', headers.get('x-cache'), expected.cache);

@@ -9,8 +9,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createCluster, findFreePorts, type Cluster } from '../../cluster/local-cluster';
-import { PORT_VARIABLES, type PortName } from '../../cluster/ports';
-import { PROCESS_NAMES, type ProcessName } from '../../cluster/processes';
+import { portVariables, type PortName } from '../../cluster/ports';
+import { processNames, type ProcessName } from '../../cluster/processes';
 import { until } from '../../testkit/until';
 
 jest.setTimeout(180_000);
@@ -22,7 +22,7 @@ const starts: Start[] = [];
 beforeAll(async () => {
   const directory = await mkdtemp(join(tmpdir(), 'start-test-'));
   cluster = createCluster({ directory, ports: await findFreePorts() });
-  const ports = Object.entries(PORT_VARIABLES) as [PortName, string][];
+  const ports = Object.entries(portVariables) as [PortName, string][];
   environment = {
     ...process.env,
     CLUSTER_DIRECTORY: directory,
@@ -112,7 +112,7 @@ describe('npm start', () => {
 
   it('stops everything on Ctrl-C and ends with 0', async () => {
     const ids = Object.values(processIds());
-    expect(ids.filter(isAlive)).toHaveLength(PROCESS_NAMES.length);
+    expect(ids.filter(isAlive)).toHaveLength(processNames.length);
 
     start.pressCtrlC();
 

@@ -7,8 +7,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import Ajv from 'ajv';
 import { parse } from 'yaml';
-import { DEFAULT_PORTS, HOST } from '../../cluster/ports';
-import { PROCESS_NAMES } from '../../cluster/processes';
+import { defaultPorts, loopback } from '../../cluster/ports';
+import { processNames } from '../../cluster/processes';
 import { readConfiguration } from '../../payments-simulator/configuration';
 import type { Server } from '../../cluster/server';
 import { redis } from '../../cluster/servers/redis';
@@ -84,7 +84,7 @@ function published(): Record<string, string> {
 /** What the local cluster would start the server with. */
 async function localParameters(server: Server): Promise<readonly string[]> {
   const { signal } = new AbortController();
-  const context = { directory: '/', ports: DEFAULT_PORTS, report: () => undefined, signal };
+  const context = { directory: '/', ports: defaultPorts, report: () => undefined, signal };
   return (await server.prepare(server.name, context)).parameters;
 }
 
@@ -214,7 +214,7 @@ describe('as a configuration of the project', () => {
     const migration = readConfig(textsOf(service('migrate').environment));
     expect(migration.DATABASE_DEVELOPMENT_USERS).toBe(true);
 
-    for (const kind of PROCESS_NAMES) {
+    for (const kind of processNames) {
       const { environment } = service(kind.replace(':', '-'));
       const { DATABASE_URL } = readConfig(textsOf(environment));
 
@@ -316,18 +316,20 @@ describe('with the profile observability', () => {
 describe('as the local cluster', () => {
   it('publishes the same ports, on loopback only', () => {
     // Kafka's controller is for the broker alone.
-    const { kafkaController: _, ...ports } = DEFAULT_PORTS;
+    const { kafkaController: _, ...ports } = defaultPorts;
     const api = readConfig({}).API_PORT;
     const observing = { prometheus: 19090, grafana: 13000, jaeger: 16686 };
     const expected = [...Object.values(ports), api, ...Object.values(observing)];
 
-    expect(published()).toEqual(Object.fromEntries(expected.map((port) => [String(port), HOST])));
+    expect(published()).toEqual(
+      Object.fromEntries(expected.map((port) => [String(port), loopback])),
+    );
   });
 
   it('announces Kafka to the host under the published port', () => {
     const listeners = String(service('kafka').environment?.['KAFKA_ADVERTISED_LISTENERS']);
 
-    expect(listeners.split(',')).toContain(`HOST://${HOST}:${DEFAULT_PORTS.kafka}`);
+    expect(listeners.split(',')).toContain(`HOST://${loopback}:${defaultPorts.kafka}`);
   });
 
   it('runs the same Postgres', () => {

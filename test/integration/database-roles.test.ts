@@ -312,9 +312,9 @@ describe('the processes', () => {
 });
 
 test('a process whose user is a member of another role ends, and says what to grant', async () => {
-  const DATABASE_URL = asDevelopmentUser(stack.config.DATABASE_URL, 'api');
+  const url = asDevelopmentUser(stack.config.DATABASE_URL, 'api');
 
-  const ended = await runToItsEnd('bridge/main.ts', { ...stack.environment, DATABASE_URL });
+  const ended = await runToItsEnd('bridge/main.ts', { ...stack.environment, DATABASE_URL: url });
 
   expect(ended).toMatchObject({
     exitCode: 1,

@@ -182,15 +182,15 @@ test('a process that ends before it is ready fails its start with what it has wr
 });
 
 test('a second process on the same port ends with the name of the variable', async () => {
-  const METRICS_PORT = new URL(urlOf('bridge')).port;
+  const port = new URL(urlOf('bridge')).port;
   const second = spawn(process.execPath, ['--require', './typescript.cjs', 'bridge/main.ts'], {
     cwd: path.join(__dirname, '..', '..'),
-    env: { ...process.env, ...stack.environment, METRICS_PORT, LOG_LEVEL: 'info' },
+    env: { ...process.env, ...stack.environment, METRICS_PORT: port, LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [output, [exitCode]] = await Promise.all([text(second.stdout), once(second, 'close')]);
   expect(exitCode).toBe(1);
-  expect(output).toContain(`METRICS_PORT: port ${METRICS_PORT} on 127.0.0.1 is in use`);
+  expect(output).toContain(`METRICS_PORT: port ${port} on 127.0.0.1 is in use`);
 });
 
 /** What Prometheus itself adds. */

@@ -13,14 +13,14 @@ import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
 const root = path.join(__dirname, '..', '..');
-const TEMPORAL_DEPLOYMENT_NAME = 'shop';
+const deploymentName = 'shop';
 let stack: Stack;
 let otherRoot: string;
 const children: ChildProcess[] = [];
 
 beforeAll(async () => {
   [stack, otherRoot] = await Promise.all([
-    createStack(['worker:commerce'], { TEMPORAL_DEPLOYMENT_NAME }),
+    createStack(['worker:commerce'], { TEMPORAL_DEPLOYMENT_NAME: deploymentName }),
     makeOtherVersion(),
   ]);
 });
@@ -66,7 +66,7 @@ function spawnOther(
   environment: Readonly<Record<string, string>> = {},
 ): { child: ChildProcess; output(): string } {
   const { DATABASE_URL, TEMPORAL_NAMESPACE } = stack.config;
-  const variables = { DATABASE_URL, TEMPORAL_NAMESPACE, TEMPORAL_DEPLOYMENT_NAME };
+  const variables = { DATABASE_URL, TEMPORAL_NAMESPACE, TEMPORAL_DEPLOYMENT_NAME: deploymentName };
   const child = spawn(process.execPath, ['--require', './typescript.cjs', entry, ...parameters], {
     cwd: otherRoot,
     env: { ...process.env, ...stack.cluster.environment, ...variables, ...environment },
@@ -92,7 +92,7 @@ async function kill(child: ChildProcess): Promise<void> {
 async function currentVersion(): Promise<string | undefined> {
   const { workerDeploymentInfo } = await stack.temporal.workflowService.describeWorkerDeployment({
     namespace: stack.config.TEMPORAL_NAMESPACE,
-    deploymentName: `${TEMPORAL_DEPLOYMENT_NAME}-${taskQueues.commerce}`,
+    deploymentName: `${deploymentName}-${taskQueues.commerce}`,
   });
   return workerDeploymentInfo?.routingConfig?.currentDeploymentVersion?.buildId ?? undefined;
 }
@@ -135,10 +135,10 @@ test('an order that began in one version is finished by the next one, which a re
     args: [{ productId, name: 'Kettle', price: 1_000, stock: 5 }],
   });
 
-  const METRICS_PORT = String((await findDistinctFreePorts(1))[0]);
-  spawnOther('workers/commerce.ts', [], { METRICS_PORT });
+  const port = String((await findDistinctFreePorts(1))[0]);
+  spawnOther('workers/commerce.ts', [], { METRICS_PORT: port });
   await until('the new worker is ready', async () => {
-    const readiness = await fetch(`http://127.0.0.1:${METRICS_PORT}/readyz`);
+    const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
     return readiness.ok;
   });
   expect(await currentVersion()).toBe(oldVersion);
