@@ -360,7 +360,7 @@ describe('as the local cluster', () => {
   });
 
   it('runs the same Temporal, with the same settings', async () => {
-    const [, version] = /VERSION = '([\d.]+)'/.exec(read('cluster/servers/temporal.ts')) ?? [];
+    const [, version] = /cliVersion = '([\d.]+)'/.exec(read('cluster/servers/temporal.ts')) ?? [];
 
     expect(service('temporal').image).toBe(`temporalio/temporal:${version}`);
     expect(settingsIn(service('temporal').command ?? [])).toEqual(
