@@ -11,13 +11,14 @@
  */
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { access, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { ClusterError } from '../cluster/local-cluster';
 import { withLinkedSignal } from '../platform/process/abort';
 import { runProgram } from '../platform/process/program';
+import { pause } from '../platform/process/waiting';
 import { withTestClusters, type TestRun } from '../testkit/test-cluster';
 import type { TestEnvironments } from './environment';
 import foldersNeedingServers from './needing-servers.json';
@@ -180,15 +181,17 @@ async function untilEnd(
   const end = (name: NodeJS.Signals) => (): void => endGroup(jest, name);
   try {
     return await withLinkedSignal(signal, async (linked) => {
-      const exiting = untilExit(jest, signal, end('SIGTERM')).finally(() => linked.abort());
-      await untilOverdue(reportFile, linked.signal);
-      if (!linked.signal.aborted) {
+      const killWhenOverdue = async (): Promise<void> => {
+        await untilOverdue(reportFile, linked.signal);
+        if (linked.signal.aborted) return;
         console.error(
           `jest was still running ${endingMs / 1000} s after its report: it was killed.`,
         );
         end('SIGKILL')();
-      }
-      return exiting;
+      };
+      const exiting = untilExit(jest, signal, end('SIGTERM')).finally(() => linked.abort());
+      const [exitCode] = await Promise.all([exiting, killWhenOverdue()]);
+      return exitCode;
     });
   } finally {
     end('SIGKILL')();
@@ -196,17 +199,8 @@ async function untilEnd(
 }
 
 async function untilOverdue(reportFile: string, signal: AbortSignal): Promise<void> {
-  const pause = (milliseconds: number): Promise<void> =>
-    delay(milliseconds, undefined, { signal }).catch(() => undefined);
-  while (!signal.aborted && !(await exists(reportFile))) await pause(1_000);
-  await pause(endingMs);
-}
-
-function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
+  while (!signal.aborted && !existsSync(reportFile)) await pause(1_000, signal);
+  await pause(endingMs, signal);
 }
 
 function endGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
