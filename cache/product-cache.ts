@@ -39,14 +39,6 @@ export function productLeaseKey(productId: string): string {
   return `product-lease:${productId}`;
 }
 
-/**
- * The displayed like count: exact below 1,000, rounded down to hundreds above. The cached detail has
- * the displayed count, so only a change of it has to evict.
- */
-export function shownLikeCount(likeCount: number): number {
-  return likeCount < 1_000 ? likeCount : Math.floor(likeCount / 100) * 100;
-}
-
 /** The cache on a Redis connection. */
 export function createProductCache(redis: Redis, options: ProductCacheOptions = {}): ProductCache {
   const { timeToLiveMs = 300_000, leaseMs = 10_000 } = options;

@@ -3,7 +3,6 @@
  * messages on Kafka, generated from the schemas that validate them.
  */
 import { createEvent, toMessage, type Event } from './envelope';
-import { exampleData } from './examples';
 import { aggregateIdSchema, eventIdSchema } from './identifiers';
 import {
   eventJsonSchema,
@@ -13,7 +12,7 @@ import {
   type SchemaVersion,
 } from './json-schemas';
 import { redrivenFromHeader } from './redrive';
-import { eventDefinitions, type EventType } from './schemas';
+import { definitionOf, type EventData, type EventType } from './schemas';
 import { deadLetterTopicOf, eventTopics, maxEventBytes, partitionsPerTopic } from './topics';
 import type { EventTopic } from './topics';
 import { reservedEventIdPrefixes } from './workflow-ids';
@@ -148,9 +147,7 @@ function operationsOf(topic: EventTopic): [string, object][] {
 }
 
 function messagesOn(topic: EventTopic): string[] {
-  return schemaVersions
-    .filter(({ type }) => eventDefinitions[type].topic === topic)
-    .map(messageName);
+  return schemaVersions.filter(({ type }) => definitionOf(type).topic === topic).map(messageName);
 }
 
 const messageRef = (name: string) => ({ $ref: `#/components/messages/${name}` });
@@ -170,26 +167,14 @@ const traceparent = {
   description: 'W3C Trace Context, where the message belongs to a trace',
 } as const;
 
-const summaries: Readonly<Record<EventType, string>> = {
-  ProductRegistered: 'A product was registered.',
-  StockAdjusted: 'The stock of a product changed; `stock` is what it is now.',
-  LikeChanged: 'A user liked or unliked a product.',
-  ProductViewed: "Somebody viewed a product's detail.",
-  OrderPlaced: 'An order was placed and its stock reserved.',
-  PaymentCompleted: 'The payment of an order was captured.',
-  PaymentFailed: 'The payment of an order failed; the order is being cancelled.',
-  OrderConfirmed: 'An order was paid and confirmed.',
-  OrderCancelled: 'An order was cancelled and its stock released.',
-};
-
 function eventMessage(place: SchemaVersion) {
   const { type } = place;
   const { value, headers } = toMessage(exampleEvent(type));
-  const { aggregate, topic } = eventDefinitions[type];
+  const { aggregate, topic, summary } = definitionOf(type);
   return {
     name: type,
     title: type,
-    summary: summaries[type],
+    summary,
     contentType,
     tags: [{ name: topic === 'order-events' ? 'orders' : 'catalog' }],
     description: `The API serves the JSON Schema of its data under ${schemaPath(place)}.`,
@@ -268,6 +253,6 @@ function exampleEvent(type: EventType): Event {
     id: 'e5c1cd4a-6c8e-4be5-9b0a-4a9d0e9d3a11',
     type,
     time: new Date('2026-01-01T00:00:00.000Z'),
-    data: exampleData[type],
+    data: definitionOf(type).example as EventData<EventType>,
   }) as Event;
 }

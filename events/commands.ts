@@ -2,7 +2,7 @@
  * The commands that change the shop's state and cause its events, and their outcomes. Idempotent: a
  * command is decided once, and a retry returns the same outcome.
  */
-import type { StockReason } from './schemas';
+import type { StockReason } from './types/stock-adjusted';
 
 export interface RegisterProduct {
   readonly productId: string;

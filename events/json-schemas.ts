@@ -4,8 +4,7 @@
  */
 import { z } from 'zod';
 import { envelopeSchema } from './envelope';
-import { exampleData } from './examples';
-import { eventDefinitions, isEventType, type EventType } from './schemas';
+import { definitionOf, eventTypes, isEventType, type EventType } from './schemas';
 
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
@@ -16,12 +15,8 @@ export interface SchemaVersion {
 }
 
 /** Every version of every type's schema that events may name. */
-export const schemaVersions: readonly SchemaVersion[] = Object.entries(eventDefinitions).flatMap(
-  ([type, { versions }]) =>
-    Object.keys(versions).map((version) => ({
-      type: type as EventType,
-      version: Number(version),
-    })),
+export const schemaVersions: readonly SchemaVersion[] = eventTypes.flatMap((type) =>
+  Object.keys(definitionOf(type).versions).map((version) => ({ type, version: Number(version) })),
 );
 
 /** The path of a schema, as in the `dataschema` of events. */
@@ -35,11 +30,11 @@ export function schemaPath({ type, version }: SchemaVersion): string {
  */
 export function dataJsonSchema(type: string, version: number): JsonSchema | undefined {
   if (!isEventType(type)) return undefined;
-  const versions: Readonly<Record<number, z.ZodObject>> = eventDefinitions[type].versions;
+  const { versions, example } = definitionOf(type);
   const schema = versions[version];
   if (schema === undefined) return undefined;
   const rest = toJsonSchema(schema, 'draft-2020-12');
-  const examples = [exampleData[type]];
+  const examples = [example];
   return { $schema: dialect, $id: schemaPath({ type, version }), title: type, ...rest, examples };
 }
 
@@ -49,15 +44,14 @@ export function dataJsonSchema(type: string, version: number): JsonSchema | unde
  */
 export function eventJsonSchema(place: SchemaVersion): JsonSchema {
   const { type, version } = place;
-  const { versions, topic, aggregate } = eventDefinitions[type];
-  const known: Readonly<Record<number, z.ZodObject>> = versions;
+  const { versions, topic, aggregate } = definitionOf(type);
   const schema = envelopeSchema.extend({
     type: z.literal(type),
     subject: envelopeSchema.shape.subject.describe(
       `equals data.${aggregate} and the message's key`,
     ),
     dataschema: z.literal(schemaPath(place)),
-    data: known[version] ?? z.never(),
+    data: versions[version] ?? z.never(),
   });
   return { title: type, description: `Topic: ${topic}.`, ...toJsonSchema(schema) };
 }

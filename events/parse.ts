@@ -7,7 +7,7 @@ import { aggregateIdOf, envelopeSchema, type Event } from './envelope';
 import { InvalidEventError } from './errors';
 import { isReservedEventId } from './workflow-ids';
 import { readJson } from './json';
-import { eventDefinitions, isEventType, type EventType } from './schemas';
+import { definitionOf, isEventType, type EventType } from './schemas';
 import { maxEventBytes } from './topics';
 
 /** The parts of a Kafka message that are validated. */
@@ -49,7 +49,7 @@ export function parseEvent(value: Uint8Array | null): Event {
   if (envelope.subject !== aggregateIdOf(type, envelope.data)) {
     throw new InvalidEventError(
       'INVALID_DATA',
-      `Field subject must equal data.${eventDefinitions[type].aggregate}.`,
+      `Field subject must equal data.${definitionOf(type).aggregate}.`,
       'subject',
     );
   }
@@ -76,7 +76,7 @@ function knownType(name: string): EventType {
 }
 
 function schemaOf(type: EventType, dataschema: string): z.ZodObject {
-  const versions: Readonly<Record<string, z.ZodObject>> = eventDefinitions[type].versions;
+  const versions: Readonly<Record<string, z.ZodObject>> = definitionOf(type).versions;
   const prefix = `/schemas/${type}/`;
   const version = dataschema.startsWith(prefix) ? dataschema.slice(prefix.length) : '';
   const schema = Object.hasOwn(versions, version) ? versions[version] : undefined;
@@ -90,7 +90,7 @@ function schemaOf(type: EventType, dataschema: string): z.ZodObject {
 }
 
 function rejectWrongPlace(event: Event, { topic, key }: RawMessage): void {
-  const { topic: expected } = eventDefinitions[event.type];
+  const { topic: expected } = definitionOf(event.type);
   if (topic !== expected) {
     throw new InvalidEventError('WRONG_TOPIC', `${event.type} belongs on the topic ${expected}.`);
   }

@@ -1,12 +1,11 @@
-/** Arbitrary valid events of every type, for properties of all of them. */
+/** Arbitrary valid events of every type, made from its JSON Schema, for properties of all of them. */
 import fc from 'fast-check';
 import { createEvent, type Event } from '../events/envelope';
-import { eventDefinitions, type EventData, type EventType } from '../events/schemas';
+import { dataJsonSchema } from '../events/json-schemas';
+import { eventTypes, type EventData, type EventType } from '../events/schemas';
 import { isReservedEventId } from '../events/workflow-ids';
 
-export const eventTypes = Object.keys(eventDefinitions) as EventType[];
-
-const aggregateIds = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/);
+export { eventTypes };
 
 /** IDs of events: opaque, none of them reserved. */
 const eventIds = fc.stringMatching(/^[\x21-\x7e]{1,128}$/).filter((id) => !isReservedEventId(id));
@@ -21,70 +20,64 @@ export const times = fc.date({
 /** Text that PostgreSQL can store: any characters but NUL. */
 const texts = fc.string({ unit: 'binary', maxLength: 50 }).map((text) => text.replaceAll('\0', ''));
 
-const amounts = fc.maxSafeNat();
-const versions = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER });
-const items = fc.array(
-  fc.record({ productId: aggregateIds, quantity: versions, unitPrice: amounts }),
-  { minLength: 1, maxLength: 5 },
-);
-const placedOrders = fc.record({
-  orderId: aggregateIds,
-  userId: aggregateIds,
-  items,
-  totalAmount: amounts,
-});
-
-const nonEmptyTexts = texts.filter((text) => text !== '');
-
-export const eventData: { readonly [T in EventType]: fc.Arbitrary<EventData<T>> } = {
-  ProductRegistered: fc.record({
-    productId: aggregateIds,
-    name: nonEmptyTexts,
-    price: amounts,
-    stock: amounts,
-    version: versions,
-  }),
-  StockAdjusted: fc.record(
-    {
-      productId: aggregateIds,
-      delta: fc.maxSafeInteger(),
-      stock: amounts,
-      previousStock: amounts,
-      reason: fc.constantFrom('restock', 'correction', 'order', 'order-cancelled'),
-      orderId: aggregateIds,
-      version: versions,
-    },
-    { requiredKeys: ['productId', 'delta', 'stock', 'previousStock', 'reason', 'version'] },
-  ),
-  LikeChanged: fc.record({
-    productId: aggregateIds,
-    userId: aggregateIds,
-    liked: fc.boolean(),
-    likeCount: amounts,
-    version: versions,
-  }),
-  ProductViewed: fc.record(
-    { productId: aggregateIds, userId: aggregateIds },
-    { requiredKeys: ['productId'] },
-  ),
-  OrderPlaced: placedOrders,
-  PaymentCompleted: fc.record({ orderId: aggregateIds, paymentId: nonEmptyTexts, amount: amounts }),
-  PaymentFailed: fc.record({ orderId: aggregateIds, amount: amounts, reason: texts }),
-  OrderConfirmed: placedOrders,
-  OrderCancelled: fc.record({
-    orderId: aggregateIds,
-    userId: aggregateIds,
-    items,
-    reason: texts,
-    wasConfirmed: fc.boolean(),
-  }),
-};
+/** Any valid data of a type: every value that its schema allows, and its optional fields at times. */
+export function eventDataOf<T extends EventType>(type: T): fc.Arbitrary<EventData<T>> {
+  return valuesOf(dataSchemaOf(type)) as fc.Arbitrary<EventData<T>>;
+}
 
 export function eventsOf(type: EventType): fc.Arbitrary<Event> {
-  const data: fc.Arbitrary<EventData<EventType>> = eventData[type];
   return fc
-    .record({ id: eventIds, time: times, data })
+    .record({ id: eventIds, time: times, data: eventDataOf(type) })
     .map((made) => createEvent({ type, ...made }) as Event);
 }
 
 export const events: fc.Arbitrary<Event> = fc.oneof(...eventTypes.map(eventsOf));
+
+/** The JSON Schema of a type's data. */
+export function dataSchemaOf(type: EventType): DataSchema {
+  return dataJsonSchema(type, 1) as unknown as DataSchema;
+}
+
+/** The parts of JSON Schema that event types use. */
+export interface DataSchema {
+  readonly type: 'object' | 'array' | 'string' | 'integer' | 'boolean';
+  readonly properties?: Readonly<Record<string, DataSchema>>;
+  readonly required?: readonly string[];
+  readonly items?: DataSchema;
+  readonly minItems?: number;
+  readonly enum?: readonly string[];
+  readonly pattern?: string;
+  readonly minLength?: number;
+  readonly minimum?: number;
+  readonly maximum?: number;
+}
+
+function valuesOf(schema: DataSchema): fc.Arbitrary<unknown> {
+  switch (schema.type) {
+    case 'object': {
+      const { properties = {}, required = [] } = schema;
+      const fields = Object.entries(properties).map(([name, field]) => [name, valuesOf(field)]);
+      const model = Object.fromEntries(fields) as Record<string, fc.Arbitrary<unknown>>;
+      return fc.record(model, { requiredKeys: [...required] });
+    }
+    case 'array':
+      return fc.array(valuesOf(schema.items!), { minLength: schema.minItems ?? 0, maxLength: 5 });
+    case 'string':
+      return textsOf(schema);
+    case 'integer':
+      return fc.integer({
+        min: schema.minimum ?? Number.MIN_SAFE_INTEGER,
+        max: schema.maximum ?? Number.MAX_SAFE_INTEGER,
+      });
+    case 'boolean':
+      return fc.boolean();
+    default:
+      throw new Error(`No arbitrary for ${JSON.stringify(schema)}: add one here.`);
+  }
+}
+
+function textsOf({ enum: choices, pattern, minLength = 0 }: DataSchema): fc.Arbitrary<string> {
+  if (choices !== undefined) return fc.constantFrom(...choices);
+  if (pattern !== undefined) return fc.stringMatching(new RegExp(pattern));
+  return texts.filter((text) => text.length >= minLength);
+}

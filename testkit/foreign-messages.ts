@@ -8,8 +8,9 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Event } from '../events/envelope';
-import { eventDefinitions, type EventType } from '../events/schemas';
+import { aggregateIdOf, type Event } from '../events/envelope';
+import { definitionOf, eventTypes } from '../events/schemas';
+import { dataSchemaOf, type DataSchema } from './event-arbitraries';
 import type { Random } from './random';
 import {
   foreignEvent,
@@ -85,7 +86,7 @@ function toLine({ topic, key, value, headers = [] }: ForeignMessage): string {
 
 /** The message of an event, as in the contract. */
 export function toForeignMessage(event: Event): ForeignMessage {
-  const { topic } = eventDefinitions[event.type];
+  const { topic } = definitionOf(event.type);
   return { topic, key: event.subject, value: Buffer.from(JSON.stringify(event)) };
 }
 
@@ -94,77 +95,59 @@ const userCount = 25;
 const firstTime = Date.UTC(2026, 0, 1, 22);
 const timeSpanMs = 28 * 3_600_000;
 
-/** Distinct valid events, equally many of each type, with consecutive versions per product. */
+/**
+ * Distinct valid events, equally many of each type, made from their schemas: about a few products and
+ * users, with versions that count up for each aggregate.
+ */
 export function createForeignEvents(count: number, random: Random): Event[] {
   const versions = new Map<string, number>();
-  const nextVersion = (name: string): number => {
-    const version = (versions.get(name) ?? 0) + 1;
-    versions.set(name, version);
-    return version;
-  };
-  const types = Object.keys(eventDefinitions) as EventType[];
   return Array.from({ length: count }, (_, index) => {
-    const type = types[index % types.length]!;
-    const { subject, data } = createData(type, random, nextVersion);
+    const type = eventTypes[index % eventTypes.length]!;
+    const data = createObject(dataSchemaOf(type), random);
+    const subject = aggregateIdOf(type, data);
+    if ('version' in data) {
+      data['version'] = (versions.get(subject) ?? 0) + 1;
+      versions.set(subject, data['version'] as number);
+    }
     const time = new Date(firstTime + random.below(timeSpanMs)).toISOString();
     return foreignEvent(type, subject, data, { time }) as unknown as Event;
   });
 }
 
-function createData(
-  type: EventType,
-  random: Random,
-  nextVersion: (name: string) => number,
-): { subject: string; data: Record<string, unknown> } {
-  const productId = `product-${random.below(productCount)}`;
-  const userId = `user-${random.below(userCount)}`;
-  const orderId = randomUUID();
-  const product = (data: object) => ({ subject: productId, data: { productId, ...data } });
-  const order = (data: object) => ({ subject: orderId, data: { orderId, ...data } });
-  const stock = random.below(100);
-  const amount = random.below(10_000);
+function createObject({ properties = {}, required = [] }: DataSchema, random: Random) {
+  const fields = Object.entries(properties).filter(
+    ([name]) => required.includes(name) || random.below(2) === 0,
+  );
+  return Object.fromEntries(
+    fields.map(([name, field]): [string, unknown] => [name, createValue(name, field, random)]),
+  );
+}
+
+function createValue(name: string, schema: DataSchema, random: Random): unknown {
+  const { type, minimum = -1_000, maximum = Infinity } = schema;
   switch (type) {
-    case 'ProductRegistered': {
-      const version = nextVersion(`stock of ${productId}`);
-      return product({ name: 'Mug', price: amount, stock, version });
+    case 'object':
+      return createObject(schema, random);
+    case 'array':
+      return Array.from({ length: 1 + random.below(3) }, () =>
+        createValue(name, schema.items!, random),
+      );
+    case 'integer': {
+      const least = Math.max(minimum, -1_000);
+      return least + random.below(Math.min(maximum - least + 1, 5_000));
     }
-    case 'StockAdjusted': {
-      const version = nextVersion(`stock of ${productId}`);
-      return product({
-        delta: 1,
-        stock: stock + 1,
-        previousStock: stock,
-        reason: 'restock',
-        version,
-      });
-    }
-    case 'LikeChanged': {
-      const version = nextVersion(`likes of ${productId}`);
-      const liked = random.below(2) === 0;
-      return product({ userId, liked, likeCount: random.below(5_000), version });
-    }
-    case 'ProductViewed':
-      return product(random.below(2) === 0 ? { userId } : {});
-    case 'PaymentCompleted':
-      return order({ paymentId: randomUUID(), amount });
-    case 'PaymentFailed':
-      return order({ amount, reason: 'declined' });
-    case 'OrderPlaced':
-    case 'OrderConfirmed':
-      return order({ userId, items: createItems(random), totalAmount: amount });
-    case 'OrderCancelled': {
-      const wasConfirmed = random.below(2) === 0;
-      return order({ userId, items: createItems(random), reason: 'changed my mind', wasConfirmed });
-    }
+    case 'boolean':
+      return random.below(2) === 0;
+    case 'string':
+      return createText(name, schema, random);
   }
 }
 
-function createItems(random: Random): object[] {
-  return Array.from({ length: 1 + random.below(3) }, () => ({
-    productId: `product-${random.below(productCount)}`,
-    quantity: 1 + random.below(9),
-    unitPrice: random.below(1_000),
-  }));
+function createText(name: string, { enum: choices }: DataSchema, random: Random): string {
+  if (choices !== undefined) return choices[random.below(choices.length)]!;
+  if (name === 'productId') return `product-${random.below(productCount)}`;
+  if (name === 'userId') return `user-${random.below(userCount)}`;
+  return name.endsWith('Id') ? randomUUID() : `some ${name}`;
 }
 
 /** One invalid message of each kind, each with a key or an ID of its own. */

@@ -6,7 +6,7 @@ import type { Pool, PoolClient } from 'pg';
 import type { Cancellation, OrderOutcome, OrderRequest, OrderStatus } from '../../events/commands';
 import { createEvent, type Event } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
-import type { OrderItem } from '../../events/schemas';
+import type { OrderItem } from '../../events/fields';
 import { workflowIds } from '../../events/workflow-ids';
 import { afterCommit, inTransaction } from '../../platform/postgres/pool';
 import { ordersDecided } from '../../platform/observability/telemetry';

@@ -3,7 +3,7 @@ import type { Pool, PoolClient } from 'pg';
 import type { AdjustStock, StockOutcome } from '../../events/commands';
 import { createEvent, type EventOf } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
-import type { StockReason } from '../../events/schemas';
+import type { StockReason } from '../../events/types/stock-adjusted';
 import { workflowIds } from '../../events/workflow-ids';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';

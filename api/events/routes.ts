@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { aggregateIdSchema, eventIdSchema } from '../../events/identifiers';
-import { eventDefinitions, type EventType } from '../../events/schemas';
+import { describeEvent, eventTypes } from '../../events/schemas';
 import type { LoggedEvent } from '../../operations/event-log';
 import { transactionPart } from '../http/cursor';
 import type { Services } from '../http/dependencies';
@@ -48,8 +48,6 @@ export function eventRoutes({ eventReads }: Services): FastifyPluginAsyncZod {
   };
 }
 
-const eventTypes = Object.keys(eventDefinitions) as EventType[];
-
 const logQuery = z.strictObject({
   type: z.enum(eventTypes).optional(),
   aggregateId: aggregateIdSchema.optional(),
@@ -69,6 +67,7 @@ export function toLoggedEventAnswer({ occurredAt, recordedAt, event, ...rest }: 
     ...rest,
     occurredAt: occurredAt.toISOString(),
     recordedAt: recordedAt.toISOString(),
+    description: describeEvent(event),
     event: event as unknown as Record<string, unknown>,
   };
 }

@@ -12,6 +12,7 @@ export const loggedEventSchema = z.object({
   aggregateId: z.string(),
   occurredAt: z.iso.datetime(),
   recordedAt: z.iso.datetime(),
+  description: z.string().describe('what it says beside its type, for people'),
   event: z.looseObject({}).describe('the whole CloudEvent'),
 });
 

@@ -5,7 +5,8 @@
 import type { z } from 'zod';
 import type { Logger } from '../../platform/observability/logger';
 import { cacheLookups } from '../../platform/observability/telemetry';
-import { shownLikeCount, type CacheLookup, type ProductCache } from '../../cache/product-cache';
+import type { CacheLookup, ProductCache } from '../../cache/product-cache';
+import { isSoldOut, shownLikeCount } from '../../events/product-detail';
 import type { Database } from '../http/database';
 import type { PageRequest } from '../http/pages';
 import type { productDetailSchema } from './schemas';
@@ -92,7 +93,7 @@ function toDetail({ product_id, name, price, stock, like_count }: ProductRow): P
     productId: product_id,
     name,
     price,
-    soldOut: stock === 0,
+    soldOut: isSoldOut(stock),
     likeCount: shownLikeCount(like_count),
   };
 }

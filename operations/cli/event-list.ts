@@ -1,6 +1,6 @@
 /** The audit log for `events list`: newest first, with the handling of each event. */
 import type { Event } from '../../events/envelope';
-import { eventDefinitions, type EventType } from '../../events/schemas';
+import { eventTypes, type EventType } from '../../events/schemas';
 import { findPosition, listEvents, type LoggedEvent } from '../event-log';
 import type { Queryable } from '../../platform/postgres/pool';
 
@@ -53,7 +53,7 @@ export async function readEventPage(
 ): Promise<EventPage> {
   const found = await listEvents(
     database,
-    { types: type === undefined ? everyType : [type], aggregateId },
+    { types: type === undefined ? eventTypes : [type], aggregateId },
     {
       order: 'newest-first',
       limit: limit + 1,
@@ -64,8 +64,6 @@ export async function readEventPage(
   const last = events.at(-1);
   return found.length > limit && last !== undefined ? { events, next: last.eventId } : { events };
 }
-
-const everyType = Object.keys(eventDefinitions) as EventType[];
 
 async function positionOf(database: Queryable, eventId: string) {
   const position = await findPosition(database, eventId);

@@ -1,12 +1,9 @@
-import {
-  changesShownDetail,
-  createCacheActivities,
-  productsToEvict,
-} from '../../activities/collector/cache-eviction';
+import fc from 'fast-check';
+import { createCacheActivities, productsToEvict } from '../../activities/collector/cache-eviction';
 import type { Event } from '../../events/envelope';
 import type { EventType } from '../../events/schemas';
 import { exampleEvent } from '../../testkit/example-events';
-import { eventTypes } from '../../testkit/event-arbitraries';
+import { eventsOf, eventTypes } from '../../testkit/event-arbitraries';
 
 function event(type: EventType, data: Record<string, unknown> = {}, subject?: string): Event {
   const overrides = subject === undefined ? {} : { subject };
@@ -25,9 +22,8 @@ describe('a change of stock changes what is shown', () => {
     ['corrected by nothing', 7, 7, false],
   ])('%s, from %d to %d: %s', (_, previousStock, stock, changes) => {
     const delta = stock - previousStock;
-    expect(changesShownDetail(event('StockAdjusted', { previousStock, stock, delta }))).toBe(
-      changes,
-    );
+    const events = [event('StockAdjusted', { previousStock, stock, delta })];
+    expect(productsToEvict(events)).toEqual(changes ? ['product-1'] : []);
   });
 });
 
@@ -48,16 +44,32 @@ describe('a like changes what is shown', () => {
     ['far up, into the next hundred', true, 123_500, true],
     ['a like that says that there are none', true, 0, false],
   ])('%s: liked %s, then %d: %s', (_, liked, likeCount, changes) => {
-    expect(changesShownDetail(event('LikeChanged', { liked, likeCount }))).toBe(changes);
+    const events = [event('LikeChanged', { liked, likeCount })];
+    expect(productsToEvict(events)).toEqual(changes ? ['product-1'] : []);
   });
 });
 
-test.each(eventTypes.filter((type) => type !== 'StockAdjusted' && type !== 'LikeChanged'))(
-  '%s changes nothing that is shown',
-  (type) => {
-    expect(changesShownDetail(event(type))).toBe(false);
-  },
-);
+test.each([
+  'ProductRegistered',
+  'ProductViewed',
+  'OrderPlaced',
+  'OrderConfirmed',
+  'OrderCancelled',
+  'PaymentCompleted',
+  'PaymentFailed',
+] as const)('%s changes nothing that is shown', (type) => {
+  expect(productsToEvict([event(type)])).toEqual([]);
+});
+
+test.each(eventTypes)('%s evicts no product but those that it names', (type) => {
+  fc.assert(
+    fc.property(eventsOf(type), (any) => {
+      for (const productId of productsToEvict([any])) {
+        expect(JSON.stringify(any.data)).toContain(JSON.stringify(productId));
+      }
+    }),
+  );
+});
 
 test('several events evict each product that they changed once, and no other', async () => {
   const soldOut = { previousStock: 1, stock: 0, delta: -1 };

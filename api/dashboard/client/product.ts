@@ -126,16 +126,18 @@ function historyList(
   }
   return html`<ol class="events">
       ${items.map(
-        ({ eventId, type, occurredAt, workflowId, event }) =>
-          html`<li data-event=${eventId}>
-            <time datetime=${occurredAt} title=${occurredAt}>${formatTime(occurredAt)}</time>
-            ${eventType(type)}
-            <span class="about">${summaryOf(session, type, dataOf(event))}</span>
+        (event) =>
+          html`<li data-event=${event.eventId}>
+            <time datetime=${event.occurredAt} title=${event.occurredAt}
+              >${formatTime(event.occurredAt)}</time
+            >
+            ${eventType(event.type)}
+            <span class="about">${about(session, event)}</span>
             <span class="links"
               >${
-                workflowId === null
+                event.workflowId === null
                   ? html`<span class="where">not handled yet</span>`
-                  : workflowLink(session, workflowId)
+                  : workflowLink(session, event.workflowId)
               }</span
             >
           </li>`,
@@ -148,34 +150,11 @@ function historyList(
     }`;
 }
 
-// The audit log keeps events of any type, so their data has no type of its own.
-function dataOf(event: HistoryEvent['event']): Readonly<Record<string, unknown>> {
-  return (event['data'] ?? {}) as Readonly<Record<string, unknown>>;
-}
-
-function summaryOf(
-  session: Session,
-  type: string,
-  data: Readonly<Record<string, unknown>>,
-): Content {
-  const text = (name: string): string => String(data[name]);
-  switch (type) {
-    case 'ProductRegistered':
-      return `${text('name')}, stock ${text('stock')}, price ${text('price')}`;
-    case 'StockAdjusted': {
-      const delta = Number(data['delta']);
-      const change = `${delta > 0 ? '+' : delta < 0 ? '−' : ''}${formatCount(Math.abs(delta))} to ${text('stock')}`;
-      const orderId = data['orderId'];
-      return html`${change}, ${text('reason')}
-      ${typeof orderId === 'string' ? workflowLink(session, workflowIds.placeOrder(orderId), 'Order') : nothing}`;
-    }
-    case 'LikeChanged':
-      return `${text('userId')} ${data['liked'] === true ? 'likes it' : 'unlikes it'}, ${text('likeCount')} in total`;
-    case 'ProductViewed':
-      return data['userId'] === undefined ? 'viewed by a guest' : `viewed by ${text('userId')}`;
-    default:
-      return '';
-  }
+/** What the event says, with a link to the workflow of the order that it names. */
+function about(session: Session, { description, event }: HistoryEvent): Content {
+  const { orderId } = (event['data'] ?? {}) as Readonly<Record<string, unknown>>;
+  if (typeof orderId !== 'string') return description;
+  return html`${description} ${workflowLink(session, workflowIds.placeOrder(orderId), 'Order')}`;
 }
 
 function userTable({ items, nextCursor }: Page<ProductUser>): Content {

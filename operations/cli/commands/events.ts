@@ -1,6 +1,6 @@
 /** `events list`: pages of the audit log. */
 import { Option, type Command } from 'commander';
-import { eventDefinitions, type EventType } from '../../../events/schemas';
+import { eventTypes, type EventType } from '../../../events/schemas';
 import { positiveInteger } from '../arguments';
 import type { RunCommand } from '../command';
 import { readEventPage, type ListedEvent } from '../event-list';
@@ -21,9 +21,7 @@ export function addEventCommands(program: Command, run: RunCommand): void {
   events
     .command('list')
     .description('list events, newest first')
-    .addOption(
-      new Option('--type <type>', 'only of this type').choices(Object.keys(eventDefinitions)),
-    )
+    .addOption(new Option('--type <type>', 'only of this type').choices(eventTypes))
     .option('--aggregate-id <id>', 'only about this product or order')
     .option(
       '--after <event ID>',
