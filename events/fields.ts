@@ -6,7 +6,7 @@ import { aggregateIdSchema } from './identifiers';
 export const amount = z.int().min(0).describe('integer in the smallest currency unit');
 
 /** How many units of a product an order line has. */
-export const quantity = z.int().min(1);
+const quantity = z.int().min(1);
 
 /** Units in stock. */
 export const stockLevel = z.int().min(0);
@@ -18,7 +18,7 @@ export const version = z
   .describe('counts up by one at each change of the stock or the likes of the product');
 
 /** One line of an order as its events carry it. */
-export const orderItem = z.object({
+const orderItem = z.object({
   productId: aggregateIdSchema,
   quantity,
   unitPrice: amount,
