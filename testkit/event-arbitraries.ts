@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { createEvent, type Event } from '../events/envelope';
 import { eventDefinitions, type EventData, type EventType } from '../events/schemas';
-import { isReservedEventId } from '../events/workflow-ids';
+import { isReservedEventId } from '../events/reserved-event-ids';
 
 export const eventTypes = Object.keys(eventDefinitions) as EventType[];
 

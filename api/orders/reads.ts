@@ -1,5 +1,5 @@
 /** Orders as the database has them. */
-import type { OrderStatus } from '../../events/commands';
+import type { OrderStatus } from '../../events/orders';
 import type { OrderItem } from '../../events/schemas';
 import type { Database } from '../http/database';
 
