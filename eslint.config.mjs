@@ -4,6 +4,8 @@
  *
  * `test/lint/architecture.test.ts` proves that each of the arrows between rooms is held.
  */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import eslint from '@eslint/js';
 import boundaries from 'eslint-plugin-boundaries';
 import { defineConfig, globalIgnores } from 'eslint/config';
@@ -113,18 +115,24 @@ const house = {
 /** Whatever is no path and does not end one of these names. Node.js' own modules are among them. */
 const allBut = (packages) => `^(?!\\.{1,2}/|(?:${packages.join('|')})$)`;
 
+const commandFolder = path.join(import.meta.dirname, 'events', 'commands');
+const commandPrefixes = readdirSync(commandFolder).flatMap((file) => {
+  const source = readFileSync(path.join(commandFolder, file), 'utf8');
+  return [...source.matchAll(/workflowIdPrefix: '(.+)-'/g)].map(([, prefix]) => prefix);
+});
+
 /**
  * Selectors for a workflow's ID that is put together by hand, `order-${…}`. Prefixes as in
- * events/workflow-ids.ts, which alone may build and read them.
+ * events/workflow-ids.ts and events/commands/, whose IDs nothing else may build and read.
  */
-const idPrefixes =
-  '(?:order|product|stock-adjustment|like|publish|batch|dead-letter|redrive|delivery-audit)-';
+const otherPrefixes = ['order', 'publish', 'batch', 'dead-letter', 'redrive', 'delivery-audit'];
+const idPrefixes = `(?:${[...commandPrefixes, ...otherPrefixes].join('|')})-`;
 const spelledWorkflowIds = [
   `TemplateLiteral[expressions.0] > TemplateElement:first-child[value.raw=/^${idPrefixes}$/]`,
   `BinaryExpression[operator='+'][left.value=/^${idPrefixes}$/]`,
 ].map((selector) => ({
   selector,
-  message: 'Only events/workflow-ids.ts builds and reads the IDs of workflows.',
+  message: 'Only events/workflow-ids.ts and the commands build and read the IDs of workflows.',
 }));
 
 const workflowIdRule = {

@@ -41,14 +41,12 @@ import { demonstrationRoutes } from './demonstration/routes';
 import { documentRoutes } from './documents/routes';
 import { eventRoutes } from './events/routes';
 import { healthRoutes } from './health/routes';
-import { likeRoutes } from './products/like-routes';
 import { handlingRateRoutes } from './handling-rates/routes';
 import { productInspectionRoutes } from './product-inspection/routes';
 import { productMetricsRoutes } from './product-metrics/routes';
 import { orderRoutes } from './orders/routes';
 import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
-import { stockAdjustmentRoutes } from './products/stock-adjustment-routes';
 import { streamRoutes } from './stream/routes';
 import { createViewFallback, publishByWorkflow } from './products/view-fallback';
 import { createViewPublisher } from './products/view-publisher';
@@ -56,8 +54,6 @@ import { createViewPublisher } from './products/view-publisher';
 /** Every group of routes below `/v1`, which need a key. A new group is added here. */
 const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = [
   productRoutes,
-  stockAdjustmentRoutes,
-  likeRoutes,
   orderRoutes,
   productMetricsRoutes,
   handlingRateRoutes,

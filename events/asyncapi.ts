@@ -15,7 +15,7 @@ import { redrivenFromHeader } from './redrive';
 import { definitionOf, type EventData, type EventType } from './schemas';
 import { deadLetterTopicOf, eventTopics, maxEventBytes, partitionsPerTopic } from './topics';
 import type { EventTopic } from './topics';
-import { reservedEventIdPrefixes } from './workflow-ids';
+import { reservedEventIdPrefixes } from './reserved-event-ids';
 
 /** The whole document. */
 export function asyncApiDocument() {

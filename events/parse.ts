@@ -5,7 +5,7 @@
 import { type z } from 'zod';
 import { aggregateIdOf, envelopeSchema, type Event } from './envelope';
 import { InvalidEventError } from './errors';
-import { isReservedEventId } from './workflow-ids';
+import { isReservedEventId } from './reserved-event-ids';
 import { readJson } from './json';
 import { definitionOf, isEventType, type EventType } from './schemas';
 import { maxEventBytes } from './topics';

@@ -1,6 +1,7 @@
 /**
- * Builder and parser of every workflow ID; IDs are spelled nowhere else. An ID names its work, so the
- * same work never runs twice at once.
+ * Builder and parser of the workflow IDs of orders and events; those of the other commands follow from
+ * their definitions in commands/. IDs are spelled nowhere else. An ID names its work, so the same work
+ * never runs twice at once.
  *
  * An event's workflow has the event's ID, so event IDs with the prefix of another kind of workflow are
  * reserved.
@@ -8,9 +9,6 @@
 
 const prefixes = {
   placeOrder: 'order-',
-  registerProduct: 'product-',
-  adjustStock: 'stock-adjustment-',
-  changeLike: 'like-',
   publishEvents: 'publish-',
   handleEventBatch: 'batch-',
   parkDeadLetter: 'dead-letter-',
@@ -20,9 +18,6 @@ const prefixes = {
 
 /** Builds the ID of a workflow of each type. */
 export const workflowIds = {
-  registerProduct: (productId: string) => prefixes.registerProduct + productId,
-  adjustStock: (adjustmentId: string) => prefixes.adjustStock + adjustmentId,
-  changeLike: (requestId: string) => prefixes.changeLike + requestId,
   placeOrder: (orderId: string) => prefixes.placeOrder + orderId,
   /** From the first of the events. */
   publishEvents: (eventId: string) => prefixes.publishEvents + eventId,
@@ -57,6 +52,9 @@ interface OffsetRange {
   readonly to?: number;
 }
 
+/** What the IDs of these workflows begin with, those of events left out. */
+export const workflowIdPrefixes: readonly string[] = Object.values(prefixes);
+
 /** The schedule that runs the delivery audit; the IDs of its workflows begin with it. */
 export const deliveryAuditScheduleId = prefixes.auditDelivery;
 
@@ -76,18 +74,4 @@ export function readBatchOffsets(
     ? /^(\d+)-(\d+)$/.exec(workflowId.slice(start.length))
     : null;
   return offsets === null ? undefined : [Number(offsets[1]), Number(offsets[2])];
-}
-
-// Temporal's own workflows, such as those of schedules.
-const temporalSystemPrefix = 'temporal-sys-';
-
-/** Reserved prefixes: no event ID may begin with them. */
-export const reservedEventIdPrefixes: readonly string[] = [
-  ...Object.values(prefixes),
-  temporalSystemPrefix,
-];
-
-/** Whether an event's ID has a reserved prefix. */
-export function isReservedEventId(eventId: string): boolean {
-  return reservedEventIdPrefixes.some((prefix) => eventId.startsWith(prefix));
 }

@@ -8,10 +8,8 @@ import { searchAttributeNames } from './search-attributes';
 /** The task queues: the shop's side and the collector's. */
 export const taskQueues = { commerce: 'commerce', collector: 'collector' } as const;
 
+/** Types of the workflows; a command in commands/ has the name of its workflow. */
 export const workflowTypes = {
-  registerProduct: 'registerProduct',
-  adjustStock: 'adjustStock',
-  changeLike: 'changeLike',
   placeOrder: 'placeOrder',
   publishEvents: 'publishEvents',
   handleEvent: 'handleEvent',

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { createEvent, type Event } from '../events/envelope';
 import { dataJsonSchema } from '../events/json-schemas';
+import { isReservedEventId } from '../events/reserved-event-ids';
 import { eventTypes, type EventData, type EventType } from '../events/schemas';
-import { isReservedEventId } from '../events/workflow-ids';
 
 export { eventTypes };
 

@@ -1,11 +1,5 @@
 /** The shop's worker: `npm run worker:commerce`. Wiring only. */
-import { createShopAuditActivities } from '../activities/commerce/delivery-audit';
-import { createLikeActivities } from '../activities/commerce/likes';
-import { createOrderActivities } from '../activities/commerce/orders';
-import { createPaymentActivities } from '../activities/commerce/payments';
-import { createProductActivities } from '../activities/commerce/products';
-import { createPublishActivities } from '../activities/commerce/publish';
-import { createStockActivities } from '../activities/commerce/stock';
+import { createShopActivities } from '../activities/commerce';
 import { eventTopics } from '../events/topics';
 import { runStartupChecks } from '../platform/dependencies/startup-checks';
 import { kafkaSenderCheck, postgresCheck } from '../platform/dependencies/probes';
@@ -67,15 +61,7 @@ void runProcess('worker:commerce', async (context) => {
       topicsCheck(topics),
     ],
     taskQueue: taskQueues.commerce,
-    activities: {
-      ...createProductActivities({ pool }),
-      ...createStockActivities({ pool }),
-      ...createOrderActivities({ pool }),
-      ...createPaymentActivities({ gateway }),
-      ...createLikeActivities({ pool }),
-      ...createPublishActivities({ relayPool, sender }),
-      ...createShopAuditActivities({ pool, sender }),
-    },
+    activities: createShopActivities({ pool, relayPool, sender, gateway }),
   });
   if (servesMetrics) watchOutbox(context, pool);
   const client = createTemporalClient(config);

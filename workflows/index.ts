@@ -1,7 +1,6 @@
 /** Every workflow that the workers run. */
-export { adjustStock } from './commerce/adjust-stock';
+export * from './commerce/commands';
 export { auditDelivery } from './audit-delivery';
-export { changeLike } from './commerce/change-like';
 export { discardDeadLetter } from './collector/discard-dead-letter';
 export { handleEvent } from './collector/handle-event';
 export { handleEventBatch } from './collector/handle-event-batch';
@@ -10,4 +9,3 @@ export { placeOrder } from './commerce/place-order';
 export { publishEvents } from './commerce/publish-events';
 export { recordVanishedOffsets } from './collector/record-vanished-offsets';
 export { redriveDeadLetter } from './collector/redrive-dead-letter';
-export { registerProduct } from './commerce/register-product';

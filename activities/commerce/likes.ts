@@ -1,9 +1,8 @@
 /** Likes: a set of users for each product, so liking is idempotent. */
 import type { Pool, PoolClient } from 'pg';
-import type { ChangeLike, LikeOutcome } from '../../events/commands';
+import { changeLike, type ChangeLike, type LikeOutcome } from '../../events/commands/change-like';
 import { createEvent } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
-import { workflowIds } from '../../events/workflow-ids';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
@@ -29,11 +28,11 @@ interface LikeRow {
 }
 
 async function setOnce(connection: PoolClient, command: ChangeLike): Promise<LikeOutcome> {
-  const { productId, userId, liked, requestId } = command;
+  const { productId, userId, liked } = command;
   const product = await lockLikes(connection, productId);
   if (product === undefined) return { kind: 'unknown-product' };
   const kind = liked ? 'liked' : 'not-liked';
-  const eventId = deriveEventId(workflowIds.changeLike(requestId), 'LikeChanged', productId);
+  const eventId = deriveEventId(changeLike.workflowId(command), 'LikeChanged', productId);
   const earlier = await countAfterEarlierTry(connection, eventId);
   if (earlier !== undefined) return { kind, likeCount: earlier, changed: true };
   if (!(await changeSet(connection, command))) {

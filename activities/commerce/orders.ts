@@ -3,7 +3,7 @@
  * idempotent, so retries are safe at any point.
  */
 import type { Pool, PoolClient } from 'pg';
-import type { Cancellation, OrderOutcome, OrderRequest, OrderStatus } from '../../events/commands';
+import type { Cancellation, OrderOutcome, OrderRequest, OrderStatus } from '../../events/orders';
 import { createEvent, type Event } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
 import type { OrderItem } from '../../events/fields';

@@ -1,9 +1,12 @@
 /** Registration of products. */
 import type { Pool } from 'pg';
-import type { ProductRegistration, RegisterProduct } from '../../events/commands';
+import {
+  registerProduct,
+  type ProductRegistration,
+  type RegisterProduct,
+} from '../../events/commands/register-product';
 import { createEvent } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
-import { workflowIds } from '../../events/workflow-ids';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
@@ -17,11 +20,8 @@ export function createProductActivities({ pool }: { readonly pool: Pool }) {
     async createProduct(command: RegisterProduct): Promise<ProductRegistration> {
       const { productId, name, price, stock } = command;
       const version = 1;
-      const eventId = deriveEventId(
-        workflowIds.registerProduct(productId),
-        'ProductRegistered',
-        productId,
-      );
+      const workflowId = registerProduct.workflowId(command);
+      const eventId = deriveEventId(workflowId, 'ProductRegistered', productId);
       await refusingBadData(() =>
         inTransaction(pool, async (connection) => {
           const { rowCount } = await connection.query({

@@ -1,10 +1,13 @@
 /** Stock changes: by an operator's adjustment, or as part of an order. */
 import type { Pool, PoolClient } from 'pg';
-import type { AdjustStock, StockOutcome } from '../../events/commands';
+import {
+  adjustStock,
+  type AdjustStock,
+  type StockOutcome,
+} from '../../events/commands/adjust-stock';
 import { createEvent, type EventOf } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
 import type { StockReason } from '../../events/types/stock-adjusted';
-import { workflowIds } from '../../events/workflow-ids';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
@@ -137,7 +140,7 @@ async function adjustOnce(connection: PoolClient, command: AdjustStock): Promise
   if (!isAllowed(product.stock + delta, delta)) {
     return { kind: 'stock-out-of-range', stock: product.stock };
   }
-  const workflowId = workflowIds.adjustStock(adjustmentId);
+  const workflowId = adjustStock.workflowId(command);
   const eventId = deriveEventId(workflowId, 'StockAdjusted', productId);
   const change = { adjustmentId, eventId, product, delta, reason };
   const events = await applyStockChanges(connection, [change]);

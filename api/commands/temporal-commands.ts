@@ -14,19 +14,16 @@ import {
   WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
 } from '@temporalio/client';
+import type { z } from 'zod';
+import type { CommandDefinition } from '../../events/command-definition';
+import type { CommandName } from '../../events/commands';
 import type {
-  AdjustStock,
   CancelOrder,
-  ChangeLike,
-  LikeOutcome,
   OrderOutcome,
   OrderRequest,
   OrderStatus,
   PlaceOrder,
-  ProductRegistration,
-  RegisterProduct,
-  StockOutcome,
-} from '../../events/commands';
+} from '../../events/orders';
 import { workflowIds } from '../../events/workflow-ids';
 import {
   cancelUpdate,
@@ -44,9 +41,11 @@ import { Problem } from '../http/problem';
  * - CommandFailedError: the workflow failed
  */
 export interface Commands {
-  registerProduct(command: RegisterProduct): Promise<ProductRegistration>;
-  adjustStock(command: AdjustStock): Promise<StockOutcome>;
-  changeLike(command: ChangeLike): Promise<LikeOutcome>;
+  /** Gives a registered command; its outcome when it is decided. */
+  execute<Input extends z.ZodObject, Outcome extends object>(
+    definition: CommandDefinition<CommandName, Input, Outcome>,
+    command: z.output<Input>,
+  ): Promise<Outcome>;
   placeOrder(orderId: string, request: OrderRequest): Promise<OrderOutcome>;
   /** Cancels an order that is in the database or has a workflow; of any other, `unknown-order`. */
   cancelOrder(orderId: string, command: CancelOrder): Promise<OrderOutcome>;
@@ -113,28 +112,12 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
     }
   };
   return {
-    registerProduct: (command) =>
+    execute: (definition, command) =>
       decide({
-        workflowType: workflowTypes.registerProduct,
-        workflowId: workflowIds.registerProduct(command.productId),
-        aggregateId: command.productId,
-        summary: `Register product '${command.name}'`,
-        command,
-      }),
-    adjustStock: (command) =>
-      decide({
-        workflowType: workflowTypes.adjustStock,
-        workflowId: workflowIds.adjustStock(command.adjustmentId),
-        aggregateId: command.productId,
-        summary: `Adjust stock of ${command.productId} by ${command.delta}: ${command.reason}`,
-        command,
-      }),
-    changeLike: (command) =>
-      decide({
-        workflowType: workflowTypes.changeLike,
-        workflowId: workflowIds.changeLike(command.requestId),
-        aggregateId: command.productId,
-        summary: `${command.liked ? 'Like' : 'Unlike'} product ${command.productId} as ${command.userId}`,
+        workflowType: definition.name,
+        workflowId: definition.workflowId(command),
+        aggregateId: definition.aggregateId(command),
+        summary: definition.summary(command),
         command,
       }),
     placeOrder: (orderId, request) =>

@@ -2,11 +2,11 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { DiscardOutcome, RedriveOutcome } from '../../events/redrive';
+import { storableText } from '../../events/storable-text';
 import { DeadLetterCommandPendingError, type DeadLetter } from '../../operations/dead-letters';
 import { UndecidedError } from '../commands/temporal-commands';
 import type { Services } from '../http/dependencies';
 import { commandProblems, databaseProblems } from '../http/operation';
-import { storableText } from '../http/input';
 import { pageOrder, pageQuery, readPage } from '../http/pages';
 import { Problem, problemSchema } from '../http/problem';
 import {

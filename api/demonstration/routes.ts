@@ -6,7 +6,7 @@ import type { PlacedOrder } from './scenarios';
 import type { Services } from '../http/dependencies';
 import { databaseProblems } from '../http/operation';
 import { Problem, problemSchema } from '../http/problem';
-import { productCommandProblems } from '../products/routes';
+import { productCommandProblems } from '../products/named-product';
 import { demonstrationOrder, redelivery, sentMessage } from './schemas';
 
 /** `POST /demonstration/orders`, `…/redeliveries` and `…/poison`; none where it is not allowed. */

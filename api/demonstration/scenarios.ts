@@ -2,7 +2,8 @@
  * Demonstration scenarios: place an order, sell a product out, redeliver an event, send a poison
  * message. They use the same API and topics as shoppers and foreign producers; nothing is simulated.
  */
-import type { OrderOutcome } from '../../events/commands';
+import type { OrderOutcome } from '../../events/orders';
+import { registerProduct } from '../../events/commands/register-product';
 import { eventDefinitions } from '../../events/schemas';
 import type { Event } from '../../events/envelope';
 import { toMessage } from '../../events/envelope';
@@ -76,7 +77,7 @@ export function createDemonstration(dependencies: DemonstrationDependencies): De
     async order({ orderId, productId }, wanted) {
       const product =
         (await findOffer(database, wanted.productId)) ??
-        (await registerProduct(commands, productId, wanted.productId));
+        (await registerOffer(commands, productId, wanted.productId));
       const quantity = wanted.all ? product.stock : 1;
       if (quantity === 0) throw soldOut(product.productId);
       const outcome = await commands.placeOrder(orderId, {
@@ -122,7 +123,7 @@ async function findOffer(
   return rows[0];
 }
 
-async function registerProduct(
+async function registerOffer(
   commands: Commands,
   productId: string,
   wanted: string | undefined,
@@ -131,7 +132,7 @@ async function registerProduct(
     throw new Problem('PRODUCT_NOT_FOUND', { detail: `There is no product ${wanted}.` });
   }
   const product = { productId, name: 'Demonstration tea', price: 1_200, stock: 5 };
-  await commands.registerProduct(product);
+  await commands.execute(registerProduct, product);
   return product;
 }
 

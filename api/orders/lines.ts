@@ -1,5 +1,5 @@
 /** The lines of an order as a shopper sends them: merged by product, and refused where they cannot be. */
-import type { OrderLine } from '../../events/commands';
+import type { OrderLine } from '../../events/orders';
 import { invalidField, Problem, type FieldError } from '../http/problem';
 
 /**

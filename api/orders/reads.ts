@@ -1,6 +1,6 @@
 /** Orders as the database has them. */
-import type { OrderStatus } from '../../events/commands';
 import type { OrderItem } from '../../events/fields';
+import type { OrderStatus } from '../../events/orders';
 import type { Database } from '../http/database';
 
 /** An order, with its lines in the order of their products. */

@@ -2,18 +2,18 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { Cancellation, OrderLine, OrderOutcome } from '../../events/commands';
+import type { Cancellation, OrderLine, OrderOutcome } from '../../events/orders';
 import { aggregateIdSchema } from '../../events/identifiers';
+import { storableText } from '../../events/storable-text';
 import { UndecidedError } from '../commands/temporal-commands';
 import type { Services } from '../http/dependencies';
 import { commandProblems, databaseProblems } from '../http/operation';
-import { storableText } from '../http/input';
 import { checkLines, mergeLines, unknownProduct, unknownProducts } from './lines';
 import type { OrderReads, StoredOrder } from './reads';
 import { cancelledOrder, orderSchema, placedOrder, undecidedOrder } from './schemas';
 import { userOf } from '../http/plugins/authorization';
 import { Problem, problemSchema } from '../http/problem';
-import { productCommandProblems } from '../products/routes';
+import { productCommandProblems } from '../products/named-product';
 
 /** `POST /orders`, `GET /orders/{orderId}`, `POST /orders/{orderId}/cancel`. */
 export function orderRoutes(services: Services): FastifyPluginAsyncZod {

@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Services } from '../http/dependencies';
 import { databaseProblems } from '../http/operation';
 import { problemSchema } from '../http/problem';
-import { productParams } from '../products/routes';
+import { productParams } from '../products/named-product';
 import { inspectionSchema } from './schemas';
 
 /** `GET /products/{productId}/inspection`. */

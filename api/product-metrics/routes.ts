@@ -8,7 +8,7 @@ import { databaseProblems } from '../http/operation';
 import { pageOrder, pageQuery, readPage } from '../http/pages';
 import { Problem, problemSchema } from '../http/problem';
 import { toLoggedEventAnswer } from '../events/routes';
-import { productParams } from '../products/routes';
+import { productParams } from '../products/named-product';
 import type { HistoryEvent, ProductUser, RankedProduct } from './reads';
 import {
   historyPage,

@@ -1,41 +1,21 @@
-/** Registering products, listing them, and the product detail. */
+/** Listing products, the product detail, and the commands about products. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { z } from 'zod';
 import { aggregateIdSchema } from '../../events/identifiers';
 import type { Services } from '../http/dependencies';
-import { commandProblems, databaseProblems } from '../http/operation';
-import { storableText } from '../http/input';
+import { databaseProblems } from '../http/operation';
 import { pageOrder, pageQuery, readPage } from '../http/pages';
-import { Problem, problemSchema } from '../http/problem';
+import { problemSchema } from '../http/problem';
+import { productCommandRoutes } from './command-routes';
 import type { ProductDetail } from './details';
-import { productDetailSchema, productPage, registeredProduct } from './schemas';
+import { productParams, unknownProduct } from './named-product';
+import { productDetailSchema, productPage } from './schemas';
 
-/** `POST /products`, `GET /products`, `GET /products/{productId}`. */
+/** `GET /products`, `GET /products/{productId}`, and the commands. */
 export function productRoutes(services: Services): FastifyPluginAsyncZod {
-  const { commands, productDetails, views } = services;
+  const { productDetails, views } = services;
   return async (app) => {
-    app.post(
-      '/products',
-      {
-        config: {
-          operation: {
-            operationId: 'registerProduct',
-            tag: 'Products',
-            summary: 'Register a product',
-            key: 'operator',
-            problems: [...databaseProblems, ...commandProblems],
-            headers: { 201: ['Location'] },
-            example: { url: '/v1/products', body: { name: 'Teapot', price: 2_500, stock: 10 } },
-          },
-        },
-        schema: { body: newProduct, response: { 201: registeredProduct, default: problemSchema } },
-      },
-      async (request, reply) => {
-        const productId = request.deriveId('product');
-        const product = await commands.registerProduct({ productId, ...request.body });
-        return reply.code(201).header('location', `/v1/products/${productId}`).send(product);
-      },
-    );
+    const { registerProduct, ...changes } = productCommandRoutes;
+    for (const route of registerProduct) route.addTo(app, services);
 
     app.get(
       '/products',
@@ -89,39 +69,9 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
         return reply.send(found.json as unknown as ProductDetail);
       },
     );
+
+    for (const route of Object.values(changes).flat()) route.addTo(app, services);
   };
 }
-
-/** The problems of a command about a product. */
-export const productCommandProblems = [
-  ...databaseProblems,
-  ...commandProblems,
-  'PRODUCT_NOT_FOUND',
-] as const;
-
-/** The parameters of every route below a product. */
-export const productParams = z.strictObject({ productId: aggregateIdSchema });
-
-/** The 404 for a product that does not exist. */
-export function unknownProduct(productId: string): Problem {
-  const message = `there is no product ${productId}`;
-  return new Problem('PRODUCT_NOT_FOUND', {
-    detail: `There is no product ${productId}.`,
-    errors: [{ field: 'productId', message }],
-  });
-}
-
-/** Rejects an unknown product before a workflow is started. @throws Problem 404 */
-export async function checkProduct({ productDetails }: Services, productId: string): Promise<void> {
-  if (!(await productDetails.findPrices([productId])).has(productId)) {
-    throw unknownProduct(productId);
-  }
-}
-
-const newProduct = z.strictObject({
-  name: storableText(200),
-  price: z.int().min(0).describe('in the smallest currency unit'),
-  stock: z.int().min(0).describe('initial units in stock'),
-});
 
 const byId = pageOrder([aggregateIdSchema], ({ productId }: ProductDetail) => [productId]);

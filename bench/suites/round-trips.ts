@@ -7,6 +7,7 @@ import {
   type Stack,
 } from '../../testkit/stack';
 import { until } from '../../testkit/until';
+import { registerProduct } from '../../events/commands/register-product';
 import { workflowTypes } from '../../events/workflow-names';
 import { createBacklog } from '../backlog';
 import { databaseTime, startAtEnd, untilHandled } from '../consuming';
@@ -140,8 +141,8 @@ async function readHistories(
   { temporal }: Stack,
   since: Date,
 ): Promise<{ workflows: number; events: number }> {
-  const { auditDelivery, registerProduct } = workflowTypes;
-  const started = `StartTime > '${since.toISOString()}' AND WorkflowType != '${auditDelivery}' AND WorkflowType != '${registerProduct}'`;
+  const { auditDelivery } = workflowTypes;
+  const started = `StartTime > '${since.toISOString()}' AND WorkflowType != '${auditDelivery}' AND WorkflowType != '${registerProduct.name}'`;
   await until('every workflow has finished', async () => {
     const { count } = await temporal.workflow.count(`${started} AND ExecutionStatus = 'Running'`);
     return count === 0;

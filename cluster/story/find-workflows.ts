@@ -1,5 +1,6 @@
 /** Step: the workflows on both sides of Kafka. */
-import { workflowIds } from '../../events/workflow-ids';
+import { adjustStock } from '../../events/commands/adjust-stock';
+import { registerProduct } from '../../events/commands/register-product';
 import { confirm, eventually } from './confirm';
 import type { CarriedMessage, ToldChanges } from './read-from-kafka';
 import type { World } from './world';
@@ -19,8 +20,8 @@ export async function findWorkflows(
 ): Promise<RanWorkflow[]> {
   const { page } = world;
   const expected = [
-    { type: 'registerProduct', workflowId: workflowIds.registerProduct(product.productId) },
-    { type: 'adjustStock', workflowId: workflowIds.adjustStock(soldOut.adjustmentId) },
+    { type: registerProduct.name, workflowId: registerProduct.workflowId(product) },
+    { type: adjustStock.name, workflowId: adjustStock.workflowId(soldOut) },
     ...messages.map(({ eventId }) => ({ type: 'handleEvent', workflowId: eventId })),
   ];
   const ran = await Promise.all(expected.map((each) => findCompleted(world, each)));

@@ -1,6 +1,8 @@
 /** What a command makes of the answers of Temporal's client. */
 import { ServiceError, WorkflowNotFoundError, type Client } from '@temporalio/client';
 import { createCommands, UndecidedError } from '../../api/commands/temporal-commands';
+import { adjustStock } from '../../events/commands/adjust-stock';
+import { searchAttributes } from '../../events/workflow-names';
 
 /** Throws each of the errors in turn, then answers. */
 function clientThatThrows(...errors: Error[]): Client {
@@ -45,4 +47,29 @@ test('an error of our own is not taken for an answer of the server', async () =>
   const error = new TypeError('broken');
   const failing = cancel(clientThatThrows(error));
   await expect(failing).rejects.toBe(error);
+});
+
+test('a registered command starts the workflow that its definition describes', async () => {
+  const executeUpdateWithStart = jest.fn(async () => ({ kind: 'unknown-product' }));
+  const client = { ...clientThatThrows(), workflow: { executeUpdateWithStart } };
+  const command = { adjustmentId: 'a', productId: 'tea', delta: -2, reason: 'correction' } as const;
+
+  const outcome = await createCommands(client as unknown as Client).execute(adjustStock, command);
+
+  expect(outcome).toEqual({ kind: 'unknown-product' });
+  expect(executeUpdateWithStart).toHaveBeenCalledTimes(1);
+  expect(executeUpdateWithStart).toHaveBeenCalledWith('decision', {
+    args: [],
+    startWorkflowOperation: expect.objectContaining({
+      workflowTypeOrFunc: 'adjustStock',
+      options: expect.objectContaining({
+        workflowId: 'stock-adjustment-a',
+        taskQueue: 'commerce',
+        staticSummary: 'Adjust stock of tea by -2: correction',
+        args: [command],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        typedSearchAttributes: [{ key: searchAttributes.aggregateId, value: 'tea' }],
+      }),
+    }),
+  });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { deriveEventId } from '../../events/identifiers';
-import { isReservedEventId } from '../../events/workflow-ids';
+import { isReservedEventId } from '../../events/reserved-event-ids';
 
 describe('the ID of an event that a workflow publishes', () => {
   test('is the same for ever', () => {

@@ -1,13 +1,16 @@
 /** The IDs of workflows, which other people's programs look for, and what is read out of them. */
+import { adjustStock } from '../../events/commands/adjust-stock';
+import { changeLike } from '../../events/commands/change-like';
+import { registerProduct } from '../../events/commands/register-product';
 import { openBatchesQuery, readBatchOffsets, workflowIds } from '../../events/workflow-ids';
 
 const place = { topic: 'catalog-events', partition: 3, offset: 42 } as const;
 
 test.each([
   [workflowIds.placeOrder('7'), 'order-7'],
-  [workflowIds.registerProduct('mug'), 'product-mug'],
-  [workflowIds.adjustStock('a'), 'stock-adjustment-a'],
-  [workflowIds.changeLike('r'), 'like-r'],
+  [registerProduct.workflowId({ productId: 'mug' }), 'product-mug'],
+  [adjustStock.workflowId({ adjustmentId: 'a' }), 'stock-adjustment-a'],
+  [changeLike.workflowId({ requestId: 'r' }), 'like-r'],
   [workflowIds.publishEvents('e'), 'publish-e'],
   [workflowIds.handleEvent('e'), 'e'],
   [workflowIds.handleEventBatch('u'), 'batch-u'],

@@ -9,6 +9,7 @@ import { createEvent, type Event } from '../../events/envelope';
 import type { KafkaSender } from '../../platform/kafka/sender';
 import { auditFindings } from '../../platform/observability/telemetry';
 import type { DeliveryAuditOptions, DeliveryAuditSummary } from '../../workflows/audit-delivery';
+import { registerProduct as registration } from '../../events/commands/register-product';
 import { deliveryAuditScheduleId, workflowIds } from '../../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createStack, type Stack } from '../../testkit/stack';
@@ -54,8 +55,8 @@ async function untilHealthy(): Promise<void> {
 
 async function registerProduct(): Promise<string> {
   const productId = randomUUID();
-  await stack.temporal.workflow.execute(workflowTypes.registerProduct, {
-    workflowId: workflowIds.registerProduct(productId),
+  await stack.temporal.workflow.execute(registration.name, {
+    workflowId: registration.workflowId({ productId }),
     taskQueue: taskQueues.commerce,
     args: [{ productId, name: 'Kettle', price: 1_000, stock: 5 }],
   });

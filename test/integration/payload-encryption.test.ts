@@ -5,8 +5,8 @@ import { temporal } from '@temporalio/proto';
 import type { Config } from '../../platform/process/config';
 import { UnknownEncryptionKeyError } from '../../platform/temporal/payload-encryption';
 import { createTemporalClient } from '../../platform/temporal/client';
-import { workflowIds } from '../../events/workflow-ids';
-import { taskQueues, workflowTypes } from '../../events/workflow-names';
+import { registerProduct } from '../../events/commands/register-product';
+import { taskQueues } from '../../events/workflow-names';
 import { createStack, type Stack } from '../../testkit/stack';
 
 const key = randomBytes(32);
@@ -35,8 +35,8 @@ function clientWith(PAYLOAD_ENCRYPTION_KEY: Config['PAYLOAD_ENCRYPTION_KEY']): C
 }
 
 function register(client: Client, productId: string, name: string, price: number) {
-  return client.workflow.start(workflowTypes.registerProduct, {
-    workflowId: workflowIds.registerProduct(productId),
+  return client.workflow.start(registerProduct.name, {
+    workflowId: registerProduct.workflowId({ productId }),
     taskQueue: taskQueues.commerce,
     args: [{ productId, name, price, stock: 1 }],
   });

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { findDistinctFreePorts } from '../../cluster/ports';
+import { registerProduct } from '../../events/commands/register-product';
 import { workflowIds } from '../../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createStack, type Stack } from '../../testkit/stack';
@@ -129,8 +130,8 @@ test('an order that began in one version is finished by the next one, which a re
   const oldVersion = await currentVersion();
   expect(oldVersion).toBeTruthy();
   const productId = randomUUID();
-  await stack.temporal.workflow.execute(workflowTypes.registerProduct, {
-    workflowId: workflowIds.registerProduct(productId),
+  await stack.temporal.workflow.execute(registerProduct.name, {
+    workflowId: registerProduct.workflowId({ productId }),
     taskQueue: taskQueues.commerce,
     args: [{ productId, name: 'Kettle', price: 1_000, stock: 5 }],
   });

@@ -302,9 +302,13 @@ describe('determinism', () => {
 });
 
 describe('the IDs of workflows', () => {
-  const spelled = ['`order-${value}`', '`dead-letter-${value}-1`', "'redrive-' + value"].map(
-    (id) => ({ file: 'api/file.ts', source: `const value = 1; void (${id});` }),
-  );
+  const spelled = [
+    '`order-${value}`',
+    '`dead-letter-${value}-1`',
+    "'redrive-' + value",
+    // The prefix of a command, which its definition has.
+    '`stock-adjustment-${value}`',
+  ].map((id) => ({ file: 'api/file.ts', source: `const value = 1; void (${id});` }));
 
   it('are put together in one place only', async () => {
     expect(await reportedBy('no-restricted-syntax', spelled)).toEqual(texts(spelled));

@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { workflowIds } from '../../events/workflow-ids';
-import { decisionUpdate, taskQueues, workflowTypes } from '../../events/workflow-names';
+import { adjustStock } from '../../events/commands/adjust-stock';
+import { registerProduct } from '../../events/commands/register-product';
+import { decisionUpdate, taskQueues } from '../../events/workflow-names';
 import { until } from '../../testkit/until';
 import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
 
@@ -49,16 +50,16 @@ async function statusOf(workflowId: string): Promise<string> {
 describe('the decision is returned while Kafka is unavailable, and the event is published when it is back', () => {
   const cases = [
     {
-      workflowType: workflowTypes.adjustStock,
-      workflowId: workflowIds.adjustStock('hour'),
+      workflowType: adjustStock.name,
+      workflowId: adjustStock.workflowId({ adjustmentId: 'hour' }),
       command: adjustment('hour'),
       outcome: adjusted,
       topic: 'catalog-events',
       minutesAway: 60,
     },
     {
-      workflowType: workflowTypes.registerProduct,
-      workflowId: workflowIds.registerProduct('product-1'),
+      workflowType: registerProduct.name,
+      workflowId: registerProduct.workflowId({ productId: 'product-1' }),
       command: { productId: 'product-1', name: 'Mug', price: 900, stock: 5 },
       outcome: {
         productId: 'product-1',
@@ -109,15 +110,11 @@ describe('the decision is returned while Kafka is unavailable, and the event is 
 test.each([{ kind: 'stock-out-of-range', stock: 3 }, { kind: 'unknown-product' }])(
   'an adjustment that is not possible publishes nothing: %j',
   async (outcome) => {
-    const workflowId = workflowIds.adjustStock(outcome.kind);
+    const workflowId = adjustStock.workflowId({ adjustmentId: outcome.kind });
     const publishOutbox = jest.fn();
     const activities = { changeStock: async () => outcome, publishOutbox };
     await environment.withWorker(taskQueues.commerce, activities, async () => {
-      const decision = await decide(
-        workflowTypes.adjustStock,
-        workflowId,
-        adjustment(outcome.kind),
-      );
+      const decision = await decide(adjustStock.name, workflowId, adjustment(outcome.kind));
       expect(decision).toEqual(outcome);
       expect(await environment.client.workflow.getHandle(workflowId).result()).toEqual(outcome);
     });
@@ -126,7 +123,7 @@ test.each([{ kind: 'stock-out-of-range', stock: 3 }, { kind: 'unknown-product' }
 );
 
 test('a database that is unavailable for longer than the first attempts is retried, visibly', async () => {
-  const workflowId = workflowIds.adjustStock('patient');
+  const workflowId = adjustStock.workflowId({ adjustmentId: 'patient' });
   const database = await outageOf(environment, 10 * minuteMs);
   const publishOutbox = jest.fn(async () => undefined);
   const activities = {
@@ -137,7 +134,7 @@ test('a database that is unavailable for longer than the first attempts is retri
     publishOutbox,
   };
   await environment.withWorker(taskQueues.commerce, activities, async () => {
-    const handle = await environment.client.workflow.start(workflowTypes.adjustStock, {
+    const handle = await environment.client.workflow.start(adjustStock.name, {
       workflowId,
       taskQueue: taskQueues.commerce,
       args: [adjustment('patient')],
@@ -156,10 +153,10 @@ test('a database that is unavailable for longer than the first attempts is retri
 });
 
 test('while all goes well the change of state is no activity of its own in the history', async () => {
-  const workflowId = workflowIds.adjustStock('cheap');
+  const workflowId = adjustStock.workflowId({ adjustmentId: 'cheap' });
   const activities = { changeStock: async () => adjusted, publishOutbox: async () => undefined };
   await environment.withWorker(taskQueues.commerce, activities, () =>
-    decide(workflowTypes.adjustStock, workflowId, adjustment('cheap')).then(() =>
+    decide(adjustStock.name, workflowId, adjustment('cheap')).then(() =>
       environment.client.workflow.getHandle(workflowId).result(),
     ),
   );
@@ -167,15 +164,13 @@ test('while all goes well the change of state is no activity of its own in the h
 });
 
 test('data that can never be stored end the command, and its callers get the error', async () => {
-  const workflowId = workflowIds.adjustStock('refused');
+  const workflowId = adjustStock.workflowId({ adjustmentId: 'refused' });
   const changeStock = jest.fn(async () => {
     throw ApplicationFailure.nonRetryable('refused', 'DATA_REFUSED');
   });
   const publishOutbox = jest.fn();
   await environment.withWorker(taskQueues.commerce, { changeStock, publishOutbox }, async () => {
-    await expect(
-      decide(workflowTypes.adjustStock, workflowId, adjustment('refused')),
-    ).rejects.toThrow();
+    await expect(decide(adjustStock.name, workflowId, adjustment('refused'))).rejects.toThrow();
     expect(await statusOf(workflowId)).toBe('FAILED');
   });
   // Once cheaply and once visibly, and never again.
@@ -188,7 +183,7 @@ test('a worker that is killed after the change leaves it to another, which chang
   const ledger = path.join(folder, 'adjustments');
   await writeFile(ledger, '');
   const command = adjustment('killed');
-  const workflowId = workflowIds.adjustStock('killed');
+  const workflowId = adjustStock.workflowId({ adjustmentId: 'killed' });
   let worker: ChildProcess | undefined;
   try {
     worker = spawn(
@@ -209,7 +204,7 @@ test('a worker that is killed after the change leaves it to another, which chang
       },
     );
     const died = once(worker, 'exit');
-    await environment.client.workflow.start(workflowTypes.adjustStock, {
+    await environment.client.workflow.start(adjustStock.name, {
       workflowId,
       taskQueue: taskQueues.commerce,
       args: [command],
@@ -226,7 +221,7 @@ test('a worker that is killed after the change leaves it to another, which chang
     });
     const publishOutbox = jest.fn(async () => undefined);
     await environment.withWorker(taskQueues.commerce, { changeStock, publishOutbox }, async () => {
-      expect(await decide(workflowTypes.adjustStock, workflowId, command)).toEqual(adjusted);
+      expect(await decide(adjustStock.name, workflowId, command)).toEqual(adjusted);
       expect(await environment.client.workflow.getHandle(workflowId).result()).toEqual(adjusted);
     });
     expect(changeStock).toHaveBeenCalledTimes(1);

@@ -5,7 +5,7 @@ import type { createOrderActivities, OrderState } from '../../activities/commerc
 import type { createPaymentActivities } from '../../activities/commerce/payments';
 import type { createPublishActivities } from '../../activities/commerce/publish';
 import { createCommands } from '../../api/commands/temporal-commands';
-import type { Cancellation, OrderOutcome, OrderStatus, PlaceOrder } from '../../events/commands';
+import type { Cancellation, OrderOutcome, OrderStatus, PlaceOrder } from '../../events/orders';
 import { workflowIds } from '../../events/workflow-ids';
 import {
   cancelUpdate,

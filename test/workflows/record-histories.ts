@@ -13,6 +13,9 @@ import {
   WithStartWorkflowOperation,
   WorkflowFailedError,
 } from '@temporalio/client';
+import { adjustStock } from '../../events/commands/adjust-stock';
+import { changeLike } from '../../events/commands/change-like';
+import { registerProduct } from '../../events/commands/register-product';
 import {
   cancelUpdate,
   decisionUpdate,
@@ -130,7 +133,7 @@ const { collector } = taskQueues;
 const recordings: readonly Recording[] = [
   {
     name: 'register-product',
-    workflowType: workflowTypes.registerProduct,
+    workflowType: registerProduct.name,
     args: [product],
     activities: {
       createProduct: answering({ ...product, version: 1, eventId: 'event-1' }),
@@ -140,28 +143,28 @@ const recordings: readonly Recording[] = [
   },
   {
     name: 'adjust-stock',
-    workflowType: workflowTypes.adjustStock,
+    workflowType: adjustStock.name,
     args: [adjustment],
     activities: { changeStock: answering(adjusted), publishOutbox: failing(3) },
     updates: [decision, decision],
   },
   {
     name: 'adjust-stock-out-of-range',
-    workflowType: workflowTypes.adjustStock,
+    workflowType: adjustStock.name,
     args: [adjustment],
     activities: { changeStock: answering({ kind: 'stock-out-of-range', stock: 0 }) },
     updates: [decision],
   },
   {
     name: 'adjust-stock-database-away',
-    workflowType: workflowTypes.adjustStock,
+    workflowType: adjustStock.name,
     args: [adjustment],
     activities: { changeStock: failing(longOutage, adjusted), publishOutbox: answering() },
     updates: [decision],
   },
   {
     name: 'change-like',
-    workflowType: workflowTypes.changeLike,
+    workflowType: changeLike.name,
     args: [like],
     activities: {
       setLike: answering({ kind: 'liked', likeCount: 1, changed: true }),

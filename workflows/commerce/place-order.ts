@@ -36,7 +36,7 @@ import type {
   OrderOutcome,
   OrderStatus,
   PlaceOrder,
-} from '../../events/commands';
+} from '../../events/orders';
 import { localFirst, untilAcknowledged, untilItSucceeds } from '../activity-policies';
 import {
   cancelUpdate,

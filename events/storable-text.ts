@@ -1,4 +1,4 @@
-/** Shared parts of request schemas. */
+/** The schema of texts that commands and requests carry. */
 import { z } from 'zod';
 
 /**
