@@ -1,5 +1,6 @@
 /** The interface of a benchmark: sides measured in turn, in one run, on the same servers. */
 import { orAborted } from '../platform/process/waiting';
+import { projections } from '../projections';
 import type { Stack } from '../testkit/stack';
 
 /** One figure of a side, such as `events/s`, with its value in each round. */
@@ -140,10 +141,11 @@ export async function emptyCollector({
   pool,
   redis,
 }: Pick<Stack, 'pool' | 'redis'>): Promise<void> {
-  await pool.query(`
-    TRUNCATE collector.event_log, collector.event_handled, collector.product_metrics,
-      collector.product_metrics_daily, collector.product_user_metrics, collector.dead_letters,
-      collector.partition_progress, collector.vanished_offsets`);
+  const tables = [
+    ...['event_log', 'event_handled', 'dead_letters', 'partition_progress', 'vanished_offsets'],
+    ...projections.map(({ table }) => table),
+  ];
+  await pool.query(`TRUNCATE ${tables.map((table) => `collector.${table}`).join(', ')}`);
   await redis.flushall();
 }
 

@@ -4,6 +4,7 @@ import type { Kafka } from 'kafkajs';
 import { Client } from 'pg';
 import { deadLetterTopicOf, eventTopics, partitionsPerTopic } from '../events/topics';
 import { createTopics } from '../platform/kafka/client';
+import { readUnbuilt } from '../projections/state';
 import type { Logger } from '../platform/observability/logger';
 
 /**
@@ -30,10 +31,20 @@ export async function migrateDatabase(databaseUrl: string, logger: Logger): Prom
       },
     });
     logger.info({ applied: applied.map(({ name }) => name) }, 'database schemas are up to date');
+    await reportUnbuilt(client, logger);
   } finally {
     // The lock ends with the connection.
     await client.end();
   }
+}
+
+async function reportUnbuilt(client: Client, logger: Logger): Promise<void> {
+  const unbuilt = await readUnbuilt(client);
+  if (unbuilt.length === 0) return;
+  logger.warn(
+    { projections: unbuilt },
+    'projections lack events handled before; when no older worker is left, run npm run ops -- rebuild-metrics',
+  );
 }
 
 // node-pg-migrate fails instead of waiting for its lock. The lock is reentrant for this connection.

@@ -1,6 +1,6 @@
 /**
- * Rebuilds every metric from the audit log into temporary tables, while events keep arriving, and
- * then corrects the live tables.
+ * Rebuilds projections from the audit log into temporary tables, while events keep arriving, and then
+ * corrects the live tables.
  *
  * **What is counted.** An event counts if it is in `event_handled`, and not otherwise. So an event in
  * flight, parked, or redriven meanwhile is not counted until it is handled, and then once.
@@ -8,7 +8,7 @@
  * **How.**
  * 1. The IDs in `event_handled` are copied into a temporary table, `counted`. These IDs *are* the
  * snapshot: a logged event never changes, so they can be added up in batches into temporary tables
- * of metrics, by the same statement that adds up live events.
+ * of the projections, by the same statement that adds up live events.
  * 2. What has been handled meanwhile is added in further rounds, each shorter than the last.
  * 3. In one transaction, `event_handled` is locked against writers, the few events handled since
  * the last round are added, and the live tables are corrected wherever they differ from the rebuilt
@@ -34,27 +34,38 @@
  * reader, lose the privileges granted on the tables, and leave views on the old ones. Correct rows
  * are not written, so the lock is short where there is little to correct.
  *
+ * **A projection that is new or changed** is marked as built in the same transaction, and older workers,
+ * which would leave it incomplete, are refused from then on (`writers_from`): whichever of their
+ * statements waits for the lock begins after the commit, and sees that. So that this stops nobody, the
+ * rebuild of such a projection does not begin while the connection of an older worker is seen.
+ *
  * A crash leaves nothing behind: temporary tables end with their connection. Concurrent rebuilds
  * are both correct, in any order.
  */
 import { DatabaseError, type Pool, type PoolClient } from 'pg';
-import { addUpEffects, metricGuards } from '../activities/collector/product-metrics';
+import { projections } from '../projections';
+import { releasedProjections } from '../projections/definition';
+import type { Projection } from '../projections/projection';
+import { assertTablesMatch, readUnbuilt } from '../projections/state';
+import { rebuildStep } from '../projections/statements';
+import { countOlderWorkers } from '../projections/older-workers';
 
 export type RebuildProgress =
   /** `done` of `total` events are added up; more may arrive meanwhile. */
   | { readonly step: 'adding-up'; readonly done: number; readonly total: number }
   /** Lock timeout; retrying. */
   | { readonly step: 'lock-busy'; readonly tries: number }
-  /** Writers are blocked; the live metrics are being compared and corrected. */
+  /** Writers are blocked; the live tables are being compared and corrected. */
   | { readonly step: 'correcting' };
 
 /** Result of a rebuild. */
 export interface RebuildReport {
-  /** Events behind the metrics. */
+  /** Handled events behind the projections. */
   readonly events: number;
   /** How long writers were blocked, in ms. */
   readonly lockedMs: number;
-  readonly tables: Readonly<Record<MetricTable, Corrections>>;
+  /** What was corrected, by table. */
+  readonly tables: Readonly<Record<string, Corrections>>;
 }
 
 /** Corrected rows of a table. */
@@ -65,10 +76,10 @@ export interface Corrections {
   readonly removed: number;
 }
 
-type MetricTable = 'product_metrics' | 'product_metrics_daily' | 'product_user_metrics';
-
 export interface RebuildOptions {
   readonly onProgress?: (progress: RebuildProgress) => void;
+  /** The tables to rebuild; all by default. */
+  readonly only?: readonly string[];
   /** Batch size: events added up by one statement. */
   readonly chunkSize?: number;
   /** Lock timeout of an attempt, in ms. */
@@ -81,21 +92,41 @@ class RebuildLockError extends Error {
   readonly code = 'REBUILD_LOCK_BUSY';
 }
 
+/** No such projection. The message lists those that there are. */
+class UnknownProjectionError extends Error {
+  override readonly name = 'UnknownProjectionError';
+  readonly code = 'UNKNOWN_PROJECTION';
+}
+
+/** A projection would miss what older workers handle. Retryable once they are stopped. */
+class OlderWorkersError extends Error {
+  override readonly name = 'OlderWorkersError';
+  readonly code = 'OLDER_WORKERS_RUNNING';
+}
+
 const maxLockTries = 30;
 
 /**
- * Rebuilds every metric. Safe on a live system, and idempotent.
+ * Rebuilds projections. Safe on a live system, and idempotent.
  *
- * @throws RebuildLockError nothing was changed
+ * @throws UnknownProjectionError, OlderWorkersError, RebuildLockError, ProjectionMismatchError: nothing
+ *   was changed
  */
 export async function rebuildMetrics(
   pool: Pool,
-  { onProgress = () => undefined, chunkSize = 20_000, lockTimeoutMs = 3_000 }: RebuildOptions = {},
+  options: RebuildOptions = {},
 ): Promise<RebuildReport> {
+  const { onProgress = () => undefined, chunkSize = 20_000, lockTimeoutMs = 3_000, only } = options;
+  const chosen = choose(only);
+  await assertTablesMatch(pool);
+  await assertNoOlderWorkers(pool, chosen);
   const connection = await pool.connect();
   // When it breaks, the running statement reports it; without a listener this would crash the process.
   connection.on('error', () => undefined);
-  const rebuild = { connection, onProgress, chunkSize, addedUp: 0, counted: 0, firstXid: '' };
+  const rebuild = {
+    ...{ connection, onProgress, chunkSize, projections: chosen },
+    ...{ addedUp: 0, counted: 0, firstXid: '' },
+  };
   try {
     await begin(rebuild);
     for (let tries = 1; tries <= maxLockTries; tries += 1) {
@@ -117,35 +148,40 @@ export async function rebuildMetrics(
   }
 }
 
+function choose(only: readonly string[] | undefined): readonly Projection[] {
+  const unknown = only?.find((name) => !projections.some(({ table }) => table === name));
+  if (unknown !== undefined) {
+    const known = projections.map(({ table }) => table).join(', ');
+    throw new UnknownProjectionError(`There is no projection ${unknown}; there are: ${known}.`);
+  }
+  return projections.filter(({ table }) => only?.includes(table) !== false);
+}
+
+async function assertNoOlderWorkers(pool: Pool, chosen: readonly Projection[]): Promise<void> {
+  const unbuilt = new Set(await readUnbuilt(pool));
+  const migrations = chosen
+    .filter(({ table }) => unbuilt.has(table))
+    .map(({ table }) => releasedProjections[table]!.migration);
+  const older = await countOlderWorkers(pool, Math.max(0, ...migrations));
+  if (older === 0) return;
+  throw new OlderWorkersError(
+    `${older} connections of older collector workers are open, which do not keep ${[...unbuilt].join(', ')}. ` +
+      'Stop them, and run this again. Nothing was changed.',
+  );
+}
+
 interface Rebuild {
   readonly connection: PoolClient;
+  readonly projections: readonly Projection[];
   readonly onProgress: (progress: RebuildProgress) => void;
   readonly chunkSize: number;
   /** The oldest transaction that may commit after the first round's read. */
   firstXid: string;
   /** Events in `counted`. */
   counted: number;
-  /** Those already in the rebuilt metrics. */
+  /** Those already in the rebuilt tables. */
   addedUp: number;
 }
-
-/** The columns computed from events, without the key: rows differ if one of these does. */
-const tables: Readonly<Record<MetricTable, { key: readonly string[]; values: readonly string[] }>> =
-  {
-    product_metrics: {
-      key: ['product_id'],
-      values: Object.keys(metricGuards.product_metrics),
-    },
-    product_metrics_daily: {
-      key: ['product_id', 'day'],
-      values: Object.keys(metricGuards.product_metrics_daily),
-    },
-    product_user_metrics: {
-      key: ['product_id', 'user_id'],
-      values: Object.keys(metricGuards.product_user_metrics),
-    },
-  };
-const tableNames = Object.keys(tables) as MetricTable[];
 
 async function begin(rebuild: Rebuild): Promise<void> {
   const { connection } = rebuild;
@@ -157,7 +193,7 @@ async function begin(rebuild: Rebuild): Promise<void> {
       position bigint GENERATED ALWAYS AS IDENTITY,
       event_id text PRIMARY KEY
     )`);
-  for (const table of tableNames) {
+  for (const { table } of rebuild.projections) {
     await connection.query(`
       CREATE TEMPORARY TABLE ${table}
         (LIKE collector.${table} INCLUDING DEFAULTS INCLUDING INDEXES)`);
@@ -201,19 +237,12 @@ async function countNewlyHandled(rebuild: Rebuild): Promise<number> {
   return rowCount ?? 0;
 }
 
-const addUpStatement = `
-  WITH effect AS MATERIALIZED (
-    SELECT event_effects.*
-    FROM pg_temp.counted JOIN collector.event_effects USING (event_id)
-    WHERE position > $1 AND position <= $2
-  ),${addUpEffects('pg_temp')}
-  SELECT`;
-
 async function addUp(rebuild: Rebuild): Promise<void> {
   const { connection, chunkSize, onProgress } = rebuild;
+  const statement = rebuildStep(rebuild.projections);
   while (rebuild.addedUp < rebuild.counted) {
     const upTo = Math.min(rebuild.addedUp + chunkSize, rebuild.counted);
-    await connection.query(addUpStatement, [rebuild.addedUp, upTo]);
+    await connection.query(statement, [rebuild.addedUp, upTo]);
     rebuild.addedUp = upTo;
     onProgress({ step: 'adding-up', done: upTo, total: rebuild.counted });
   }
@@ -230,8 +259,11 @@ async function correctUnderLock(rebuild: Rebuild, lockTimeoutMs: number): Promis
     onProgress({ step: 'correcting' });
     await countNewlyHandled(rebuild);
     await addUp(rebuild);
-    const corrections = {} as Record<MetricTable, Corrections>;
-    for (const table of tableNames) corrections[table] = await correct(connection, table);
+    const corrections: Record<string, Corrections> = {};
+    for (const projection of rebuild.projections) {
+      corrections[projection.table] = await correct(connection, projection);
+    }
+    await markBuilt(rebuild);
     await connection.query('COMMIT');
     const lockedMs = Math.round(performance.now() - lockedAt);
     return { events: rebuild.counted, lockedMs, tables: corrections };
@@ -243,19 +275,32 @@ async function correctUnderLock(rebuild: Rebuild, lockTimeoutMs: number): Promis
   }
 }
 
-async function correct(connection: PoolClient, table: MetricTable): Promise<Corrections> {
-  const { rows } = await connection.query<{ action: string; count: number }>(correction(table));
+/** An unbuilt projection is complete from this commit on, if no older worker writes any more. */
+async function markBuilt({ connection, projections: rebuilt }: Rebuild): Promise<void> {
+  await connection.query(
+    `UPDATE collector.projections
+     SET built_at = now(),
+       writers_from = CASE WHEN built_at IS NULL THEN migration ELSE writers_from END
+     WHERE table_name = ANY($1)`,
+    [rebuilt.map(({ table }) => table)],
+  );
+}
+
+async function correct(connection: PoolClient, projection: Projection): Promise<Corrections> {
+  const { rows } = await connection.query<{ action: string; count: number }>(
+    correction(projection),
+  );
   const countOf = (action: string): number => rows.find((row) => row.action === action)?.count ?? 0;
   return { changed: countOf('UPDATE'), added: countOf('INSERT'), removed: countOf('DELETE') };
 }
 
-function correction(table: MetricTable): string {
-  const { key, values } = tables[table];
+function correction({ table, key, columns, stamped }: Projection): string {
+  const values = Object.keys(columns);
   const of = (side: string, names: readonly string[]): string =>
     names.map((name) => `${side}.${name}`).join(', ');
-  const columns = [...key, ...values];
+  const all = [...key, ...values];
   const assignments = values.map((name) => `${name} = rebuilt.${name}`);
-  if (table === 'product_metrics') assignments.push('updated_at = now()');
+  if (stamped === true) assignments.push('updated_at = now()');
   return `
     WITH correction AS (
       MERGE INTO collector.${table} AS live
@@ -263,7 +308,7 @@ function correction(table: MetricTable): string {
       WHEN MATCHED AND (${of('live', values)}) IS DISTINCT FROM (${of('rebuilt', values)}) THEN
         UPDATE SET ${assignments.join(', ')}
       WHEN NOT MATCHED BY TARGET THEN
-        INSERT (${columns.join(', ')}) VALUES (${of('rebuilt', columns)})
+        INSERT (${all.join(', ')}) VALUES (${of('rebuilt', all)})
       WHEN NOT MATCHED BY SOURCE THEN DELETE
       RETURNING merge_action() AS action
     )

@@ -1,8 +1,11 @@
 /**
  * Invariants between the tables, each as one statement that finds its violations. Independent of the
- * code that it checks: they share only the view `event_effects`, which defines what an event does.
+ * code that it checks: of projections it shares only the declaration of what an event does.
  */
 import type { GroupProgress } from '../platform/kafka/consumer-lag';
+import { projections } from '../projections';
+import type { Projection } from '../projections/projection';
+import { differences, totals } from '../projections/statements';
 
 /** Input of a check besides the snapshot. */
 export interface CheckInput {
@@ -31,14 +34,6 @@ export interface Check {
 
 const none = (): unknown[] => [];
 const grace = ({ graceSeconds }: CheckInput): unknown[] => [graceSeconds];
-
-/** What is reported of a handled event with effects on a product. */
-const handledEffects = `
-  effect AS MATERIALIZED (
-    SELECT event_effects.* FROM collector.event_effects
-    WHERE EXISTS (
-      SELECT FROM collector.event_handled WHERE event_handled.event_id = event_effects.event_id)
-  )`;
 
 /**
  * Whether an event is parked, or was redriven recently. A dead letter may claim any ID: its content
@@ -295,83 +290,30 @@ export const checks: readonly Check[] = [
     values: grace,
   },
   {
-    name: 'product-metrics',
-    rule: 'Views, sales, likes and stock of each product are those of its handled events.',
-    figures: totalsOf('product_metrics', 'products', { sales: 'sales_count' }),
-    // Of two snapshots with one version, which only a faulty producer sends, either is right.
+    name: 'projections-built',
+    rule: 'Every projection was built from all handled events: none waits for rebuild-metrics.',
+    figures: `
+      SELECT count(*) AS projections, count(*) FILTER (WHERE built_at IS NULL) AS "notBuilt"
+      FROM collector.projections`,
     differences: `
-      WITH ${handledEffects}, ranked AS (
-        SELECT *, max(stock_version) OVER product AS newest_stock, max(like_version) OVER product AS newest_likes
-        FROM effect WINDOW product AS (PARTITION BY product_id)
-      ), expected AS (
-        SELECT product_id, sum(views) AS view_count, sum(sales) AS sales_count,
-          coalesce(max(stock_version), 0) AS stock_version,
-          array_agg(DISTINCT stock) FILTER (WHERE stock_version = newest_stock) AS stock,
-          coalesce(max(like_version), 0) AS like_version,
-          coalesce(array_agg(DISTINCT like_count) FILTER (WHERE like_version = newest_likes), '{0}')
-            AS like_count
-        FROM ranked GROUP BY product_id
-      )
-      SELECT product_id, to_jsonb(expected) AS expected, to_jsonb(stored) AS found
-      FROM expected FULL JOIN collector.product_metrics AS stored USING (product_id)
-      WHERE expected.view_count IS DISTINCT FROM stored.view_count
-        OR expected.sales_count IS DISTINCT FROM stored.sales_count
-        OR expected.stock_version IS DISTINCT FROM stored.stock_version
-        OR expected.like_version IS DISTINCT FROM stored.like_version
-        OR (stored.like_count = ANY (expected.like_count)) IS NOT TRUE
-        OR (CASE WHEN expected.stock IS NULL THEN stored.stock IS NULL
-            ELSE stored.stock = ANY (expected.stock) END) IS NOT TRUE`,
+      SELECT table_name AS table, migration, 'not built: run rebuild-metrics' AS problem
+      FROM collector.projections WHERE built_at IS NULL`,
     values: none,
   },
-  {
-    name: 'product-metrics-daily',
-    rule: 'Views, likes and sales of each product and day are those of its handled events.',
-    figures: totalsOf('product_metrics_daily', 'rows', { sales: 'sales_count' }),
-    differences: `
-      WITH ${handledEffects}, expected AS (
-        SELECT product_id, day, sum(views) AS view_count, sum(likes) AS like_delta,
-          sum(sales) AS sales_count
-        FROM effect WHERE (views, likes, sales) <> (0, 0, 0) GROUP BY product_id, day
-      )
-      SELECT product_id, day, to_jsonb(expected) AS expected, to_jsonb(stored) AS found
-      FROM expected FULL JOIN collector.product_metrics_daily AS stored USING (product_id, day)
-      WHERE (expected.view_count, expected.like_delta, expected.sales_count)
-        IS DISTINCT FROM (stored.view_count, stored.like_delta, stored.sales_count)`,
-    values: none,
-  },
-  {
-    name: 'product-user-metrics',
-    rule: 'Views, purchases and likes of each product and user are those of its handled events.',
-    figures: totalsOf('product_user_metrics', 'rows', { purchases: 'purchase_count' }),
-    differences: `
-      WITH ${handledEffects}, ranked AS (
-        SELECT *, max(like_version) OVER (PARTITION BY product_id, user_id) AS newest
-        FROM effect WHERE user_id IS NOT NULL
-      ), expected AS (
-        SELECT product_id, user_id, sum(views) AS view_count, sum(sales) AS purchase_count,
-          coalesce(max(like_version), 0) AS liked_version,
-          coalesce(array_agg(DISTINCT liked) FILTER (WHERE like_version = newest), '{false}') AS liked,
-          max(occurred_at) AS last_event_at
-        FROM ranked GROUP BY product_id, user_id
-      )
-      SELECT product_id, user_id, to_jsonb(expected) AS expected, to_jsonb(stored) AS found
-      FROM expected FULL JOIN collector.product_user_metrics AS stored USING (product_id, user_id)
-      WHERE (expected.view_count, expected.purchase_count, expected.liked_version, expected.last_event_at)
-          IS DISTINCT FROM
-          (stored.view_count, stored.purchase_count, stored.liked_version, stored.last_event_at)
-        OR (stored.liked = ANY (expected.liked)) IS NOT TRUE`,
-    values: none,
-  },
+  ...projections.map(agreementWithEvents),
   agreementOn('stock', 'stock'),
   agreementOn('like', 'like_count'),
 ];
 
-/** Row count of a metrics table, and its total views and sold items. */
-function totalsOf(table: string, rows: string, sold: Readonly<Record<string, string>>): string {
-  const sums = Object.entries({ views: 'view_count', ...sold }).map(
-    ([name, column]) => `coalesce(sum(${column}), 0) AS ${name}`,
-  );
-  return `SELECT count(*) AS ${rows}, ${sums.join(', ')} FROM collector.${table}`;
+/** A projection holds what its handled events come to. */
+function agreementWithEvents(projection: Projection): Check {
+  return {
+    name: projection.table.replaceAll('_', '-'),
+    rule: `${projection.about}: as its handled events come to.`,
+    figures: totals(projection),
+    differences: differences(projection),
+    values: none,
+  };
 }
 
 /** Both sides store a snapshot with its version; there is one snapshot per version. */

@@ -21,6 +21,8 @@ import { createKafka } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
 import type { ProcessContext } from '../platform/process/lifecycle';
 import { createPool } from '../platform/postgres/pool';
+import { newestMigration } from '../projections/definition';
+import { projectionsCheck, projectionsStartupCheck } from '../projections/checks';
 import { createProductCache } from '../cache/product-cache';
 import { createRedis } from '../platform/redis/client';
 import type { ProcessKind } from '../platform/observability/telemetry';
@@ -59,6 +61,7 @@ export async function startCollectorWorker(
   const { config, logger, onStop } = context;
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'worker-collector',
+    version: newestMigration,
     role: 'commerce_collector',
     maxConnections: 16,
   });
@@ -66,6 +69,7 @@ export async function startCollectorWorker(
   const kafka = createKafka(config, logger, { clientId: 'worker-collector' });
   await runStartupChecks(context, [
     postgresStartupCheck(pool, 'commerce_collector'),
+    projectionsStartupCheck(pool),
     redisStartupCheck(config),
     kafkaStartupCheck(kafka),
     temporalStartupCheck(config),
@@ -82,6 +86,7 @@ export async function startCollectorWorker(
     kinds: secondRole === undefined ? ['worker:collector'] : ['worker:collector', secondRole.kind],
     checks: [
       postgresCheck(pool, { required: true }),
+      projectionsCheck(pool),
       redisCheck(redis, { required: false }),
       kafkaSenderCheck(sender, topics, { required: false }),
       topicsCheck(topics),

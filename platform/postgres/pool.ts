@@ -17,6 +17,8 @@ export type DatabaseRole =
 export interface PoolOptions {
   /** `application_name` in `pg_stat_activity`. */
   readonly applicationName: string;
+  /** Added to that name after a `/`, where others need to know which version is connected. */
+  readonly version?: number;
   /** The role that every connection assumes; without it the user's own privileges. */
   readonly role?: DatabaseRole;
   /** Maximum number of connections. */
@@ -43,7 +45,7 @@ export function createPool(connectionString: string, logger: Logger, options: Po
   assertCertificatesReadable(connectionString);
   const pool = new Pool({
     connectionString: role === undefined ? connectionString : withRole(connectionString, role),
-    application_name: options.applicationName,
+    application_name: nameOf(options),
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: 5_000,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? 15_000,
@@ -58,6 +60,10 @@ export function createPool(connectionString: string, logger: Logger, options: Po
   });
   watchPool(options.applicationName, pool);
   return pool;
+}
+
+function nameOf({ applicationName, version }: PoolOptions): string {
+  return version === undefined ? applicationName : `${applicationName}/${version}`;
 }
 
 // As a startup parameter it cannot be forgotten, costs no round trip, and survives RESET.

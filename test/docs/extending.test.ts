@@ -1,69 +1,51 @@
-/** docs/extending.md can still be followed literally: each place that it changes is there, once. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+/**
+ * docs/extending.md is short, and its places are there; test/integration/extending.test.ts follows it
+ * in a copy.
+ */
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { isLink, readPage, root, targetOf, type Block } from './markdown';
+import { readPage, root } from './markdown';
+import { changeParts, stepsOf } from './walkthrough';
 
-const page = readPage('docs/extending.md');
+const steps = stepsOf(readPage('docs/extending.md'));
+const changes = steps.filter((step) => step.kind === 'change');
 
-/** The listing that a block is, if it is one of that language. */
-function listingIn(block: Block | undefined, language: string): string | undefined {
-  return block?.spans.find((span) => span.language === language)?.content;
-}
-
-/** Each part of each file that the page changes, as it is before. */
-const places = page.blocks.flatMap((block, index) => {
-  const listing = listingIn(block, 'diff');
-  if (listing === undefined) return [];
-  const link = page.blocks
-    .slice(0, index)
-    .flatMap(({ spans }) => spans.filter(isLink))
-    .at(-1);
-  const file = targetOf(page, link!.content)!.file;
-  return listing
-    .trimEnd()
-    .split('\n@@\n')
-    .map((part, position) => ({ file, number: position + 1, before: beforeOf(part) }));
+test('the page makes an event, a projection and a command', () => {
+  const commands = steps.flatMap((step) => (step.kind === 'run' ? [step.command] : []));
+  for (const kind of ['event', 'projection', 'command']) {
+    expect(commands).toContainEqual(expect.stringContaining(`npm run new -- ${kind} `));
+  }
 });
 
-function beforeOf(part: string): string {
-  const kept = part.split('\n').filter((line) => !line.startsWith('+'));
-  return kept.map((line) => line.slice(1)).join('\n');
-}
-
-test('the page changes files of every room that an event goes through', () => {
-  const folders = new Set(places.map(({ file }) => file.split('/')[0]));
-  const rooms = ['events', 'activities', 'workflows', 'api', 'operations', 'test'];
-  expect([...folders]).toEqual(expect.arrayContaining(rooms));
-});
-
-test.each(places)('$file has place $number, once', ({ file, before }) => {
-  const text = readFileSync(path.join(root, file), 'utf8');
-  expect(`\n${text}`.split(`\n${before}\n`)).toHaveLength(2);
-});
+test.each(changes.filter(({ file }) => file.startsWith('projections/tables/')))(
+  '$file has the places that the page changes',
+  ({ file, parts }) => {
+    const text = readFileSync(path.join(root, file), 'utf8');
+    expect(() => changeParts(file, text, parts)).not.toThrow();
+  },
+);
 
 test('what the page creates does not exist yet', () => {
-  const made = page.blocks.flatMap(({ spans: [code, rest] }) =>
-    code?.kind === 'code' && rest?.content === ', new' ? [code.content] : [],
-  );
-  expect(made.length).toBeGreaterThan(3);
-  expect(made.filter((name) => existsSync(path.join(root, name)))).toEqual([]);
+  const written = steps.flatMap((step) => (step.kind === 'write' ? [step.file] : []));
+  expect(written.length).toBeGreaterThan(2);
+  expect(written.filter((name) => existsSync(path.join(root, name)))).toEqual([]);
 });
 
-const viewDefinition = /(?<=VIEW collector\.event_effects AS\n)[^;]*/g;
-
-function readMigrations(): string {
-  const folder = path.join(root, 'migrations');
-  const files = readdirSync(folder).filter((file) => file.endsWith('.sql'));
-  return files
-    .sort()
-    .map((file) => readFileSync(path.join(folder, file), 'utf8'))
-    .join('\n');
-}
-
-test('the view of effects is copied whole: nothing that it says now is lost', () => {
-  const listing = page.blocks.map((block) => listingIn(block, 'sql')).find(Boolean) ?? '';
-  const view = readMigrations().match(viewDefinition)?.at(-1) ?? '';
-  const kept = view.split('\n').map((line) => line.replace(/[,)]+$/, ''));
-  expect(kept.length).toBeGreaterThan(30);
-  expect(kept.filter((line) => !listing.includes(line))).toEqual([]);
+test('an event with three sums takes at most 25 lines in 4 files, a table at most 50 in 3', () => {
+  const linesOf = (files: RegExp): number =>
+    steps
+      .flatMap((step) => {
+        if (step.kind === 'run' || !files.test(step.file)) return [];
+        if (step.kind === 'write') return step.text.trimEnd().split('\n');
+        return step.parts.flatMap(({ before, after }) => {
+          const old = before.split('\n');
+          return after.split('\n').filter((line) => !old.includes(line));
+        });
+      })
+      .filter((line) => !/^\s*($|\/\*\*|\/\/|import |\} from)/.test(line)).length;
+  const event = linesOf(/review-posted\.ts$|product-(effects|metrics|metrics-daily)\.ts$/);
+  const table = linesOf(/user-activity\.ts$/);
+  expect({ event, table }).toEqual({ event: expect.any(Number), table: expect.any(Number) });
+  expect(event).toBeLessThanOrEqual(25);
+  expect(table).toBeLessThanOrEqual(50);
 });

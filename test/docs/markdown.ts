@@ -17,7 +17,7 @@ export interface Page {
 }
 
 /** A stretch of text, such as a paragraph or the cell of a table, or a listing. */
-export interface Block {
+interface Block {
   readonly spans: readonly Span[];
 }
 

@@ -17,7 +17,7 @@ test('every file is registered, and named after its type', () => {
 });
 
 describe.each(eventTypes)('%s', (type) => {
-  const { example, versions, aggregate } = definitionOf(type);
+  const { example, versions, aggregate, summary } = definitionOf(type);
 
   test('has a valid example with every field of its schema', () => {
     expect(versions[1].safeParse(example).error).toBeUndefined();
@@ -27,6 +27,10 @@ describe.each(eventTypes)('%s', (type) => {
   test('names its aggregate by a field that every version requires, and that is an ID', () => {
     for (const { shape } of Object.values(versions))
       expect(shape[aggregate]).toBe(aggregateIdSchema);
+  });
+
+  test('is summed up in a sentence', () => {
+    expect(summary).toMatch(/^[A-Z].* .*\.$/);
   });
 
   test('is described in one line', () => {

@@ -13,6 +13,7 @@ import { migrateDatabase } from '../../migrations/migrate';
 import { asDevelopmentUser, developmentUsers } from '../../platform/postgres/development-users';
 import { createLogger } from '../../platform/observability/logger';
 import type { ProcessKind } from '../../platform/observability/telemetry';
+import { projections } from '../../projections';
 import { runOpsHere } from '../../testkit/run-ops';
 import { runToItsEnd } from '../../testkit/run-process';
 import { createStack, type Stack } from '../../testkit/stack';
@@ -124,6 +125,11 @@ describe('refused is', () => {
     ['a process that becomes the owner', 'api', 'SET SESSION AUTHORIZATION commerce'],
     ['a process that leaves a table behind', 'worker:commerce', 'CREATE TABLE commerce.mine ()'],
     ['a process that undoes a migration', 'worker:collector', 'DELETE FROM schema_migrations'],
+    [
+      'an old worker that lifts the fence of a projection',
+      'worker:collector',
+      'UPDATE collector.projections SET writers_from = 0',
+    ],
   ];
 
   test.each(threats)('%s', async (_threat, kind, statement) => {
@@ -162,17 +168,19 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       .sort(),
   ]);
 
+  const tables = projections.map(({ table }) => table);
   const readsCollector = [
     'dead_letters',
     'event_effects',
     'event_handled',
     'event_log',
     'partition_progress',
-    'product_metrics',
-    'product_metrics_daily',
-    'product_user_metrics',
+    'projections',
+    ...tables,
     'vanished_offsets',
-  ].map((table) => `collector.${table}: SELECT`);
+  ]
+    .map((table) => `collector.${table}: SELECT`)
+    .sort();
   expect(Object.fromEntries(granted)).toEqual({
     commerce_api: [
       'commerce.idempotency_keys: DELETE INSERT SELECT UPDATE',
@@ -192,17 +200,15 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'collector.event_handled: INSERT SELECT',
       'collector.event_log: INSERT SELECT',
       'collector.partition_progress: INSERT SELECT UPDATE',
-      'collector.product_metrics: INSERT SELECT UPDATE',
-      'collector.product_metrics_daily: INSERT SELECT UPDATE',
-      'collector.product_user_metrics: INSERT SELECT UPDATE',
+      'collector.projections: SELECT',
       'collector.vanished_offsets: DELETE INSERT SELECT',
-    ],
+      ...tables.map((table) => `collector.${table}: INSERT SELECT UPDATE`),
+    ].sort(),
     commerce_collector_reader: readsCollector,
     commerce_operator: [
       'collector.event_handled: MAINTAIN',
-      'collector.product_metrics: DELETE INSERT UPDATE',
-      'collector.product_metrics_daily: DELETE INSERT UPDATE',
-      'collector.product_user_metrics: DELETE INSERT UPDATE',
+      'collector.projections: UPDATE(built_at writers_from)',
+      ...tables.map((table) => `collector.${table}: DELETE INSERT UPDATE`),
       'commerce.order_items: SELECT',
       'commerce.orders: SELECT',
       'commerce.outbox: SELECT',
@@ -210,7 +216,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.product_likes: SELECT',
       'commerce.products: SELECT',
       'commerce.stock_adjustments: SELECT',
-    ],
+    ].sort(),
     commerce_shop: [
       'commerce.order_items: INSERT SELECT',
       'commerce.orders: INSERT SELECT UPDATE',

@@ -4,11 +4,13 @@ import path from 'node:path';
 import fc from 'fast-check';
 import type { Pool } from 'pg';
 import { createAuditLogActivities } from '../../activities/collector/audit-log';
-import { createMetricsActivities, metricGuards } from '../../activities/collector/product-metrics';
+import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import type { Event } from '../../events/envelope';
 import type { ReceivedEvent } from '../../events/received';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
+import { projections } from '../../projections';
+import { emptyProjections } from '../../testkit/projection-model';
 import { createStack, type Stack } from '../../testkit/stack';
 import { addUp, readAggregates } from '../../testkit/aggregates';
 
@@ -155,16 +157,10 @@ async function handleReceived(pool: Pool, batch: readonly ReceivedEvent[]): Prom
   });
 }
 
-async function empty(pool: Pool): Promise<void> {
-  await pool.query(`
-    TRUNCATE collector.event_log, collector.event_handled, collector.product_metrics,
-      collector.product_metrics_daily, collector.product_user_metrics`);
-}
-
 test('any order, any repeats and any split into batches give the aggregates of a naive model', async () => {
   await fc.assert(
     fc.asyncProperty(deliveries, async ({ stream, batches: { order, sizes, concurrent } }) => {
-      await empty(stack.pool);
+      await emptyProjections(stack.pool);
       const batches = split(order, sizes);
       if (concurrent) await Promise.all(batches.map((batch) => handle(stack.pool, batch)));
       else for (const batch of batches) await handle(stack.pool, batch);
@@ -229,7 +225,7 @@ test('a number counts as what JavaScript reads, however it is spelled', async ()
     });
   await fc.assert(
     fc.asyncProperty(fc.array(spellings, { minLength: 1, maxLength: 5 }), async (texts) => {
-      await empty(stack.pool);
+      await emptyProjections(stack.pool);
       const batch = texts.flatMap(spelled);
       await handleReceived(stack.pool, batch);
       const read = batch.map(({ value }) => JSON.parse(value, withoutMinusZero) as Event);
@@ -240,7 +236,7 @@ test('a number counts as what JavaScript reads, however it is spelled', async ()
 });
 
 test('sums that were stored with fractions are mended by the migration', async () => {
-  await empty(stack.pool);
+  await emptyProjections(stack.pool);
   await stack.pool.query(`
     INSERT INTO collector.product_metrics (product_id, sales_count)
       VALUES ('p1', 3.00000000000000000001), ('p2', 2.0), ('p3', -0.99999999999999999999), ('p4', 5);
@@ -258,23 +254,8 @@ test('sums that were stored with fractions are mended by the migration', async (
   expect(product_user_metrics).toMatchObject([{ purchase_count: '3' }]);
 });
 
-test('every aggregate has a guard, and each guard a metric', async () => {
-  const { rows } = await stack.pool.query<{ table_name: string; column_name: string }>(
-    `
-    SELECT table_name, column_name FROM information_schema.columns
-    WHERE table_schema = 'collector' AND table_name = ANY($1)
-      AND column_name NOT IN ('product_id', 'user_id', 'day', 'updated_at')`,
-    [Object.keys(metricGuards)],
-  );
-  const guarded = Object.entries(metricGuards).flatMap(([table, columns]) =>
-    Object.keys(columns).map((column) => `${table}.${column}`),
-  );
-  const stored = rows.map(({ table_name, column_name }) => `${table_name}.${column_name}`);
-  expect(stored.sort()).toEqual(guarded.sort());
-});
-
 test('reads the events given only, though the log was small when its connection first did so', async () => {
-  await empty(stack.pool);
+  await emptyProjections(stack.pool);
   const pool = createPool(stack.config.DATABASE_URL, createLogger('test', 'fatal'), {
     applicationName: 'test',
     maxConnections: 1,
@@ -335,13 +316,14 @@ describe('a metric guarded', () => {
     );
   };
 
-  beforeEach(() => empty(stack.pool));
+  beforeEach(() => emptyProjections(stack.pool));
 
   const rowOf = async (table: string): Promise<Record<string, unknown>> =>
     (await stack.pool.query<Record<string, unknown>>(`SELECT * FROM collector.${table}`)).rows[0]!;
 
-  for (const [table, columns] of Object.entries(metricGuards)) {
-    for (const [column, guard] of Object.entries(columns)) {
+  const known = projections.filter(({ table }) => table.startsWith('product_'));
+  for (const { table, columns } of known) {
+    for (const [column, { guard }] of Object.entries(columns)) {
       test(`by ${guard}, ${table}.${column}, is the same after a repeat and after an older event`, async () => {
         const [older, newer] = [round(2), round(3)];
         await handle(stack.pool, newer);

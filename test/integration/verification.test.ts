@@ -6,6 +6,7 @@ import { createProductActivities } from '../../activities/commerce/products';
 import { createStockActivities } from '../../activities/commerce/stock';
 import { eventTopics } from '../../events/topics';
 import { verify, type VerificationReport } from '../../operations/verification';
+import { projections } from '../../projections';
 import { readGroupProgress } from '../../platform/kafka/consumer-lag';
 import { produce } from '../../testkit/foreign-producer';
 import { runOps, runOpsHere } from '../../testkit/run-ops';
@@ -105,8 +106,8 @@ const tables = [
   'outbox',
 ].map((name) => `commerce.${name}`);
 const collectorTables = [
-  ...['event_log', 'event_handled', 'product_metrics', 'product_metrics_daily'],
-  ...['product_user_metrics', 'dead_letters', 'partition_progress', 'vanished_offsets'],
+  ...['event_log', 'event_handled', 'dead_letters', 'partition_progress', 'vanished_offsets'],
+  ...projections.map(({ table }) => table),
 ].map((name) => `collector.${name}`);
 const allTables = [...tables, ...collectorTables];
 

@@ -42,6 +42,7 @@ async function makeOtherVersion(): Promise<string> {
     'workflows',
     'activities',
     'platform',
+    'projections',
     'workers',
     'package.json',
     'package-cache.cjs',

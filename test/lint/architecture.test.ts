@@ -22,20 +22,25 @@ interface Message {
 const allowed: Readonly<Record<string, readonly string[]>> = {
   events: [],
   platform: [],
+  projections: ['events', 'platform'],
   cache: ['events', 'platform'],
   workflows: ['events', 'workflows/commerce', 'workflows/collector'],
   'workflows/commerce': ['events', 'workflows'],
   'workflows/collector': ['events', 'workflows'],
   activities: ['events', 'platform'],
   'activities/commerce': ['events', 'platform', 'activities'],
-  'activities/collector': ['events', 'platform', 'cache', 'activities'],
-  workers: ['events', 'platform', 'cache', 'activities/commerce', 'activities/collector'],
+  'activities/collector': ['events', 'platform', 'projections', 'cache', 'activities'],
+  workers: ['events', 'platform', 'projections', 'cache'].concat([
+    'activities/commerce',
+    'activities/collector',
+  ]),
   bridge: ['events', 'platform'],
-  operations: ['events', 'platform', 'activities/collector'],
+  operations: ['events', 'platform', 'projections'],
   api: ['events', 'platform', 'cache', 'operations'],
   cluster: ['events', 'platform', 'cache'],
-  migrations: ['events', 'platform'],
+  migrations: ['events', 'platform', 'projections'],
   'payments-simulator': ['platform'],
+  scaffold: ['events', 'platform', 'projections'],
   testkit: everyRoom(),
   test: [...everyRoom(), 'testkit', 'experiments'],
   bench: [...everyRoom(), 'testkit'],
@@ -47,7 +52,7 @@ function everyRoom(): string[] {
   return ['events', 'platform', 'cache', 'workers', 'bridge', 'operations', 'api', 'cluster']
     .concat(['workflows', 'workflows/commerce', 'workflows/collector'])
     .concat(['activities', 'activities/commerce', 'activities/collector'])
-    .concat(['migrations', 'payments-simulator']);
+    .concat(['migrations', 'payments-simulator', 'projections', 'scaffold']);
 }
 
 const bannedFromWorkflows = ['node:fs', 'fs', 'node:fs/promises', 'node:crypto', 'process']

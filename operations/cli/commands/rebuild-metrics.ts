@@ -1,36 +1,45 @@
-/** `rebuild-metrics`: rebuilds every metric from the audit log. */
-import type { Command } from 'commander';
+/** `rebuild-metrics`: rebuilds projections from the audit log. */
+import { Option, type Command } from 'commander';
 import { exitCodes, type RunCommand } from '../command';
 import { confirm } from '../confirmation';
 import { countOf, formatCount, table, type Column, type Progress } from '../output';
+import { projections } from '../../../projections';
 import { rebuildMetrics, type Corrections, type RebuildProgress } from '../../metrics-rebuild';
 
 export function addRebuildMetricsCommand(program: Command, run: RunCommand): void {
   program
     .command('rebuild-metrics')
-    .description('rebuild every metric from the audit log, and correct what differs')
+    .description('rebuild the projections from the audit log, and correct what differs')
+    .addOption(
+      new Option('--only <table...>', 'these tables; all by default').choices(
+        projections.map(({ table }) => table),
+      ),
+    )
     .option('--yes', 'do not ask, on a terminal')
     .addHelpText(
       'after',
       `
 Safe on a live system: writers are blocked briefly at the end, readers never. Idempotent.
+A projection that is new or changed is built by this, once every worker of the older version is
+stopped.
 
 Examples:
   npm run ops -- rebuild-metrics
+  npm run ops -- rebuild-metrics --only product_metrics
   npm run ops -- rebuild-metrics --json`,
     )
-    .action(({ yes }: { yes?: boolean }, command: Command) =>
+    .action(({ yes, only }: { yes?: boolean; only?: string[] }, command: Command) =>
       run(command, async ({ pool, output }) => {
-        const question =
-          'Rebuild every metric, and overwrite those that differ from the audit log?';
+        const question = `Rebuild ${only?.join(', ') ?? 'every projection'}, and overwrite what differs from the audit log?`;
         if (!(await confirm(output, question, { yes }))) return exitCodes.failed;
         const report = await rebuildMetrics(pool(), {
+          ...(only === undefined ? {} : { only }),
           onProgress: (progress) => output.progress(describe(progress)),
         });
         output.result(report, () => {
           const rows = Object.entries(report.tables).map(([name, of]) => ({ name, ...of }));
           return (
-            `${table(rows, columns, output)}\n\nThe metrics cover ${countOf(report.events, 'event')}; ` +
+            `${table(rows, columns, output)}\n\nThe projections cover ${countOf(report.events, 'event')}; ` +
             `writers were blocked for ${formatCount(report.lockedMs)} ms.`
           );
         });
@@ -46,7 +55,7 @@ function describe(progress: RebuildProgress): Progress {
     case 'lock-busy':
       return { doing: `lock timeout; retrying (${progress.tries})` };
     case 'correcting':
-      return { doing: 'comparing with the live metrics' };
+      return { doing: 'comparing with the live tables' };
   }
 }
 

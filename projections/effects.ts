@@ -1,0 +1,208 @@
+/**
+ * What events do to things of one kind, as declarations: one file in `effects/` for each kind of thing.
+ *
+ * A declaration is data: `statements.ts` turns it into SQL, and the tests' model (`testkit/`) reads it
+ * without SQL, so that the two can be compared.
+ */
+import { z } from 'zod';
+import { definitionOf, eventTypes, type EventData, type EventType } from '../events/schemas';
+
+/** The types of columns, and what TypeScript takes their values for. */
+interface SqlTypes {
+  readonly text: string;
+  /** A whole number up to 2^63. */
+  readonly bigint: number;
+  /** A whole number without a limit: for sums of amounts that are large themselves. */
+  readonly numeric: number;
+  readonly boolean: boolean;
+}
+
+/** The type of a column of effects. */
+export type SqlType = keyof SqlTypes;
+
+/** A value of type `T`, taken from an event. */
+export type Expression<T = unknown> = { readonly is?: T } & (
+  | {
+      readonly kind: 'field';
+      /** Of the event's data, or of the item of the list that {@link each} goes through. */
+      readonly of: 'data' | 'item';
+      readonly name: string;
+      readonly reads: 'whole-number' | 'boolean' | 'text';
+      /** Whether the schema allows it to be missing: then it is null. */
+      readonly optional: boolean;
+    }
+  | { readonly kind: 'number'; readonly value: number }
+  | { readonly kind: 'negative'; readonly of: Expression<number> }
+  | {
+      readonly kind: 'either';
+      readonly condition: Expression<boolean>;
+      readonly yes: number;
+      readonly no: number;
+    }
+);
+
+/** The fields of an event's data, for a declaration to take apart. */
+export type Fields<D> = {
+  readonly [K in keyof D]-?: NonNullable<D[K]> extends readonly (infer Item)[]
+    ? List<Item>
+    : Expression<NonNullable<D[K]>>;
+};
+
+/** A list in an event's data. */
+export interface List<Item> {
+  readonly name: string;
+  readonly item: Fields<Item>;
+}
+
+type Types = Readonly<Record<string, SqlType>>;
+
+/** What an event says of one thing that it touches; null where it says nothing. */
+export type Row<C extends Types> = {
+  readonly [Name in keyof C]?:
+    Expression<SqlTypes[C[Name]]> | (SqlTypes[C[Name]] extends number ? number : never);
+};
+
+/** A row for each item of a list, or rows on a condition. */
+export interface Rows<R> {
+  readonly row: R;
+  readonly list?: string;
+  readonly condition?: Expression<boolean>;
+}
+
+/** The event does nothing to things of this kind. */
+export const nothing = (): undefined => undefined;
+
+/** A row for each item of a list. */
+export function each<Item, R>(list: List<Item>, rowOf: (item: Fields<Item>) => R): Rows<R> {
+  return { row: rowOf(list.item), list: list.name };
+}
+
+/** The rows, only if a condition holds. */
+export function when<R>(condition: Expression<boolean>, rows: Rows<R>): Rows<R> {
+  return { ...rows, condition };
+}
+
+/** The negative of a number. */
+export function negative(of: Expression<number>): Expression<number> {
+  return { kind: 'negative', of };
+}
+
+/** One number or another. */
+export function either(
+  condition: Expression<boolean>,
+  yes: number,
+  no: number,
+): Expression<number> {
+  return { kind: 'either', condition, yes, no };
+}
+
+/** What events do to things of one kind. Besides its own columns it has `occurred_at` and `day` (UTC). */
+export interface Effects<C extends Types = Types> {
+  /** What a row is, such as `product_effect`. */
+  readonly name: string;
+  readonly columns: C;
+  readonly sources: readonly Source[];
+}
+
+/** The rows of one event type. */
+export interface Source {
+  readonly type: EventType;
+  /** What it says, by column. */
+  readonly values: Readonly<Record<string, Expression>>;
+  /** The list that has an item for each row; undefined for one row. */
+  readonly list: string | undefined;
+  /** There are rows only if this holds. */
+  readonly condition: Expression<boolean> | undefined;
+}
+
+/**
+ * Declares what each event type does: a row, several, or {@link nothing}.
+ *
+ * @throws DeclarationError when a type's versions disagree about a field that it reads
+ */
+export function effects<const C extends Types>(declared: {
+  readonly name: string;
+  readonly columns: C;
+  readonly on: {
+    readonly [T in EventType]: (
+      data: Fields<EventData<T>>,
+    ) => Row<NoInfer<C>> | Rows<Row<NoInfer<C>>> | undefined;
+  };
+}): Effects<C> {
+  const { name, columns, on } = declared;
+  const sources = eventTypes.flatMap((type) => {
+    const tell = on[type] as (data: unknown) => Row<C> | Rows<Row<C>> | undefined;
+    const told = tell(fieldsOf(type));
+    if (told === undefined) return [];
+    const { row, list, condition } = isRows(told) ? told : ({ row: told } satisfies Rows<Row<C>>);
+    return [{ type, values: expressionsOf(row), list, condition }];
+  });
+  return { name, columns, sources };
+}
+
+/** A declaration that cannot mean anything. The message names what to change. */
+export class DeclarationError extends Error {
+  override readonly name = 'DeclarationError';
+  readonly code = 'DECLARATION_INVALID';
+}
+
+function isRows<R extends object>(told: R | Rows<R>): told is Rows<R> {
+  return 'row' in told;
+}
+
+function expressionsOf(row: object): Record<string, Expression> {
+  const values = Object.entries(row) as [string, Expression | number][];
+  return Object.fromEntries(
+    values.map(([column, value]): [string, Expression] => [
+      column,
+      typeof value === 'number' ? { kind: 'number', value } : value,
+    ]),
+  );
+}
+
+/** The fields that every version of a type's schema has, read as these say. */
+function fieldsOf(type: EventType): object {
+  const [first, ...others] = Object.values(definitionOf(type).versions).map((schema) =>
+    readSchema(schema, 'data', type),
+  );
+  const fields = { ...first };
+  for (const other of others) {
+    for (const [name, field] of Object.entries(fields)) {
+      if (JSON.stringify(other[name]) === JSON.stringify(field)) continue;
+      // Read only where a declaration takes it.
+      Object.defineProperty(fields, name, {
+        get() {
+          throw new DeclarationError(`The versions of ${type} disagree about its field ${name}.`);
+        },
+      });
+    }
+  }
+  return fields;
+}
+
+function readSchema(
+  { shape }: z.ZodObject,
+  of: 'data' | 'item',
+  type: EventType,
+): Record<string, object> {
+  const fields: Record<string, object> = {};
+  for (const [name, given] of Object.entries(shape)) {
+    const optional = given instanceof z.ZodOptional;
+    const field: unknown = optional ? given.unwrap() : given;
+    const item = field instanceof z.ZodArray ? field.element : undefined;
+    if (item instanceof z.ZodObject) {
+      fields[name] = { name, item: readSchema(item, 'item', type) };
+      continue;
+    }
+    const reads = readingOf(field);
+    if (reads !== undefined) fields[name] = { kind: 'field', of, name, reads, optional };
+  }
+  return fields;
+}
+
+// What SQL cannot read yet has no field, and so no place in a declaration.
+function readingOf(field: unknown): Extract<Expression, { kind: 'field' }>['reads'] | undefined {
+  if (field instanceof z.ZodNumber) return field.format === 'safeint' ? 'whole-number' : undefined;
+  if (field instanceof z.ZodBoolean) return 'boolean';
+  return field instanceof z.ZodString || field instanceof z.ZodEnum ? 'text' : undefined;
+}

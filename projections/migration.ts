@@ -1,0 +1,96 @@
+/** The migration that brings the tables to what is declared, for a person to read and commit. */
+import { columnTypes, hashOf, type ReleasedProjection } from './definition';
+import { DeclarationError } from './effects';
+import type { Projection } from './projection';
+
+/** A migration to be written. */
+export interface ProjectionMigration {
+  /** The projections that it makes or changes. */
+  readonly tables: readonly string[];
+  readonly sql: string;
+  /** What `released.json` says after it. */
+  readonly released: Readonly<Record<string, ReleasedProjection>>;
+}
+
+/**
+ * The migration from what was released to what is declared; undefined if they are the same.
+ *
+ * @param number of the migration
+ * @throws DeclarationError for what only a person can decide: a table, column or key that goes or
+ *   changes its type
+ */
+export function planMigration(
+  declared: readonly Projection[],
+  released: Readonly<Record<string, ReleasedProjection>>,
+  number: number,
+): ProjectionMigration | undefined {
+  const gone = Object.keys(released).find((name) => !declared.some(({ table }) => table === name));
+  if (gone !== undefined) throw byHand(`The projection ${gone} is declared no more.`);
+  const changed = declared.filter((each) => released[each.table]?.definition !== hashOf(each));
+  if (changed.length === 0) return undefined;
+  const entries = changed.map((each): [string, ReleasedProjection] => [
+    each.table,
+    { migration: number, definition: hashOf(each), key: each.key, columns: columnTypes(each) },
+  ]);
+  return {
+    tables: changed.map(({ table }) => table),
+    sql: `${changed.map((each) => changeOf(each, released[each.table], number)).join('\n\n')}\n`,
+    released: { ...released, ...Object.fromEntries(entries) },
+  };
+}
+
+function changeOf(
+  projection: Projection,
+  before: ReleasedProjection | undefined,
+  number: number,
+): string {
+  const { table, about } = projection;
+  const change = before === undefined ? createTable(projection) : addColumns(projection, before);
+  return [
+    `-- ${about}.`,
+    ...(change === undefined ? [] : [change]),
+    `SELECT collector.declare_projection('${table}', '${hashOf(projection)}', ${number});`,
+  ].join('\n');
+}
+
+function createTable(projection: Projection): string {
+  const { table, key } = projection;
+  const lines = Object.keys(columnTypes(projection)).map((name) => columnOf(projection, name));
+  // Rows are updated in place all the time: room on each page keeps the updates off the indexes.
+  return `CREATE TABLE collector.${table} (
+  ${[...lines, `PRIMARY KEY (${key.join(', ')})`].join(',\n  ')}
+) WITH (fillfactor = 70);
+GRANT SELECT, INSERT, UPDATE ON collector.${table} TO commerce_collector;
+GRANT INSERT, UPDATE, DELETE ON collector.${table} TO commerce_operator;`;
+}
+
+function addColumns(projection: Projection, before: ReleasedProjection): string | undefined {
+  const { table, key } = projection;
+  const types = columnTypes(projection);
+  if (key.join() !== before.key.join()) throw byHand(`${table} has another key than before.`);
+  for (const [name, type] of Object.entries(before.columns)) {
+    if (types[name] === undefined) throw byHand(`${table} has no column ${name} any more.`);
+    if (types[name] !== type) throw byHand(`${table}.${name} was ${type} and is ${types[name]}.`);
+  }
+  const added = Object.keys(types).filter((name) => before.columns[name] === undefined);
+  if (added.length === 0) return undefined;
+  const clauses = added.map((name) => `ADD COLUMN ${columnOf(projection, name)}`);
+  return `ALTER TABLE collector.${table}\n  ${clauses.join(',\n  ')};`;
+}
+
+function columnOf(projection: Projection, name: string): string {
+  const type = columnTypes(projection)[name]!;
+  if (projection.key.includes(name)) return `${name} ${type} NOT NULL`;
+  if (!(name in projection.columns)) return `${name} ${type} NOT NULL DEFAULT now()`;
+  const { initially } = projection.columns[name]!;
+  return initially === undefined
+    ? `${name} ${type}`
+    : `${name} ${type} NOT NULL DEFAULT ${initially}`;
+}
+
+function byHand(problem: string): DeclarationError {
+  return new DeclarationError(
+    `${problem} Restore it, or write that migration by hand: change the table, call ` +
+      'collector.declare_projection, and change projections/released.json to match.',
+  );
+}

@@ -1,0 +1,18 @@
+/** Collector workers of older versions, as PostgreSQL sees them: by the name of their connections. */
+import type { Queryable } from '../platform/postgres/pool';
+
+/**
+ * How many connections workers have that know no migration of this number. A pooler between them and
+ * PostgreSQL may hide some.
+ */
+export async function countOlderWorkers(database: Queryable, migration: number): Promise<number> {
+  const { rows } = await database.query<{ count: number }>(
+    `SELECT count(*)::integer AS count FROM pg_stat_activity
+     WHERE datname = current_database() AND split_part(application_name, '/', 1) = $1
+       AND coalesce(nullif(split_part(application_name, '/', 2), ''), '0')::integer < $2`,
+    [workerName, migration],
+  );
+  return rows[0]!.count;
+}
+
+const workerName = 'worker-collector';

@@ -1,0 +1,140 @@
+/**
+ * A projection: a table that effects are added up into. One file in `tables/` each.
+ *
+ * A column says how it takes values in, and so why repeats and any order do it no harm. There is no
+ * other way to write to one.
+ */
+import { DeclarationError, type Effects, type SqlType } from './effects';
+
+/** What keeps a column right under duplicates and reordering. */
+type Guard =
+  /** A sum: the insert into `event_handled` counts each event once, and sums commute. */
+  | 'event-id'
+  /** A snapshot: written only by an event with a newer version than the stored one. */
+  | 'version'
+  /** A maximum: commutative and idempotent. */
+  | 'maximum';
+
+/** A column: how it takes in a column of the effects. */
+export interface Column<Of extends string = string> {
+  readonly guard: Guard;
+  /** The column of the effects. */
+  readonly of: Of;
+  /** The version of a snapshot, among the effects; a maximum of it is in the same table. */
+  readonly by?: Of;
+  /** What it holds before any event has told; without it null, or there is no row before. */
+  readonly initially?: number | boolean | undefined;
+}
+
+/** Adds up, from 0. */
+export function sum<const Of extends string>(of: Of): Column<Of> {
+  return { guard: 'event-id', of, initially: 0 };
+}
+
+/** Keeps the greatest. */
+export function maximum<const Of extends string>(of: Of, initially?: number): Column<Of> {
+  return { guard: 'maximum', of, initially };
+}
+
+/** Keeps what came with the greatest version. */
+export function newest<const Of extends string>(
+  of: Of,
+  { by, initially }: { readonly by: Of; readonly initially?: number | boolean },
+): Column<Of> {
+  return { guard: 'version', of, by, initially };
+}
+
+/** A table that effects are added up into. */
+export interface Projection {
+  /** Its name in the schema `collector`. */
+  readonly table: string;
+  /** What is kept, for people: 'Views and sales of each product'. */
+  readonly about: string;
+  readonly effects: Effects;
+  /** The columns of the effects that its rows are told apart by. */
+  readonly key: readonly string[];
+  readonly columns: Readonly<Record<string, Column>>;
+  /** Whether `updated_at` says when a row was last written. */
+  readonly stamped?: boolean;
+}
+
+type EffectColumn<C> = Extract<keyof C, string> | keyof typeof columnsOfEvent;
+
+/**
+ * Declares a table. `npm run generate` registers its file and writes its migration.
+ *
+ * @throws DeclarationError when a name cannot be one, a snapshot's version is kept nowhere, or an event
+ *   tells a snapshot without it
+ */
+export function projection<C extends Readonly<Record<string, SqlType>>>(
+  declared: Omit<Projection, 'effects' | 'key' | 'columns'> & {
+    readonly effects: Effects<C>;
+    readonly key: readonly NoInfer<EffectColumn<C>>[];
+    readonly columns: Readonly<Record<string, Column<NoInfer<EffectColumn<C>>>>>;
+  },
+): Projection {
+  for (const name of [declared.table, ...Object.keys(declared.columns)]) {
+    if (!/^[a-z][a-z0-9_]*$/.test(name)) {
+      throw new DeclarationError(`${name} is no name for a table or column: use a-z, 0-9 and _.`);
+    }
+  }
+  for (const { of, by } of Object.values(declared.columns)) {
+    if (by === undefined) continue;
+    versionColumn(declared, by);
+    const unversioned = declared.effects.sources.find(
+      ({ values }) => values[of] !== undefined && !isCertain(values[by]),
+    );
+    if (unversioned !== undefined) {
+      throw new DeclarationError(
+        `${unversioned.type} tells ${of} without ${by}, by which ${declared.table} keeps the newest: add it to ${declared.effects.name}.`,
+      );
+    }
+  }
+  return declared;
+}
+
+/** The column of a table that holds the version of its snapshots. */
+export function versionColumn(
+  { table, columns }: Pick<Projection, 'table' | 'columns'>,
+  by: string,
+): string {
+  const found = Object.entries(columns).find(
+    ([, { guard, of }]) => guard === 'maximum' && of === by,
+  );
+  if (found !== undefined) return found[0];
+  throw new DeclarationError(`${table} keeps no maximum of ${by}, by which it keeps the newest.`);
+}
+
+/** Columns that all effects have, from the event's envelope. */
+const columnsOfEvent = { occurred_at: 'timestamptz', day: 'date' } as const;
+
+/** The type of a column of effects. */
+export function typeOf(
+  { name, columns }: Effects,
+  column: string,
+): SqlType | 'timestamptz' | 'date' {
+  const type = { ...columns, ...columnsOfEvent }[column];
+  if (type !== undefined) return type;
+  throw new DeclarationError(`${name} has no column ${column}.`);
+}
+
+/** Whether a column's value is never null. */
+export function isCertain(
+  value: Effects['sources'][number]['values'][string] | undefined,
+): boolean {
+  return value !== undefined && !(value.kind === 'field' && value.optional);
+}
+
+/**
+ * The event types whose effects concern a table, and whether each of their rows does: those that fill
+ * its key, and say something of its columns.
+ */
+export function sourcesOf({ effects, key, columns }: Projection): Effects['sources'] {
+  const read = Object.values(columns).map(({ of }) => of);
+  const fromEvent = (column: string): boolean => column in columnsOfEvent;
+  return effects.sources.filter(
+    ({ values }) =>
+      key.every((column) => fromEvent(column) || values[column] !== undefined) &&
+      (read.some(fromEvent) || read.some((column) => values[column] !== undefined)),
+  );
+}

@@ -1,0 +1,33 @@
+/** The files that follow from the declarations of projections. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { projections } from '../projections';
+import type { ReleasedProjection } from '../projections/definition';
+import { planMigration } from '../projections/migration';
+import type { PlannedFile } from './files';
+
+const releasedFile = 'projections/released.json';
+
+/**
+ * The next migration and `released.json`; none while every projection is as it was released.
+ *
+ * @throws DeclarationError for changes that only a person can decide
+ */
+export function plannedProjectionFiles(root: string): PlannedFile[] {
+  // Read, not imported: an earlier step of the same command may have written it.
+  const text = readFileSync(path.join(root, releasedFile), 'utf8');
+  const released = JSON.parse(text) as Record<string, ReleasedProjection>;
+  const number = nextMigration(path.join(root, 'migrations'));
+  const planned = planMigration(projections, released, number);
+  if (planned === undefined) return [];
+  const name = `${String(number).padStart(4, '0')}_${planned.tables.join('_and_')}.sql`;
+  return [
+    { file: `migrations/${name}`, text: planned.sql },
+    { file: releasedFile, text: `${JSON.stringify(planned.released, null, 2)}\n` },
+  ];
+}
+
+function nextMigration(folder: string): number {
+  const numbers = readdirSync(folder).flatMap((file) => /^(\d{4})_.*\.sql$/.exec(file)?.[1] ?? []);
+  return Math.max(0, ...numbers.map(Number)) + 1;
+}

@@ -1,0 +1,179 @@
+/** Every projection, whatever it is of: it holds what a naive model says, however events arrive. */
+import type { Pool } from 'pg';
+import { createAuditLogActivities } from '../../activities/collector/audit-log';
+import { createMetricsActivities } from '../../activities/collector/product-metrics';
+import type { Event } from '../../events/envelope';
+import { rebuildMetrics } from '../../operations/metrics-rebuild';
+import { projections } from '../../projections';
+import {
+  columnTypes,
+  newestMigration,
+  releasedProjections,
+  unreleasedTables,
+} from '../../projections/definition';
+import { assertTablesMatch, readUnbuilt } from '../../projections/state';
+import { differences } from '../../projections/statements';
+import { createForeignEvents } from '../../testkit/foreign-messages';
+import {
+  addUpProjections,
+  emptyProjections,
+  readProjections,
+} from '../../testkit/projection-model';
+import { createRandom } from '../../testkit/random';
+import { createStack, type Stack } from '../../testkit/stack';
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await createStack([]);
+});
+
+afterAll(() => stack.stop());
+
+async function handle(pool: Pool, batch: readonly Event[]): Promise<void> {
+  const received = batch.map((event) => ({
+    ...{ topic: 'catalog-events', partition: 0, offset: 0, producedAt: 0, headers: [] },
+    ...{ eventId: event.id, key: event.subject, value: JSON.stringify(event) },
+  }));
+  await createAuditLogActivities({ pool }).writeAuditLog(received);
+  const eventIds = batch.map(({ id }) => id);
+  await createMetricsActivities({ pool }).updateMetrics({ eventIds, workflowId: 'test' });
+}
+
+/** Each event at least once, some again, in any order, in batches of any size. */
+function deliveriesOf(stream: readonly Event[], seed: number): Event[][] {
+  const random = createRandom(seed);
+  const repeated = random.shuffle([...stream, ...stream.filter(() => random.below(3) === 0)]);
+  const batches: Event[][] = [];
+  while (repeated.length > 0) batches.push(repeated.splice(0, 1 + random.below(30)));
+  return batches;
+}
+
+const seeds = Array.from({ length: 20 }, (_, index) => index + 1);
+
+test.each(seeds)(
+  'any order, any repeats, any batches, some at once, and a rebuild come to the model (stream %i)',
+  async (seed) => {
+    const stream = createForeignEvents(120, createRandom(seed));
+    await emptyProjections(stack.pool);
+    const batches = deliveriesOf(stream, seed);
+    if (seed % 2 === 0) await Promise.all(batches.map((batch) => handle(stack.pool, batch)));
+    else for (const batch of batches) await handle(stack.pool, batch);
+
+    const expected = addUpProjections(stream);
+    for (const { table } of projections) expect(expected[table]).not.toEqual([]);
+    expect(await readProjections(stack.pool)).toEqual(expected);
+    for (const projection of projections) {
+      expect((await stack.pool.query(differences(projection))).rows).toEqual([]);
+    }
+    const { tables } = await rebuildMetrics(stack.pool, { chunkSize: 50 });
+    const nothing = { changed: 0, added: 0, removed: 0 };
+    expect(tables).toEqual(Object.fromEntries(projections.map(({ table }) => [table, nothing])));
+  },
+);
+
+test('verification and rebuild see each column of each projection that is wrong', async () => {
+  const stream = createForeignEvents(60, createRandom(7));
+  await emptyProjections(stack.pool);
+  await handle(stack.pool, stream);
+  const expected = await readProjections(stack.pool);
+  for (const projection of projections) {
+    const { table, columns } = projection;
+    for (const name of Object.keys(columns)) {
+      await stack.pool.query(
+        `UPDATE collector.${table} SET ${name} = ${wrongValue[columnTypes(projection)[name]!]}`,
+      );
+      expect((await stack.pool.query(differences(projection))).rowCount).toBeGreaterThan(0);
+      const { tables } = await rebuildMetrics(stack.pool, { only: [table] });
+      expect(tables[table]!.changed).toBeGreaterThan(0);
+    }
+  }
+  expect(await readProjections(stack.pool)).toEqual(expected);
+});
+
+/** A value that no event tells. */
+const wrongValue: Readonly<Record<string, string>> = {
+  bigint: '-77',
+  numeric: '-77',
+  boolean: 'NULL::boolean IS NULL',
+  text: `'nobody said so'`,
+  timestamptz: `'2001-01-01'`,
+  date: `'2001-01-01'`,
+};
+
+test('every projection has its table, as it is declared, and the rights on it', async () => {
+  expect(unreleasedTables()).toEqual([]);
+  await assertTablesMatch(stack.pool);
+  const { rows } = await stack.pool.query<{ table: string; rights: string }>(
+    `SELECT table_name AS table, string_agg(DISTINCT grantee || ' ' || privilege_type, ', ') AS rights
+     FROM information_schema.table_privileges
+     WHERE table_schema = 'collector' AND grantee IN ('commerce_collector', 'commerce_operator')
+       AND table_name = ANY($1)
+     GROUP BY 1 ORDER BY 1`,
+    [projections.map(({ table }) => table)],
+  );
+  const rights = [
+    ...['INSERT', 'SELECT', 'UPDATE'].map((right) => `commerce_collector ${right}`),
+    ...['DELETE', 'INSERT', 'UPDATE'].map((right) => `commerce_operator ${right}`),
+  ].join(', ');
+  expect(rows).toEqual(projections.map(({ table }) => ({ table, rights })));
+});
+
+describe('a projection that is new or changed', () => {
+  const { table } = projections[0]!;
+  const declare = (): Promise<unknown> =>
+    stack.pool.query('SELECT collector.declare_projection($1, $2, $3)', [
+      table,
+      releasedProjections[table]!.definition,
+      newestMigration,
+    ]);
+  const update = (eventIds: string[]): Promise<void> =>
+    createMetricsActivities({ pool: stack.pool }).updateMetrics({ eventIds, workflowId: 'test' });
+
+  beforeEach(() => emptyProjections(stack.pool));
+
+  afterEach(() =>
+    stack.pool.query('UPDATE collector.projections SET writers_from = 0, built_at = now()'),
+  );
+
+  test('needs no rebuild where no event was handled', async () => {
+    await declare();
+    expect(await readUnbuilt(stack.pool)).toEqual([]);
+  });
+
+  test('is not built until a rebuild, which holds whatever comes meanwhile', async () => {
+    const stream = createForeignEvents(60, createRandom(3));
+    await handle(stack.pool, stream.slice(0, 30));
+    await stack.pool.query(`TRUNCATE collector.${table}`);
+    await declare();
+    expect(await readUnbuilt(stack.pool)).toEqual([table]);
+    await Promise.all([
+      rebuildMetrics(stack.pool, { only: [table], chunkSize: 5 }),
+      ...stream.slice(30).map((event) => handle(stack.pool, [event])),
+    ]);
+    expect(await readUnbuilt(stack.pool)).toEqual([]);
+    expect(await readProjections(stack.pool)).toEqual(addUpProjections(stream));
+  });
+
+  test('refuses an older worker once it is built, and loses none of its events', async () => {
+    const [event] = createForeignEvents(1, createRandom(1));
+    await handle(stack.pool, createForeignEvents(1, createRandom(2)));
+    await stack.pool.query('SELECT collector.declare_projection($1, $2, $3)', [
+      table,
+      'another',
+      newestMigration + 1,
+    ]);
+    await stack.pool.query('UPDATE collector.projections SET writers_from = migration');
+    const refusal = { type: 'WORKER_TOO_OLD', nonRetryable: false };
+    await expect(handle(stack.pool, [event!])).rejects.toMatchObject(refusal);
+    const { rowCount } = await stack.pool.query(
+      'SELECT FROM collector.event_handled WHERE event_id = $1',
+      [event!.id],
+    );
+    expect(rowCount).toBe(0);
+    await stack.pool.query('UPDATE collector.projections SET writers_from = 0');
+    await update([event!.id]);
+    expect((await readProjections(stack.pool))[table]).toHaveLength(2);
+    await declare();
+  });
+});
