@@ -118,7 +118,7 @@ const allBut = (packages) => `^(?!\\.{1,2}/|(?:${packages.join('|')})$)`;
  * events/workflow-ids.ts, which alone may build and read them.
  */
 const idPrefixes =
-  '(?:order|product|stock-adjustment|like|publish|batch|dead-letter|redrive|delivery-audit)-';
+  '(?:order|product|stock-adjustment|like|publish|batch|dead-letter|redrive|notification|delivery-audit)-';
 const spelledWorkflowIds = [
   `TemplateLiteral[expressions.0] > TemplateElement:first-child[value.raw=/^${idPrefixes}$/]`,
   `BinaryExpression[operator='+'][left.value=/^${idPrefixes}$/]`,

@@ -9,6 +9,8 @@ import {
   eventsHandled,
 } from '../../platform/observability/telemetry';
 import { refusingBadData } from '../failures';
+import type { Notification } from './notifications/notification';
+import { recallDue, recordDue, type DueNotification, type Recording } from './notifications/outbox';
 
 /** Which events to apply, for which workflow. */
 export interface MetricsUpdate {
@@ -18,15 +20,28 @@ export interface MetricsUpdate {
   readonly workflowId: string;
 }
 
+export interface MetricsDependencies {
+  readonly pool: Pool;
+  /** The notifications that are recorded with the metrics; none by default. */
+  readonly notifications?: readonly Notification[];
+}
+
 /** Activities of the product metrics. */
-export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
+export function createMetricsActivities({ pool, notifications = [] }: MetricsDependencies) {
+  const updateStatement = updateStatementWith(recordDue(notifications));
   return {
     /**
      * Applies the logged events to every metric and marks them as handled, atomically in one statement.
      * Events already marked are skipped, so a retry, or another workflow with the same events, changes
-     * nothing. Effects are read from the audit log, so log and metrics cannot disagree.
+     * nothing. Effects are read from the audit log, so log and metrics cannot disagree. Notifications
+     * that the events are due are recorded in the same statement.
+     *
+     * @returns the notifications to deliver, also those that are left of events already marked
      */
-    async updateMetrics({ eventIds, workflowId }: MetricsUpdate): Promise<void> {
+    async updateMetrics({
+      eventIds,
+      workflowId,
+    }: MetricsUpdate): Promise<readonly DueNotification[]> {
       const { rows } = await refusingBadData(() =>
         pool.query<HandledEvent>({
           text: updateStatement,
@@ -34,6 +49,10 @@ export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
         }),
       );
       count(rows, eventIds.length);
+      const recorded = rows.flatMap(({ eventId, due }) => due.map((name) => ({ name, eventId })));
+      if (notifications.length === 0 || rows.length === eventIds.length) return recorded;
+      // Includes what is recorded.
+      return recallDue(pool, eventIds);
     },
   };
 }
@@ -134,9 +153,12 @@ export function addUpEffects(schema: 'collector' | 'pg_temp'): string {
 }
 
 interface HandledEvent {
+  readonly eventId: string;
   readonly type: string;
   /** Age of the event; negative when its producer's clock is ahead. */
   readonly seconds: number;
+  /** Names of the notifications that it is due. */
+  readonly due: readonly string[];
 }
 
 function count(handled: readonly HandledEvent[], given: number): void {
@@ -151,17 +173,17 @@ function count(handled: readonly HandledEvent[], given: number): void {
 // PostgreSQL scans the whole log for a batch until the log is large. Not prepared, so that it is
 // planned each time, in a millisecond: a cached plan from when the log was small would scan it whole
 // while it grows. The SQL comment identifies the statement in pg_stat_activity and in the fault suite.
-const updateStatement = `
-  /* metrics-update */ WITH logged AS MATERIALIZED (
+const updateStatementWith = (notifying: Recording): string => `
+  /* metrics-update */ WITH event AS MATERIALIZED (
     SELECT found.* FROM (SELECT DISTINCT unnest($1::text[]) AS event_id) AS given
     CROSS JOIN LATERAL (
-      SELECT event_id, type, occurred_at FROM collector.event_log
+      SELECT event_id, type, occurred_at, payload -> 'data' AS data FROM collector.event_log
       WHERE event_log.event_id = given.event_id OFFSET 0
     ) AS found
   ),
   handled AS (
     INSERT INTO collector.event_handled (event_id, workflow_id)
-    SELECT event_id, $2 FROM logged ORDER BY event_id
+    SELECT event_id, $2 FROM event ORDER BY event_id
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id
   ),
@@ -171,6 +193,7 @@ const updateStatement = `
       SELECT * FROM collector.event_effects
       WHERE event_effects.event_id = handled.event_id OFFSET 0
     ) AS found
-  ),${addUpEffects('collector')}
-  SELECT type, extract(epoch FROM clock_timestamp() - occurred_at)::float8 AS seconds
-  FROM handled JOIN logged USING (event_id)`;
+  ),${addUpEffects('collector')}${notifying.expression}
+  SELECT event_id AS "eventId", type, extract(epoch FROM clock_timestamp() - occurred_at)::float8 AS seconds,
+    ${notifying.column}
+  FROM handled JOIN event USING (event_id)`;
