@@ -4,6 +4,7 @@
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { workflowIds } from '../../events/workflow-ids';
+import { taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createDeadLetterOperations } from '../../operations/dead-letters';
 import { verify } from '../../operations/verification';
 import {
@@ -14,6 +15,7 @@ import {
 } from '../../testkit/foreign-producer';
 import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
+import { preloading } from '../faults/altered';
 import { startWebhookReceiver, type WebhookReceiver } from '../../testkit/webhook-receiver';
 
 const topic = 'catalog-events';
@@ -138,6 +140,33 @@ test('each is told once, though the receiver is away, then overloaded, workers a
   for (const { key, body } of bodies) expect(body).toBe(receiver.taken.get(key)!.body);
 });
 
+test('a worker that dies between recording and delivering leaves nothing untold', async () => {
+  const events = soldOut(3, 'half-done');
+  await Promise.all(stack.running('worker:collector').map((each) => each.end()));
+  const doomed = await stack.launch('worker:collector', {
+    ...preloading('breakpoint'),
+    FAULT_BREAKPOINT: 'after:metrics-update',
+  });
+  await send(events);
+  await until('it is dead', () => !stack.running('worker:collector').includes(doomed));
+  expect(await doomed.end()).toBe(null);
+  await stack.start('worker:collector');
+  await untilAllAre('delivered', events);
+});
+
+test('what is delivered is not sent again, whoever starts its delivery', async () => {
+  const [event] = soldOut(1, 'once');
+  await send([event!]);
+  await untilAllAre('delivered', [event!]);
+  const workflowId = workflowIds.notify('sold-out', event!.id);
+  await stack.temporal.workflow.execute(workflowTypes.notify, {
+    workflowId,
+    taskQueue: taskQueues.collector,
+    args: ['sold-out', { value: JSON.stringify(event) }],
+  });
+  expect(receiver.requests.filter(({ key }) => key === keyOf(event!))).toHaveLength(1);
+});
+
 test('what the receiver refuses is a dead letter, and its redrive delivers it', async () => {
   const [event] = soldOut(1, 'refused');
   receiver.answer = () => 400;
@@ -214,4 +243,14 @@ test('a worker that stops while its receiver does not answer stops in time, and 
   receiver.answer = () => 204;
   await stack.start('worker:collector');
   await untilAllAre('delivered', [event!]);
+});
+
+test('bridge and worker in one process tell it, too', async () => {
+  const running = (['bridge', 'worker:collector'] as const).flatMap((name) => stack.running(name));
+  await Promise.all(running.map((each) => each.end()));
+  const collector = await stack.start('collector');
+  const events = soldOut(5, 'in-one-process');
+  await send(events);
+  await untilAllAre('delivered', events);
+  expect(await collector.end()).toBe(0);
 });

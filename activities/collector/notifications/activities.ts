@@ -22,6 +22,8 @@ const notificationRefused = 'NOTIFICATION_REFUSED';
 /** The `type` of failures for a receiver that may take the notification later. */
 const receiverUnavailable = 'RECEIVER_UNAVAILABLE';
 
+const results: readonly WebhookOutcome['kind'][] = ['delivered', 'unavailable', 'refused'];
+
 /** Timeout of an attempt, in ms; `workflows/collector/notify.ts` allows for more. */
 const attemptMs = 10_000;
 
@@ -30,6 +32,12 @@ export function createNotificationActivities({
   subscriptions,
   secret,
 }: NotificationDependencies) {
+  // Initialised to zero: an increase needs the zero before it.
+  for (const { notification } of subscriptions) {
+    for (const result of results) {
+      notificationAttempts.inc({ notification: notification.name, result }, 0);
+    }
+  }
   return {
     /**
      * Delivers a notification, unless that is done. The row decides: a retry, or another workflow of the
