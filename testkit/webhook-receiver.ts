@@ -19,7 +19,10 @@ export interface WebhookReceiver {
   readonly requests: readonly ReceivedWebhook[];
   /** What it has taken, by key: the first of each. */
   readonly taken: ReadonlyMap<string, ReceivedWebhook>;
-  /** The status of the answer to a request, or undefined for none at all; 204 unless it says otherwise. */
+  /**
+   * The status of the answer to a request, or undefined for none at all; 204 unless it says otherwise. A
+   * redirect leads to another path here.
+   */
   answer: (request: ReceivedWebhook) => number | undefined;
   /** Refuses every connection from now on. */
   leave(): Promise<void>;
@@ -41,7 +44,10 @@ export async function startWebhookReceiver(): Promise<WebhookReceiver> {
         const status = receiver.answer(webhook);
         if (status === undefined) return;
         if (status < 300 && !taken.has(key)) taken.set(key, webhook);
-        response.writeHead(status).end(status < 300 ? '' : `answered ${status} by the test`);
+        const headers = status >= 300 && status < 400 ? { location: `${receiver.url}/moved` } : {};
+        response
+          .writeHead(status, headers)
+          .end(status < 300 ? '' : `answered ${status} by the test`);
       });
     });
     server.listen(port, '127.0.0.1');

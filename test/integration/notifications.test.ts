@@ -159,6 +159,7 @@ test('what is delivered is not sent again, whoever starts its delivery', async (
   await send([event!]);
   await untilAllAre('delivered', [event!]);
   const workflowId = workflowIds.notify('sold-out', event!.id);
+  await stack.temporal.workflow.getHandle(workflowId).result();
   await stack.temporal.workflow.execute(workflowTypes.notify, {
     workflowId,
     taskQueue: taskQueues.collector,
