@@ -12,12 +12,13 @@ import { notificationsTaskQueue } from '../../events/workflow-names';
 import { isFinal } from '../activity-policies';
 import { park, whyFailed } from './park-event';
 
-// On a task queue of their own, since an attempt may wait for the receiver for ten seconds. The attempt
-// itself says when the next one is due; the policy is for those that could not say.
+// On a task queue of their own, since an attempt may wait for the receiver for ten seconds. After a
+// receiver that is away the attempt itself says when the next one is due; the policy is for a database
+// that is away, and for a worker that was killed.
 const untilTaken: ActivityOptions = {
   taskQueue: notificationsTaskQueue,
-  startToCloseTimeout: '30 seconds',
-  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '1 minute' },
+  startToCloseTimeout: '20 seconds',
+  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '10 seconds' },
 };
 
 const { notifyReceiver } =
