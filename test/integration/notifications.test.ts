@@ -246,10 +246,14 @@ test('a worker that stops while its receiver does not answer stops in time, and 
   await untilAllAre('delivered', [event!]);
 });
 
-test('bridge and worker in one process tell it, too', async () => {
+test.each([
+  ['bridge and worker in one process', {}],
+  // Last: this namespace has no work for workers without a version afterwards.
+  ['workers with versions', { TEMPORAL_DEPLOYMENT_NAME: 'shop' }],
+])('%s tell it, too', async (_, environment) => {
   const running = (['bridge', 'worker:collector'] as const).flatMap((name) => stack.running(name));
   await Promise.all(running.map((each) => each.end()));
-  const collector = await stack.start('collector');
+  const collector = await stack.start('collector', environment);
   const events = soldOut(5, 'in-one-process');
   await send(events);
   await untilAllAre('delivered', events);
