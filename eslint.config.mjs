@@ -130,7 +130,10 @@ const commandPrefixes = readdirSync(commandFolder).flatMap((file) => {
  * Selectors for a workflow's ID that is put together by hand, `order-${…}`. Prefixes as in
  * events/workflow-ids.ts and events/commands/, whose IDs nothing else may build and read.
  */
-const otherPrefixes = ['order', 'publish', 'batch', 'dead-letter', 'redrive', 'delivery-audit'];
+const otherPrefixes = [
+  ...['order', 'publish', 'batch', 'dead-letter', 'redrive', 'notification'],
+  'delivery-audit',
+];
 const idPrefixes = `(?:${[...commandPrefixes, ...otherPrefixes].join('|')})-`;
 const spelledWorkflowIds = [
   `TemplateLiteral[expressions.0] > TemplateElement:first-child[value.raw=/^${idPrefixes}$/]`,

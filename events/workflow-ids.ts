@@ -13,6 +13,7 @@ const prefixes = {
   handleEventBatch: 'batch-',
   parkDeadLetter: 'dead-letter-',
   redriveDeadLetter: 'redrive-',
+  notify: 'notification-',
   auditDelivery: 'delivery-audit',
 } as const;
 
@@ -30,6 +31,8 @@ export const workflowIds = {
   /** From the number of the attempt: a redrive that is requested meanwhile joins this one. */
   redriveDeadLetter: (deadLetterId: number, attempt: number) =>
     `${prefixes.redriveDeadLetter}${deadLetterId}-${attempt}`,
+  /** One for each kind of notification that an event is due. */
+  notify: (notification: string, eventId: string) => `${prefixes.notify}${notification}-${eventId}`,
   /** Under the prefix of parking, so that no further event IDs are reserved for it. */
   discardDeadLetter: (deadLetterId: number) => `${prefixes.parkDeadLetter}discard-${deadLetterId}`,
   /** Under the prefix of parking, for the same reason. */

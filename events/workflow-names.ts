@@ -8,6 +8,13 @@ import { searchAttributeNames } from './search-attributes';
 /** The task queues: the shop's side and the collector's. */
 export const taskQueues = { commerce: 'commerce', collector: 'collector' } as const;
 
+/**
+ * The task queue of the activity that calls receivers outside, which may be away for long: its worker
+ * has few slots of its own, so that it holds up nothing else. It runs no workflows, so it has no
+ * versions.
+ */
+export const notificationsTaskQueue = 'notifications';
+
 /** Types of the workflows; a command in commands/ has the name of its workflow. */
 export const workflowTypes = {
   placeOrder: 'placeOrder',
@@ -17,6 +24,7 @@ export const workflowTypes = {
   parkDeadLetter: 'parkDeadLetter',
   redriveDeadLetter: 'redriveDeadLetter',
   discardDeadLetter: 'discardDeadLetter',
+  notify: 'notify',
   recordVanishedOffsets: 'recordVanishedOffsets',
   auditDelivery: 'auditDelivery',
 } as const;

@@ -301,6 +301,20 @@ export const checks: readonly Check[] = [
     values: none,
   },
   ...projections.map(agreementWithEvents),
+  {
+    name: 'notifications',
+    rule: 'Every notification is delivered in time, or its event is parked.',
+    figures: `
+      SELECT count(*) AS notifications, count(*) FILTER (WHERE status = 'pending') AS pending,
+        count(*) FILTER (WHERE status = 'refused') AS refused
+      FROM collector.notifications`,
+    differences: `
+      SELECT event_id, name, status, detail, created_at
+      FROM collector.notifications LEFT JOIN collector.event_log USING (event_id)
+      WHERE status <> 'delivered' AND created_at <= now() - make_interval(secs => $1)
+        AND NOT ${isParked('event_log', '$1')}`,
+    values: grace,
+  },
   agreementOn('stock', 'stock'),
   agreementOn('like', 'like_count'),
 ];

@@ -2,17 +2,31 @@
 import type { Effects, Expression, Source } from './effects';
 import { isCertain, versionColumn, type Column, type Projection } from './projection';
 
+/** What else the live update records of the events that it marks. */
+export interface Recording {
+  /**
+   * A common table expression, with the comma before it, that reads `event` (`event_id`, `type`,
+   * `occurred_at`, `data`); empty for none.
+   */
+  readonly expression: string;
+  /** A column of the result, for each event. */
+  readonly column: string;
+}
+
 /**
  * The statement of live updates: marks events as handled and applies them to every projection,
  * atomically. Parameters: the events' IDs, the workflow that handles them, and the newest migration
- * that this version knows. Returns a row for each event that it marked: its type, and its age in
+ * that this version knows. Returns a row for each event that it marked: its ID, type, and age in
  * seconds; or, if the database refuses this version (`refused`), a single row that says so.
  *
  * The log is read one event at a time (LATERAL … OFFSET 0 prevents other joins): otherwise PostgreSQL
  * scans the whole log for a batch until the log is large. The SQL comment identifies the statement in
  * pg_stat_activity and in the fault suite.
  */
-export function liveUpdate(projections: readonly Projection[]): string {
+export function liveUpdate(
+  projections: readonly Projection[],
+  recording: Recording = { expression: '', column: `'{}'::text[] AS due` },
+): string {
   return `
   /* metrics-update */ WITH fence AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM collector.projections WHERE writers_from > $3::integer) AS refused
@@ -32,8 +46,9 @@ export function liveUpdate(projections: readonly Projection[]): string {
   ),
   event AS MATERIALIZED (
     SELECT event_id, type, occurred_at, data FROM handled JOIN logged USING (event_id)
-  ),${addUp(projections, 'collector')}
-  SELECT refused, type, extract(epoch FROM clock_timestamp() - occurred_at)::float8 AS seconds
+  ),${addUp(projections, 'collector')}${recording.expression}
+  SELECT refused, event_id AS "eventId", type,
+    extract(epoch FROM clock_timestamp() - occurred_at)::float8 AS seconds, ${recording.column}
   FROM fence LEFT JOIN event ON true`;
 }
 

@@ -4,6 +4,8 @@ import type { ProcessContext } from '../platform/process/lifecycle';
 import { pause } from '../platform/process/waiting';
 import {
   deadLettersWaiting,
+  notificationsOldestAge,
+  notificationsPending,
   outboxOldestAge,
   outboxUnpublished,
 } from '../platform/observability/telemetry';
@@ -36,6 +38,24 @@ export function watchDeadLetters(
       text: `SELECT count(*) AS waiting FROM collector.dead_letters WHERE status = 'parked'`,
     });
     deadLettersWaiting.set(rows[0]!.waiting);
+  });
+}
+
+/** Watches the notifications that wait to be delivered, until the process stops. */
+export function watchNotifications(
+  context: Pick<ProcessContext, 'logger' | 'onStop'>,
+  pool: Pool,
+): void {
+  repeatedly(context, 'the notification gauges', async () => {
+    const { rows } = await pool.query<{ pending: number; age: number }>({
+      name: 'backlog-notifications',
+      text: `
+        SELECT count(*) AS pending,
+          coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS age
+        FROM collector.notifications WHERE status = 'pending'`,
+    });
+    notificationsPending.set(rows[0]!.pending);
+    notificationsOldestAge.set(rows[0]!.age);
   });
 }
 

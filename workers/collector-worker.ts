@@ -6,6 +6,8 @@ import { createDeadLetterResolutionActivities } from '../activities/collector/de
 import { createDeadLetterActivities } from '../activities/collector/dead-letters';
 import { createCollectorAuditActivities } from '../activities/collector/delivery-audit';
 import { createMetricsActivities } from '../activities/collector/product-metrics';
+import { createNotificationActivities } from '../activities/collector/notifications/activities';
+import { subscriptionsOf } from '../activities/collector/notifications/registry';
 import { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
 import { deadLetterTopicOf, eventTopics } from '../events/topics';
 import { runStartupChecks } from '../platform/dependencies/startup-checks';
@@ -27,9 +29,9 @@ import { createProductCache } from '../cache/product-cache';
 import { createRedis } from '../platform/redis/client';
 import type { ProcessKind } from '../platform/observability/telemetry';
 import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
-import { taskQueues } from '../events/workflow-names';
-import { watchDeadLetters } from './backlog-gauges';
-import { startWorker } from './start-worker';
+import { notificationsTaskQueue, taskQueues } from '../events/workflow-names';
+import { watchDeadLetters, watchNotifications } from './backlog-gauges';
+import { startActivityWorker, startWorker } from './start-worker';
 
 // A bridge has up to 200 workflows of one event each in flight. With the SDK's 40 tasks and 100 local
 // activities at once 37.2, 41.4 and 38.3 events/s were handled, with these 36.7, 47.9 and 45.4, with
@@ -39,6 +41,9 @@ const concurrency = {
   maxConcurrentWorkflowTaskExecutions: 200,
   maxConcurrentLocalActivityExecutions: 400,
 };
+
+// Each may wait for a receiver for seconds; their retries wait in Temporal, and hold no slot.
+const notificationSlots = 8;
 
 /** What else the process runs. */
 export interface SecondRole {
@@ -82,6 +87,7 @@ export async function startCollectorWorker(
   const sentTo = eventTopics.flatMap((topic) => [topic, deadLetterTopicOf(topic)]);
   const topics = watchTopics(kafka, sentTo, logger);
   onStop('the topic watch', () => topics.stop());
+  const subscriptions = subscriptionsOf(config);
   const { connection, servesMetrics } = await startWorker(context, {
     kinds: secondRole === undefined ? ['worker:collector'] : ['worker:collector', secondRole.kind],
     checks: [
@@ -97,7 +103,10 @@ export async function startCollectorWorker(
     concurrency,
     activities: {
       ...createAuditLogActivities({ pool }),
-      ...createMetricsActivities({ pool }),
+      ...createMetricsActivities({
+        pool,
+        notifications: subscriptions.map(({ notification }) => notification),
+      }),
       ...createCacheActivities({ cache: createProductCache(redis) }),
       ...createDeadLetterActivities({ pool, sender, kafka }),
       ...createCollectorAuditActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
@@ -105,6 +114,17 @@ export async function startCollectorWorker(
       ...createVanishedOffsetsActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
     },
   });
-  if (servesMetrics) watchDeadLetters(context, pool);
+  if (subscriptions.length > 0) {
+    const secret = config.WEBHOOK_SECRET;
+    await startActivityWorker(context, connection, {
+      taskQueue: notificationsTaskQueue,
+      slots: notificationSlots,
+      activities: createNotificationActivities({ pool, subscriptions, secret }),
+    });
+  }
+  if (servesMetrics) {
+    watchDeadLetters(context, pool);
+    watchNotifications(context, pool);
+  }
   return connection;
 }

@@ -55,7 +55,7 @@ export async function startWorker(
   context: ProcessContext,
   { kinds, taskQueue, activities, concurrency, checks, details }: WorkerWork,
 ): Promise<StartedWorker> {
-  const { config, logger, traces, onStop, fail } = context;
+  const { config, logger, traces, onStop } = context;
   const state: WorkerState = { isRunning: false };
   const servesMetrics = await serveMetrics(context, {
     kinds,
@@ -89,17 +89,60 @@ export async function startWorker(
     // The shutdown timeout of a process is 30 s, of which a bridge's consumer may take ten.
     shutdownForceTime: '15 seconds',
   });
-  const running = worker.run();
-  running.catch(fail);
-  onStop('the worker', async () => {
-    if (worker.getState() === 'RUNNING') worker.shutdown();
-    await running;
-  });
+  runUntilStop(worker, 'the worker', context);
   if (version !== undefined) await promoteIfFirstDeployed(context, version);
   const { TEMPORAL_NAMESPACE: namespace } = config;
   logger.info({ taskQueue, namespace, ...version }, 'worker is running');
   state.isRunning = true;
   return { connection, servesMetrics };
+}
+
+/** A worker that runs activities only, in a process that has another one. */
+export interface ActivityWork {
+  readonly taskQueue: string;
+  /** Activities by name. */
+  readonly activities: object;
+  /** Most of them at once. */
+  readonly slots: number;
+}
+
+/**
+ * Starts a second worker, for activities on a task queue of their own, on the first one's connection.
+ * When the process stops, running ones are cancelled after a second, and left to another worker: the
+ * first one needs most of the time that a process has to stop.
+ */
+export async function startActivityWorker(
+  { config, logger, onStop, fail }: ProcessContext,
+  connection: NativeConnection,
+  { taskQueue, activities, slots }: ActivityWork,
+): Promise<void> {
+  const { TEMPORAL_NAMESPACE: namespace } = config;
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue,
+    activities,
+    maxConcurrentActivityTaskExecutions: slots,
+    interceptors: { activity: [...activityInterceptors] },
+    ...dataConverterOf(config),
+    shutdownGraceTime: '1 second',
+    shutdownForceTime: '3 seconds',
+  });
+  runUntilStop(worker, `the worker of ${taskQueue}`, { onStop, fail });
+  logger.info({ taskQueue, namespace, slots }, 'worker is running');
+}
+
+function runUntilStop(
+  worker: Worker,
+  what: string,
+  { onStop, fail }: Pick<ProcessContext, 'onStop' | 'fail'>,
+): void {
+  const running = worker.run();
+  running.catch(fail);
+  onStop(what, async () => {
+    if (worker.getState() === 'RUNNING') worker.shutdown();
+    await running;
+  });
 }
 
 /** How far the worker has started. */

@@ -5,25 +5,23 @@
  * Its parts run one after the other, page by page. A failing part does not stop the others: the run
  * fails at its end, and the schedule's next run retries.
  */
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
   ActivityFailure,
   ApplicationFailure,
   continueAsNew,
   isCancellation,
-  ParentClosePolicy,
   patched,
   proxyActivities,
-  startChild,
   workflowInfo,
   type ActivityOptions,
-  type ChildWorkflowOptions,
 } from '@temporalio/workflow';
 import type { createCollectorAuditActivities } from '../activities/collector/delivery-audit';
 import type { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
 import type { createShopAuditActivities } from '../activities/commerce/delivery-audit';
 import { workflowIds } from '../events/workflow-ids';
 import { searchAttributes, taskQueues, workflowTypes } from '../events/workflow-names';
+import { startNotification } from './collector/start-notification';
+import { startUnlessRunning } from './start-unless-running';
 
 /** Ages from which something is overdue, in ms. */
 export interface DeliveryAuditOptions {
@@ -49,6 +47,8 @@ export interface DeliveryAuditSummary {
   readonly undecided: number;
   /** Logged events that were neither handled nor parked; now being handled. */
   readonly unhandled: number;
+  /** Overdue notifications that no workflow was delivering; now being delivered. */
+  readonly undelivered: number;
   /** Every event logged before is handled or parked, in ms since the epoch: the next run starts here. */
   readonly handledUntil: number;
 }
@@ -124,10 +124,11 @@ const windowMs = 24 * 3_600_000;
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 type Summary = Mutable<DeliveryAuditSummary>;
 
-/** Cursor of a part: an outbox sequence, an ID, or an ID within a time window. */
+/** Cursor of a part: an outbox sequence, an ID, or an ID with a name or within a time window. */
 interface Cursor {
   readonly sequence?: number;
   readonly id?: string;
+  readonly name?: string;
   readonly from?: number;
 }
 
@@ -148,13 +149,22 @@ const parts: readonly { readonly name: string; readonly audit: Part }[] = [
   { name: 'undecided orders', audit: auditUndecided },
   { name: 'unhandled events', audit: auditUnhandled },
   { name: 'vanished offsets', audit: auditOffsets },
+  { name: 'undelivered notifications', audit: auditNotifications },
 ];
+
+const nothing = {
+  unpublished: 0,
+  republished: 0,
+  confirmed: 0,
+  undecided: 0,
+  unhandled: 0,
+  undelivered: 0,
+};
 
 function begin({ unhandledAfterMs }: DeliveryAuditOptions): DeliveryAuditProgress {
   const startedAt = Date.now();
   const handledUntil = startedAt - unhandledAfterMs;
-  const found = { unpublished: 0, republished: 0, confirmed: 0, undecided: 0, unhandled: 0 };
-  return { startedAt, part: 0, summary: { ...found, handledUntil }, failures: [] };
+  return { startedAt, part: 0, summary: { ...nothing, handledUntil }, failures: [] };
 }
 
 async function auditPage(
@@ -245,6 +255,21 @@ async function auditOffsets(): Promise<undefined> {
   if (patched('note-progress')) await collector.noteProgress();
 }
 
+async function auditNotifications({ options, startedAt, cursor, summary }: Page) {
+  if (!patched('undelivered-notifications')) return undefined;
+  const { abandoned, next } = await collector.findUndelivered({
+    before: startedAt - options.unhandledAfterMs,
+    after: { eventId: cursor.id ?? '', name: cursor.name ?? '' },
+    limit: workflowsPerPage,
+  });
+  // A run that an earlier version began has no such sum.
+  summary.undelivered = (summary.undelivered ?? 0) + abandoned.length;
+  for (const { name, eventId } of abandoned) {
+    await startNotification(name, await collector.readLoggedEvent(eventId));
+  }
+  return next === undefined ? undefined : { id: next.eventId, name: next.name };
+}
+
 function handledUntilLastTime(): number | undefined {
   const last = workflowInfo().lastResult as DeliveryAuditSummary | undefined;
   return last?.handledUntil;
@@ -259,20 +284,4 @@ async function handleAgain(eventId: string): Promise<void> {
     args: [event],
     typedSearchAttributes: [{ key: searchAttributes.aggregateId, value: event.key }],
   });
-}
-
-/** Starts an abandoned child, whatever the state of an earlier workflow of its ID. */
-async function startUnlessRunning(
-  workflowType: string,
-  options: ChildWorkflowOptions & { readonly args: unknown[] },
-): Promise<void> {
-  try {
-    await startChild(workflowType, {
-      ...options,
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    });
-  } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-  }
 }

@@ -13,6 +13,7 @@ import { readGroupProgress, type GroupProgress } from '../../platform/kafka/cons
 import { auditFindings } from '../../platform/observability/telemetry';
 import { forEachConcurrently } from '../../platform/process/concurrency';
 import { nextOf, type AuditPage, type Publication } from '../audit-pages';
+import type { DueNotification } from './notifications/outbox';
 
 export interface CollectorAuditDependencies {
   readonly pool: Pool;
@@ -41,6 +42,13 @@ export interface UnhandledPage {
   readonly oldest?: number;
   /** The cursor of the next page; absent after the last one. */
   readonly next?: string;
+}
+
+/** A page of overdue notifications. */
+export interface UndeliveredPage {
+  readonly abandoned: readonly DueNotification[];
+  /** The cursor of the next page; absent after the last one. */
+  readonly next?: DueNotification;
 }
 
 export function createCollectorAuditActivities(dependencies: CollectorAuditDependencies) {
@@ -109,6 +117,35 @@ export function createCollectorAuditActivities(dependencies: CollectorAuditDepen
         ...(rows.length === 0 ? {} : { oldest: Math.min(...rows.map(({ loggedAt }) => loggedAt)) }),
         ...nextOf(rows, page.limit, ({ eventId }) => eventId),
       };
+    },
+
+    /**
+     * The overdue notifications that no open workflow delivers: Temporal has forgotten it, or somebody
+     * ended it. Those that wait for their receiver have one.
+     */
+    async findUndelivered(page: AuditPage<DueNotification>): Promise<UndeliveredPage> {
+      const { rows } = await pool.query<DueNotification>({
+        name: 'audit-undelivered',
+        text: `
+          SELECT event_id AS "eventId", name FROM collector.notifications
+          WHERE status = 'pending' AND created_at < to_timestamp($1 / 1000.0)
+            AND (event_id, name) > ($2, $3)
+          ORDER BY event_id, name LIMIT $4`,
+        values: [page.before, page.after.eventId, page.after.name, page.limit],
+      });
+      const client = getClient();
+      const abandoned = await filterConcurrently(
+        rows,
+        lookUpsAtOnce,
+        async ({ name, eventId }) => !(await isOpen(client, workflowIds.notify(name, eventId))),
+      );
+      for (const { name, eventId } of abandoned)
+        log.warn('nobody delivers an overdue notification; restarting its workflow', {
+          notification: name,
+          eventId,
+        });
+      auditFindings.inc({ finding: 'undelivered' }, abandoned.length);
+      return { abandoned, ...nextOf(rows, page.limit, (row) => row) };
     },
 
     /** A logged event, as if it had just been received; its headers are not logged. */

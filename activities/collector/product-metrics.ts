@@ -13,6 +13,8 @@ import { projections } from '../../projections';
 import { newestMigration } from '../../projections/definition';
 import { liveUpdate } from '../../projections/statements';
 import { refusingBadData } from '../failures';
+import type { Notification } from './notifications/notification';
+import { recallDue, recordDue, type DueNotification } from './notifications/outbox';
 
 /** Which events to apply, for which workflow. */
 export interface MetricsUpdate {
@@ -22,19 +24,32 @@ export interface MetricsUpdate {
   readonly workflowId: string;
 }
 
+export interface MetricsDependencies {
+  readonly pool: Pool;
+  /** The notifications that are recorded in the same statement; none by default. */
+  readonly notifications?: readonly Notification[];
+}
+
 /** Activities of the projections. */
-export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
+export function createMetricsActivities({ pool, notifications = [] }: MetricsDependencies) {
+  // Not prepared, so that it is planned each time, in a millisecond: a cached plan from when the log was
+  // small would scan it whole while it grows.
+  const updateStatement = liveUpdate(projections, recordDue(notifications));
   return {
     /**
      * Applies the logged events to every projection and marks them as handled, atomically in one
      * statement. Events already marked are skipped, so a retry, or another workflow with the same
      * events, changes nothing. Effects are read from the audit log, so log and projections cannot
-     * disagree.
+     * disagree. Notifications that the events are due are recorded in the same statement.
      *
+     * @returns the notifications to deliver, also those that are left of events already marked
      * @throws ApplicationFailure `WORKER_TOO_OLD` when a projection was built for a newer version than
      *   this worker's; retryable, for a worker of that version
      */
-    async updateMetrics({ eventIds, workflowId }: MetricsUpdate): Promise<void> {
+    async updateMetrics({
+      eventIds,
+      workflowId,
+    }: MetricsUpdate): Promise<readonly DueNotification[]> {
       const { rows } = await refusingBadData(() =>
         pool.query<UpdateRow>({
           text: updateStatement,
@@ -44,18 +59,22 @@ export function createMetricsActivities({ pool }: { readonly pool: Pool }) {
       if (rows.some(({ refused }) => refused)) throw workerTooOld();
       const handled = rows.filter(isHandled);
       count(handled, eventIds.length);
+      if (notifications.length > 0 && handled.length < eventIds.length) {
+        // Includes what is recorded.
+        return recallDue(pool, eventIds);
+      }
+      return handled.flatMap(({ eventId, due }) => due.map((name) => ({ name, eventId })));
     },
   };
 }
 
-/** A row of the statement; without a type where no event was marked. */
-interface UpdateRow {
-  readonly refused: boolean;
-  readonly type: string | null;
-  readonly seconds: number | null;
-}
+/** A row of the statement. */
+type UpdateRow =
+  | (HandledEvent & { readonly refused: false })
+  /** No event was marked, as the database refuses this version or as all are marked already. */
+  | { readonly refused: boolean; readonly type: null };
 
-function isHandled(row: UpdateRow): row is UpdateRow & HandledEvent {
+function isHandled(row: UpdateRow): row is HandledEvent & { readonly refused: false } {
   return row.type !== null;
 }
 
@@ -68,9 +87,12 @@ function workerTooOld(): ApplicationFailure {
 }
 
 interface HandledEvent {
+  readonly eventId: string;
   readonly type: string;
   /** Age of the event; negative when its producer's clock is ahead. */
   readonly seconds: number;
+  /** Names of the notifications that it is due. */
+  readonly due: readonly string[];
 }
 
 function count(handled: readonly HandledEvent[], given: number): void {
@@ -80,7 +102,3 @@ function count(handled: readonly HandledEvent[], given: number): void {
   }
   duplicatesRefused.inc({ guard: 'event_handled' }, given - handled.length);
 }
-
-// Not prepared, so that it is planned each time, in a millisecond: a cached plan from when the log was
-// small would scan it whole while it grows.
-const updateStatement = liveUpdate(projections);

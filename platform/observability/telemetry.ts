@@ -57,6 +57,8 @@ type AuditFinding =
   | 'republished'
   /** A logged event that was neither handled nor parked. */
   | 'unhandled'
+  /** A notification that was overdue for delivery, and that no workflow was delivering. */
+  | 'undelivered'
   /** An order that was overdue for its decision. */
   | 'undecided';
 
@@ -77,7 +79,13 @@ export const auditConfirmations = new Counter({
   registers: [metricsRegistry],
 });
 
-const findings: readonly AuditFinding[] = ['unpublished', 'republished', 'unhandled', 'undecided'];
+const findings: readonly AuditFinding[] = [
+  'unpublished',
+  'republished',
+  'unhandled',
+  'undelivered',
+  'undecided',
+];
 // Initialised to zero: an alert on an increase needs the zero before it.
 for (const finding of findings) auditFindings.inc({ finding }, 0);
 
@@ -377,6 +385,25 @@ export const deadLettersWaiting = new Gauge({
   registers,
 });
 
+export const notificationAttempts = new Counter({
+  name: 'commerce_notification_attempts_total',
+  help: 'Attempts to deliver a notification to its receiver, by notification and result: delivered, unavailable (retried), or refused for good.',
+  labelNames: ['notification', 'result'] as const,
+  registers,
+});
+
+export const notificationsPending = new Gauge({
+  name: 'commerce_notifications_pending',
+  help: 'Notifications that wait to be delivered. Every worker:collector reports the same number.',
+  registers,
+});
+
+export const notificationsOldestAge = new Gauge({
+  name: 'commerce_notifications_oldest_pending_age_seconds',
+  help: 'Age of the oldest notification that waits to be delivered; 0 when there is none.',
+  registers,
+});
+
 const metricsSourceFailures = new Counter({
   name: 'commerce_metrics_source_failures_total',
   help: "Scrapes without the metrics of a failing source, such as Temporal's runtime.",
@@ -418,6 +445,9 @@ export const countedBy: Readonly<Record<string, readonly ProcessKind[]>> = {
   commerce_event_duplicates_refused_total: ['worker:collector', 'bridge'],
   commerce_dead_letters_parked_total: ['worker:collector'],
   commerce_dead_letters_waiting: ['worker:collector'],
+  commerce_notification_attempts_total: ['worker:collector'],
+  commerce_notifications_pending: ['worker:collector'],
+  commerce_notifications_oldest_pending_age_seconds: ['worker:collector'],
   commerce_audit_findings_total: workers,
   commerce_audit_confirmed_total: ['worker:commerce'],
   commerce_bridge_in_flight: ['bridge'],

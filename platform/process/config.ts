@@ -55,6 +55,21 @@ const encryptionKey = z
   .transform((text) => Buffer.from(text, 'base64'))
   .refine((key) => key.byteLength === 32, 'must be 32 bytes, base64');
 
+// Such an address cannot be called: a receiver knows its caller by the signature.
+const webhookUrl = httpUrl.refine(
+  (url) => !URL.canParse(url) || (new URL(url).username === '' && new URL(url).password === ''),
+  'must have no user or password in it',
+);
+
+const webhookSecret = z
+  .string()
+  .regex(/^whsec_[A-Za-z0-9+/]+={0,2}$/, 'must be whsec_ and 24 to 64 bytes, base64')
+  .transform((text) => Buffer.from(text.slice('whsec_'.length), 'base64'))
+  .refine(
+    ({ byteLength }) => byteLength >= 24 && byteLength <= 64,
+    'must be whsec_ and 24 to 64 bytes, base64',
+  );
+
 // One entry a variable: its default and its validation in one place.
 const schema = z.object({
   /** Connection string of PostgreSQL; `?sslmode=verify-full&sslrootcert=FILE` for TLS. */
@@ -135,6 +150,10 @@ const schema = z.object({
   BRIDGE_GROUP_ID: z.string().min(1).default('commerce-collector'),
   /** Where the payment gateway answers. */
   PAYMENT_GATEWAY_URL: httpUrl.default('http://127.0.0.1:18080'),
+  /** Where to tell that a product is sold out; unset for nowhere. */
+  WEBHOOK_SOLD_OUT_URL: webhookUrl.optional(),
+  /** Key of the signatures of what is told: `whsec_` and 24 to 64 bytes, base64; unset for none. */
+  WEBHOOK_SECRET: webhookSecret.optional(),
   /** 32 bytes, base64: Temporal's payloads are encrypted with it. */
   PAYLOAD_ENCRYPTION_KEY: encryptionKey.optional(),
   /** How often the delivery audit runs, in ms. */
@@ -235,6 +254,7 @@ function missingCompanions(config: z.output<typeof schema>): string[] {
     ['KAFKA_SSL_CERT_FILE', 'KAFKA_SSL=true', config.KAFKA_SSL],
     ['KAFKA_SSL_CERT_FILE', 'KAFKA_SSL_KEY_FILE', config.KAFKA_SSL_KEY_FILE !== undefined],
     ['KAFKA_SSL_KEY_FILE', 'KAFKA_SSL_CERT_FILE', config.KAFKA_SSL_CERT_FILE !== undefined],
+    ['WEBHOOK_SECRET', 'WEBHOOK_SOLD_OUT_URL', config.WEBHOOK_SOLD_OUT_URL !== undefined],
     ['REDIS_TLS_CA_FILE', 'a REDIS_URL that begins with rediss:', hasRedisTls],
     ['TEMPORAL_TLS_CA_FILE', 'TEMPORAL_TLS_ENABLED=true', hasTemporalTls],
     ['TEMPORAL_TLS_SERVER_NAME', 'TEMPORAL_TLS_ENABLED=true', hasTemporalTls],

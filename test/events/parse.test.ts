@@ -217,7 +217,7 @@ describe('what nobody here can know is refused', () => {
 describe('an ID that begins like the ID of another kind of workflow is refused', () => {
   test.each([
     ...['order-', 'product-', 'stock-adjustment-', 'like-', 'publish-', 'batch-', 'dead-letter-'],
-    ...['redrive-', 'delivery-audit', 'temporal-sys-'],
+    ...['redrive-', 'notification-', 'delivery-audit', 'temporal-sys-'],
   ])('%s', (prefix) => {
     const json = exampleEvent('ProductViewed', { id: `${prefix}1` });
     expect(refusalOf(exampleMessage('ProductViewed', json))).toMatchObject({

@@ -16,6 +16,7 @@ test.each([
   [workflowIds.handleEventBatch('u'), 'batch-u'],
   [workflowIds.parkDeadLetter(place), 'dead-letter-catalog-events-3-42'],
   [workflowIds.redriveDeadLetter(5, 2), 'redrive-5-2'],
+  [workflowIds.notify('sold-out', 'e'), 'notification-sold-out-e'],
   [workflowIds.discardDeadLetter(5), 'dead-letter-discard-5'],
   [
     workflowIds.recordVanishedOffsets({ ...place, from: 1, to: 9 }),

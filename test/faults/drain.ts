@@ -87,7 +87,8 @@ async function countUnfinished({ pool }: Stack): Promise<number> {
       + (SELECT count(*) FROM commerce.orders WHERE status = 'PLACED')
       + (SELECT count(*) FROM collector.event_log WHERE NOT EXISTS (
           SELECT FROM collector.event_handled AS handled
-          WHERE handled.event_id = event_log.event_id)) AS unfinished`);
+          WHERE handled.event_id = event_log.event_id))
+      + (SELECT count(*) FROM collector.notifications WHERE status = 'pending') AS unfinished`);
   return Number(rows[0]?.unfinished);
 }
 

@@ -17,6 +17,7 @@ import { sendHostileBatches } from './hostile-batches';
 import type { Ledger } from './ledger';
 import { sendPoison, type PoisonCounts } from './poison';
 import type { Random } from '../../testkit/random';
+import type { WebhookReceiver } from '../../testkit/webhook-receiver';
 
 export interface FaultContext {
   readonly stack: Stack;
@@ -24,6 +25,10 @@ export interface FaultContext {
   readonly random: Random;
   /** Poison messages that were sent. */
   readonly poison: PoisonCounts;
+  /** Who is told of sold-out products. */
+  readonly receiver: WebhookReceiver;
+  /** For how long the receiver is away, in ms. */
+  readonly receiverAwayMs: number;
 }
 
 /** One fault. */
@@ -171,6 +176,12 @@ export const faults: readonly Fault[] = [
     name: 'history-lost',
     strikes: 'Temporal has forgotten everything: an empty namespace, and every event again',
     inject: forgetHistory,
+  },
+  {
+    name: 'receiver-away',
+    strikes:
+      'the receiver of notifications is away (`--away` seconds) while products sell out, then answers 503 twice each; meanwhile the collector’s worker is killed three times and what is sold out comes again',
+    inject: loseReceiver,
   },
   {
     name: 'poison',
@@ -388,6 +399,57 @@ export async function forgetHistory({ stack }: FaultContext): Promise<void> {
   await resetOffsets(stack);
   await enterEmptyNamespace(stack);
   await Promise.all(processNames.map((name) => stack.start(name)));
+}
+
+async function loseReceiver(context: FaultContext): Promise<void> {
+  const { stack, receiver, receiverAwayMs } = context;
+  await receiver.leave();
+  try {
+    for (let turn = 0; turn < 3; turn += 1) {
+      await sleep(receiverAwayMs / 3);
+      await endAll(stack, 'worker:collector', 'SIGKILL');
+      await stack.start('worker:collector');
+      await sendSoldOutAgain(stack);
+    }
+    const asked = new Map<string, number>();
+    receiver.answer = ({ key }) => {
+      asked.set(key, (asked.get(key) ?? 0) + 1);
+      return asked.get(key)! <= 2 ? 503 : 204;
+    };
+  } finally {
+    await receiver.comeBack();
+  }
+  const from = await timeOf(stack);
+  // After a long absence a retry waits for up to a minute, twice more for the two refusals.
+  await until(
+    'what was to be told is delivered',
+    async () => {
+      const { rowCount } = await stack.pool.query(
+        `SELECT FROM collector.notifications WHERE status = 'pending' AND created_at < $1`,
+        [from],
+      );
+      return rowCount === 0;
+    },
+    { timeoutMs: 300_000 },
+  );
+  receiver.answer = () => 204;
+}
+
+/** Copies of all events of sold-out products that were logged, as a producer that retries sends them. */
+async function sendSoldOutAgain({ pool, kafka }: Stack): Promise<void> {
+  const { rows } = await pool.query<{ topic: string; key: string; value: string }>(`
+    SELECT topic, aggregate_id AS key, payload::text AS value
+    FROM collector.notifications JOIN collector.event_log USING (event_id)`);
+  for (const topic of eventTopics) {
+    const copies = rows.filter((row) => row.topic === topic);
+    if (copies.length > 0) {
+      await produce(
+        kafka,
+        topic,
+        copies.map(({ key, value }) => ({ key, value })),
+      );
+    }
+  }
 }
 
 const attempts = 3;

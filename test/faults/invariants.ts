@@ -7,6 +7,7 @@ import type { Event } from '../../events/envelope';
 import { addUp, readAggregates, type Aggregates } from '../../testkit/aggregates';
 import type { Stack } from '../../testkit/stack';
 import type { TopicMessage } from '../../testkit/topic-reader';
+import type { WebhookReceiver } from '../../testkit/webhook-receiver';
 import { readCharges } from './gateway-books';
 import type { Ledger } from './ledger';
 import { readLog } from './log-reader';
@@ -25,6 +26,8 @@ export interface Evidence {
   readonly isWhole: boolean;
   /** What was sent as poison. */
   readonly poison: Readonly<PoisonCounts>;
+  /** Who is told of sold-out products. */
+  readonly receiver: WebhookReceiver;
   /** Stalls that were not reported everywhere. */
   readonly unseen: readonly string[];
 }
@@ -266,6 +269,35 @@ export const invariants: readonly Invariant[] = [
         if (shown.likeCount !== likeCount) problems.push(`${id}: likeCount ${shown.likeCount}`);
       }
       return problems;
+    },
+  },
+  {
+    name: 'a receiver that keeps keys is told of each product that sold out once, and of nothing else',
+    check: async ({ stack, published, receiver }) => {
+      const due = firstCopies(published)
+        .filter(
+          (event) =>
+            event.type === 'StockAdjusted' &&
+            event.data.previousStock > 0 &&
+            event.data.stock === 0,
+        )
+        .map(({ id }) => id);
+      const told = [...receiver.taken.values()].map(
+        ({ body }) => (JSON.parse(body) as { data: { eventId: string } }).data.eventId,
+      );
+      const times = new Map<string, number>(due.map((id) => [id, 0]));
+      for (const id of told) times.set(id, (times.get(id) ?? 0) + 1);
+      const expected = new Set(due);
+      return [
+        ...[...times]
+          .filter(([id, count]) => count !== (expected.has(id) ? 1 : 0))
+          .map(([id, count]) => `${id}: told ${count} times`),
+        ...(await differences(
+          stack,
+          `SELECT event_id AS id, status AS problem FROM collector.notifications
+            WHERE status <> 'delivered'`,
+        )),
+      ];
     },
   },
   {

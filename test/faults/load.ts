@@ -20,10 +20,21 @@ const price = 700;
 /** Registers the products that the load is about. */
 export async function registerProducts(stack: Stack, ledger: Ledger): Promise<void> {
   for (let index = 0; index < productCount; index += 1) {
-    const body = { name: `product ${index}`, price, stock: firstStock };
-    const { body: product } = await untilDecided(stack, ledger, 'POST', '/v1/products', { body });
-    ledger.products.set((product as { productId: string }).productId, firstStock);
+    await registerProduct(stack, ledger, `product ${index}`, firstStock);
   }
+}
+
+async function registerProduct(
+  stack: Stack,
+  ledger: Ledger,
+  name: string,
+  stock: number,
+): Promise<string> {
+  const body = { name, price, stock };
+  const { body: product } = await untilDecided(stack, ledger, 'POST', '/v1/products', { body });
+  const { productId } = product as { productId: string };
+  ledger.products.set(productId, stock);
+  return productId;
 }
 
 /** Starts the load. Each client does one thing after the other and pauses in between. */
@@ -56,6 +67,7 @@ async function doSomething(
   else if (dice < 45) await cancelOrder(stack, ledger, random);
   else if (dice < 60) await adjustStock(stack, ledger, random, productId);
   else if (dice < 80) await changeLike(stack, ledger, random, userId, productId);
+  else if (dice < 85) await sellOut(stack, ledger, random, userId);
   else await view(stack, ledger, userId, productId);
 }
 
@@ -68,6 +80,34 @@ async function placeOrder(
 ): Promise<void> {
   const quantity = 1 + random.below(3);
   const paymentToken = random.below(10) === 0 ? 'tok_decline' : 'tok_approve';
+  await order(stack, ledger, userId, { productId, quantity, paymentToken });
+}
+
+/** Sells a product of its own out. */
+async function sellOut(
+  stack: Stack,
+  ledger: Ledger,
+  random: Random,
+  userId: string,
+): Promise<void> {
+  const quantity = 1 + random.below(3);
+  const productId = await registerProduct(stack, ledger, 'sold out', quantity);
+  ledger.leftAlone.add(productId);
+  await order(stack, ledger, userId, { productId, quantity, paymentToken: 'tok_approve' });
+}
+
+interface Purchase {
+  readonly productId: string;
+  readonly quantity: number;
+  readonly paymentToken: string;
+}
+
+async function order(
+  stack: Stack,
+  ledger: Ledger,
+  userId: string,
+  { productId, quantity, paymentToken }: Purchase,
+): Promise<void> {
   const body = { items: [{ productId, quantity }], paymentToken };
   const options = { as: 'shopper', userId, body } as const;
   const answer = await untilDecided(stack, ledger, 'POST', '/v1/orders', options);

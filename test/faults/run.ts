@@ -8,6 +8,7 @@
  *   --seeds N      deals the faults to N seeds in a row, each with a pipeline of its own
  *   --only NAME    one of them; several by comma
  *   --count N      so many faults, chosen by the seed, and all the rest
+ *   --away N       for how many seconds `receiver-away` lasts; 60 unless set
  *   --minutes N    goes on with the faults for so long; then memory must have stayed flat
  *   --report FILE  writes what happened, as Markdown
  *
@@ -28,6 +29,7 @@ import { registerProducts, settleLikes, startLoad } from './load';
 import { longLived, type LongLived } from './long-lived';
 import { judgeMemory, readMemory } from '../../testkit/memory';
 import { createRandom, type Random } from '../../testkit/random';
+import { startWebhookReceiver } from '../../testkit/webhook-receiver';
 import {
   toMarkdown,
   type DayResult,
@@ -44,6 +46,7 @@ const { values: options } = parseArgs({
     seeds: { type: 'string' },
     only: { type: 'string' },
     count: { type: 'string' },
+    away: { type: 'string' },
     minutes: { type: 'string' },
     report: { type: 'string' },
   },
@@ -99,7 +102,10 @@ function commandOf(seed: number): string {
   return `npm run test:faults -- ${given.join(' ')}`;
 }
 
-function wholeNumber(option: 'seed' | 'seeds' | 'count' | 'minutes', otherwise: number): number {
+function wholeNumber(
+  option: 'seed' | 'seeds' | 'count' | 'away' | 'minutes',
+  otherwise: number,
+): number {
   const text = options[option];
   if (text === undefined) return otherwise;
   if (!/^\d+$/.test(text)) throw new Error(`--${option} ${text} is not a whole number from 0 up.`);
@@ -159,22 +165,30 @@ interface Run extends FaultContext {
 }
 
 async function begin(random: Random, environment: Readonly<Record<string, string>>): Promise<Run> {
-  const stack = await createStack(processNames, environment);
+  const receiver = await startWebhookReceiver();
+  const stack = await createStack(processNames, {
+    ...environment,
+    WEBHOOK_SOLD_OUT_URL: receiver.url,
+  });
+  const receiverAwayMs = wholeNumber('away', 60) * 1_000;
   try {
     const ledger = createLedger(await readReferences(stack.config));
     await registerProducts(stack, ledger);
     const rate = await measureRate(stack);
     const standstills = watchStandstills(stack);
-    return { stack, random, ledger, standstills, poison: new Map(), rate };
+    const poison = new Map<string, number>();
+    return { stack, random, ledger, standstills, poison, receiver, receiverAwayMs, rate };
   } catch (error) {
     await stack.stop();
+    await receiver.stop();
     throw error;
   }
 }
 
-async function end({ stack, standstills }: Run): Promise<void> {
+async function end({ stack, standstills, receiver }: Run): Promise<void> {
   await standstills.stop();
   await stack.stop();
+  await receiver.stop();
 }
 
 /** Strikes with every fault; after one that broke something, the next gets a pipeline of its own. */
@@ -240,8 +254,12 @@ async function strike(fault: Fault, run: Run): Promise<Omit<FaultResult, 'seed'>
   return result;
 }
 
-function knownOf({ stack, ledger, poison, standstills }: Run, { cutsLog }: Partial<Fault>) {
-  return { stack, ledger, poison, unseen: standstills.unseen(), isWhole: cutsLog !== true };
+function knownOf(
+  { stack, ledger, poison, receiver, standstills }: Run,
+  { cutsLog }: Partial<Fault>,
+) {
+  const unseen = standstills.unseen();
+  return { stack, ledger, poison, receiver, unseen, isWhole: cutsLog !== true };
 }
 
 /** Sabotages a pipeline of its own: it passes if the invariant that it breaks is seen to fail. */

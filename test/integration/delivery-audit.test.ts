@@ -34,7 +34,14 @@ const atOnce: DeliveryAuditOptions = {
   unhandledAfterMs: 0,
   undecidedAfterMs: 0,
 };
-const nothing = { unpublished: 0, republished: 0, confirmed: 0, undecided: 0, unhandled: 0 };
+const nothing = {
+  unpublished: 0,
+  republished: 0,
+  confirmed: 0,
+  undecided: 0,
+  unhandled: 0,
+  undelivered: 0,
+};
 
 function audit(options: Partial<DeliveryAuditOptions> = {}): Promise<DeliveryAuditSummary> {
   type Audit = (options: DeliveryAuditOptions) => Promise<DeliveryAuditSummary>;

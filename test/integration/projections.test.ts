@@ -127,7 +127,7 @@ describe('a projection that is new or changed', () => {
       releasedProjections[table]!.definition,
       newestMigration,
     ]);
-  const update = (eventIds: string[]): Promise<void> =>
+  const update = (eventIds: string[]): Promise<unknown> =>
     createMetricsActivities({ pool: stack.pool }).updateMetrics({ eventIds, workflowId: 'test' });
 
   beforeEach(() => emptyProjections(stack.pool));

@@ -19,7 +19,11 @@ const kinds: ProcessKind[] = ['api', 'worker:commerce', 'worker:collector', 'bri
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await createStack(kinds, { AUDIT_INTERVAL_MS: '1000' });
+  stack = await createStack(kinds, {
+    AUDIT_INTERVAL_MS: '1000',
+    // Nobody is there, and nothing is to be told.
+    WEBHOOK_SOLD_OUT_URL: 'http://127.0.0.1:1',
+  });
 });
 
 afterAll(() => stack.stop());

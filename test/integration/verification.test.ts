@@ -108,6 +108,7 @@ const tables = [
 const collectorTables = [
   ...['event_log', 'event_handled', 'dead_letters', 'partition_progress', 'vanished_offsets'],
   ...projections.map(({ table }) => table),
+  'notifications',
 ].map((name) => `collector.${name}`);
 const allTables = [...tables, ...collectorTables];
 
@@ -288,6 +289,19 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
     `UPDATE collector.product_user_metrics SET liked = NOT liked WHERE product_id = 'p2' AND user_id = 'u1'`,
     ['product-user-metrics'],
   ],
+  [
+    'a notification that was never delivered',
+    `INSERT INTO collector.notifications (event_id, name)
+     SELECT event_id, 'sold-out' FROM collector.event_log WHERE type = 'StockAdjusted' LIMIT 1`,
+    ['notifications'],
+  ],
+  [
+    'a notification that was refused, and whose event nobody parked',
+    `INSERT INTO collector.notifications (event_id, name, status, detail)
+     SELECT event_id, 'sold-out', 'refused', '400' FROM collector.event_log
+     WHERE type = 'StockAdjusted' LIMIT 1`,
+    ['notifications'],
+  ],
 ];
 
 describe('a deliberate damage is found', () => {
@@ -314,6 +328,25 @@ describe('what may be in flight is no difference', () => {
       `UPDATE collector.event_log SET recorded_at = recorded_at - interval '11 minutes'`,
     );
     expect(failed(await run(600))).toEqual(['logged-is-handled']);
+  });
+
+  test('a notification that waits for its receiver, or was refused and is parked', async () => {
+    await stack.pool.query(`
+      INSERT INTO collector.notifications (event_id, name, status)
+      SELECT event_id, 'sold-out', CASE type WHEN 'StockAdjusted' THEN 'pending' ELSE 'refused' END
+      FROM collector.event_log WHERE type IN ('StockAdjusted', 'OrderPlaced')`);
+    expect(failed(await run(600))).toEqual([]);
+    await stack.pool.query(`
+      UPDATE collector.notifications SET created_at = created_at - interval '11 minutes'
+      WHERE status = 'refused';
+      INSERT INTO collector.dead_letters
+        (topic, partition, "offset", value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id)
+      SELECT topic, partition, "offset", convert_to(payload::text, 'UTF8'), '', '[]', now(), event_id,
+        'NOTIFICATION_REFUSED', '', event_id
+      FROM collector.event_log WHERE type = 'OrderPlaced'`);
+    expect(failed(await run(600))).toEqual([]);
+    await stack.pool.query('DELETE FROM collector.dead_letters');
+    expect(failed(await run(600))).toEqual(['notifications']);
   });
 
   test('an event that is parked, or was redriven a moment ago, but not one redriven long ago', async () => {

@@ -91,6 +91,7 @@ describe('a wrong value is named', () => {
     ['BRIDGE_MODE', 'fast'],
     ['BRIDGE_MAX_IN_FLIGHT', '0'],
     ['PAYMENT_GATEWAY_URL', '-'],
+    ['WEBHOOK_SOLD_OUT_URL', 'receiver.example'],
     ['PAYLOAD_ENCRYPTION_KEY', Buffer.alloc(31).toString('base64')],
     ['LOG_LEVEL', 'loud'],
   ];
@@ -102,6 +103,28 @@ describe('a wrong value is named', () => {
 
   test.each(['localhost:18080', 'ftp://127.0.0.1'])('a gateway at %s', (url) => {
     expect(problemsOf({ PAYMENT_GATEWAY_URL: url })).toContain('  PAYMENT_GATEWAY_URL: must be');
+  });
+
+  test.each(['ftp://127.0.0.1', 'http://user@127.0.0.1', 'http://:hush@127.0.0.1'])(
+    'a receiver of webhooks at %s',
+    (url) => {
+      const message = problemsOf({ WEBHOOK_SOLD_OUT_URL: url });
+      expect(message).toContain('  WEBHOOK_SOLD_OUT_URL: must ');
+      expect(message).not.toContain('hush');
+    },
+  );
+
+  test.each([
+    ['without its prefix', Buffer.alloc(32, 7).toString('base64')],
+    ['too short', `whsec_${Buffer.alloc(23, 7).toString('base64')}`],
+    ['too long', `whsec_${Buffer.alloc(65, 7).toString('base64')}`],
+    ['no base64', 'whsec_!'],
+  ])('a secret of webhooks %s', (_, secret) => {
+    const message = problemsOf({
+      WEBHOOK_SOLD_OUT_URL: 'https://receiver.example',
+      WEBHOOK_SECRET: secret,
+    });
+    expect(message).toContain('  WEBHOOK_SECRET: must be whsec_');
   });
 
   test('together with every other that is wrong, in one message', () => {
@@ -149,6 +172,7 @@ describe('a variable that would not be read, or not without another, is named', 
     ['KAFKA_SSL_CA_FILE', { KAFKA_SSL_CA_FILE: 'ca.pem' }],
     ['KAFKA_SSL_CERT_FILE', { KAFKA_SSL: 'true', KAFKA_SSL_CERT_FILE: 'shop.pem' }],
     ['KAFKA_SSL_KEY_FILE', { KAFKA_SSL: 'true', KAFKA_SSL_KEY_FILE: 'key.pem' }],
+    ['WEBHOOK_SECRET', { WEBHOOK_SECRET: `whsec_${Buffer.alloc(32, 7).toString('base64')}` }],
     ['REDIS_TLS_CA_FILE', { REDIS_TLS_CA_FILE: 'ca.pem' }],
     ['TEMPORAL_TLS_CA_FILE', { TEMPORAL_TLS_CA_FILE: 'ca.pem' }],
     ['TEMPORAL_TLS_SERVER_NAME', { TEMPORAL_TLS_SERVER_NAME: 'temporal.test' }],

@@ -6,7 +6,7 @@ import type {
   UndecidedPage,
   UnpublishedPage,
 } from '../../activities/commerce/delivery-audit';
-import type { UnhandledPage } from '../../activities/collector/delivery-audit';
+import type { UndeliveredPage, UnhandledPage } from '../../activities/collector/delivery-audit';
 import type { ReceivedEvent } from '../../events/received';
 import type {
   AuditActivities,
@@ -14,7 +14,7 @@ import type {
   DeliveryAuditSummary,
 } from '../../workflows/audit-delivery';
 import { deliveryAuditScheduleId, workflowIds } from '../../events/workflow-ids';
-import { taskQueues, workflowTypes } from '../../events/workflow-names';
+import { notificationsTaskQueue, taskQueues, workflowTypes } from '../../events/workflow-names';
 import { createEnvironment, type Environment } from '../../testkit/workflow-environment';
 
 type ShopActivities = ReturnType<typeof createShopAuditActivities>;
@@ -27,7 +27,14 @@ const options: DeliveryAuditOptions = {
   unhandledAfterMs: 10 * minuteMs,
   undecidedAfterMs: 10 * minuteMs,
 };
-const nothing = { unpublished: 0, republished: 0, confirmed: 0, undecided: 0, unhandled: 0 };
+const nothing = {
+  unpublished: 0,
+  republished: 0,
+  confirmed: 0,
+  undecided: 0,
+  unhandled: 0,
+  undelivered: 0,
+};
 let environment: Environment;
 
 beforeAll(async () => {
@@ -55,21 +62,32 @@ function collector(given: Partial<CollectorActivities> = {}): CollectorActivitie
     findUnhandled: (): Promise<UnhandledPage> => Promise.resolve({ eventIds: [] }),
     readLoggedEvent: () => Promise.reject(new Error('nothing was to be read')),
     noteProgress: () => Promise.resolve(0),
+    findUndelivered: (): Promise<UndeliveredPage> => Promise.resolve({ abandoned: [] }),
     ...given,
   };
 }
 
 function audit(shopActivities: object, collectorActivities: object): Promise<DeliveryAuditSummary> {
-  type Audit = (options: DeliveryAuditOptions) => Promise<DeliveryAuditSummary>;
+  return withWorkers(shopActivities, collectorActivities, executeAudit);
+}
+
+function withWorkers<T>(
+  shopActivities: object,
+  collectorActivities: object,
+  work: () => Promise<T>,
+): Promise<T> {
   return environment.withWorker(taskQueues.commerce, shopActivities, () =>
-    environment.withWorker(taskQueues.collector, collectorActivities, () =>
-      environment.client.workflow.execute<Audit>(workflowTypes.auditDelivery, {
-        workflowId: `${deliveryAuditScheduleId}-${randomUUID()}`,
-        taskQueue: taskQueues.commerce,
-        args: [options],
-      }),
-    ),
+    environment.withWorker(taskQueues.collector, collectorActivities, work),
   );
+}
+
+function executeAudit(): Promise<DeliveryAuditSummary> {
+  type Audit = (options: DeliveryAuditOptions) => Promise<DeliveryAuditSummary>;
+  return environment.client.workflow.execute<Audit>(workflowTypes.auditDelivery, {
+    workflowId: `${deliveryAuditScheduleId}-${randomUUID()}`,
+    taskQueue: taskQueues.commerce,
+    args: [options],
+  });
 }
 
 function publicationOf(eventId: string) {
@@ -109,9 +127,19 @@ test('each look asks for what is older than its own age', async () => {
         note('unhandled', before);
         return Promise.resolve({ eventIds: [] });
       },
+      findUndelivered: ({ before }) => {
+        note('undelivered', before);
+        return Promise.resolve({ abandoned: [] });
+      },
     }),
   );
-  expect(ages).toEqual({ unpublished: 5, unconfirmed: 1, undecided: 10, unhandled: 10 });
+  expect(ages).toEqual({
+    unpublished: 5,
+    unconfirmed: 1,
+    undecided: 10,
+    unhandled: 10,
+    undelivered: 10,
+  });
 });
 
 test('every page of publications is looked up: some are confirmed, some sent again, some wait', async () => {
@@ -193,6 +221,45 @@ test('what was left behind gets its workflows, also where one of them runs alrea
   expect(published).toEqual([aggregates]);
   expect((await running.describe()).runId).toBe(running.firstExecutionRunId);
   await running.terminate();
+});
+
+test('every page of notifications that nobody delivers gets its workflows', async () => {
+  const pages: Record<string, UndeliveredPage> = {
+    '': {
+      abandoned: [{ name: 'sold-out', eventId: 'told-1' }],
+      next: { name: 'sold-out', eventId: 'told-1' },
+    },
+    'told-1': { abandoned: [{ name: 'sold-out', eventId: 'told-2' }] },
+  };
+  const told: string[] = [];
+  const readLoggedEvent = (eventId: string): Promise<ReceivedEvent> =>
+    Promise.resolve({
+      eventId,
+      topic: 'catalog-events',
+      partition: 0,
+      offset: 1,
+      key: 'product-1',
+      value: eventId,
+      headers: [],
+      producedAt: 0,
+    });
+  const findUndelivered: CollectorActivities['findUndelivered'] = ({ after }) =>
+    Promise.resolve(pages[after.eventId]!);
+  const notifyReceiver = (_name: string, value: string) => Promise.resolve(told.push(value));
+  await environment.withWorker(notificationsTaskQueue, { notifyReceiver }, () =>
+    withWorkers(shop(), collector({ findUndelivered, readLoggedEvent }), async () => {
+      expect(await executeAudit()).toEqual({
+        ...nothing,
+        undelivered: 2,
+        handledUntil: expect.any(Number) as unknown,
+      });
+      for (const eventId of ['told-1', 'told-2']) {
+        const { notify } = workflowIds;
+        await environment.client.workflow.getHandle(notify('sold-out', eventId)).result();
+      }
+    }),
+  );
+  expect(told.toSorted()).toEqual(['told-1', 'told-2']);
 });
 
 test('a failed part is reported at the end, after the others were audited', async () => {

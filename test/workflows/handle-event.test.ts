@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
 import type { ReceivedEvent } from '../../events/received';
 import { workflowIds } from '../../events/workflow-ids';
-import { taskQueues, workflowTypes } from '../../events/workflow-names';
+import { notificationsTaskQueue, taskQueues, workflowTypes } from '../../events/workflow-names';
 import { exampleEvent } from '../../testkit/example-events';
 import { until } from '../../testkit/until';
 import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
@@ -127,6 +127,97 @@ test('an outage of Redis for ten minutes delays neither the log nor the metrics,
   });
   expect(names()).toEqual(['writeAuditLog', 'updateMetrics', 'evictCache']);
   expect(redis.tries()).toBeGreaterThan(10);
+});
+
+describe('a notification that an event is due', () => {
+  const hourMs = 60 * minuteMs;
+
+  /** Activities that record an event as sold out, and everything else that they are called with. */
+  function notifying(event: ReceivedEvent) {
+    const recording = recordingActivities();
+    const due = [{ name: 'sold-out', eventId: event.eventId }];
+    const { activities } = recording;
+    return { ...recording, activities: { ...activities, updateMetrics: async () => due } };
+  }
+
+  test('holds up neither its event nor the cache, however long its receiver is away', async () => {
+    const event = received();
+    const { activities, names } = notifying(event);
+    const away = await outageOf(environment, 10 * hourMs);
+    const told: unknown[] = [];
+    const notifyReceiver = async (...input: unknown[]) => {
+      await away.fail().catch((error: Error) => {
+        throw ApplicationFailure.create({ message: error.message, nextRetryDelay: '1 minute' });
+      });
+      told.push(input);
+    };
+    await environment.withWorker(taskQueues.collector, activities, async () => {
+      // Nobody even asks the receiver yet.
+      await (await start(event)).result();
+      expect(names()).toEqual(['writeAuditLog', 'evictCache']);
+      const startedAt = await environment.currentTimeMs();
+      await environment.withWorker(notificationsTaskQueue, { notifyReceiver }, () =>
+        environment.client.workflow
+          .getHandle(workflowIds.notify('sold-out', event.eventId))
+          .result(),
+      );
+      expect(told).toEqual([['sold-out', event.value]]);
+      expect(await environment.currentTimeMs()).toBeGreaterThan(startedAt + 9 * hourMs);
+      // One a minute, as an attempt asks for.
+      expect(away.tries()).toBeGreaterThan(500);
+      expect(away.tries()).toBeLessThan(700);
+    });
+  });
+
+  test('is started once, when its event comes again while it is under way', async () => {
+    const event = received();
+    const { activities } = notifying(event);
+    await environment.withWorker(taskQueues.collector, activities, async () => {
+      await (await start(event)).result();
+      await (
+        await environment.client.workflow.start(workflowTypes.handleEventBatch, {
+          workflowId: workflowIds.handleEventBatch(randomUUID()),
+          taskQueue: taskQueues.collector,
+          args: [[event]],
+        })
+      ).result();
+      let told = 0;
+      await environment.withWorker(
+        notificationsTaskQueue,
+        { notifyReceiver: () => Promise.resolve(void (told += 1)) },
+        () =>
+          environment.client.workflow
+            .getHandle(workflowIds.notify('sold-out', event.eventId))
+            .result(),
+      );
+      expect(told).toBe(1);
+    });
+  });
+
+  test('that is refused for good is parked with its event, and its own workflow fails', async () => {
+    const event = received();
+    const { activities, calls } = notifying(event);
+    const notificationId = workflowIds.notify('sold-out', event.eventId);
+    const notifyReceiver = async () => {
+      throw ApplicationFailure.nonRetryable('The receiver answered 400', 'NOTIFICATION_REFUSED');
+    };
+    await environment.withWorker(taskQueues.collector, activities, async () => {
+      await (await start(event)).result();
+      await environment.withWorker(notificationsTaskQueue, { notifyReceiver }, async () => {
+        const failure = await environment.client.workflow
+          .getHandle(notificationId)
+          .result()
+          .catch((error: unknown) => error);
+        expect((failure as WorkflowFailedError).cause).toMatchObject({
+          type: 'NOTIFICATION_PARKED',
+          message: expect.stringContaining('17'),
+        });
+      });
+    });
+    const why = { reason: 'NOTIFICATION_REFUSED', detail: 'The receiver answered 400' };
+    expect(calls).toContainEqual({ name: 'parkEvent', input: [event, why, notificationId] });
+    expect(calls).toContainEqual({ name: 'copyToDeadLetterTopic', input: [17] });
+  });
 });
 
 describe('an event whose data can never be stored is parked, and its workflow fails', () => {

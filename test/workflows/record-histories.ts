@@ -19,6 +19,7 @@ import { registerProduct } from '../../events/commands/register-product';
 import {
   cancelUpdate,
   decisionUpdate,
+  notificationsTaskQueue,
   taskQueues,
   workflowTypes,
 } from '../../events/workflow-names';
@@ -113,6 +114,7 @@ const effects = {
   parkEvent: answering(17),
   copyToDeadLetterTopic: answering(),
 };
+const notifying = { notifyReceiver: answering() };
 const redrive = { deadLetterId: 17, attempt: 1, by: 'operator', again: false };
 const redriveActivities = {
   claimRedrive: answering({ kind: 'claimed' }),
@@ -301,6 +303,31 @@ const recordings: readonly Recording[] = [
     },
   },
   {
+    name: 'handle-event-with-notification',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [event],
+    activities: {
+      ...effects,
+      ...notifying,
+      updateMetrics: answering([{ name: 'sold-out', eventId: event.eventId }]),
+    },
+  },
+  {
+    name: 'notify',
+    workflowType: workflowTypes.notify,
+    taskQueue: collector,
+    args: ['sold-out', event],
+    activities: { ...effects, notifyReceiver: failing(2) },
+  },
+  {
+    name: 'notify-refused',
+    workflowType: workflowTypes.notify,
+    taskQueue: collector,
+    args: ['sold-out', event],
+    activities: { ...effects, notifyReceiver: refusing },
+  },
+  {
     name: 'redrive-dead-letter',
     workflowType: workflowTypes.redriveDeadLetter,
     taskQueue: collector,
@@ -321,14 +348,17 @@ const recordings: readonly Recording[] = [
     args: [{ deadLetterId: 17, by: 'operator', reason: 'a test' }],
     activities: { markDiscarded: answering({ kind: 'discarded' }) },
   },
+  // 'audit-delivery-noting-progress' is of the version before notifications.
   {
-    name: 'audit-delivery-noting-progress',
+    name: 'audit-delivery-finding-undelivered',
     workflowType: workflowTypes.auditDelivery,
     taskQueue: collector,
     args: [auditOptions],
     activities: {
       ...orderActivities,
       ...effects,
+      ...notifying,
+      findUndelivered: answering({ abandoned: [{ name: 'sold-out', eventId: event.eventId }] }),
       findUnpublished: answering({
         aggregates: [{ topic: 'catalog-events', key: 'product-1' }],
         firstEventId: 'event-1',
@@ -366,21 +396,31 @@ async function main(names: readonly string[]): Promise<void> {
 
 async function record(environment: Environment, recording: Recording): Promise<History> {
   const { name, activities, untilOrdinary } = recording;
+  return withWorkers(environment, activities, async () => {
+    await start(environment, recording);
+    const handle = environment.client.workflow.getHandle(name);
+    // Awaiting the result skips time; the attempts of local activities need it.
+    if (untilOrdinary !== undefined) {
+      await until(`${untilOrdinary} is an ordinary activity`, async () =>
+        (await environment.ordinaryActivitiesOf(name)).includes(untilOrdinary),
+      );
+    }
+    await handle.result().catch((error: unknown) => {
+      if (!(error instanceof WorkflowFailedError)) throw error;
+    });
+    return handle.fetchHistory();
+  });
+}
+
+function withWorkers<T>(
+  environment: Environment,
+  activities: object,
+  work: () => Promise<T>,
+): Promise<T> {
   return environment.withWorker(taskQueues.commerce, activities, () =>
-    environment.withWorker(collector, activities, async () => {
-      await start(environment, recording);
-      const handle = environment.client.workflow.getHandle(name);
-      // Awaiting the result skips time; the attempts of local activities need it.
-      if (untilOrdinary !== undefined) {
-        await until(`${untilOrdinary} is an ordinary activity`, async () =>
-          (await environment.ordinaryActivitiesOf(name)).includes(untilOrdinary),
-        );
-      }
-      await handle.result().catch((error: unknown) => {
-        if (!(error instanceof WorkflowFailedError)) throw error;
-      });
-      return handle.fetchHistory();
-    }),
+    environment.withWorker(collector, activities, () =>
+      environment.withWorker(notificationsTaskQueue, activities, work),
+    ),
   );
 }
 

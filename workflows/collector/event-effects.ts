@@ -1,28 +1,22 @@
 /** Applies the effects of one or many events: shared by the workflows for an event and for a batch. */
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  proxyActivities,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, workflowInfo } from '@temporalio/workflow';
 import type {
   createAuditLogActivities,
   EventIdConflict,
 } from '../../activities/collector/audit-log';
 import type { createCacheActivities } from '../../activities/collector/cache-eviction';
-import type { createDeadLetterActivities } from '../../activities/collector/dead-letters';
+import type { DueNotification } from '../../activities/collector/notifications/outbox';
 import type { createMetricsActivities } from '../../activities/collector/product-metrics';
-import { placeOf, type ReceivedEvent, type Refusal } from '../../events/received';
-import { isFinal, localFirst, untilAcknowledged } from '../activity-policies';
+import { placeOf, type ReceivedEvent } from '../../events/received';
+import { isFinal, localFirst } from '../activity-policies';
+import { park, whyFailed, type Reason } from './park-event';
+import { startNotification } from './start-notification';
 
 type Effects = ReturnType<typeof createAuditLogActivities> &
   ReturnType<typeof createMetricsActivities> &
   ReturnType<typeof createCacheActivities>;
-type DeadLetters = ReturnType<typeof createDeadLetterActivities>;
 
 const effects = localFirst<Effects>();
-const parking = localFirst<DeadLetters>();
-const withKafka = proxyActivities<DeadLetters>(untilAcknowledged);
 
 /**
  * Logs the events, applies them to the metrics and evicts stale cache entries. An event that can never
@@ -82,18 +76,21 @@ async function applyEffects(events: readonly ReceivedEvent[]): Promise<number[]>
 }
 
 function applyLogged(events: readonly ReceivedEvent[]): Promise<undefined>[] {
-  const eventIds = events.map(({ eventId }) => eventId);
   return [
-    effects.updateMetrics({ eventIds, workflowId: workflowInfo().workflowId }),
+    updateMetricsAndNotify(events),
     effects.evictCache(events.map(({ value }) => ({ value }))),
   ].map((effect) => effect.then(() => undefined));
 }
 
-type Reason = Pick<Refusal, 'reason' | 'detail'>;
-
-function whyFailed({ cause, message }: ActivityFailure): Reason {
-  const failure = cause instanceof ApplicationFailure ? cause : undefined;
-  return { reason: failure?.type ?? 'HANDLING_FAILED', detail: failure?.message ?? message };
+async function updateMetricsAndNotify(events: readonly ReceivedEvent[]): Promise<void> {
+  const eventIds = events.map(({ eventId }) => eventId);
+  const { workflowId } = workflowInfo();
+  // Workers of an earlier version return nothing, and so do their histories.
+  const due =
+    ((await effects.updateMetrics({ eventIds, workflowId })) as DueNotification[] | null) ?? [];
+  // A redriven copy comes last, with the header that says so.
+  const eventOf = new Map(events.map((event) => [event.eventId, event]));
+  await Promise.all(due.map(({ name, eventId }) => startNotification(name, eventOf.get(eventId)!)));
 }
 
 function whyInConflict({ eventId, source, logged }: EventIdConflict): Reason {
@@ -103,12 +100,4 @@ function whyInConflict({ eventId, source, logged }: EventIdConflict): Reason {
       `The event ${eventId} of ${source} is another one than the event ${eventId} of ${logged.source}, ` +
       `which is logged and stands at ${placeOf(logged)}. One ID stands for one event, whoever sends it.`,
   };
-}
-
-async function park(event: ReceivedEvent, why: Reason): Promise<number> {
-  // Headers that are still in Kafka have to be read there, and it may be unavailable for long.
-  const { parkEvent } = event.headersInKafka === true ? withKafka : parking;
-  const deadLetterId = await parkEvent(event, why, workflowInfo().workflowId);
-  await withKafka.copyToDeadLetterTopic(deadLetterId);
-  return deadLetterId;
 }
