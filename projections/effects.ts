@@ -118,7 +118,8 @@ export interface Source {
 /**
  * Declares what each event type does: a row, several, or {@link nothing}.
  *
- * @throws DeclarationError when a type's versions disagree about a field that it reads
+ * @throws DeclarationError when a type's versions disagree about a field that it reads, a row fills a
+ *   column that is not declared, or none fills one that is
  */
 export function effects<const C extends Types>(declared: {
   readonly name: string;
@@ -137,7 +138,28 @@ export function effects<const C extends Types>(declared: {
     const { row, list, condition } = isRows(told) ? told : ({ row: told } satisfies Rows<Row<C>>);
     return [{ type, values: expressionsOf(row), list, condition }];
   });
+  assertFilled({ name, columns, sources });
   return { name, columns, sources };
+}
+
+// Types let a row fill a column too many: what a function returns may have more than is asked for.
+function assertFilled({ name, columns, sources }: Effects): void {
+  for (const { type, values } of sources) {
+    const unknown = Object.keys(values).find((column) => !Object.hasOwn(columns, column));
+    if (unknown !== undefined) {
+      throw new DeclarationError(
+        `${type} fills ${unknown}, which is no column of ${name}: declare it in projections/effects/.`,
+      );
+    }
+  }
+  const unfilled = Object.keys(columns).find((column) =>
+    sources.every(({ values }) => values[column] === undefined),
+  );
+  if (unfilled !== undefined) {
+    throw new DeclarationError(
+      `No event fills ${unfilled} of ${name}: say in projections/effects/ which one does, or delete the column.`,
+    );
+  }
 }
 
 /** A declaration that cannot mean anything. The message names what to change. */

@@ -63,8 +63,8 @@ type EffectColumn<C> = Extract<keyof C, string> | keyof typeof columnsOfEvent;
 /**
  * Declares a table. `npm run generate` registers its file and writes its migration.
  *
- * @throws DeclarationError when a name cannot be one, a snapshot's version is kept nowhere, or an event
- *   tells a snapshot without it
+ * @throws DeclarationError when a name cannot be one, a snapshot's version is kept nowhere, an event
+ *   tells a snapshot without it, or a column takes in what no event tells of a row of this table
  */
 export function projection<C extends Readonly<Record<string, SqlType>>>(
   declared: Omit<Projection, 'effects' | 'key' | 'columns'> & {
@@ -90,7 +90,20 @@ export function projection<C extends Readonly<Record<string, SqlType>>>(
       );
     }
   }
+  assertFed(declared);
   return declared;
+}
+
+// An event that does not fill the key adds nothing to this table, whatever else it tells.
+function assertFed(declared: Projection): void {
+  const { table, effects, key, columns } = declared;
+  const sources = sourcesOf(declared);
+  for (const [name, { of }] of Object.entries(columns)) {
+    if (of in columnsOfEvent || sources.some(({ values }) => values[of] !== undefined)) continue;
+    throw new DeclarationError(
+      `${table}.${name} never changes: no event of ${effects.name} that tells ${of} fills its key, ${key.join(' and ')}.`,
+    );
+  }
 }
 
 /** The column of a table that holds the version of its snapshots. */

@@ -135,6 +135,7 @@ describe('a declaration is refused', () => {
       on: {
         ...none,
         LikeChanged: ({ userId, liked }) => ({ user_id: userId, liked }),
+        StockAdjusted: ({ productId, version }) => ({ user_id: productId, version }),
       },
     });
     const declare = () =>

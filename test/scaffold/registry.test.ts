@@ -1,7 +1,8 @@
 /** What `npm run generate` writes is what is committed: a forgotten file or migration is found here. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { releasedProjections } from '../../projections/definition';
 import { root } from '../../scaffold/files';
 import { plannedProjectionFiles } from '../../scaffold/projections';
 import { plannedIndexes } from '../../scaffold/registry';
@@ -13,6 +14,19 @@ test.each(plannedIndexes(root))('$file lists its folder (else: npm run generate)
 test('every declaration has its migration (else: npm run generate)', () => {
   expect(plannedProjectionFiles(root)).toEqual([]);
 });
+
+test.each(Object.entries(releasedProjections))(
+  'the migration of %s is committed with projections/released.json',
+  (table, { migration, definition }) => {
+    const folder = path.join(root, 'migrations');
+    const number = `${String(migration).padStart(4, '0')}_`;
+    const text = readdirSync(folder)
+      .filter((file) => file.startsWith(number))
+      .map((file) => readFileSync(path.join(folder, file), 'utf8'))
+      .join('');
+    expect(text).toContain(`'${table}', '${definition}', ${migration}`);
+  },
+);
 
 describe('a folder', () => {
   let house: string;
