@@ -64,7 +64,7 @@ async function deploy(stack: Stack, copy: ProjectCopy): Promise<Findings> {
     await step('try to build it, with the old worker running', () =>
       inCopy(`npm run ops -- rebuild-metrics --yes --only ${tables}`).then(
         () => 'NOT REFUSED',
-        (error: Error) => /\d+ connections? of older/.exec(error.message)?.[0] ?? error.message,
+        (error: Error) => /\d+ connections of older[^,]*/.exec(error.message)?.[0] ?? error.message,
       ),
     );
     await step('start the new worker, stop the old one', async () => {
@@ -102,7 +102,8 @@ async function followPage(copy: ProjectCopy): Promise<string> {
     (step) => step.kind === 'run' && step.command === 'npm run generate',
   );
   for (const step of steps.slice(0, generated + 1)) await copy.follow(step);
-  return (await copy.run('git status --short migrations || ls migrations')).trim() || 'followed';
+  const migrations = await copy.run('ls migrations/*.sql');
+  return `wrote ${migrations.trim().split('\n').at(-1)}`;
 }
 
 /** As many handled events as there should be: views, by many users, of many products. */
