@@ -6,6 +6,7 @@ import { guards } from './guards';
 import { handledInRedis } from './handled-in-redis';
 import { oneConsumerOrTwo } from './one-consumer-or-two';
 import { randomKey } from './random-key';
+import { rollingProjection } from './rolling-projection';
 
 /** What `npm run experiment` can run. */
 export const experiments: readonly Experiment[] = [
@@ -15,4 +16,5 @@ export const experiments: readonly Experiment[] = [
   handledInRedis,
   oneConsumerOrTwo,
   concurrentSends,
+  rollingProjection,
 ];

@@ -42,9 +42,14 @@ export interface Stack {
   /**
    * Starts a process and waits until its `/readyz` says that it is ready. Several of one name may run.
    *
+   * @param folder of another version of the project
    * @throws Error with what it has written, when it ends before it is ready or takes too long
    */
-  start(name: ProcessName, environment?: Readonly<Record<string, string>>): Promise<RunningProcess>;
+  start(
+    name: ProcessName,
+    environment?: Readonly<Record<string, string>>,
+    folder?: string,
+  ): Promise<RunningProcess>;
   /** Starts a process without waiting for it: one that is to die at once, or that cannot become ready. */
   launch(
     name: ProcessName,
@@ -154,11 +159,13 @@ export async function createStack(
   const launch = async (
     processName: ProcessName,
     more: Readonly<Record<string, string>> = {},
+    folder = root,
   ): Promise<StartedProcess> => {
     const variable = processName === 'api' ? 'API_PORT' : 'METRICS_PORT';
     const port = more[variable] ?? (await takeFreePort(ports));
     const environment = { ...process.env, ...overrides, ...later, ...more, [variable]: port };
-    const started = startProcess(processName, environment, `http://127.0.0.1:${port}`);
+    const url = `http://127.0.0.1:${port}`;
+    const started = startProcess(processName, { environment, url, folder });
     processes.push(started);
     return started;
   };
@@ -172,8 +179,8 @@ export async function createStack(
     redis,
     kafka,
     temporal,
-    async start(processName, more) {
-      const started = await launch(processName, more);
+    async start(processName, more, folder) {
+      const started = await launch(processName, more, folder);
       await untilReady(started);
       if (processName === 'api') {
         apiUrl = started.url;
@@ -181,7 +188,7 @@ export async function createStack(
       }
       return started;
     },
-    launch,
+    launch: (processName, more) => launch(processName, more),
     running: (processName) =>
       processes.filter((each) => each.name === processName && isAlive(each)),
     apiUrl: () => apiUrl,
@@ -244,14 +251,19 @@ export async function registerNamespace(client: Client, namespace: string): Prom
   await migrateSearchAttributes(connection, namespace, createLogger('test', 'fatal'));
 }
 
+interface StartOptions {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly url: string;
+  readonly folder: string;
+}
+
 function startProcess(
   name: ProcessName,
-  environment: NodeJS.ProcessEnv,
-  url: string,
+  { environment, url, folder }: StartOptions,
 ): StartedProcess {
   const child = rememberProcess(
     spawn(process.execPath, ['--require', './typescript.cjs', entries[name]], {
-      cwd: root,
+      cwd: folder,
       env: { ...environment, LOG_LEVEL: 'info' },
       // Over the channel the process notices when the tests are gone, and stops.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

@@ -2,12 +2,14 @@
 import type { Pool } from 'pg';
 import type { ProcessContext } from '../platform/process/lifecycle';
 import { pause } from '../platform/process/waiting';
+import { readUnbuilt } from '../projections/state';
 import {
   deadLettersWaiting,
   notificationsOldestAge,
   notificationsPending,
   outboxOldestAge,
   outboxUnpublished,
+  projectionsNotBuilt,
 } from '../platform/observability/telemetry';
 
 const intervalMs = 10_000;
@@ -56,6 +58,16 @@ export function watchNotifications(
     });
     notificationsPending.set(rows[0]!.pending);
     notificationsOldestAge.set(rows[0]!.age);
+  });
+}
+
+/** Watches the projections that wait to be built, until the process stops. */
+export function watchProjections(
+  context: Pick<ProcessContext, 'logger' | 'onStop'>,
+  pool: Pool,
+): void {
+  repeatedly(context, 'the projections gauge', async () => {
+    projectionsNotBuilt.set((await readUnbuilt(pool)).length);
   });
 }
 

@@ -30,7 +30,7 @@ import { createRedis } from '../platform/redis/client';
 import type { ProcessKind } from '../platform/observability/telemetry';
 import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
 import { notificationsTaskQueue, taskQueues } from '../events/workflow-names';
-import { watchDeadLetters, watchNotifications } from './backlog-gauges';
+import { watchDeadLetters, watchNotifications, watchProjections } from './backlog-gauges';
 import { startActivityWorker, startWorker } from './start-worker';
 
 // A bridge has up to 200 workflows of one event each in flight. With the SDK's 40 tasks and 100 local
@@ -125,6 +125,7 @@ export async function startCollectorWorker(
   if (servesMetrics) {
     watchDeadLetters(context, pool);
     watchNotifications(context, pool);
+    watchProjections(context, pool);
   }
   return connection;
 }

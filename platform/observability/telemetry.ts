@@ -372,6 +372,12 @@ export const duplicatesRefused = new Counter({
   registers,
 });
 
+export const projectionsNotBuilt = new Gauge({
+  name: 'commerce_projections_not_built',
+  help: 'Projections that wait to be built by rebuild-metrics. Every worker:collector reports the same number.',
+  registers,
+});
+
 export const deadLettersParked = new Counter({
   name: 'commerce_dead_letters_parked_total',
   help: 'Messages parked as dead letters, each once, by reason.',
@@ -443,6 +449,7 @@ export const countedBy: Readonly<Record<string, readonly ProcessKind[]>> = {
   commerce_events_handled_total: ['worker:collector'],
   commerce_event_latency_seconds: ['worker:collector'],
   commerce_event_duplicates_refused_total: ['worker:collector', 'bridge'],
+  commerce_projections_not_built: ['worker:collector'],
   commerce_dead_letters_parked_total: ['worker:collector'],
   commerce_dead_letters_waiting: ['worker:collector'],
   commerce_notification_attempts_total: ['worker:collector'],

@@ -223,6 +223,7 @@ describe('the audit log', () => {
     expect(logged.find(({ eventId }) => eventId === other.id)).toEqual({
       eventId: other.id,
       type: 'StockAdjusted',
+      description: '−1 to 5, correction',
       topic: 'catalog-events',
       partition: expect.any(Number),
       offset: expect.any(Number),

@@ -308,7 +308,8 @@ describe('the processes', () => {
     await buyOne();
 
     const { rows } = await stack.pool.query(`
-      SELECT DISTINCT usename AS user, application_name AS process FROM pg_stat_activity
+      SELECT DISTINCT usename AS user, split_part(application_name, '/', 1) AS process
+      FROM pg_stat_activity
       WHERE datname = current_database() AND application_name <> 'test' ORDER BY process`);
     expect(rows).toEqual([
       { process: 'api', user: developmentUsers.api.name },
