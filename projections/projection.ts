@@ -31,12 +31,12 @@ export function sum<const Of extends string>(of: Of): Column<Of> {
   return { guard: 'event-id', of, initially: 0 };
 }
 
-/** Keeps the greatest. */
+/** Keeps the greatest, and at least what it holds initially. */
 export function maximum<const Of extends string>(of: Of, initially?: number): Column<Of> {
   return { guard: 'maximum', of, initially };
 }
 
-/** Keeps what came with the greatest version. */
+/** Keeps what came with the greatest version: nothing, if that event left an optional field out. */
 export function newest<const Of extends string>(
   of: Of,
   { by, initially }: { readonly by: Of; readonly initially?: number | boolean },
@@ -73,6 +73,7 @@ export function projection<C extends Readonly<Record<string, SqlType>>>(
     readonly columns: Readonly<Record<string, Column<NoInfer<EffectColumn<C>>>>>;
   },
 ): Projection {
+  assertSnapshotsTold(declared);
   for (const name of [declared.table, ...Object.keys(declared.columns)]) {
     if (!/^[a-z][a-z0-9_]*$/.test(name)) {
       throw new DeclarationError(`${name} is no name for a table or column: use a-z, 0-9 and _.`);
@@ -91,6 +92,21 @@ export function projection<C extends Readonly<Record<string, SqlType>>>(
     }
   }
   return declared;
+}
+
+/** An event that tells a version without its snapshot would be the newest, and clear the column. */
+function assertSnapshotsTold(projection: Projection): void {
+  const { table, effects, columns } = projection;
+  for (const { of, by } of Object.values(columns)) {
+    if (by === undefined) continue;
+    const empty = sourcesOf(projection).find(
+      ({ values }) => values[of] === undefined && values[by] !== undefined,
+    );
+    if (empty === undefined) continue;
+    throw new DeclarationError(
+      `${empty.type} tells ${by} without ${of}, which ${table} would lose by it: give ${of} a version of its own in ${effects.name}.`,
+    );
+  }
 }
 
 /** The column of a table that holds the version of its snapshots. */
@@ -122,7 +138,17 @@ export function typeOf(
 export function isCertain(
   value: Effects['sources'][number]['values'][string] | undefined,
 ): boolean {
-  return value !== undefined && !(value.kind === 'field' && value.optional);
+  switch (value?.kind) {
+    case undefined:
+      return false;
+    case 'field':
+      return !value.optional;
+    case 'negative':
+      return isCertain(value.of);
+    case 'number':
+    case 'either':
+      return true;
+  }
 }
 
 /**
