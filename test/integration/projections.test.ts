@@ -3,6 +3,7 @@ import type { Pool } from 'pg';
 import { createAuditLogActivities } from '../../activities/collector/audit-log';
 import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import type { Event } from '../../events/envelope';
+import { eventTypes, type EventType } from '../../events/schemas';
 import { rebuildMetrics } from '../../operations/metrics-rebuild';
 import { projections } from '../../projections';
 import {
@@ -12,12 +13,16 @@ import {
   unreleasedTables,
 } from '../../projections/definition';
 import { assertTablesMatch, readUnbuilt } from '../../projections/state';
-import { differences } from '../../projections/statements';
+import { effects, negative, nothing, when } from '../../projections/effects';
+import { planMigration } from '../../projections/migration';
+import { maximum, newest, projection, sum, type Projection } from '../../projections/projection';
+import { differences, liveUpdate } from '../../projections/statements';
 import { createForeignEvents } from '../../testkit/foreign-messages';
 import {
   addUpProjections,
   emptyProjections,
   readProjections,
+  type Rows,
 } from '../../testkit/projection-model';
 import { createRandom } from '../../testkit/random';
 import { createStack, type Stack } from '../../testkit/stack';
@@ -30,12 +35,16 @@ beforeAll(async () => {
 
 afterAll(() => stack.stop());
 
-async function handle(pool: Pool, batch: readonly Event[]): Promise<void> {
+async function log(pool: Pool, batch: readonly Event[]): Promise<void> {
   const received = batch.map((event) => ({
     ...{ topic: 'catalog-events', partition: 0, offset: 0, producedAt: 0, headers: [] },
     ...{ eventId: event.id, key: event.subject, value: JSON.stringify(event) },
   }));
   await createAuditLogActivities({ pool }).writeAuditLog(received);
+}
+
+async function handle(pool: Pool, batch: readonly Event[]): Promise<void> {
+  await log(pool, batch);
   const eventIds = batch.map(({ id }) => id);
   await createMetricsActivities({ pool }).updateMetrics({ eventIds, workflowId: 'test' });
 }
@@ -71,6 +80,93 @@ test.each(seeds)(
     expect(tables).toEqual(Object.fromEntries(projections.map(({ table }) => [table, nothing])));
   },
 );
+
+describe('what no declared projection is yet:', () => {
+  const none = Object.fromEntries(eventTypes.map((type) => [type, nothing])) as {
+    [T in EventType]: typeof nothing;
+  };
+
+  /** What the live update makes of events in a table that there is for it alone. */
+  async function addUp(declared: Projection, stream: readonly Event[]): Promise<Rows> {
+    await stack.pool.query(planMigration([declared], {}, newestMigration)!.sql);
+    try {
+      await emptyProjections(stack.pool);
+      for (const batch of deliveriesOf(stream, 5)) {
+        await log(stack.pool, batch);
+        const eventIds = batch.map(({ id }) => id);
+        await stack.pool.query(liveUpdate([declared]), [eventIds, 'test', newestMigration]);
+      }
+      expect((await stack.pool.query(differences(declared))).rows).toEqual([]);
+      return (await readProjections(stack.pool, [declared]))[declared.table]!;
+    } finally {
+      await stack.pool.query(`DROP TABLE collector.${declared.table}`);
+      const forget = 'DELETE FROM collector.projections WHERE table_name = $1';
+      await stack.pool.query(forget, [declared.table]);
+    }
+  }
+
+  test('an optional snapshot, a version without a first one, a maximum with a least', async () => {
+    const adjustments = projection({
+      table: 'test_adjustments',
+      about: 'Adjustments of the stock',
+      effects: effects({
+        name: 'test_adjustment_effect',
+        columns: {
+          ...({ product_id: 'text', views: 'bigint', delta: 'bigint' } as const),
+          ...({ order_id: 'text', version: 'bigint' } as const),
+        },
+        on: {
+          ...none,
+          ProductViewed: ({ productId }) => ({ product_id: productId, views: 1 }),
+          StockAdjusted: ({ productId, delta, orderId, version }) => ({
+            ...{ product_id: productId, delta: negative(delta), order_id: orderId, version },
+          }),
+        },
+      }),
+      key: ['product_id'],
+      columns: {
+        view_count: sum('views'),
+        greatest_delta: maximum('delta', 0),
+        order_id: newest('order_id', { by: 'version' }),
+        version: maximum('version'),
+      },
+    });
+    const stream = createForeignEvents(400, createRandom(5));
+    const expected = addUpProjections(stream, [adjustments])[adjustments.table]!;
+    const versioned = expected.filter(({ version }) => version !== null);
+    expect(new Set(versioned.map((row) => row['order_id'] === null)).size).toBe(2);
+    expect(await addUp(adjustments, stream)).toEqual(expected);
+  });
+
+  test('a condition on a field that another event has, and that is no boolean there', async () => {
+    const flag = {
+      ...({ kind: 'field', of: 'data', name: 'flag', reads: 'boolean', optional: true } as const),
+    };
+    const text = { ...flag, name: 'userName', reads: 'text' } as const;
+    const count = () => when(flag, { row: { user_id: text, count: 1 } });
+    const flagged = projection({
+      table: 'test_flagged',
+      about: 'Events with a flag',
+      effects: effects({
+        name: 'test_flag_effect',
+        columns: { user_id: 'text', count: 'bigint' },
+        on: {
+          ...none,
+          ...({ OrderCancelled: count, OrderConfirmed: count, OrderPlaced: count } as object),
+          ...({ LikeChanged: count, ProductViewed: count, StockAdjusted: count } as object),
+        },
+      }),
+      key: ['user_id'],
+      columns: { count: sum('count') },
+    });
+    const stream = createForeignEvents(90, createRandom(6)).map((event): Event => {
+      const value = event.type === 'PaymentFailed' ? 'no boolean' : true;
+      return { ...event, data: { ...event.data, flag: value, userName: 'me' } } as unknown as Event;
+    });
+    const [row] = await addUp(flagged, stream);
+    expect(row).toEqual({ user_id: 'me', count: '60' });
+  });
+});
 
 test('verification and rebuild see each column of each projection that is wrong', async () => {
   const stream = createForeignEvents(60, createRandom(7));
