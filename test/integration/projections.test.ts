@@ -12,7 +12,7 @@ import {
   releasedProjections,
   unreleasedTables,
 } from '../../projections/definition';
-import { assertTablesMatch, readUnbuilt } from '../../projections/state';
+import { assertNotRefused, assertTablesMatch, readUnbuilt } from '../../projections/state';
 import { effects, negative, nothing, when } from '../../projections/effects';
 import { planMigration } from '../../projections/migration';
 import { maximum, newest, projection, sum, type Projection } from '../../projections/projection';
@@ -26,6 +26,7 @@ import {
 } from '../../testkit/projection-model';
 import { createRandom } from '../../testkit/random';
 import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 let stack: Stack;
 
@@ -262,6 +263,7 @@ describe('a projection that is new or changed', () => {
     await stack.pool.query('UPDATE collector.projections SET writers_from = migration');
     const refusal = { type: 'WORKER_TOO_OLD', nonRetryable: false };
     await expect(handle(stack.pool, [event!])).rejects.toMatchObject(refusal);
+    await expect(assertNotRefused(stack.pool)).rejects.toThrow(`was built: ${table}`);
     const { rowCount } = await stack.pool.query(
       'SELECT FROM collector.event_handled WHERE event_id = $1',
       [event!.id],
@@ -271,5 +273,66 @@ describe('a projection that is new or changed', () => {
     await update([event!.id]);
     expect((await readProjections(stack.pool))[table]).toHaveLength(2);
     await declare();
+  });
+
+  test.each([
+    ['was built for a newer one', 'UPDATE collector.projections SET writers_from = migration + 1'],
+    ['has another definition', `UPDATE collector.projections SET definition = 'another'`],
+  ])('ends the worker of a version whose table %s, which says so', async (_, change) => {
+    await stack.pool.query(change);
+    try {
+      const worker = await stack.launch('worker:collector');
+      await until('it has ended', () => !stack.running('worker:collector').includes(worker));
+      expect(await worker.end()).toBe(1);
+      expect(worker.output()).toMatch(
+        /was built: product_metrics|product_metrics is of another migration/,
+      );
+    } finally {
+      for (const { table: name } of projections) {
+        const { definition, migration } = releasedProjections[name]!;
+        await stack.pool.query('SELECT collector.declare_projection($1, $2, $3)', [
+          ...[name, definition, migration],
+        ]);
+      }
+    }
+  });
+
+  describe('for a newer version', () => {
+    const declareNewer = (): Promise<unknown> =>
+      stack.pool.query('SELECT collector.declare_projection($1, $2, $3)', [
+        ...[table, 'another', newestMigration + 1],
+      ]);
+    const refusal = { code: 'PROJECTION_NEWER' };
+
+    beforeEach(() => handle(stack.pool, createForeignEvents(20, createRandom(4))));
+
+    afterEach(declare);
+
+    test('is not built by a rebuild of this one', async () => {
+      await declareNewer();
+      await expect(rebuildMetrics(stack.pool, { only: [table] })).rejects.toMatchObject(refusal);
+      expect(await readUnbuilt(stack.pool)).toEqual([table]);
+    });
+
+    test('is not built by a rebuild that was under way when it was declared', async () => {
+      const writer = await stack.pool.connect();
+      try {
+        await writer.query('BEGIN; LOCK TABLE collector.event_handled IN ROW EXCLUSIVE MODE');
+        let declared: Promise<unknown> | undefined;
+        const rebuild = rebuildMetrics(stack.pool, {
+          only: [table],
+          lockTimeoutMs: 100,
+          onProgress: ({ step }) => {
+            if (step !== 'lock-busy') return;
+            declared ??= declareNewer().then(() => writer.query('ROLLBACK'));
+          },
+        });
+        await expect(rebuild).rejects.toMatchObject(refusal);
+        await declared;
+      } finally {
+        writer.release();
+      }
+      expect(await readUnbuilt(stack.pool)).toEqual([table]);
+    });
   });
 });
