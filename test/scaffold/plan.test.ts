@@ -40,6 +40,11 @@ test.each<[string, Plan, string]>([
     'like-changed.ts exists already',
   ],
   [
+    'a command that names no event',
+    { kind: 'command', name: 'sendParcel' },
+    'Name the event that it publishes: --event ReviewPosted',
+  ],
+  [
     'a command without its event',
     { kind: 'command', name: 'sendParcel', event: 'ParcelSent' },
     'There is no event ParcelSent: npm run new -- event ParcelSent first',
