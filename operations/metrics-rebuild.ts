@@ -43,8 +43,9 @@
  * are both correct, in any order.
  */
 import { DatabaseError, type Pool, type PoolClient } from 'pg';
+import type { Queryable } from '../platform/postgres/pool';
 import { projections } from '../projections';
-import { releasedProjections } from '../projections/definition';
+import { hashOf, releasedProjections } from '../projections/definition';
 import type { Projection } from '../projections/projection';
 import { assertTablesMatch, readUnbuilt } from '../projections/state';
 import { rebuildStep } from '../projections/statements';
@@ -98,6 +99,12 @@ class UnknownProjectionError extends Error {
   readonly code = 'UNKNOWN_PROJECTION';
 }
 
+/** The database has another declaration of a projection, that of a newer version. Not retryable here. */
+class NewerProjectionError extends Error {
+  override readonly name = 'NewerProjectionError';
+  readonly code = 'PROJECTION_NEWER';
+}
+
 /** A projection would miss what older workers handle. Retryable once they are stopped. */
 class OlderWorkersError extends Error {
   override readonly name = 'OlderWorkersError';
@@ -109,8 +116,8 @@ const maxLockTries = 30;
 /**
  * Rebuilds projections. Safe on a live system, and idempotent.
  *
- * @throws UnknownProjectionError, OlderWorkersError, RebuildLockError, ProjectionMismatchError: nothing
- *   was changed
+ * @throws UnknownProjectionError, OlderWorkersError, RebuildLockError, NewerProjectionError,
+ *   ProjectionMismatchError: nothing was changed
  */
 export async function rebuildMetrics(
   pool: Pool,
@@ -119,6 +126,7 @@ export async function rebuildMetrics(
   const { onProgress = () => undefined, chunkSize = 20_000, lockTimeoutMs = 3_000, only } = options;
   const chosen = choose(only);
   await assertTablesMatch(pool);
+  await assertNotNewer(pool, chosen);
   await assertNoOlderWorkers(pool, chosen);
   const connection = await pool.connect();
   // When it breaks, the running statement reports it; without a listener this would crash the process.
@@ -155,6 +163,21 @@ function choose(only: readonly string[] | undefined): readonly Projection[] {
     throw new UnknownProjectionError(`There is no projection ${unknown}; there are: ${known}.`);
   }
   return projections.filter(({ table }) => only?.includes(table) !== false);
+}
+
+/** Rebuilt as this version declares it, a newer projection would be marked as built without being so. */
+async function assertNotNewer(database: Queryable, chosen: readonly Projection[]): Promise<void> {
+  const { rows } = await database.query<{ table: string }>(
+    `SELECT table_name AS table FROM collector.projections
+     JOIN unnest($1::text[], $2::text[]) AS known (table_name, declared) USING (table_name)
+     WHERE definition <> declared ORDER BY 1`,
+    [chosen.map(({ table }) => table), chosen.map(hashOf)],
+  );
+  if (rows.length === 0) return;
+  throw new NewerProjectionError(
+    `The database has a newer declaration of ${rows.map(({ table }) => table).join(', ')} than this ` +
+      'version: run rebuild-metrics of the version that was migrated to. Nothing was changed.',
+  );
 }
 
 async function assertNoOlderWorkers(pool: Pool, chosen: readonly Projection[]): Promise<void> {
@@ -284,6 +307,8 @@ async function markBuilt({ connection, projections: rebuilt }: Rebuild): Promise
      WHERE table_name = ANY($1)`,
     [rebuilt.map(({ table }) => table)],
   );
+  // Again, now that the rows are locked: a migration may have come meanwhile.
+  await assertNotNewer(connection, rebuilt);
 }
 
 async function correct(connection: PoolClient, projection: Projection): Promise<Corrections> {

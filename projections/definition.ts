@@ -36,10 +36,20 @@ export function unreleasedTables(
   last: Readonly<Record<string, ReleasedProjection>> = releasedProjections,
 ): string[] {
   const changed = declared
-    .filter((projection) => last[projection.table]?.definition !== hashOf(projection))
+    .filter((projection) => !isAsReleased(projection, last[projection.table]))
     .map(({ table }) => table);
   const removed = Object.keys(last).filter((name) => !declared.some(({ table }) => table === name));
   return [...changed, ...removed].sort();
+}
+
+/** Whether a table is declared as its last migration made it. */
+export function isAsReleased(
+  projection: Projection,
+  last: ReleasedProjection | undefined,
+): boolean {
+  if (last?.definition !== hashOf(projection)) return false;
+  // `updated_at` is of no event, and so not in the hash.
+  return Object.keys(columnTypes(projection)).every((name) => name in last.columns);
 }
 
 /** The type of each column of a table in SQL, in the order of its declaration, the key first. */

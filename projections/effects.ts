@@ -77,8 +77,14 @@ export function each<Item, R>(list: List<Item>, rowOf: (item: Fields<Item>) => R
   return { row: rowOf(list.item), list: list.name };
 }
 
-/** The rows, only if a condition holds. */
+/**
+ * The rows, only if a condition holds.
+ *
+ * @throws DeclarationError when they have a condition already
+ */
 export function when<R>(condition: Expression<boolean>, rows: Rows<R>): Rows<R> {
+  if (rows.condition !== undefined)
+    throw new DeclarationError('Rows have one condition: one when.');
   return { ...rows, condition };
 }
 
@@ -118,8 +124,8 @@ export interface Source {
 /**
  * Declares what each event type does: a row, several, or {@link nothing}.
  *
- * @throws DeclarationError when a type's versions disagree about a field that it reads, a row fills a
- *   column that is not declared, or none fills one that is
+ * @throws DeclarationError when it reads a field that SQL cannot, or about which a type's versions
+ *   disagree, a row fills a column that is not declared, or none fills one that is
  */
 export function effects<const C extends Types>(declared: {
   readonly name: string;
@@ -182,49 +188,67 @@ function expressionsOf(row: object): Record<string, Expression> {
   );
 }
 
-/** The fields that every version of a type's schema has, read as these say. */
+/** The fields of a type, as every version of its schema says that they are read. */
 function fieldsOf(type: EventType): object {
   const [first, ...others] = Object.values(definitionOf(type).versions).map((schema) =>
     readSchema(schema, 'data', type),
   );
-  const fields = { ...first };
-  for (const other of others) {
-    for (const [name, field] of Object.entries(fields)) {
-      if (JSON.stringify(other[name]) === JSON.stringify(field)) continue;
-      // Read only where a declaration takes it.
-      Object.defineProperty(fields, name, {
-        get() {
-          throw new DeclarationError(`The versions of ${type} disagree about its field ${name}.`);
-        },
-      });
-    }
+  const fields: Record<string, Field> = {};
+  for (const [name, field] of Object.entries(first ?? {})) {
+    const isAgreed = others.every((other) => JSON.stringify(other[name]) === JSON.stringify(field));
+    fields[name] = isAgreed
+      ? field
+      : { refused: `The versions of ${type} disagree about its field ${name}.` };
   }
-  return fields;
+  return takingApart(fields);
+}
+
+/** A field as a declaration gets it, or why it cannot. */
+type Field = { readonly refused: string } | Extract<Expression, { kind: 'field' }> | ListField;
+
+interface ListField {
+  readonly name: string;
+  readonly item: Readonly<Record<string, Field>>;
 }
 
 function readSchema(
   { shape }: z.ZodObject,
   of: 'data' | 'item',
   type: EventType,
-): Record<string, object> {
-  const fields: Record<string, object> = {};
-  for (const [name, given] of Object.entries(shape)) {
+): Record<string, Field> {
+  const fields = Object.entries(shape).map(([name, given]): [string, Field] => {
     const optional = given instanceof z.ZodOptional;
     const field: unknown = optional ? given.unwrap() : given;
     const item = field instanceof z.ZodArray ? field.element : undefined;
-    if (item instanceof z.ZodObject) {
-      fields[name] = { name, item: readSchema(item, 'item', type) };
-      continue;
+    if (item instanceof z.ZodObject && of === 'data') {
+      return [name, { name, item: readSchema(item, 'item', type) }];
     }
     const reads = readingOf(field);
-    if (reads !== undefined) fields[name] = { kind: 'field', of, name, reads, optional };
-  }
-  return fields;
+    if (reads !== undefined) return [name, { kind: 'field', of, name, reads, optional }];
+    const refused =
+      `No effect can be made of the field ${name} of ${type}: what can be read is whole numbers, ` +
+      'booleans, text, enums, and the items of a list of objects.';
+    return [name, { refused }];
+  });
+  return Object.fromEntries(fields);
 }
 
-// What SQL cannot read yet has no field, and so no place in a declaration.
+/** The fields, of which one that is refused throws once a declaration takes it. */
+function takingApart(fields: Readonly<Record<string, Field>>): object {
+  const taken = {};
+  for (const [name, field] of Object.entries(fields)) {
+    const get = (): object => {
+      if ('refused' in field) throw new DeclarationError(field.refused);
+      return 'item' in field ? { name: field.name, item: takingApart(field.item) } : field;
+    };
+    Object.defineProperty(taken, name, { get, enumerable: true });
+  }
+  return taken;
+}
+
 function readingOf(field: unknown): Extract<Expression, { kind: 'field' }>['reads'] | undefined {
   if (field instanceof z.ZodNumber) return field.format === 'safeint' ? 'whole-number' : undefined;
   if (field instanceof z.ZodBoolean) return 'boolean';
-  return field instanceof z.ZodString || field instanceof z.ZodEnum ? 'text' : undefined;
+  // The formats of text, such as that of a UUID, have classes of their own.
+  return field instanceof z.core.$ZodString || field instanceof z.ZodEnum ? 'text' : undefined;
 }

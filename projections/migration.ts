@@ -1,5 +1,5 @@
 /** The migration that brings the tables to what is declared, for a person to read and commit. */
-import { columnTypes, hashOf, type ReleasedProjection } from './definition';
+import { columnTypes, hashOf, isAsReleased, type ReleasedProjection } from './definition';
 import { DeclarationError } from './effects';
 import type { Projection } from './projection';
 
@@ -26,7 +26,7 @@ export function planMigration(
 ): ProjectionMigration | undefined {
   const gone = Object.keys(released).find((name) => !declared.some(({ table }) => table === name));
   if (gone !== undefined) throw byHand(`The projection ${gone} is declared no more.`);
-  const changed = declared.filter((each) => released[each.table]?.definition !== hashOf(each));
+  const changed = declared.filter((each) => !isAsReleased(each, released[each.table]));
   if (changed.length === 0) return undefined;
   const entries = changed.map((each): [string, ReleasedProjection] => [
     each.table,

@@ -31,12 +31,12 @@ export function sum<const Of extends string>(of: Of): Column<Of> {
   return { guard: 'event-id', of, initially: 0 };
 }
 
-/** Keeps the greatest. */
+/** Keeps the greatest, and at least what it holds initially. */
 export function maximum<const Of extends string>(of: Of, initially?: number): Column<Of> {
   return { guard: 'maximum', of, initially };
 }
 
-/** Keeps what came with the greatest version. */
+/** Keeps what came with the greatest version: nothing, if that event left an optional field out. */
 export function newest<const Of extends string>(
   of: Of,
   { by, initially }: { readonly by: Of; readonly initially?: number | boolean },
@@ -90,6 +90,7 @@ export function projection<C extends Readonly<Record<string, SqlType>>>(
       );
     }
   }
+  assertSnapshotsTold(declared);
   assertFed(declared);
   return declared;
 }
@@ -102,6 +103,21 @@ function assertFed(declared: Projection): void {
     if (of in columnsOfEvent || sources.some(({ values }) => values[of] !== undefined)) continue;
     throw new DeclarationError(
       `${table}.${name} never changes: no event of ${effects.name} that tells ${of} fills its key, ${key.join(' and ')}.`,
+    );
+  }
+}
+
+/** An event that tells a version without its snapshot would be the newest, and clear the column. */
+function assertSnapshotsTold(projection: Projection): void {
+  const { table, effects, columns } = projection;
+  for (const { of, by } of Object.values(columns)) {
+    if (by === undefined) continue;
+    const empty = sourcesOf(projection).find(
+      ({ values }) => values[of] === undefined && values[by] !== undefined,
+    );
+    if (empty === undefined) continue;
+    throw new DeclarationError(
+      `${empty.type} tells ${by} without ${of}, which ${table} would lose by it: give ${of} a version of its own in ${effects.name}.`,
     );
   }
 }
@@ -135,7 +151,17 @@ export function typeOf(
 export function isCertain(
   value: Effects['sources'][number]['values'][string] | undefined,
 ): boolean {
-  return value !== undefined && !(value.kind === 'field' && value.optional);
+  switch (value?.kind) {
+    case undefined:
+      return false;
+    case 'field':
+      return !value.optional;
+    case 'negative':
+      return isCertain(value.of);
+    case 'number':
+    case 'either':
+      return true;
+  }
 }
 
 /**

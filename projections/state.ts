@@ -2,7 +2,7 @@
 import { ConfigurationError } from '../platform/process/config';
 import type { Queryable } from '../platform/postgres/pool';
 import { projections } from '.';
-import { columnTypes, releasedProjections, unreleasedTables } from './definition';
+import { columnTypes, newestMigration, releasedProjections, unreleasedTables } from './definition';
 
 /** A table is not what its declaration says. Not retryable; the message says what to run. */
 class ProjectionMismatchError extends ConfigurationError {}
@@ -34,6 +34,25 @@ export async function assertTablesMatch(database: Queryable): Promise<void> {
   if (problems.length === 0) return;
   throw new ProjectionMismatchError(
     `The database does not have the projections that are declared: ${problems.join('; ')}. Run npm run migrate.`,
+  );
+}
+
+/**
+ * Whether the database takes this version's updates: a projection that was built for a newer version
+ * would be left incomplete by them.
+ *
+ * @throws ProjectionMismatchError that names these projections
+ */
+export async function assertNotRefused(database: Queryable): Promise<void> {
+  const { rows } = await database.query<{ table: string }>(
+    'SELECT table_name AS table FROM collector.projections WHERE writers_from > $1 ORDER BY 1',
+    [newestMigration],
+  );
+  if (rows.length === 0) return;
+  throw new ProjectionMismatchError(
+    `For a newer version than this one (migration ${newestMigration}) was built: ` +
+      `${rows.map(({ table }) => table).join(', ')}. The database refuses the updates of this one ` +
+      '(WORKER_TOO_OLD): start the newer one, or see docs/runbook.md, EventsNotHandled, to go back.',
   );
 }
 

@@ -80,8 +80,9 @@ export function differences(projection: Projection): string {
   const expected = entries.map(([name, column]) => `${ofAll(column)} AS ${name}`);
   const wrong = entries.map(([name, { guard }]) =>
     guard === 'version'
-      ? `(CASE WHEN expected.${name} IS NULL THEN stored.${name} IS NULL
-            ELSE stored.${name} = ANY (expected.${name}) END) IS NOT TRUE`
+      ? // Other than ANY, this finds a null: the newest event may have left its field out.
+        `CASE WHEN expected.${name} IS NULL THEN stored.${name} IS NOT NULL
+            ELSE array_position(expected.${name}, stored.${name}) IS NULL END`
       : `expected.${name} IS DISTINCT FROM stored.${name}`,
   );
   return `
@@ -150,7 +151,12 @@ function eventsOf(sources: readonly Source[], list: string | undefined): string 
     (source) => source.condition && sqlOf(source.condition),
     'true',
   );
-  const counts = [isOneOf(sources), ...(condition === undefined ? [] : [condition])].join(' AND ');
+  // Not joined by AND, which may be evaluated in any order: another event's field of a condition's name
+  // need not be a boolean.
+  const counts =
+    condition === undefined
+      ? isOneOf(sources)
+      : `CASE WHEN ${isOneOf(sources)} THEN ${condition} END`;
   if (list === undefined) return `event WHERE ${counts}`;
   // Read only where it is a list by contract: another event may have a field of that name.
   return `event CROSS JOIN LATERAL
@@ -245,8 +251,15 @@ function ofBatch({ guard, of, by, initially }: Column): string {
     maximum: `max(${of})`,
     version: `(array_agg(${of} ORDER BY ${by} DESC NULLS LAST))[1]`,
   }[guard];
-  return initially === undefined ? value : `coalesce(${value}, ${initially})`;
+  return initially === undefined ? value : `${atLeast[guard]}(${value}, ${initially})`;
 }
+
+/** How a value and what a column holds initially come to one. Neither of the functions minds a null. */
+const atLeast: Readonly<Record<Column['guard'], string>> = {
+  'event-id': 'coalesce',
+  maximum: 'greatest',
+  version: 'coalesce',
+};
 
 /** What is stored after a batch: from what was stored and what the batch comes to. */
 function takeIn(projection: Projection, name: string, { guard, by }: Column): string {
@@ -257,7 +270,12 @@ function takeIn(projection: Projection, name: string, { guard, by }: Column): st
       return `greatest(stored.${name}, excluded.${name})`;
     case 'version': {
       const version = versionColumn(projection, by!);
-      return `CASE WHEN excluded.${version} > stored.${version} THEN excluded.${name} ELSE stored.${name} END`;
+      // Nothing is stored of a version while only other events have told of the row.
+      const isNewer =
+        projection.columns[version]!.initially === undefined
+          ? `stored.${version} IS NULL OR excluded.${version} > stored.${version}`
+          : `excluded.${version} > stored.${version}`;
+      return `CASE WHEN ${isNewer} THEN excluded.${name} ELSE stored.${name} END`;
     }
   }
 }
@@ -265,9 +283,10 @@ function takeIn(projection: Projection, name: string, { guard, by }: Column): st
 /** What all effects come to, for verification. */
 function ofAll({ guard, of, by, initially }: Column): string {
   if (guard === 'version') {
-    const all = `array_agg(DISTINCT ${of}) FILTER (WHERE ${by} = newest_${by})`;
+    const value = initially === undefined ? of : `coalesce(${of}, ${initially})`;
+    const all = `array_agg(DISTINCT ${value}) FILTER (WHERE ${by} = newest_${by})`;
     return initially === undefined ? all : `coalesce(${all}, '{${initially}}')`;
   }
   const all = guard === 'event-id' ? `sum(${of})` : `max(${of})`;
-  return initially === undefined ? all : `coalesce(${all}, ${initially})`;
+  return initially === undefined ? all : `${atLeast[guard]}(${all}, ${initially})`;
 }

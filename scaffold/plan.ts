@@ -179,7 +179,9 @@ function topicOf(topic: Plan['topic'] = 'catalog-events'): Names {
 
 function eventOf(root: string, kind: Plan['kind'], event: string | undefined): Names {
   if (kind !== 'command') return {};
-  const names = namesOf(event ?? '');
+  if (event === undefined)
+    throw new PlanError('Name the event that it publishes: --event ReviewPosted.');
+  const names = namesOf(event);
   if (existsSync(path.join(root, 'events/types', `${names['kebab']}.ts`))) {
     return { Event: names['Pascal']! };
   }

@@ -11,17 +11,23 @@ import type { Column, Projection } from '../projections/projection';
 /** The rows of a table, as text, in the order of their keys. */
 export type Rows = readonly Readonly<Record<string, string | null>>[];
 
-/** What every projection is, by table, for distinct events. */
-export function addUpProjections(events: readonly Event[]): Record<string, Rows> {
+/** What projections are, by table, for distinct events. */
+export function addUpProjections(
+  events: readonly Event[],
+  declared: readonly Projection[] = projections,
+): Record<string, Rows> {
   return Object.fromEntries(
-    projections.map((projection) => [projection.table, addUp(projection, events)]),
+    declared.map((projection) => [projection.table, addUp(projection, events)]),
   );
 }
 
-/** What is stored of every projection, by table. */
-export async function readProjections(pool: Pool): Promise<Record<string, Rows>> {
+/** What is stored of projections, by table. */
+export async function readProjections(
+  pool: Pool,
+  declared: readonly Projection[] = projections,
+): Promise<Record<string, Rows>> {
   const tables: Record<string, Rows> = {};
-  for (const { table, key, columns } of projections) {
+  for (const { table, key, columns } of declared) {
     const names = [...key, ...Object.keys(columns)];
     const { rows } = await pool.query<Record<string, string | null>>(
       `SELECT ${names.map((name) => `${textOf(name)} AS ${name}`).join(', ')}
@@ -41,15 +47,22 @@ export async function emptyProjections(pool: Pool): Promise<void> {
 type Value = bigint | string | boolean | null;
 type Effect = Readonly<Record<string, Value>>;
 
+/** A value, and the version of it where it is a snapshot. */
+interface Cell {
+  value: Value;
+  version: Value;
+}
+
 function addUp(projection: Projection, events: readonly Event[]): Rows {
   const { key, columns, effects } = projection;
-  const rows = new Map<string, Map<string, { value: Value; version: bigint }>>();
+  const rows = new Map<string, Map<string, Cell>>();
   for (const effect of events.flatMap((event) => effectsOf(event, effects.sources))) {
     const place = key.map((name) => effect[name] ?? null);
     if (place.includes(null)) continue;
     if (Object.values(columns).every(({ of }) => (effect[of] ?? null) === null)) continue;
     const id = JSON.stringify(place.map(String));
-    const row = rows.get(id) ?? new Map(Object.entries(columns).map(beginning));
+    const row =
+      rows.get(id) ?? new Map(Object.keys(columns).map((name) => [name, begin(projection, name)]));
     rows.set(id, row);
     for (const [name, column] of Object.entries(columns)) take(row.get(name)!, column, effect);
   }
@@ -62,28 +75,25 @@ function addUp(projection: Projection, events: readonly Event[]): Rows {
   return inOrder(found, key);
 }
 
-function beginning([name, { initially }]: [string, Column]): [
-  string,
-  { value: Value; version: bigint },
-] {
-  const value = typeof initially === 'number' ? BigInt(initially) : (initially ?? null);
-  return [name, { value, version: 0n }];
+function begin({ columns }: Projection, name: string): Cell {
+  const { by, initially } = columns[name]!;
+  const version = Object.values(columns).find(({ guard, of }) => guard === 'maximum' && of === by);
+  return { value: valueBefore(initially), version: valueBefore(version?.initially) };
 }
 
-function take(cell: { value: Value; version: bigint }, column: Column, effect: Effect): void {
-  const value = effect[column.of] ?? null;
-  if (value === null) return;
-  switch (column.guard) {
-    case 'event-id':
-      cell.value = (cell.value as bigint) + (value as bigint);
-      break;
-    case 'maximum':
-      if (cell.value === null || value > cell.value) cell.value = value;
-      break;
-    case 'version': {
-      const version = effect[column.by!] as bigint;
-      if (version > cell.version) Object.assign(cell, { value, version });
-    }
+function valueBefore(initially: Column['initially']): Value {
+  return typeof initially === 'number' ? BigInt(initially) : (initially ?? null);
+}
+
+function take(cell: Cell, { guard, of, by, initially }: Column, effect: Effect): void {
+  const value = effect[of] ?? null;
+  if (guard === 'version') {
+    const version = effect[by!] ?? null;
+    if (version === null || (cell.version !== null && version <= cell.version)) return;
+    Object.assign(cell, { value: value ?? valueBefore(initially), version });
+  } else if (value !== null) {
+    if (guard === 'event-id') cell.value = (cell.value as bigint) + (value as bigint);
+    else if (cell.value === null || value > cell.value) cell.value = value;
   }
 }
 
@@ -94,7 +104,7 @@ function effectsOf(event: Event, sources: readonly Source[]): Effect[] {
   const { condition, list, values } = source;
   if (condition !== undefined && valueOf(condition, data, {}) !== true) return [];
   const instant = new Date(event.time).toISOString();
-  const items = list === undefined ? [{}] : (data[list] as Record<string, unknown>[]);
+  const items = list === undefined ? [{}] : ((data[list] ?? []) as Record<string, unknown>[]);
   return items.map((item) => ({
     occurred_at: instant,
     day: instant.slice(0, 10),
@@ -116,8 +126,10 @@ function valueOf(
     }
     case 'number':
       return BigInt(expression.value);
-    case 'negative':
-      return -(valueOf(expression.of, data, item) as bigint);
+    case 'negative': {
+      const value = valueOf(expression.of, data, item) as bigint | null;
+      return value === null ? null : -value;
+    }
     case 'either':
       return BigInt(
         valueOf(expression.condition, data, item) === true ? expression.yes : expression.no,

@@ -3,6 +3,7 @@ import type { Pool } from 'pg';
 import { createAuditLogActivities } from '../../activities/collector/audit-log';
 import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import type { Event } from '../../events/envelope';
+import { eventTypes, type EventType } from '../../events/schemas';
 import { rebuildMetrics } from '../../operations/metrics-rebuild';
 import { projections } from '../../projections';
 import {
@@ -11,16 +12,21 @@ import {
   releasedProjections,
   unreleasedTables,
 } from '../../projections/definition';
-import { assertTablesMatch, readUnbuilt } from '../../projections/state';
-import { differences } from '../../projections/statements';
+import { assertNotRefused, assertTablesMatch, readUnbuilt } from '../../projections/state';
+import { effects, negative, nothing, when } from '../../projections/effects';
+import { planMigration } from '../../projections/migration';
+import { maximum, newest, projection, sum, type Projection } from '../../projections/projection';
+import { differences, liveUpdate } from '../../projections/statements';
 import { createForeignEvents } from '../../testkit/foreign-messages';
 import {
   addUpProjections,
   emptyProjections,
   readProjections,
+  type Rows,
 } from '../../testkit/projection-model';
 import { createRandom } from '../../testkit/random';
 import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
 
 let stack: Stack;
 
@@ -30,12 +36,16 @@ beforeAll(async () => {
 
 afterAll(() => stack.stop());
 
-async function handle(pool: Pool, batch: readonly Event[]): Promise<void> {
+async function log(pool: Pool, batch: readonly Event[]): Promise<void> {
   const received = batch.map((event) => ({
     ...{ topic: 'catalog-events', partition: 0, offset: 0, producedAt: 0, headers: [] },
     ...{ eventId: event.id, key: event.subject, value: JSON.stringify(event) },
   }));
   await createAuditLogActivities({ pool }).writeAuditLog(received);
+}
+
+async function handle(pool: Pool, batch: readonly Event[]): Promise<void> {
+  await log(pool, batch);
   const eventIds = batch.map(({ id }) => id);
   await createMetricsActivities({ pool }).updateMetrics({ eventIds, workflowId: 'test' });
 }
@@ -71,6 +81,93 @@ test.each(seeds)(
     expect(tables).toEqual(Object.fromEntries(projections.map(({ table }) => [table, nothing])));
   },
 );
+
+describe('what no declared projection is yet:', () => {
+  const none = Object.fromEntries(eventTypes.map((type) => [type, nothing])) as {
+    [T in EventType]: typeof nothing;
+  };
+
+  /** What the live update makes of events in a table that there is for it alone. */
+  async function addUp(declared: Projection, stream: readonly Event[]): Promise<Rows> {
+    await stack.pool.query(planMigration([declared], {}, newestMigration)!.sql);
+    try {
+      await emptyProjections(stack.pool);
+      for (const batch of deliveriesOf(stream, 5)) {
+        await log(stack.pool, batch);
+        const eventIds = batch.map(({ id }) => id);
+        await stack.pool.query(liveUpdate([declared]), [eventIds, 'test', newestMigration]);
+      }
+      expect((await stack.pool.query(differences(declared))).rows).toEqual([]);
+      return (await readProjections(stack.pool, [declared]))[declared.table]!;
+    } finally {
+      await stack.pool.query(`DROP TABLE collector.${declared.table}`);
+      const forget = 'DELETE FROM collector.projections WHERE table_name = $1';
+      await stack.pool.query(forget, [declared.table]);
+    }
+  }
+
+  test('an optional snapshot, a version without a first one, a maximum with a least', async () => {
+    const adjustments = projection({
+      table: 'test_adjustments',
+      about: 'Adjustments of the stock',
+      effects: effects({
+        name: 'test_adjustment_effect',
+        columns: {
+          ...({ product_id: 'text', views: 'bigint', delta: 'bigint' } as const),
+          ...({ order_id: 'text', version: 'bigint' } as const),
+        },
+        on: {
+          ...none,
+          ProductViewed: ({ productId }) => ({ product_id: productId, views: 1 }),
+          StockAdjusted: ({ productId, delta, orderId, version }) => ({
+            ...{ product_id: productId, delta: negative(delta), order_id: orderId, version },
+          }),
+        },
+      }),
+      key: ['product_id'],
+      columns: {
+        view_count: sum('views'),
+        greatest_delta: maximum('delta', 0),
+        order_id: newest('order_id', { by: 'version' }),
+        version: maximum('version'),
+      },
+    });
+    const stream = createForeignEvents(400, createRandom(5));
+    const expected = addUpProjections(stream, [adjustments])[adjustments.table]!;
+    const versioned = expected.filter(({ version }) => version !== null);
+    expect(new Set(versioned.map((row) => row['order_id'] === null)).size).toBe(2);
+    expect(await addUp(adjustments, stream)).toEqual(expected);
+  });
+
+  test('a condition on a field that another event has, and that is no boolean there', async () => {
+    const flag = {
+      ...({ kind: 'field', of: 'data', name: 'flag', reads: 'boolean', optional: true } as const),
+    };
+    const text = { ...flag, name: 'userName', reads: 'text' } as const;
+    const count = () => when(flag, { row: { user_id: text, count: 1 } });
+    const flagged = projection({
+      table: 'test_flagged',
+      about: 'Events with a flag',
+      effects: effects({
+        name: 'test_flag_effect',
+        columns: { user_id: 'text', count: 'bigint' },
+        on: {
+          ...none,
+          ...({ OrderCancelled: count, OrderConfirmed: count, OrderPlaced: count } as object),
+          ...({ LikeChanged: count, ProductViewed: count, StockAdjusted: count } as object),
+        },
+      }),
+      key: ['user_id'],
+      columns: { count: sum('count') },
+    });
+    const stream = createForeignEvents(90, createRandom(6)).map((event): Event => {
+      const value = event.type === 'PaymentFailed' ? 'no boolean' : true;
+      return { ...event, data: { ...event.data, flag: value, userName: 'me' } } as unknown as Event;
+    });
+    const [row] = await addUp(flagged, stream);
+    expect(row).toEqual({ user_id: 'me', count: '60' });
+  });
+});
 
 test('verification and rebuild see each column of each projection that is wrong', async () => {
   const stream = createForeignEvents(60, createRandom(7));
@@ -166,6 +263,7 @@ describe('a projection that is new or changed', () => {
     await stack.pool.query('UPDATE collector.projections SET writers_from = migration');
     const refusal = { type: 'WORKER_TOO_OLD', nonRetryable: false };
     await expect(handle(stack.pool, [event!])).rejects.toMatchObject(refusal);
+    await expect(assertNotRefused(stack.pool)).rejects.toThrow(`was built: ${table}`);
     const { rowCount } = await stack.pool.query(
       'SELECT FROM collector.event_handled WHERE event_id = $1',
       [event!.id],
@@ -175,5 +273,66 @@ describe('a projection that is new or changed', () => {
     await update([event!.id]);
     expect((await readProjections(stack.pool))[table]).toHaveLength(2);
     await declare();
+  });
+
+  test.each([
+    ['was built for a newer one', 'UPDATE collector.projections SET writers_from = migration + 1'],
+    ['has another definition', `UPDATE collector.projections SET definition = 'another'`],
+  ])('ends the worker of a version whose table %s, which says so', async (_, change) => {
+    await stack.pool.query(change);
+    try {
+      const worker = await stack.launch('worker:collector');
+      await until('it has ended', () => !stack.running('worker:collector').includes(worker));
+      expect(await worker.end()).toBe(1);
+      expect(worker.output()).toMatch(
+        /was built: product_metrics|product_metrics is of another migration/,
+      );
+    } finally {
+      for (const { table: name } of projections) {
+        const { definition, migration } = releasedProjections[name]!;
+        await stack.pool.query('SELECT collector.declare_projection($1, $2, $3)', [
+          ...[name, definition, migration],
+        ]);
+      }
+    }
+  });
+
+  describe('for a newer version', () => {
+    const declareNewer = (): Promise<unknown> =>
+      stack.pool.query('SELECT collector.declare_projection($1, $2, $3)', [
+        ...[table, 'another', newestMigration + 1],
+      ]);
+    const refusal = { code: 'PROJECTION_NEWER' };
+
+    beforeEach(() => handle(stack.pool, createForeignEvents(20, createRandom(4))));
+
+    afterEach(declare);
+
+    test('is not built by a rebuild of this one', async () => {
+      await declareNewer();
+      await expect(rebuildMetrics(stack.pool, { only: [table] })).rejects.toMatchObject(refusal);
+      expect(await readUnbuilt(stack.pool)).toEqual([table]);
+    });
+
+    test('is not built by a rebuild that was under way when it was declared', async () => {
+      const writer = await stack.pool.connect();
+      try {
+        await writer.query('BEGIN; LOCK TABLE collector.event_handled IN ROW EXCLUSIVE MODE');
+        let declared: Promise<unknown> | undefined;
+        const rebuild = rebuildMetrics(stack.pool, {
+          only: [table],
+          lockTimeoutMs: 100,
+          onProgress: ({ step }) => {
+            if (step !== 'lock-busy') return;
+            declared ??= declareNewer().then(() => writer.query('ROLLBACK'));
+          },
+        });
+        await expect(rebuild).rejects.toMatchObject(refusal);
+        await declared;
+      } finally {
+        writer.release();
+      }
+      expect(await readUnbuilt(stack.pool)).toEqual([table]);
+    });
   });
 });

@@ -77,6 +77,14 @@ SELECT collector.declare_projection('user_activity', '${hashOf(changed)}', 15);
 `);
 });
 
+test('of a table that gets its time of writing adds the column', () => {
+  const stamped = { ...activity(), stamped: true };
+  expect(unreleasedTables([stamped], first.released)).toEqual(['user_activity']);
+  expect(planMigration([stamped], first.released, 15)?.sql).toContain(
+    'ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now()',
+  );
+});
+
 test('there is none while nothing changed', () => {
   expect(planMigration([activity()], first.released, 15)).toBeUndefined();
   expect(unreleasedTables([activity()], first.released)).toEqual([]);
@@ -147,6 +155,31 @@ describe('a declaration is refused', () => {
         columns: { liked: newest('liked', { by: 'version' }), version: maximum('version', 0) },
       });
     expect(declare).toThrow('LikeChanged tells liked without version');
+  });
+
+  test('whose effects tell a version without the snapshot that is kept by it', () => {
+    const twice = effects({
+      name: 'twice',
+      columns: { product_id: 'text', stock: 'bigint', liked: 'boolean', version: 'bigint' },
+      on: {
+        ...none,
+        StockAdjusted: ({ productId, stock, version }) => ({
+          product_id: productId,
+          stock,
+          version,
+        }),
+        LikeChanged: ({ productId, liked, version }) => ({ product_id: productId, liked, version }),
+      },
+    });
+    const declare = () =>
+      projection({
+        table: 'twice',
+        about: 'Nothing',
+        effects: twice,
+        key: ['product_id'],
+        columns: { stock: newest('stock', { by: 'version' }), version: maximum('version') },
+      });
+    expect(declare).toThrow('LikeChanged tells version without stock');
   });
 
   test('whose column has no name that SQL takes', () => {

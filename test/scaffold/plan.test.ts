@@ -58,6 +58,11 @@ test.each<[string, Plan, string]>([
   ['a name that is none', { kind: 'event', name: '9 lives' }, '"9 lives" is no name'],
   ['a name that is taken', { kind: 'event', name: 'like_changed' }, 'like-changed.ts exists'],
   [
+    'a command that names no event',
+    { kind: 'command', name: 'sendParcel' },
+    'Name the event that it publishes: --event ReviewPosted',
+  ],
+  [
     'a command without its event',
     { kind: 'command', name: 'sendParcel', event: 'ParcelSent' },
     'There is no event ParcelSent: npm run new -- event ParcelSent first',
