@@ -25,7 +25,13 @@ export function planMigration(
   number: number,
 ): ProjectionMigration | undefined {
   const gone = Object.keys(released).find((name) => !declared.some(({ table }) => table === name));
-  if (gone !== undefined) throw byHand(`The projection ${gone} is declared no more.`);
+  if (gone !== undefined) {
+    throw new DeclarationError(
+      `The projection ${gone} is declared no more. Restore it, or write that migration by hand: drop the ` +
+        'table, delete its row in collector.projections, whose fence would refuse every worker, and ' +
+        'take it out of projections/released.json.',
+    );
+  }
   const changed = declared.filter((each) => !isAsReleased(each, released[each.table]));
   if (changed.length === 0) return undefined;
   const entries = changed.map((each): [string, ReleasedProjection] => [
