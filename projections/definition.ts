@@ -15,7 +15,7 @@ export interface ReleasedProjection {
   readonly definition: string;
   /** The columns that its rows are told apart by. */
   readonly key: readonly string[];
-  /** The type of each column, the key's included. */
+  /** Each column as it is declared in SQL, the key's included: `bigint NOT NULL DEFAULT 0`. */
   readonly columns: Readonly<Record<string, string>>;
 }
 
@@ -66,6 +66,22 @@ export function columnTypes({
     ),
     ...(stamped === true ? { updated_at: 'timestamptz' } : {}),
   };
+}
+
+/** Each column of a table as it is declared in SQL: `bigint NOT NULL DEFAULT 0`. */
+export function columnDefinitions(projection: Projection): Record<string, string> {
+  const definitions = Object.entries(columnTypes(projection)).map(([name, type]) => [
+    name,
+    type + constraintOf(projection, name),
+  ]);
+  return Object.fromEntries(definitions) as Record<string, string>;
+}
+
+function constraintOf({ key, columns }: Projection, name: string): string {
+  if (key.includes(name)) return ' NOT NULL';
+  if (!(name in columns)) return ' NOT NULL DEFAULT now()';
+  const { initially } = columns[name]!;
+  return initially === undefined ? '' : ` NOT NULL DEFAULT ${initially}`;
 }
 
 /**

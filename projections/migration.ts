@@ -1,5 +1,5 @@
 /** The migration that brings the tables to what is declared, for a person to read and commit. */
-import { columnTypes, hashOf, isAsReleased, type ReleasedProjection } from './definition';
+import { columnDefinitions, hashOf, isAsReleased, type ReleasedProjection } from './definition';
 import { DeclarationError } from './effects';
 import type { Projection } from './projection';
 
@@ -36,7 +36,12 @@ export function planMigration(
   if (changed.length === 0) return undefined;
   const entries = changed.map((each): [string, ReleasedProjection] => [
     each.table,
-    { migration: number, definition: hashOf(each), key: each.key, columns: columnTypes(each) },
+    {
+      migration: number,
+      definition: hashOf(each),
+      key: each.key,
+      columns: columnDefinitions(each),
+    },
   ]);
   return {
     tables: changed.map(({ table }) => table),
@@ -61,7 +66,7 @@ function changeOf(
 
 function createTable(projection: Projection): string {
   const { table, key } = projection;
-  const lines = Object.keys(columnTypes(projection)).map((name) => columnOf(projection, name));
+  const lines = Object.entries(columnDefinitions(projection)).map((column) => column.join(' '));
   // Rows are updated in place all the time: room on each page keeps the updates off the indexes.
   return `CREATE TABLE collector.${table} (
   ${[...lines, `PRIMARY KEY (${key.join(', ')})`].join(',\n  ')}
@@ -72,26 +77,16 @@ GRANT INSERT, UPDATE, DELETE ON collector.${table} TO commerce_operator;`;
 
 function addColumns(projection: Projection, before: ReleasedProjection): string | undefined {
   const { table, key } = projection;
-  const types = columnTypes(projection);
+  const now = columnDefinitions(projection);
   if (key.join() !== before.key.join()) throw byHand(`${table} has another key than before.`);
   for (const [name, type] of Object.entries(before.columns)) {
-    if (types[name] === undefined) throw byHand(`${table} has no column ${name} any more.`);
-    if (types[name] !== type) throw byHand(`${table}.${name} was ${type} and is ${types[name]}.`);
+    if (now[name] === undefined) throw byHand(`${table} has no column ${name} any more.`);
+    if (now[name] !== type) throw byHand(`${table}.${name} was ${type} and is ${now[name]}.`);
   }
-  const added = Object.keys(types).filter((name) => before.columns[name] === undefined);
+  const added = Object.entries(now).filter(([name]) => before.columns[name] === undefined);
   if (added.length === 0) return undefined;
-  const clauses = added.map((name) => `ADD COLUMN ${columnOf(projection, name)}`);
+  const clauses = added.map((column) => `ADD COLUMN ${column.join(' ')}`);
   return `ALTER TABLE collector.${table}\n  ${clauses.join(',\n  ')};`;
-}
-
-function columnOf(projection: Projection, name: string): string {
-  const type = columnTypes(projection)[name]!;
-  if (projection.key.includes(name)) return `${name} ${type} NOT NULL`;
-  if (!(name in projection.columns)) return `${name} ${type} NOT NULL DEFAULT now()`;
-  const { initially } = projection.columns[name]!;
-  return initially === undefined
-    ? `${name} ${type}`
-    : `${name} ${type} NOT NULL DEFAULT ${initially}`;
 }
 
 function byHand(problem: string): DeclarationError {

@@ -73,11 +73,8 @@ export function projection<C extends Readonly<Record<string, SqlType>>>(
     readonly columns: Readonly<Record<string, Column<NoInfer<EffectColumn<C>>>>>;
   },
 ): Projection {
-  for (const name of [declared.table, ...Object.keys(declared.columns)]) {
-    if (!/^[a-z][a-z0-9_]*$/.test(name)) {
-      throw new DeclarationError(`${name} is no name for a table or column: use a-z, 0-9 and _.`);
-    }
-  }
+  assertNames(declared);
+  assertTypes(declared);
   for (const { of, by } of Object.values(declared.columns)) {
     if (by === undefined) continue;
     versionColumn(declared, by);
@@ -94,6 +91,55 @@ export function projection<C extends Readonly<Record<string, SqlType>>>(
   assertFed(declared);
   return declared;
 }
+
+function assertNames({ table, about, effects, key, columns, stamped }: Projection): void {
+  const own = Object.keys(columns);
+  for (const name of [table, effects.name, ...Object.keys(effects.columns), ...own]) {
+    if (!/^[a-z][a-z0-9_]*$/.test(name) || reservedWords.has(name)) {
+      throw new DeclarationError(
+        `${name} is no name for a table or column: use a-z, 0-9 and _, and no reserved word of SQL.`,
+      );
+    }
+  }
+  const taken = [...key, ...(stamped === true ? ['updated_at'] : [])];
+  const twice = own.find((name) => taken.includes(name));
+  if (twice !== undefined) throw new DeclarationError(`${table} has the column ${twice} twice.`);
+  if (/\n/.test(about)) throw new DeclarationError(`Say in one line what ${table} keeps.`);
+}
+
+/** Only amounts add up, and only amounts and times have a greatest in any order. */
+function assertTypes({ table, effects, columns }: Projection): void {
+  for (const [name, { guard, of, by }] of Object.entries(columns)) {
+    const type = typeOf(effects, of);
+    const isAmount = type === 'bigint' || type === 'numeric';
+    const isTime = type === 'timestamptz' || type === 'date';
+    if (guard === 'event-id' ? !isAmount : guard === 'maximum' && !isAmount && !isTime) {
+      throw new DeclarationError(
+        `${table}.${name}: ${of} is ${type}, which has no sum or maximum.`,
+      );
+    }
+    if (by !== undefined && typeOf(effects, by) !== 'bigint') {
+      throw new DeclarationError(`${table}.${name}: the version ${by} has to be a bigint.`);
+    }
+  }
+}
+
+/**
+ * Words that SQL takes for itself (https://www.postgresql.org/docs/18/sql-keywords-appendix.html), and
+ * names that statements.ts uses.
+ */
+const reservedWords = new Set(
+  (
+    'all analyse analyze and any array as asc asymmetric both case cast check collate column ' +
+    'constraint create current_date current_role current_time current_timestamp current_user default ' +
+    'deferrable desc distinct do else end except false fetch for foreign from grant group having in ' +
+    'initially intersect into lateral leading limit localtime localtimestamp not null offset on only ' +
+    'or order placing primary references returning select session_user some symmetric system_user ' +
+    'table then to trailing true union unique user using variadic when where window with ' +
+    'event_id type occurred_at day data item event handled logged fence notified counted ranked ' +
+    'expected stored position'
+  ).split(' '),
+);
 
 // An event that does not fill the key adds nothing to this table, whatever else it tells.
 function assertFed(declared: Projection): void {

@@ -1,5 +1,5 @@
 /** The migration that is written from declarations, as a person reads it. */
-import { columnTypes, hashOf, unreleasedTables } from '../../projections/definition';
+import { hashOf, unreleasedTables } from '../../projections/definition';
 import { eventTypes, type EventType } from '../../events/schemas';
 import { projections } from '../../projections';
 import { either, effects, nothing } from '../../projections/effects';
@@ -107,14 +107,20 @@ describe('refuses what only a person can decide:', () => {
     [
       'a column that goes',
       [activity()],
-      { ...before!, definition: '', columns: { ...columnTypes(activity()), views: 'bigint' } },
+      { ...before!, definition: '', columns: { ...before!.columns, views: 'bigint' } },
       'user_activity has no column views any more',
     ],
     [
       'a column of another type',
       [activity()],
-      { ...before!, definition: '', columns: { ...columnTypes(activity()), likes: 'numeric' } },
-      'user_activity.likes was numeric and is bigint',
+      { ...before!, definition: '', columns: { ...before!.columns, likes: 'numeric' } },
+      'user_activity.likes was numeric and is bigint NOT NULL DEFAULT 0',
+    ],
+    [
+      'a column that begins with another value',
+      [activity()],
+      { ...before!, definition: '', columns: { ...before!.columns, likes: 'bigint' } },
+      'user_activity.likes was bigint and is bigint NOT NULL DEFAULT 0',
     ],
     [
       'another key',
@@ -184,5 +190,15 @@ describe('a declaration is refused', () => {
 
   test('whose column has no name that SQL takes', () => {
     expect(() => activity({ 'Last Like': sum('likes') })).toThrow('Last Like is no name');
+    expect(() => activity({ order: sum('likes') })).toThrow('order is no name');
+  });
+
+  test('that has a column twice', () => {
+    expect(() => activity({ user_id: sum('likes') })).toThrow('has the column user_id twice');
+  });
+
+  test('that adds up what is no amount', () => {
+    expect(() => activity({ names: sum('user_id') })).toThrow('user_id is text');
+    expect(() => activity({ ever_liked: maximum('liked') })).toThrow('liked is boolean');
   });
 });
