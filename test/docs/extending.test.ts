@@ -5,7 +5,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { readPage, root } from './markdown';
-import { changeParts, stepsOf } from './walkthrough';
+import { linesOf as linesToLeaveOut, quoted } from './omissions';
+import { changeParts, stepsBefore, stepsOf } from './walkthrough';
 
 const steps = stepsOf(readPage('docs/extending.md'));
 const changes = steps.filter((step) => step.kind === 'change');
@@ -48,4 +49,13 @@ test('an event with three sums takes at most 25 lines in 4 files, a table at mos
   expect({ event, table }).toEqual({ event: expect.any(Number), table: expect.any(Number) });
   expect(event).toBeLessThanOrEqual(25);
   expect(table).toBeLessThanOrEqual(50);
+});
+
+test('docs/left-out-lines.md says of each line of the event and the table what notices its absence', () => {
+  const table = readFileSync(path.join(root, 'docs/left-out-lines.md'), 'utf8');
+  const lines = stepsBefore(steps, 'npm run new -- command').flatMap((step) =>
+    step.kind === 'run' ? [] : linesToLeaveOut(step).map((line) => `| ${quoted(line)} |`),
+  );
+  expect(lines.length).toBeGreaterThan(40);
+  expect(lines.filter((line) => !table.includes(line))).toEqual([]);
 });

@@ -31,7 +31,8 @@ export async function copyProject(): Promise<ProjectCopy> {
     await cp(path.join(root, file), path.join(folder, file)).catch(ignoreMissing);
   }
   await symlink(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
-  const run: ProjectCopy['run'] = (command, environment = {}) => runIn(folder, command, environment);
+  const run: ProjectCopy['run'] = (command, environment = {}) =>
+    runIn(folder, command, environment);
   return {
     folder,
     run,

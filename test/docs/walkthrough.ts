@@ -40,6 +40,13 @@ export function stepsOf(page: Page): Step[] {
   });
 }
 
+/** The steps before the first command that begins so. */
+export function stepsBefore(steps: readonly Step[], beginning: string): readonly Step[] {
+  const end = steps.findIndex((step) => step.kind === 'run' && step.command.startsWith(beginning));
+  if (end < 0) throw new Error(`No step runs ${beginning}.`);
+  return steps.slice(0, end);
+}
+
 /** A file that a step makes cannot be linked to: the link is its folder's, and its text the name. */
 function fileOf(page: Page, link: string, text: string): string {
   const { file } = targetOf(page, link)!;
