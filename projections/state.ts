@@ -33,7 +33,8 @@ export async function assertTablesMatch(database: Queryable): Promise<void> {
   const problems = findDifferences(await readMigrations(database), await readColumns(database));
   if (problems.length === 0) return;
   throw new ProjectionMismatchError(
-    `The database does not have the projections that are declared: ${problems.join('; ')}. Run npm run migrate.`,
+    `The database does not have the projections that are declared: ${problems.join('; ')}. Run npm run migrate. ` +
+      'What it does not mend has lost its row in collector.projections: docs/runbook.md, ProjectionsNotBuilt.',
   );
 }
 

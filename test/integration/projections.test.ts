@@ -17,6 +17,8 @@ import { effects, negative, nothing, when } from '../../projections/effects';
 import { planMigration } from '../../projections/migration';
 import { maximum, newest, projection, sum, type Projection } from '../../projections/projection';
 import { differences, liveUpdate } from '../../projections/statements';
+import { createLogger } from '../../platform/observability/logger';
+import { createPool } from '../../platform/postgres/pool';
 import { createForeignEvents } from '../../testkit/foreign-messages';
 import {
   addUpProjections,
@@ -250,6 +252,27 @@ describe('a projection that is new or changed', () => {
     ]);
     expect(await readUnbuilt(stack.pool)).toEqual([]);
     expect(await readProjections(stack.pool)).toEqual(addUpProjections(stream));
+  });
+
+  test.each([
+    ['of an older version', '/1'],
+    ['of a version that tells none', ''],
+  ])('is not built while a worker %s is connected', async (_, version) => {
+    await handle(stack.pool, createForeignEvents(3, createRandom(1)));
+    await declare();
+    const pool = createPool(stack.config.DATABASE_URL, createLogger('test', 'fatal'), {
+      applicationName: `worker-collector${version}`,
+    });
+    try {
+      await pool.query('SELECT');
+      const refusal = { code: 'OLDER_WORKERS_RUNNING' };
+      await expect(rebuildMetrics(stack.pool, { only: [table] })).rejects.toMatchObject(refusal);
+      expect(await readUnbuilt(stack.pool)).toEqual([table]);
+    } finally {
+      await pool.end();
+    }
+    await until('it is built', () => rebuildMetrics(stack.pool, { only: [table] }));
+    expect(await readUnbuilt(stack.pool)).toEqual([]);
   });
 
   test('refuses an older worker once it is built, and loses none of its events', async () => {
