@@ -67,6 +67,7 @@ export async function startCollectorWorker(
   const pool = createPool(config.DATABASE_URL, logger, {
     applicationName: 'worker-collector',
     version: newestMigration,
+    customPlans: true,
     role: 'commerce_collector',
     maxConnections: 16,
   });

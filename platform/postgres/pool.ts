@@ -21,6 +21,11 @@ export interface PoolOptions {
   readonly version?: number;
   /** The role that every connection assumes; without it the user's own privileges. */
   readonly role?: DatabaseRole;
+  /**
+   * Whether each execution of a prepared statement is planned anew (`plan_cache_mode`), for statements
+   * whose tables grow from nothing while the process runs: parsing is saved all the same.
+   */
+  readonly customPlans?: boolean;
   /** Maximum number of connections. */
   readonly maxConnections?: number;
   /**
@@ -44,7 +49,10 @@ export function createPool(connectionString: string, logger: Logger, options: Po
   const { statementTimeoutMs = 30_000, role } = options;
   assertCertificatesReadable(connectionString);
   const pool = new Pool({
-    connectionString: role === undefined ? connectionString : withRole(connectionString, role),
+    connectionString: withSettings(connectionString, {
+      ...(role === undefined ? {} : { role }),
+      ...(options.customPlans === true ? { plan_cache_mode: 'force_custom_plan' } : {}),
+    }),
     application_name: nameOf(options),
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: 5_000,
@@ -66,11 +74,16 @@ function nameOf({ applicationName, version }: PoolOptions): string {
   return version === undefined ? applicationName : `${applicationName}/${version}`;
 }
 
-// As a startup parameter it cannot be forgotten, costs no round trip, and survives RESET.
-function withRole(connectionString: string, role: DatabaseRole): string {
+// As startup parameters they cannot be forgotten, cost no round trip, and survive RESET.
+function withSettings(
+  connectionString: string,
+  settings: Readonly<Record<string, string>>,
+): string {
+  const added = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`);
+  if (added.length === 0) return connectionString;
   const url = new URL(connectionString);
   const given = url.searchParams.get('options');
-  url.searchParams.set('options', `${given === null ? '' : `${given} `}-c role=${role}`);
+  url.searchParams.set('options', [...(given === null ? [] : [given]), ...added].join(' '));
   return url.href;
 }
 

@@ -258,6 +258,7 @@ test('reads the events given only, though the log was small when its connection 
   await emptyProjections(stack.pool);
   const pool = createPool(stack.config.DATABASE_URL, createLogger('test', 'fatal'), {
     applicationName: 'test',
+    customPlans: true,
     maxConnections: 1,
   });
   try {
