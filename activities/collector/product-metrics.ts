@@ -27,7 +27,6 @@ export interface MetricsUpdate {
 export interface MetricsDependencies {
   /**
    * With `customPlans`: a cached plan from when the log was small would scan it whole while it grows.
-   * Prepared, the statement takes 1.9 ms instead of 2.7 for one event.
    */
   readonly pool: Pool;
   /** The notifications that are recorded in the same statement; none by default. */
