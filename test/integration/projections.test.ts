@@ -166,8 +166,10 @@ describe('what no declared projection is yet:', () => {
       const value = event.type === 'PaymentFailed' ? 'no boolean' : true;
       return { ...event, data: { ...event.data, flag: value, userName: 'me' } } as unknown as Event;
     });
+    const counted = flagged.effects.sources.map(({ type }) => type);
+    const expected = stream.filter(({ type }) => counted.includes(type)).length;
     const [row] = await addUp(flagged, stream);
-    expect(row).toEqual({ user_id: 'me', count: '60' });
+    expect(row).toEqual({ user_id: 'me', count: String(expected) });
   });
 });
 
