@@ -4,7 +4,9 @@
 export interface Experiment {
   readonly name: string;
   readonly question: string;
-  /** The header of the table that answers it, as in the writing. */
+  /** The page that quotes it; by default the writing, in both languages. */
+  readonly page?: string;
+  /** The header of the table that answers it, as that page has it. */
   readonly columns: readonly string[];
   run(): Promise<Findings>;
 }

@@ -27,6 +27,7 @@ const tables = 'user_activity product_metrics product_metrics_daily';
 export const rollingProjection: Experiment = {
   name: 'rolling-projection',
   question: `What does a new projection take with ${eventsBefore.toLocaleString('en')} events in the log, and more coming?`,
+  page: 'docs/decisions/0021-declarations.md',
   columns: ['step', 'seconds', 'result'],
   async run() {
     const copy = await copyProject();
