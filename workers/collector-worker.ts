@@ -25,6 +25,7 @@ import type { ProcessContext } from '../platform/process/lifecycle';
 import { createPool } from '../platform/postgres/pool';
 import { newestMigration } from '../projections/definition';
 import { projectionsCheck, projectionsStartupCheck } from '../projections/checks';
+import { collectorWorkerName } from '../projections/older-workers';
 import { createProductCache } from '../cache/product-cache';
 import { createRedis } from '../platform/redis/client';
 import type { ProcessKind } from '../platform/observability/telemetry';
@@ -65,7 +66,7 @@ export async function startCollectorWorker(
 ): Promise<NativeConnection> {
   const { config, logger, onStop } = context;
   const pool = createPool(config.DATABASE_URL, logger, {
-    applicationName: 'worker-collector',
+    applicationName: collectorWorkerName,
     version: newestMigration,
     customPlans: true,
     role: 'commerce_collector',
