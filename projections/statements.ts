@@ -23,10 +23,7 @@ export interface Recording {
  * scans the whole log for a batch until the log is large. The SQL comment identifies the statement in
  * pg_stat_activity and in the fault suite.
  */
-export function liveUpdate(
-  projections: readonly Projection[],
-  recording: Recording = { expression: '', column: `'{}'::text[] AS due` },
-): string {
+export function liveUpdate(projections: readonly Projection[], recording: Recording): string {
   return `
   /* metrics-update */ WITH fence AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM collector.projections WHERE writers_from > $3::integer) AS refused

@@ -1,6 +1,7 @@
 /** Every projection, whatever it is of: it holds what a naive model says, however events arrive. */
 import type { Pool } from 'pg';
 import { createAuditLogActivities } from '../../activities/collector/audit-log';
+import { recordDue } from '../../activities/collector/notifications/outbox';
 import { createMetricsActivities } from '../../activities/collector/product-metrics';
 import type { Event } from '../../events/envelope';
 import { eventTypes, type EventType } from '../../events/schemas';
@@ -97,7 +98,11 @@ describe('what no declared projection is yet:', () => {
       for (const batch of deliveriesOf(stream, 5)) {
         await log(stack.pool, batch);
         const eventIds = batch.map(({ id }) => id);
-        await stack.pool.query(liveUpdate([declared]), [eventIds, 'test', newestMigration]);
+        await stack.pool.query(liveUpdate([declared], recordDue([])), [
+          eventIds,
+          'test',
+          newestMigration,
+        ]);
       }
       expect((await stack.pool.query(differences(declared))).rows).toEqual([]);
       return (await readProjections(stack.pool, [declared]))[declared.table]!;

@@ -135,6 +135,14 @@ function failed({ checks }: VerificationReport): string[] {
   return checks.filter(({ holds }) => !holds).map(({ name }) => name);
 }
 
+/** Parks every logged `OrderPlaced` with its own bytes. */
+const parkingOrderPlaced = (reason: string): string => `
+  INSERT INTO collector.dead_letters
+    (topic, partition, "offset", value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id)
+  SELECT topic, partition, "offset", convert_to(payload::text, 'UTF8'), '', '[]', now(), event_id,
+    '${reason}', '', event_id
+  FROM collector.event_log WHERE type = 'OrderPlaced'`;
+
 test('a system without a flaw holds every rule, each with what was compared', async () => {
   const report = await run();
   expect(failed(report)).toEqual([]);
@@ -339,11 +347,7 @@ describe('what may be in flight is no difference', () => {
     await stack.pool.query(`
       UPDATE collector.notifications SET created_at = created_at - interval '11 minutes'
       WHERE status = 'refused';
-      INSERT INTO collector.dead_letters
-        (topic, partition, "offset", value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id)
-      SELECT topic, partition, "offset", convert_to(payload::text, 'UTF8'), '', '[]', now(), event_id,
-        'NOTIFICATION_REFUSED', '', event_id
-      FROM collector.event_log WHERE type = 'OrderPlaced'`);
+      ${parkingOrderPlaced('NOTIFICATION_REFUSED')}`);
     expect(failed(await run(600))).toEqual([]);
     await stack.pool.query('DELETE FROM collector.dead_letters');
     expect(failed(await run(600))).toEqual(['notifications']);
@@ -354,11 +358,7 @@ describe('what may be in flight is no difference', () => {
       UPDATE collector.event_log SET recorded_at = recorded_at - interval '11 minutes';
       DELETE FROM collector.event_handled
       WHERE event_id IN (SELECT event_id FROM collector.event_log WHERE type = 'OrderPlaced');
-      INSERT INTO collector.dead_letters
-        (topic, partition, "offset", value, value_hash, headers, produced_at, event_id, reason, detail, workflow_id)
-      SELECT topic, partition, "offset", convert_to(payload::text, 'UTF8'), '', '[]', now(), event_id,
-        'HANDLING_FAILED', '', event_id
-      FROM collector.event_log WHERE type = 'OrderPlaced'`);
+      ${parkingOrderPlaced('HANDLING_FAILED')}`);
     expect(failed(await run(600))).toEqual([]);
     await stack.pool.query(
       `UPDATE collector.dead_letters SET status = 'redriven', resolved_at = now()`,
