@@ -27,8 +27,9 @@ WORKDIR /app
 COPY package.json LICENSE ./
 COPY --from=production-packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
-# A volume for the payment simulator's charges inherits this folder's owner.
-RUN install --directory --owner=node --group=node /var/lib/payments
+# Volumes for the payment simulator's charges and the API's views inherit these folders' owner.
+RUN install --directory --owner=node --group=node --mode=700 /var/lib/payments /var/lib/view-spool
+ENV VIEW_SPOOL_DIR=/var/lib/view-spool
 USER node
 EXPOSE 3000
 # For the API. The others serve no HTTP, or on another port: Compose overrides it for each.

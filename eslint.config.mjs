@@ -53,7 +53,7 @@ const workflowTypes = { workers: ['workflows'] };
 /** These may look into every room, and no room looks into them. */
 const outsideArrows = {
   testkit: [],
-  test: ['testkit', 'experiments'],
+  test: ['testkit', 'experiments', 'bench'],
   bench: ['testkit'],
   // They let the faults of the fault suite strike.
   experiments: ['testkit', 'test'],

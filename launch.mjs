@@ -7,7 +7,7 @@
  *   node launch.mjs run FILE.ts …   a TypeScript program of the project
  *   node launch.mjs tool NAME …     the command NAME of an installed package: eslint, tsc, …
  *   node launch.mjs clean           removes dist/
- *   node launch.mjs assets          copies to dist/ what tsc leaves behind: SQL, the dashboard
+ *   node launch.mjs assets          copies to dist/ what tsc leaves behind: SQL, scripts, the dashboard
  *
  * Programs and tools run in this very process, so that its process ID, its signals and its exit code
  * are theirs.
@@ -77,7 +77,7 @@ function removeOutput() {
 
 /** The rooms that hold files which `tsc` does not compile and their programs read when they run. */
 function copyAssets() {
-  for (const room of ['api', 'cluster', 'migrations']) {
+  for (const room of ['api', 'cluster', 'migrations', 'platform']) {
     const from = path.join(root, room);
     if (!fs.existsSync(from)) continue;
     fs.cpSync(from, path.join(root, 'dist', room), {

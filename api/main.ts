@@ -15,6 +15,7 @@ import { createRedis } from '../platform/redis/client';
 import { prepareMetrics } from '../platform/observability/telemetry';
 import { createTemporalClient } from '../platform/temporal/client';
 import { watchTopics } from '../platform/kafka/topic-watch';
+import { openViewSpool } from './products/view-spool';
 import { createServer } from './server';
 
 void runProcess('api', async (context) => {
@@ -39,6 +40,8 @@ void runProcess('api', async (context) => {
   onStop('the Redis connection', async () => redis.disconnect());
   const sender = createKafkaSender(kafka, logger, { retries: 2 });
   onStop('the Kafka sender', () => sender.stop());
+  const spool = await openViewSpool(config, logger);
+  onStop('the view spool', () => spool.stop());
   const topics = watchTopics(kafka, eventTopics, logger);
   onStop('the watch over the topics', () => topics.stop());
   const temporal = createTemporalClient(config);
@@ -50,6 +53,7 @@ void runProcess('api', async (context) => {
     redis,
     kafka,
     sender,
+    spool,
     temporal,
     topics,
   });

@@ -31,6 +31,7 @@ import { requestLog } from './http/plugins/request-log';
 import { shutdown } from './http/plugins/shutdown';
 import { telemetry } from './http/plugins/telemetry';
 import { createOrderReads } from './orders/reads';
+import { createOrderBound } from './orders/undecided-orders';
 import { boundDatabase } from './http/overload';
 import { createPipelineState } from './pipeline/state';
 import { createProductDetails } from './products/details';
@@ -48,7 +49,7 @@ import { orderRoutes } from './orders/routes';
 import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
 import { streamRoutes } from './stream/routes';
-import { createViewFallback, publishByWorkflow } from './products/view-fallback';
+import { handOverToWorkflow } from './products/view-hand-over';
 import { createViewPublisher } from './products/view-publisher';
 
 /** Every group of routes below `/v1`, which need a key. A new group is added here. */
@@ -146,7 +147,7 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
 }
 
 function createServices(dependencies: ApiDependencies): Services {
-  const { config, pool, redis, kafka, sender, temporal, logger } = dependencies;
+  const { config, pool, redis, kafka, sender, spool, temporal, logger } = dependencies;
   const database = createDatabase(pool);
   // Reads leave a quarter of the connections to changes, or at least one.
   const reads = boundDatabase(database, {
@@ -156,6 +157,7 @@ function createServices(dependencies: ApiDependencies): Services {
   });
   const commands = createCommands(temporal);
   const groupId = config.BRIDGE_GROUP_ID;
+  const orderReadsOfChanges = createOrderReads(database);
   return {
     config,
     database,
@@ -170,8 +172,12 @@ function createServices(dependencies: ApiDependencies): Services {
     eventReads: createEventReads(reads),
     handledEvents: createHandledEventFeed(createHandledEventReads(reads), logger),
     handlingRateReads: createHandlingRateReads(reads),
+    orderBound: createOrderBound(
+      { ...orderReadsOfChanges, findRunningOrder: commands.findRunningOrder },
+      config.API_MAX_ORDERS_PER_USER,
+    ),
     orderReads: createOrderReads(reads),
-    orderReadsOfChanges: createOrderReads(database),
+    orderReadsOfChanges,
     pipelineState: createPipelineState({ kafka, temporal, groupId }),
     productDetails: createProductDetails({
       database: reads,
@@ -183,7 +189,9 @@ function createServices(dependencies: ApiDependencies): Services {
     productMetricsReads: createProductMetricsReads(reads),
     views: createViewPublisher({
       sender,
-      fallback: createViewFallback({ startPublication: publishByWorkflow(temporal), logger }),
+      spool,
+      handOver: handOverToWorkflow(temporal),
+      logger,
     }),
   };
 }

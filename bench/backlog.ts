@@ -30,10 +30,20 @@ export function createBacklog(count: number): Backlog {
   return { count: events.length, events, send: (kafka) => sendAtOnce(kafka, messages) };
 }
 
+/** The events of such a shop one by one, without end. Its products are in no other. */
+export function* createEvents(): Generator<ForeignEvent, never> {
+  const shop = createShop(randomUUID().slice(0, 8));
+  for (let position = 0; ;) {
+    const events = shop.next(position);
+    yield* events;
+    position += events.length;
+  }
+}
+
 /** @throws when the collector's tables are not what the backlogs add up to */
 export async function checkEffects(
   { pool }: Pick<Stack, 'pool'>,
-  backlogs: readonly Backlog[],
+  backlogs: readonly Pick<Backlog, 'events'>[],
 ): Promise<void> {
   const events = backlogs.flatMap((backlog) => backlog.events) as unknown as Event[];
   compare(addUp(events), await readAggregates(pool));
@@ -119,7 +129,8 @@ function cancelled(
   return foreignEvent('OrderCancelled', order.orderId, { ...order, wasConfirmed });
 }
 
-function messagesOf(events: readonly ForeignEvent[]): Map<EventTopic, Message[]> {
+/** The events' messages, by their topic. */
+export function messagesOf(events: readonly ForeignEvent[]): Map<EventTopic, Message[]> {
   const messages = new Map<EventTopic, Message[]>(eventTopics.map((topic) => [topic, []]));
   for (const event of events) {
     const topic = /^(Order|Payment)/.test(event.type) ? 'order-events' : 'catalog-events';

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../events/topics';
-import type { Stack } from '../testkit/stack';
+import type { ProcessName, Stack } from '../testkit/stack';
 import { until } from '../testkit/until';
 
 /** The environment of a consumer in a new group that has read everything up to now. */
@@ -25,6 +25,19 @@ export async function startAtEnd({
     await admin.disconnect();
   }
   return { BRIDGE_GROUP_ID: groupId };
+}
+
+/**
+ * Starts processes as a consumer that has read everything up to now. @returns what ends all of them
+ */
+export async function startConsuming(
+  stack: Pick<Stack, 'kafka' | 'start'>,
+  processes: readonly ProcessName[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<{ end(): Promise<unknown> }> {
+  const all = { ...(await startAtEnd(stack)), ...environment };
+  const started = await Promise.all(processes.map((process) => stack.start(process, all)));
+  return { end: () => Promise.all(started.map((process) => process.end())) };
 }
 
 const handledWithinMs = 15 * 60_000;

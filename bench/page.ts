@@ -1,11 +1,13 @@
 /**
  * `npm run bench:page`: writes `docs/benchmarks.md` from the results in `bench/results`, one file
- * per suite, as printed by `npm run bench -- SUITE --json`. The text below the page's last heading
- * is written by hand and kept.
+ * per suite, as printed by `npm run bench -- SUITE --json`, and the chart of a load curve into
+ * `docs/images`. The text below the page's last heading is written by hand and kept.
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { runProgram } from '../platform/process/program';
+import { curveTable, figuresBeside, type Point } from './curve';
+import { drawCurves } from './curve-chart';
 import { verdict } from './report';
 import { median, type Ratio, type Target } from './suite';
 import { suites } from './suites';
@@ -23,6 +25,7 @@ interface Result {
     readonly name: string;
     readonly what: string;
     readonly figures: Readonly<Record<string, { readonly rounds: readonly number[] }>>;
+    readonly points?: readonly Point[];
   }[];
   readonly ratios: readonly Ratio[];
   readonly targets: readonly Target[];
@@ -39,6 +42,11 @@ async function main(): Promise<void> {
   const written = await readFile(pageFile, 'utf8').catch(() => '');
   const kept = written.includes(byHand) ? written.slice(written.indexOf(byHand)) : byHand;
   await writeFile(pageFile, `${toMarkdown(results)}\n${kept}`);
+  for (const result of results) {
+    const curves = curvesOf(result);
+    if (curves.length === 0) continue;
+    await writeFile(path.join(root, 'docs', chartOf(result)), drawCurves(curves));
+  }
 }
 
 async function readResults(): Promise<Result[]> {
@@ -89,11 +97,11 @@ function toSection(result: Result): string {
 
 ${result.about}. \`npm run bench -- ${result.suite}${scale}${rounds}\`, ${result.date.slice(0, 10)}, ${result.machine}.
 
-| side | figure | median | rounds |
+${toCurve(result)}| side | figure | median | rounds |
 |---|---|---|---|
 ${result.sides
   .flatMap(({ name, figures }) =>
-    Object.entries(figures).map(([figure, { rounds: values }]) =>
+    figuresBeside(figures).map(([figure, { rounds: values }]) =>
       row([name, figure, short(median(values)), values.map(short).join(', ')]),
     ),
   )
@@ -108,6 +116,27 @@ ${Object.entries(result.versions)
   .join(', ')}
 
 </details>`;
+}
+
+function curvesOf({ sides }: Result) {
+  return sides.flatMap(({ name, points }) => (points === undefined ? [] : { name, points }));
+}
+
+/** Relative to the page. */
+const chartOf = ({ suite }: Result): string => `images/${suite}.svg`;
+
+/** The chart and the table of a load curve, where there is one. */
+function toCurve(result: Result): string {
+  const curves = curvesOf(result);
+  if (curves.length === 0) return '';
+  const { head, rows } = curveTable(curves);
+  return `![Time from an event to its effects over the rate of events, a line for each side](${chartOf(result)})
+
+${row(head)}
+|${'---|'.repeat(head.length)}
+${rows.map(row).join('\n')}
+
+`;
 }
 
 function short(value: number): string {

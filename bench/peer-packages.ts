@@ -1,6 +1,6 @@
 /**
- * The packages of the peers, in `bench/package.json`, so that only the suite `peers` has them:
- * installed when it runs and they differ from the lockfile.
+ * The packages of the peers, in `bench/package.json`, so that only the suites `peers` and
+ * `load-curve` have them: installed when one runs and they differ from the lockfile.
  */
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';

@@ -2,6 +2,7 @@
 import { cpus, totalmem } from 'node:os';
 import { createRequire } from 'node:module';
 import Table from 'cli-table3';
+import { curveTable, figuresBeside } from './curve';
 import { median, type Goal, type Suite, type SuiteResult } from './suite';
 import { serverVersions } from './versions';
 
@@ -49,9 +50,10 @@ export function toJson(run: Run, { sides, ratios, targets, remarks }: SuiteResul
   const peers = ratios.filter(({ kind }) => kind === 'peer');
   const object = {
     ...run,
-    sides: sides.map(({ name, what, figures }) => ({
+    sides: sides.map(({ name, what, figures, points }) => ({
       name,
       what,
+      ...(points === undefined ? {} : { side: name, points }),
       figures: Object.fromEntries(
         Object.entries(figures).map(([figure, values]) => [figure, summarize(values)]),
       ),
@@ -71,10 +73,16 @@ export function toJson(run: Run, { sides, ratios, targets, remarks }: SuiteResul
 export function toText(run: Run, { sides, ratios, targets, remarks }: SuiteResult): string {
   const figures = new Table({ head: ['side', 'figure', 'median', 'rounds'], style: plain });
   for (const { name, figures: own } of sides) {
-    for (const [figure, values] of Object.entries(own)) {
+    for (const [figure, values] of figuresBeside(own)) {
       figures.push([name, figure, short(median(values)), values.map(short).join('  ')]);
     }
   }
+  const curves = sides.flatMap(({ name, points }) =>
+    points === undefined ? [] : { name, points },
+  );
+  const { head, rows } = curveTable(curves);
+  const curve = new Table({ head, style: plain });
+  curve.push(...rows);
   const goals = new Table({ head: ['what', 'measured', 'goal', ''], style: plain });
   for (const { side, to, figure, ratio, goal } of ratios) {
     goals.push([`${figure}: ${side} / ${to}`, ratio.toFixed(2), ...verdict(ratio, goal)]);
@@ -90,6 +98,7 @@ export function toText(run: Run, { sides, ratios, targets, remarks }: SuiteResul
     Object.entries(run.versions)
       .map(([name, version]) => `${name} ${version}`)
       .join(', '),
+    ...(curves.length === 0 ? [] : [curve.toString()]),
     figures.toString(),
     ...what,
     ...(goals.length === 0 ? [] : [goals.toString()]),

@@ -2,6 +2,7 @@
 import { orAborted } from '../platform/process/waiting';
 import { projections } from '../projections';
 import type { Stack } from '../testkit/stack';
+import type { Point } from './curve';
 
 /** One figure of a side, such as `events/s`, with its value in each round. */
 export type Figures = Readonly<Record<string, readonly number[]>>;
@@ -12,6 +13,8 @@ export interface Side {
   /** What it is, for a reader who knows the field and not this project. */
   readonly what: string;
   readonly figures: Figures;
+  /** Its load curve, where the suite has one. */
+  readonly points?: readonly Point[];
 }
 
 /** The ratio of two sides in one figure: the median of the rounds' ratios. */
@@ -143,6 +146,7 @@ export async function emptyCollector({
 }: Pick<Stack, 'pool' | 'redis'>): Promise<void> {
   const tables = [
     ...['event_log', 'event_handled', 'dead_letters', 'partition_progress', 'vanished_offsets'],
+    'replays',
     ...projections.map(({ table }) => table),
   ];
   await pool.query(`TRUNCATE ${tables.map((table) => `collector.${table}`).join(', ')}`);

@@ -1,17 +1,21 @@
 /** Every suite, by the name under which it is run. */
 import type { Suite } from './suite';
 import { cachedRead } from './suites/cached-read';
+import { besideOrders } from './suites/beside-orders';
 import { catchUp } from './suites/catch-up';
 import { endToEnd } from './suites/end-to-end';
 import { growth } from './suites/growth';
+import { loadCurve } from './suites/load-curve';
 import { order } from './suites/order';
 import { peersSuite } from './suites/peers';
 import { perEvent } from './suites/per-event';
 import { roundTrips } from './suites/round-trips';
+import { sandbox } from './suites/sandbox';
 import { scaleOut } from './suites/scale-out';
 import { viewOutage } from './suites/view-outage';
 
 export const suites: readonly Suite[] = [
+  loadCurve,
   perEvent,
   catchUp,
   peersSuite,
@@ -22,4 +26,6 @@ export const suites: readonly Suite[] = [
   viewOutage,
   scaleOut,
   roundTrips,
+  besideOrders,
+  sandbox,
 ];

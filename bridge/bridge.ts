@@ -1,4 +1,5 @@
 /** The bridge: consumes events from Kafka and starts a workflow for each, or for a batch. */
+import { availableParallelism } from 'node:os';
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../events/topics';
@@ -6,18 +7,19 @@ import { readGroupProgress } from '../platform/kafka/consumer-lag';
 import type { ProcessContext } from '../platform/process/lifecycle';
 import type { Queryable } from '../platform/postgres/pool';
 import type { TopicWatch } from '../platform/kafka/topic-watch';
-import { createCoalescingDispatcher, createPerEventDispatcher } from './dispatcher';
+import { createDispatcher, type DispatchMode } from './dispatcher';
 import { startEventConsumer, type EventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
 import { createInFlight } from './in-flight';
 import { watchLag } from './lag-watch';
 import { createRecreatedTopicWatch } from './recreated-topics';
+import { startReplays } from './replays';
 import { createWorkflowStarter } from './workflow-starter';
 
 /** Dependencies of the bridge. It closes none of them. */
 export interface BridgeDependencies {
   readonly kafka: Kafka;
-  /** Read access to `collector.event_handled`. */
+  /** Reads what is done, and notes how far replays are. */
   readonly database: Queryable;
   readonly client: Client;
   /** The watch over the event topics. */
@@ -29,10 +31,13 @@ export interface BridgeDependencies {
   readonly eagerStart: boolean;
 }
 
-// A slot is a workflow of one event, or of up to 500: fewer of the latter keep the worker as busy. With
-// 4, 8, 16 and 32 of them a backlog was processed at 5,069, 6,858, 6,220 and 4,423 events/s (the
-// coalescing side of `npm run bench -- catch-up`, medians of three rounds that differed by up to half).
-const defaultMaxInFlight = { 'per-event': 200, coalesce: 16 } as const;
+/**
+ * The slots of a bridge, by the processors of its machine: as many as keep a worker on as many processors
+ * busy, and leave the shop, on the same Temporal, its turn. Measured in docs/decisions/0023-one-queue.md.
+ */
+export function defaultSlots(mode: DispatchMode, processors = availableParallelism()): number {
+  return mode === 'coalesce' ? processors + 1 : 2 * processors;
+}
 
 /** A running bridge. */
 export type Bridge = Pick<EventConsumer, 'hasJoined'>;
@@ -43,12 +48,13 @@ export function startBridge(
   { kafka, database, client, topics, eagerStart }: BridgeDependencies,
 ): Bridge {
   const finishedWork = createFinishedWork(database);
-  const limit = config.BRIDGE_MAX_IN_FLIGHT ?? defaultMaxInFlight[config.BRIDGE_MODE];
+  const limit = config.BRIDGE_MAX_IN_FLIGHT ?? defaultSlots(config.BRIDGE_MODE);
   const inFlight = createInFlight(finishedWork, logger, { limit });
   const starter = createWorkflowStarter({ client, logger }, { eagerStart });
-  const createDispatcher =
-    config.BRIDGE_MODE === 'coalesce' ? createCoalescingDispatcher : createPerEventDispatcher;
-  const dispatcher = createDispatcher({ starter, inFlight, finishedWork, logger });
+  const dispatcher = createDispatcher(
+    { starter, inFlight, finishedWork, logger },
+    config.BRIDGE_MODE,
+  );
   const groupId = config.BRIDGE_GROUP_ID;
   const consumer = startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
   const recreatedTopics = createRecreatedTopicWatch();
@@ -65,7 +71,9 @@ export function startBridge(
     return progress;
   };
   const lag = watchLag(readProgress, logger);
+  const replays = startReplays({ kafka, database, dispatcher, logger });
   onStop('the lag watch', () => lag.stop());
+  onStop('the replays', () => replays.stop());
   onStop('the consumer', () => consumer.stop());
   return consumer;
 }

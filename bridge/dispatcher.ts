@@ -1,34 +1,40 @@
 /**
- * Starts workflows for the messages of a slice, in one of two modes: one workflow an event, or, where
- * there are not enough slots for that, one for all that has arrived.
+ * Starts workflows for the messages of all partitions, from one queue. In one of two modes: one workflow
+ * an event, or, where there are not enough slots for that, one for all that has arrived.
  *
  * A known event ID does not make a message a duplicate: another producer may use the same ID. So a
  * message is skipped only when it is the very one that is logged and handled, by topic, partition and
  * offset. Any other goes into a batch, whose workflow compares it with the log.
  */
-import { placeOf, type Coordinates, type VanishedOffsets } from '../events/received';
-import type { Logger } from '../platform/observability/logger';
-import type { FinishedWork } from './finished-work';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { VanishedOffsets } from '../events/received';
+import { createDelivery, type Delivery } from './delivery';
 import type { InFlight } from './in-flight';
+import { createPause } from './pause';
+import { createRedeliveryWatch } from './redelivery';
+import { slotOf, startMessages, type StartDependencies } from './start-messages';
 import {
-  planBatch,
-  planParking,
-  planParkingByCoordinates,
-  planVanished,
-  planWorkflow,
-  type BatchPlan,
-  type HandlingPlan,
-  type ParkingPlan,
-  type PartitionMessage,
-} from './workflow-plan';
-import { StartRejectedError, type WorkflowStarter } from './workflow-starter';
+  createStartQueue,
+  maxBatchEvents,
+  messagesOf,
+  type Start,
+  type StartQueue,
+  type Waiting,
+} from './start-queue';
+import { planVanished, planWorkflow, type PartitionMessage } from './workflow-plan';
 
-export interface DispatcherDependencies {
-  readonly starter: WorkflowStarter;
-  readonly inFlight: InFlight;
-  readonly finishedWork: FinishedWork;
-  readonly logger: Logger;
-}
+/** How many events a workflow is started for. */
+export type DispatchMode =
+  /** One workflow an event, always. */
+  | 'per-event'
+  /**
+   * One workflow an event while there is a slot for each of all that wait; otherwise all of it, from
+   * every partition, goes as one batch into the next slot. A light load gets a workflow an event, a
+   * backlog gets large batches, without tuning.
+   */
+  | 'coalesce';
+
+export type DispatcherDependencies = Omit<StartDependencies, 'redelivery' | 'requeue'>;
 
 /** Starts workflows for messages. */
 export interface Dispatcher {
@@ -49,292 +55,154 @@ export interface Dispatcher {
   recordVanished(offsets: VanishedOffsets, signal: AbortSignal): Promise<void>;
 }
 
-/** One workflow an event, always. */
-export function createPerEventDispatcher(dependencies: DispatcherDependencies): Dispatcher {
-  return {
-    ...createRecorder(dependencies),
-    sliceSize: 100,
-    async dispatch(slice, signal) {
-      const known = await allSettled(
-        slice.map((received) =>
-          startOne(dependencies, { plan: planWorkflow(received), received }, signal),
-        ),
-      );
-      await startBatches(dependencies, known.flat(), signal);
-    },
+export function createDispatcher(
+  dependencies: DispatcherDependencies,
+  mode: DispatchMode,
+): Dispatcher {
+  const { starter, inFlight } = dependencies;
+  const queue = createStartQueue();
+  const redelivery = createRedeliveryWatch();
+  const takeStarts = mode === 'coalesce' ? createCoalescing() : takeEach;
+  const startWaiting = createPump(queue, inFlight, takeStarts, {
+    start: (start) => void startMessages({ ...dependencies, redelivery, requeue }, start),
+  });
+  const requeue = (messages: readonly Waiting[]): void => {
+    queue.unshift(messages.filter(({ delivery }) => !delivery.signal.aborted));
+    // These have not been in the queue when their delivery was aborted.
+    for (const { delivery } of messages) {
+      if (delivery.signal.aborted) delivery.fail(delivery.signal.reason);
+    }
+    startWaiting();
   };
-}
-
-function createRecorder({ starter }: DispatcherDependencies): Pick<Dispatcher, 'recordVanished'> {
   return {
+    sliceSize: mode === 'coalesce' ? maxBatchEvents : perEventSliceSize(inFlight.limit),
+    async dispatch(slice, signal) {
+      const delivery = createDelivery(slice.length, signal, requeue);
+      const mayBeRedelivered = redelivery.observe(slice);
+      queue.push(toWaiting(slice, { delivery, mayBeRedelivered }));
+      startWaiting();
+      await withdrawnOnAbort(queue, delivery);
+    },
     async recordVanished(offsets, signal) {
       await starter.start(planVanished(offsets), signal);
     },
   };
 }
 
-/** Most events in a batch. */
-const maxBatchEvents = 500;
+// Enough to fill the slots from one partition, and few: the slices of all partitions take turns, and each
+// is committed only when its last event has had a slot. With 100 in each of twelve partitions, none was
+// committed for a minute at 25 events/s.
+function perEventSliceSize(slots: number): number {
+  return Math.min(Math.max(slots, 10), 100);
+}
 
-/** Most bytes of events in a batch: Temporal's limit for an input, with room for escapes. */
-const maxBatchBytes = 1024 * 1024;
+function toWaiting(
+  slice: readonly PartitionMessage[],
+  more: Pick<Waiting, 'delivery' | 'mayBeRedelivered'>,
+): Waiting[] {
+  return slice.map((message) => {
+    const plan = planWorkflow(message);
+    return { ...more, message, plan, isKnown: false, mayShare: true };
+  });
+}
+
+/** Waits for a delivery. When it is aborted, what has not been started leaves the queue. */
+async function withdrawnOnAbort(queue: StartQueue, delivery: Delivery<Waiting>): Promise<void> {
+  const { signal } = delivery;
+  const withdraw = (): void => {
+    for (const { delivery: own } of queue.remove(delivery)) own.fail(signal.reason);
+  };
+  signal.addEventListener('abort', withdraw);
+  if (signal.aborted) withdraw();
+  try {
+    await delivery.settled;
+  } finally {
+    signal.removeEventListener('abort', withdraw);
+  }
+}
 
 /**
- * One workflow an event while there is a slot for each event of a slice; otherwise the slice goes as
- * one batch into the next slot. A light load gets a workflow an event, a backlog gets large batches,
- * without tuning.
+ * Takes from the queue what is to be started now.
+ *
+ * @param haveLooked whether finished work has just been looked for
  */
-export function createCoalescingDispatcher(dependencies: DispatcherDependencies): Dispatcher {
-  return {
-    ...createRecorder(dependencies),
-    sliceSize: maxBatchEvents,
-    async dispatch(slice, signal) {
-      const starts: Promise<Known>[] = [];
-      const begin = (start: Promise<Known>): void => {
-        // Awaited below, when all have been started; until then a rejection must not end the process.
-        start.catch(() => undefined);
-        starts.push(start);
-      };
-      try {
-        await startAll(dependencies, slice, signal, begin);
-      } finally {
-        await Promise.allSettled(starts);
-      }
-      const known = await allSettled(starts);
-      await startBatches(dependencies, known.flat(), signal);
-    },
+type TakeStarts = (queue: StartQueue, inFlight: InFlight, haveLooked: boolean) => Start[];
+
+/**
+ * Starts what waits, as slots become free. @returns a function to be called when something has come
+ */
+function createPump(
+  queue: StartQueue,
+  inFlight: InFlight,
+  takeStarts: TakeStarts,
+  { start }: { start(start: Start): void },
+): () => void {
+  const pause = createPause('no-slot');
+  let isRunning = false;
+  const run = async (): Promise<void> => {
+    // The slices of one fetch arrive one after another.
+    await nextTurn();
+    let haveLooked = false;
+    while (!queue.isEmpty()) {
+      const starts = takeStarts(queue, inFlight, haveLooked);
+      starts.forEach(start);
+      haveLooked = starts.length === 0;
+      if (!haveLooked) continue;
+      if (inFlight.count() < inFlight.limit) await inFlight.refresh();
+      else await pause.during(() => inFlight.refresh());
+    }
+    isRunning = false;
+  };
+  return () => {
+    if (isRunning) return;
+    isRunning = true;
+    void run();
   };
 }
 
-interface Planned {
-  readonly plan: HandlingPlan | ParkingPlan;
-  readonly received: PartitionMessage;
-}
-
-interface EventPlanned extends Planned {
-  readonly plan: HandlingPlan;
-}
-
-/** Events whose ID Temporal already knows; still to be handled. */
-type Known = readonly EventPlanned[];
-
-async function startAll(
-  dependencies: DispatcherDependencies,
-  slice: readonly PartitionMessage[],
-  signal: AbortSignal,
-  begin: (start: Promise<Known>) => void,
-): Promise<void> {
-  const waiting: Planned[] = slice.map((received) => ({ plan: planWorkflow(received), received }));
-  if (await takeAllIfFree(dependencies.inFlight, waiting)) {
-    for (const planned of waiting) begin(startTaken(dependencies, planned, signal));
-    return;
-  }
-  for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-    if (next.plan.type === 'parkDeadLetter') {
-      await dependencies.inFlight.take(next.plan.doneBy, signal);
-      begin(startTaken(dependencies, next, signal));
-    } else {
-      const batch = takeBatch([next, ...waiting.splice(0)], waiting);
-      const prepared = await prepareBatch(dependencies, batch, signal);
-      if (prepared !== undefined) begin(startBatch(dependencies, prepared, signal).then(() => []));
+/** Takes each message by itself while there are slots. */
+const takeEach: TakeStarts = (queue, inFlight) => {
+  const starts: Start[] = [];
+  for (let start = queue.takeOne(); start !== undefined; start = queue.takeOne()) {
+    if (!inFlight.tryTakeAll([slotOf(start)])) {
+      queue.unshift(messagesOf(start));
+      break;
     }
+    starts.push(start);
   }
-}
-
-async function takeAllIfFree(inFlight: InFlight, planned: readonly Planned[]): Promise<boolean> {
-  const doneBy = planned.map(({ plan }) => plan.doneBy);
-  if (new Set(doneBy).size > inFlight.limit) return false;
-  if (inFlight.tryTakeAll(doneBy)) return true;
-  // Slots become free when their work is done, but that is only seen by polling.
-  await inFlight.refresh();
-  return inFlight.tryTakeAll(doneBy);
-}
-
-/** Starts as few batches as hold these events; finished ones are skipped. */
-async function startBatches(
-  dependencies: DispatcherDependencies,
-  events: readonly EventPlanned[],
-  signal: AbortSignal,
-): Promise<void> {
-  for (let waiting: Planned[] = [...events]; waiting.length > 0;) {
-    const batch = takeBatch(waiting.splice(0), waiting);
-    const prepared = await prepareBatch(dependencies, batch, signal);
-    if (prepared === undefined) continue;
-    await startBatch(dependencies, prepared, signal);
-  }
-}
-
-/** Takes as many events from the front as a batch holds; the others go to `rest`. */
-function takeBatch(planned: readonly Planned[], rest: Planned[]): EventPlanned[] {
-  const batch: EventPlanned[] = [];
-  let bytes = 0;
-  for (const each of planned) {
-    const { plan, received } = each;
-    const size = plan.type === 'handleEvent' ? plan.bytes : 0;
-    const fits = batch.length === 0 || bytes + size <= maxBatchBytes;
-    if (plan.type === 'handleEvent' && fits) {
-      batch.push({ plan, received });
-      bytes += size;
-    } else {
-      rest.push(each);
-    }
-  }
-  return batch;
-}
-
-interface PreparedBatch {
-  readonly plan: BatchPlan;
-  readonly batch: readonly EventPlanned[];
-}
-
-/** Plans a batch and waits for a slot. @returns undefined when all of it is done */
-async function prepareBatch(
-  dependencies: DispatcherDependencies,
-  batch: readonly EventPlanned[],
-  signal: AbortSignal,
-): Promise<PreparedBatch | undefined> {
-  const handled = await findHandled(dependencies, batch);
-  const left = unique(batch.filter(({ plan }) => !isLoggedCopy(plan, handled)));
-  if (left.length === 0) return undefined;
-  // Handled events may still have to be compared. But the slot becomes free when the rest is handled,
-  // too.
-  const last = left.findLast(({ plan }) => !handled.has(plan.event.id)) ?? left.at(-1)!;
-  const plan = planBatch(
-    left.map(({ plan: { input } }) => input[0]),
-    last.plan.doneBy,
-  );
-  await dependencies.inFlight.take(plan.doneBy, signal);
-  return { plan, batch: left };
-}
-
-async function startBatch(
-  dependencies: DispatcherDependencies,
-  { plan, batch }: PreparedBatch,
-  signal: AbortSignal,
-): Promise<void> {
-  const { starter, inFlight, logger } = dependencies;
-  try {
-    await starter.start(plan, signal);
-  } catch (error) {
-    inFlight.release(plan.doneBy);
-    if (!(error instanceof StartRejectedError)) throw error;
-    const [only] = batch;
-    if (batch.length === 1) {
-      await parkRejected(dependencies, only!, error, signal);
-      return;
-    }
-    logger.warn(
-      { err: error, events: batch.length },
-      'Temporal rejected a batch as too large; starting one workflow per event',
-    );
-    const known = await allSettled(batch.map((single) => startOne(dependencies, single, signal)));
-    // Not as the same batch again, which would be rejected again.
-    for (const single of known.flat()) await startBatches(dependencies, [single], signal);
-  }
-}
+  return starts;
+};
 
 /**
- * After a replay most of a batch may be handled already.
- *
- * @returns the logged copy's coordinates of those events that are handled, as far as is known
+ * Takes each message by itself if there is a slot for each; otherwise a batch. Messages that are in no
+ * batch, such as those to be parked, take turns with batches: neither waits for all of the others.
  */
-async function findHandled(
-  { finishedWork, logger }: DispatcherDependencies,
-  batch: readonly EventPlanned[],
-): Promise<ReadonlyMap<string, Coordinates>> {
-  try {
-    return await finishedWork.findHandled(batch.map(({ plan }) => plan.event.id));
-  } catch (error) {
-    logger.warn(
-      { err: error },
-      'cannot read which events are handled; handling all of them (duplicates are rejected later)',
-    );
-    return new Map();
-  }
+function createCoalescing(): TakeStarts {
+  let isTurnOfBatch = true;
+  return (queue, inFlight, haveLooked) => {
+    if (inFlight.count() >= inFlight.limit && !haveLooked) return [];
+    if (queue.hasAtMost(inFlight.limit)) {
+      const each = takeAll(queue, inFlight);
+      // Slots become free when their work is done, but that is only seen by looking.
+      if (each.length > 0 || !haveLooked) return each;
+    }
+    if (inFlight.count() >= inFlight.limit) return [];
+    const start = isTurnOfBatch
+      ? (queue.takeBatch() ?? queue.takeSingle())
+      : (queue.takeSingle() ?? queue.takeBatch());
+    if (start === undefined) return [];
+    isTurnOfBatch = start.kind === 'single';
+    inFlight.tryTakeAll([slotOf(start)]);
+    return [start];
+  };
 }
 
-function isLoggedCopy(
-  { event, input: [received] }: HandlingPlan,
-  handled: ReadonlyMap<string, Coordinates>,
-): boolean {
-  const logged = handled.get(event.id);
-  return logged !== undefined && placeOf(logged) === placeOf(received);
-}
-
-/** Without byte-identical copies, which are duplicates in any case. */
-function unique(batch: readonly EventPlanned[]): EventPlanned[] {
-  const byBytes = new Map<string, EventPlanned>();
-  for (const each of batch) {
-    const [{ value }] = each.plan.input;
-    if (!byBytes.has(value)) byBytes.set(value, each);
-  }
-  return [...byBytes.values()];
-}
-
-async function startOne(
-  dependencies: DispatcherDependencies,
-  planned: Planned,
-  signal: AbortSignal,
-): Promise<Known> {
-  await dependencies.inFlight.take(planned.plan.doneBy, signal);
-  return startTaken(dependencies, planned, signal);
-}
-
-/**
- * Starts a workflow whose slot is already taken; a message whose start is rejected is parked.
- *
- * @returns the event, if Temporal already knows its ID
- */
-async function startTaken(
-  dependencies: DispatcherDependencies,
-  planned: Planned,
-  signal: AbortSignal,
-): Promise<Known> {
-  const { starter, inFlight } = dependencies;
-  const { plan, received } = planned;
-  try {
-    if (await starter.start(plan, signal)) return [];
-    inFlight.release(plan.doneBy);
-    return plan.type === 'handleEvent' ? [{ plan, received }] : [];
-  } catch (error) {
-    inFlight.release(plan.doneBy);
-    if (!(error instanceof StartRejectedError)) throw error;
-    return parkRejected(dependencies, planned, error, signal);
-  }
-}
-
-async function parkRejected(
-  dependencies: DispatcherDependencies,
-  { plan, received }: Planned,
-  rejection: StartRejectedError,
-  signal: AbortSignal,
-): Promise<Known> {
-  const parking = planInstead(plan, received, rejection);
-  const { workflowId } = plan;
-  dependencies.logger.error(
-    { err: rejection, workflowId },
-    'Temporal rejected the workflow start; parking the message',
-  );
-  return startOne(dependencies, { plan: parking, received }, signal);
-}
-
-/** A smaller plan after a rejection. @throws when there is nothing smaller */
-function planInstead(
-  plan: HandlingPlan | ParkingPlan,
-  received: PartitionMessage,
-  rejection: StartRejectedError,
-): ParkingPlan {
-  if (plan.type === 'handleEvent') {
-    return planParking(received, { reason: rejection.code, detail: rejection.message });
-  }
-  if ('lastOffset' in plan.input[0]) throw rejection;
-  return planParkingByCoordinates(plan);
-}
-
-/** Waits for all, even when one fails; then throws the first failure. */
-async function allSettled<T>(work: readonly Promise<T>[]): Promise<T[]> {
-  return (await Promise.allSettled(work)).map((result) => {
-    if (result.status === 'rejected') throw result.reason;
-    return result.value;
-  });
+/** Takes all, each by itself, or nothing. */
+function takeAll(queue: StartQueue, inFlight: InFlight): Start[] {
+  const starts: Start[] = [];
+  for (let start = queue.takeOne(); start !== undefined; start = queue.takeOne())
+    starts.push(start);
+  if (inFlight.tryTakeAll(starts.map(slotOf))) return starts;
+  queue.unshift(starts.flatMap(messagesOf));
+  return [];
 }

@@ -21,6 +21,7 @@ import {
   subscribeToReadable,
 } from './topic-availability';
 import { decompressedSlices } from './decompressed-slices';
+import { createStickyAssignment } from './sticky-assignment';
 import type { PartitionMessage } from './workflow-plan';
 
 export interface EventConsumerDependencies {
@@ -37,6 +38,12 @@ export interface EventConsumerOptions {
   readonly sessionTimeoutMs?: number;
   /** Stall timeout: after how many ms without a completed fetch the consumer is replaced. */
   readonly stallTimeoutMs?: number;
+  /**
+   * How long a partition's fetched messages are handled before the others get their turn, in ms. kafkajs
+   * fetches from a broker again only when every partition of its last fetch is done, so that one long
+   * backlog would hold up the partitions that have caught up.
+   */
+  readonly turnMs?: number;
 }
 
 /** A running consumer. */
@@ -80,7 +87,12 @@ interface CurrentConsumer {
 }
 
 const replaceAfterMs = 1_000;
-const heartbeatMs = 1_000;
+
+/**
+ * How soon a member notices that another comes or goes: the group waits for the last to notice. kafkajs
+ * sends no heartbeat while a fetch waits for messages, so a fetch waits no longer than that.
+ */
+const noticeMs = 100;
 
 // kafkajs recovers from most crashes, but stops for good after some.
 async function consumeUntil(
@@ -108,23 +120,33 @@ async function consumeUntil(
 async function consumeOnce(
   stop: AbortSignal,
   { kafka, dispatcher, topics: watch, logger }: EventConsumerDependencies,
-  { groupId, sessionTimeoutMs = 6_000, stallTimeoutMs = 30_000 }: EventConsumerOptions,
+  {
+    groupId,
+    sessionTimeoutMs = 6_000,
+    stallTimeoutMs = 30_000,
+    turnMs = 5_000,
+  }: EventConsumerOptions,
   current: CurrentConsumer,
 ): Promise<void> {
   const subscription = await subscribeToReadable(watch, stop);
   const { topics, outdated } = subscription;
+  const assignment = createStickyAssignment();
   const consumer = kafka.consumer({
     groupId,
     sessionTimeout: sessionTimeoutMs,
     // A member killed while joining delays the others for this long.
     rebalanceTimeout: 2 * sessionTimeoutMs,
-    heartbeatInterval: heartbeatMs,
-    maxWaitTimeInMs: 500,
+    heartbeatInterval: noticeMs,
+    maxWaitTimeInMs: noticeMs,
     // Added partitions are discovered this soon; kafkajs then rejoins the group.
     metadataMaxAge: 10_000,
-    partitionAssigners: [assignPartitionsWithLeader],
+    // The second for members of a version that does not know the first.
+    partitionAssigners: [assignment.assigner, assignPartitionsWithLeader],
     allowAutoTopicCreation: false,
     retry: { retries: 5, restartOnFailure: () => Promise.resolve(false) },
+  });
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload: { memberAssignment } }) => {
+    assignment.remember(memberAssignment);
   });
   const health = watchConsumer(consumer, stallTimeoutMs);
   const stopped = new Promise<void>((resolve) => {
@@ -143,7 +165,7 @@ async function consumeOnce(
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: eventTopics.length * partitionsPerTopic,
       eachBatch: (payload) =>
-        health.during(() => handleFetched(payload, { kafka, dispatcher, logger, stop })),
+        health.during(() => handleFetched(payload, { kafka, dispatcher, logger, stop, turnMs })),
     });
     logger.info({ groupId, topics }, 'consuming');
     current.hasJoined = true;
@@ -166,9 +188,13 @@ async function disconnectInTime(consumer: Consumer, logger: Logger): Promise<voi
 
 interface BatchContext extends Pick<EventConsumerDependencies, 'kafka' | 'dispatcher' | 'logger'> {
   readonly stop: AbortSignal;
+  readonly turnMs: number;
 }
 
-/** Handles the fetched batches of a partition slice by slice, and commits each slice. */
+/**
+ * Handles the fetched batches of a partition slice by slice, and commits each slice. What is left after
+ * its turn is fetched again.
+ */
 async function handleFetched(payload: EachBatchPayload, context: BatchContext): Promise<void> {
   const { batch, isRunning, isStale } = payload;
   const { topic, partition } = batch;
@@ -180,13 +206,14 @@ async function handleFetched(payload: EachBatchPayload, context: BatchContext): 
     }
     batches.push(fetched);
   }
+  const turnEndsAt = performance.now() + context.turnMs;
   // The first batch may begin before the requested offset.
   const from = Number((batch as typeof batch & { readonly fetchedOffset: string }).fetchedOffset);
   for await (const slice of decompressedSlices(batches, from, context.dispatcher.sliceSize)) {
     if (!isRunning() || isStale() || context.stop.aborted) return;
     const received = slice.entries.map((entry) => ({ topic, partition, entry }));
     const committed = await handleSlice(payload, received, slice.next, context);
-    if (!committed) return;
+    if (!committed || performance.now() > turnEndsAt) return;
   }
 }
 
@@ -262,7 +289,7 @@ async function withHeartbeats(
       () => true,
     );
     try {
-      while (!(await resultWithin(settled, heartbeatMs, false))) await heartbeat();
+      while (!(await resultWithin(settled, noticeMs, false))) await heartbeat();
     } catch (error) {
       linked.abort();
       await settled;

@@ -5,14 +5,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../platform/observability/logger';
 import { bridgeInFlight, bridgeSlots } from '../platform/observability/telemetry';
+import { createBackoff } from '../platform/process/waiting';
 import type { FinishedWork } from './finished-work';
-import { createPause } from './pause';
 
 /** Options of the limit. */
 export interface InFlightOptions {
   /** Most workflows in flight. */
   readonly limit: number;
-  /** Poll interval for finished workflows while all slots are taken, in ms. */
+  /** Poll interval for finished workflows while something waits for a slot, in ms. */
   readonly pollMs?: number;
   /** Poll interval while slots are free, in ms: only for the metrics. */
   readonly idlePollMs?: number;
@@ -30,10 +30,13 @@ export interface InFlight {
    * @param doneBy duplicates share a slot
    */
   tryTakeAll(doneBy: readonly string[]): boolean;
-  /** Polls for finished workflows; concurrent calls share one poll. */
+  /**
+   * Polls for finished workflows: at once, or `pollMs` after the last poll. Concurrent calls share one
+   * poll. While the database is unavailable, polls with backoff. Never throws.
+   */
   refresh(): Promise<void>;
-  /** Takes a slot; waits while none is free. @throws when aborted */
-  take(doneBy: string, signal: AbortSignal): Promise<void>;
+  /** Gives a slot that is taken another ID; with one that has a slot already, it is shared. */
+  rename(doneBy: string, now: string): void;
   /** Releases a slot that is not needed after all; whoever shares it keeps it. */
   release(doneBy: string): void;
   /** How many slots are known to be taken. */
@@ -51,11 +54,12 @@ interface Slot {
 export function createInFlight(
   finishedWork: FinishedWork,
   logger: Logger,
-  { limit, pollMs = 50, idlePollMs = 5_000, abandonAfterMs = 600_000 }: InFlightOptions,
+  { limit, pollMs = 10, idlePollMs = 5_000, abandonAfterMs = 600_000 }: InFlightOptions,
 ): InFlight {
   const slots = new Map<string, Slot>();
-  const pause = createPause('no-slot');
   let refreshing: Promise<void> | undefined;
+  const backoff = createBackoff({ firstMs: pollMs, longestMs: 1_000 });
+  let waitMs = pollMs;
   let refreshedAt = 0;
   let pollingLater = false;
 
@@ -63,11 +67,17 @@ export function createInFlight(
   const showCount = (): void => bridgeInFlight.set(slots.size);
 
   const refresh = async (): Promise<void> => {
-    await sleep(Math.max(refreshedAt + pollMs - Date.now(), 0));
+    await sleep(Math.max(refreshedAt + waitMs - Date.now(), 0));
     try {
       for (const id of await finishedWork.findDone([...slots.keys()])) slots.delete(id);
+      backoff.reset();
+      waitMs = pollMs;
     } catch (error) {
-      logger.warn({ err: error }, 'cannot read which workflows have finished; waiting');
+      waitMs = backoff.next();
+      logger.warn(
+        { err: error, retryInMs: waitMs },
+        'cannot read which workflows have finished; retrying with backoff',
+      );
     }
     refreshedAt = Date.now();
     abandonOldest();
@@ -102,14 +112,24 @@ export function createInFlight(
     return refreshing;
   };
 
+  const hold = (doneBy: string): void => {
+    slots.set(doneBy, { since: Date.now(), holders: (slots.get(doneBy)?.holders ?? 0) + 1 });
+    showCount();
+    pollLater();
+  };
+
+  const release = (doneBy: string): void => {
+    const slot = slots.get(doneBy);
+    if (slot === undefined) return;
+    if (slot.holders === 1) slots.delete(doneBy);
+    else slots.set(doneBy, { ...slot, holders: slot.holders - 1 });
+    showCount();
+  };
+
   const tryTakeAll = (doneBy: readonly string[]): boolean => {
     const fresh = new Set(doneBy.filter((id) => !slots.has(id)));
     if (slots.size + fresh.size > limit) return false;
-    for (const id of doneBy) {
-      slots.set(id, { since: Date.now(), holders: (slots.get(id)?.holders ?? 0) + 1 });
-    }
-    showCount();
-    pollLater();
+    doneBy.forEach(hold);
     return true;
   };
 
@@ -117,22 +137,12 @@ export function createInFlight(
     limit,
     tryTakeAll,
     refresh: startRefreshing,
-    async take(doneBy, signal) {
-      if (tryTakeAll([doneBy])) return;
-      await pause.during(async () => {
-        do {
-          signal.throwIfAborted();
-          await startRefreshing();
-        } while (!tryTakeAll([doneBy]));
-      });
+    rename(doneBy, now) {
+      if (doneBy === now) return;
+      release(doneBy);
+      hold(now);
     },
-    release(doneBy) {
-      const slot = slots.get(doneBy);
-      if (slot === undefined) return;
-      if (slot.holders === 1) slots.delete(doneBy);
-      else slots.set(doneBy, { ...slot, holders: slot.holders - 1 });
-      showCount();
-    },
+    release,
     count: () => slots.size,
   };
 }

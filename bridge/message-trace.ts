@@ -15,14 +15,15 @@ type Refused = RefusedMessage | RefusedOffsets | VanishedOffsets;
 /** Runs the start of a workflow within the trace of its message; for several messages, linked to each. */
 export function inTraceOf<T>(plan: WorkflowPlan, start: () => Promise<T>): Promise<T> {
   const messages = messagesOf(plan);
-  const { topic, partition } = messages[0]!;
+  const topics = distinct(messages.map(({ topic }) => topic));
+  const partitions = distinct(messages.map(({ partition }) => String(partition)));
   const work = {
-    name: `consume ${plan.type === 'handleEvent' ? plan.event.type : topic}`,
+    name: `consume ${plan.type === 'handleEvent' ? plan.event.type : topics}`,
     kind: 'consumer',
     attributes: {
       'messaging.system': 'kafka',
-      'messaging.destination.name': topic,
-      'messaging.destination.partition.id': String(partition),
+      'messaging.destination.name': topics,
+      'messaging.destination.partition.id': partitions,
       'messaging.batch.message_count': messages.length,
     },
   } as const;
@@ -30,6 +31,11 @@ export function inTraceOf<T>(plan: WorkflowPlan, start: () => Promise<T>): Promi
   const fields =
     plan.type === 'handleEvent' ? { eventId: plan.event.id, workflowId } : { workflowId };
   return continueTrace(messages.map(traceparentOf), work, () => withLogFields(fields, start));
+}
+
+/** Of a batch several. */
+function distinct(values: readonly string[]): string {
+  return [...new Set(values)].join(', ');
 }
 
 function messagesOf({ type, input }: WorkflowPlan): readonly (ReceivedEvent | Refused)[] {

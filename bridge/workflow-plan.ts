@@ -4,7 +4,7 @@
  */
 import type { Event } from '../events/envelope';
 import { InvalidEventError } from '../events/errors';
-import { deriveBatchUuid } from '../events/identifiers';
+import { deriveBatchUuid } from './batch-uuid';
 import { parseMessage } from '../events/parse';
 import {
   encodeHeader,

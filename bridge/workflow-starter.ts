@@ -139,7 +139,7 @@ function summaryOf(plan: WorkflowPlan): string {
       const [first] = events;
       return events.length === 1
         ? `${placeOf(first!)}, possibly a duplicate`
-        : `${events.length} events from ${placeOf(first!)} on`;
+        : `${events.length} events of ${Object.keys(plan.offsets).join(', ')}`;
     }
     case workflowTypes.recordVanishedOffsets: {
       const [{ topic, partition, from, to }] = plan.input;

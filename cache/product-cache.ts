@@ -6,8 +6,9 @@
  * As in 'Scaling Memcache at Facebook' (NSDI 2013), section 3.2.1.
  */
 import { randomUUID } from 'node:crypto';
-import type { Redis } from 'ioredis';
+import { detailLeaseMs, detailTimeToLiveMs } from '../events/cached-details';
 import { cacheEvictions, cacheFills, cacheLookups } from '../platform/observability/telemetry';
+import type { RedisConnection } from '../platform/redis/client';
 
 /** A cache lookup: the detail as JSON on a hit, a lease on a miss. */
 export type CacheLookup =
@@ -24,7 +25,10 @@ export interface ProductCache {
 }
 
 export interface ProductCacheOptions {
-  /** TTL of a detail, in ms: bounds the staleness of changes that evict nothing. */
+  /**
+   * TTL of a detail, in ms, from when its lease was given: bounds the staleness of changes that evict
+   * nothing, and of evictions that a failover of Redis forgot.
+   */
   readonly timeToLiveMs?: number;
   /** TTL of a lease, in ms: longest time from miss to fill. */
   readonly leaseMs?: number;
@@ -35,13 +39,22 @@ export function productCacheKey(productId: string): string {
   return `product:${productId}`;
 }
 
+/** In a Redis Cluster in the slot of the detail, whose key is its hash tag: one script reads both. */
 export function productLeaseKey(productId: string): string {
-  return `product-lease:${productId}`;
+  return `product-lease:{${productCacheKey(productId)}}`;
 }
 
+/**
+ * A key that belongs to no product, for trying whether Redis takes writes. The rights on leases cover it.
+ */
+export const cacheProbeKey = 'product-lease:{probe}';
+
 /** The cache on a Redis connection. */
-export function createProductCache(redis: Redis, options: ProductCacheOptions = {}): ProductCache {
-  const { timeToLiveMs = 300_000, leaseMs = 10_000 } = options;
+export function createProductCache(
+  redis: RedisConnection,
+  options: ProductCacheOptions = {},
+): ProductCache {
+  const { timeToLiveMs = detailTimeToLiveMs, leaseMs = detailLeaseMs } = options;
   return {
     async lookUp(productId) {
       const [json, lease] = (await redis.eval(
@@ -63,6 +76,7 @@ export function createProductCache(redis: Redis, options: ProductCacheOptions = 
         lease,
         json,
         timeToLiveMs,
+        leaseMs,
       );
       cacheFills.inc({ result: filled === 1 ? 'stored' : 'refused' });
       return filled === 1;
@@ -70,7 +84,9 @@ export function createProductCache(redis: Redis, options: ProductCacheOptions = 
 
     async evict(productIds) {
       if (productIds.length === 0) return;
-      await redis.unlink(productIds.flatMap(keysOf));
+      // In a Redis Cluster a command has keys of one slot.
+      if (redis.isCluster) await Promise.all(productIds.map((id) => redis.unlink(keysOf(id))));
+      else await redis.unlink(productIds.flatMap(keysOf));
       cacheEvictions.inc(productIds.length);
     },
   };
@@ -94,7 +110,10 @@ const lookUpScript = `
 
 const fillScript = `
   if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  local age = ARGV[4] - redis.call('PTTL', KEYS[2])
+  local timeToLive = ARGV[3] - math.max(age, 0)
+  if timeToLive < 1 then return 0 end
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', timeToLive)
   redis.call('DEL', KEYS[2])
   return 1
 `;

@@ -12,13 +12,20 @@ import {
   stopDaemon,
 } from './daemon';
 import type { Daemon, DaemonFiles } from './daemon';
+import { exists } from './command';
 import { ClusterError, ServerStartError } from './errors';
 import { withLock } from './lock';
 import { assertPortFree, loopback, portVariables, portsFromEnvironment } from './ports';
 import type { ClusterPorts } from './ports';
 import type { Report } from './progress';
 import { serverNames, type Server, type ServerContext, type ServerName } from './server';
-import { kafka } from './servers/kafka';
+import {
+  bootstrapAddresses,
+  brokerCountFromEnvironment,
+  brokers,
+  brokersVariable,
+  type BrokerCount,
+} from './servers/kafka';
 import { payments } from './servers/payments';
 import { postgres } from './servers/postgres';
 import { redis } from './servers/redis';
@@ -34,6 +41,8 @@ export interface ClusterOptions {
   readonly directory?: string;
   /** Default: from the `CLUSTER_…_PORT` variables. */
   readonly ports?: ClusterPorts;
+  /** How many brokers Kafka has; default `CLUSTER_KAFKA_BROKERS`, else one. */
+  readonly kafkaBrokers?: BrokerCount;
   /** Called for each step; default: none. */
   readonly report?: Report;
 }
@@ -62,6 +71,10 @@ export interface Cluster {
   /** An absolute path. */
   readonly directory: string;
   readonly ports: ClusterPorts;
+  /** Its servers. */
+  readonly servers: readonly ServerName[];
+  /** Those of them that are Kafka's brokers. */
+  readonly brokers: readonly ServerName[];
   /** The variables with which the project's processes find these servers. */
   readonly environment: Readonly<Record<ConnectionVariable, string>>;
   /** The URL of Temporal's Web UI. */
@@ -74,20 +87,21 @@ export interface Cluster {
    * @throws ClusterError (its kinds are in `errors.ts`) that says what to do.
    */
   up(options?: StartOptions): Promise<ServerName[]>;
-  /** Stops every server; their data stays. */
+  /** Stops every server, also brokers of another number of them; their data stays. */
   down(): Promise<void>;
-  /** Health-checks every server. */
+  /** Health-checks every server, also brokers of another number of them that this folder has. */
   status(): Promise<ServerStatus[]>;
   /** Stops every server and deletes all data and logs. */
   reset(): Promise<void>;
   /**
-   * Starts one server and resolves when it answers.
+   * Starts one server, by the name `kafka` every broker, and resolves when it answers. Of three brokers
+   * one answers only while another one runs.
    *
    * @returns false when it was running already.
    */
   start(name: ServerName, options?: StartOptions): Promise<boolean>;
   /**
-   * Stops one server: gracefully, then by SIGKILL after a timeout.
+   * Stops one server, by the name `kafka` every broker: gracefully, then by SIGKILL after a timeout.
    *
    * @returns false when it was not running.
    */
@@ -109,47 +123,58 @@ type ConnectionVariable =
 /**
  * Creates a cluster object; starts nothing.
  *
- * @throws InvalidVariableError when a port variable is not a port.
+ * @throws InvalidVariableError when a port variable is not a port, or the number of brokers not one.
  */
 export function createCluster(options: ClusterOptions = {}): Cluster {
   const directory = resolve(options.directory ?? defaultDirectory());
   const ports = options.ports ?? portsFromEnvironment(process.env);
-  const place: Place = { directory, ports, report: options.report ?? (() => undefined) };
+  const brokerCount = options.kafkaBrokers ?? brokerCountFromEnvironment(process.env);
+  const servers = serversWith(brokerCount);
+  const report = options.report ?? (() => undefined);
+  const place: Place = { directory, ports, brokerCount, servers, report };
   return {
     directory,
     ports,
-    environment: connectionVariables(ports),
+    servers: servers.map(({ name }) => name),
+    brokers: brokers[brokerCount].map(({ name }) => name),
+    environment: connectionVariables(place),
     temporalUiUrl: `http://${loopback}:${ports.temporalUi}`,
     up: ({ signal = neverAborted } = {}) => startAll(place, signal),
     down: async () => {
-      await Promise.all(allServers.map((server) => stopServer(place, server)));
+      await ofEachPresent(place, (server) => stopServer(place, server));
     },
-    status: () => Promise.all(allServers.map((server) => statusOf(place, server))),
+    status: () => ofEachPresent(place, (server) => statusOf(place, server)),
     reset: async () => {
-      await Promise.all(allServers.map((server) => resetServer(place, server)));
+      await ofEachPresent(place, (server) => resetServer(place, server));
+      // They are of products that are gone now.
+      await rm(viewSpoolFolder(directory), { recursive: true, force: true });
     },
-    start: (name, { signal = neverAborted } = {}) => startServer(place, serverCalled(name), signal),
-    stop: (name) => stopServer(place, serverCalled(name)),
+    start: (name, { signal = neverAborted } = {}) => startCalled(place, name, signal),
+    stop: (name) => stopCalled(place, name),
     ended: () => endedServers(place),
-    revive: (name, { signal = neverAborted } = {}) =>
-      reviveServer(place, serverCalled(name), signal),
+    revive: async (name, { signal = neverAborted } = {}) => {
+      const revived = serversCalled(place, name).map((each) => reviveServer(place, each, signal));
+      return (await Promise.all(revived)).includes(true);
+    },
   };
+}
+
+/** Where an API of the cluster keeps views until Kafka has them. */
+export function viewSpoolFolder(directory: string): string {
+  return join(directory, 'view-spool');
 }
 
 interface Place {
   readonly directory: string;
   readonly ports: ClusterPorts;
+  readonly brokerCount: BrokerCount;
+  readonly servers: readonly Server[];
   readonly report: Report;
 }
 
-const serversByName: Readonly<Record<ServerName, Server>> = {
-  postgres,
-  redis,
-  kafka,
-  temporal,
-  payments,
-};
-const allServers = serverNames.map((name) => serversByName[name]);
+function serversWith(brokerCount: BrokerCount): readonly Server[] {
+  return [postgres, redis, ...brokers[brokerCount], temporal, payments];
+}
 
 const neverAborted = new AbortController().signal;
 const answerWithinMs = 90_000;
@@ -160,23 +185,47 @@ function defaultDirectory(): string {
   return process.env['CLUSTER_DIRECTORY'] || join(__dirname, '..', '.cluster');
 }
 
-function connectionVariables(ports: ClusterPorts): Record<ConnectionVariable, string> {
+function connectionVariables({
+  ports,
+  brokerCount,
+}: Pick<Place, 'ports' | 'brokerCount'>): Record<ConnectionVariable, string> {
   return {
     DATABASE_URL: `postgres://commerce:commerce@${loopback}:${ports.postgres}/commerce`,
     REDIS_URL: `redis://${loopback}:${ports.redis}`,
-    KAFKA_BROKERS: `${loopback}:${ports.kafka}`,
+    KAFKA_BROKERS: bootstrapAddresses(brokerCount, ports),
     TEMPORAL_ADDRESS: `${loopback}:${ports.temporal}`,
     PAYMENT_GATEWAY_URL: `http://${loopback}:${ports.payments}`,
   };
 }
 
-function serverCalled(name: ServerName): Server {
-  const server = serversByName[name] as Server | undefined;
-  if (server !== undefined) return server;
-  throw new ClusterError(
-    'UNKNOWN_SERVER',
-    `Unknown server "${String(name)}": the servers are ${serverNames.join(', ')}.`,
-  );
+/** The servers that a name means: of Kafka several where it has several brokers. */
+function serversCalled({ servers, brokerCount }: Place, name: ServerName): readonly Server[] {
+  if (name === 'kafka') return brokers[brokerCount];
+  const server = servers.find((each) => each.name === name);
+  if (server !== undefined) return [server];
+  const problem = isBroker(name)
+    ? `${name} is one of three brokers: set ${brokersVariable}=3.`
+    : `Unknown server "${String(name)}": the servers are ${serverNames.join(', ')}.`;
+  throw new ClusterError('UNKNOWN_SERVER', problem);
+}
+
+function isBroker(name: ServerName): boolean {
+  return [...brokers[1], ...brokers[3]].some((broker) => broker.name === name);
+}
+
+/** Brokers of another number of them: the folder may have been used with that before. */
+async function otherBrokers(place: Place): Promise<Server[]> {
+  const others = brokers[place.brokerCount === 1 ? 3 : 1];
+  const present = await Promise.all(others.map((each) => exists(directoryOf(place, each))));
+  return others.filter((_, index) => present[index]);
+}
+
+/** Does something with every server, and with whatever else this folder has. */
+async function ofEachPresent<Result>(
+  place: Place,
+  work: (server: Server) => Promise<Result>,
+): Promise<Result[]> {
+  return Promise.all([...place.servers, ...(await otherBrokers(place))].map(work));
 }
 
 // Starting
@@ -189,7 +238,7 @@ async function startAllOrNone(place: Place, linked: AbortController): Promise<Se
   const started: Server[] = [];
   let failure: { readonly error: unknown } | undefined;
   await Promise.all(
-    allServers.map(async (server) => {
+    place.servers.map(async (server) => {
       try {
         if (await startServer(place, server, linked.signal)) started.push(server);
       } catch (error) {
@@ -206,6 +255,12 @@ async function startAllOrNone(place: Place, linked: AbortController): Promise<Se
   return started.map((server) => server.name);
 }
 
+async function startCalled(place: Place, name: ServerName, signal: AbortSignal): Promise<boolean> {
+  const called = serversCalled(place, name);
+  const started = await Promise.all(called.map((each) => startServer(place, each, signal)));
+  return started.includes(true);
+}
+
 function startServer(place: Place, server: Server, given: AbortSignal): Promise<boolean> {
   return alone(place, server, given, async (signal) => {
     const running = await findDaemon(filesOf(place, server).pidFile);
@@ -218,6 +273,7 @@ function startServer(place: Place, server: Server, given: AbortSignal): Promise<
 async function startStopped(place: Place, server: Server, signal: AbortSignal): Promise<void> {
   const files = filesOf(place, server);
   const context: ServerContext = { ...place, directory: directoryOf(place, server), signal };
+  if (isBroker(server.name)) await assertSameBrokers(place);
   await assertPortsFree(place, server);
   const program = await server.find(context);
   await mkdir(context.directory, { recursive: true });
@@ -246,7 +302,7 @@ async function joinRunning(
     throw new ClusterError(
       'OTHER_PORTS',
       `${server.name} of ${place.directory} already runs on ${present}, not on ${wanted}: ` +
-        `stop it first, or set ${portVariables[server.ports[0] ?? server.name]} to its port.`,
+        `stop it first, or set ${portVariables[server.ports[0]]} to its port.`,
     );
   }
   await waitUntilHealthy(place, server, signal);
@@ -255,9 +311,9 @@ async function joinRunning(
 
 async function endedServers(place: Place): Promise<ServerName[]> {
   const ended = await Promise.all(
-    allServers.map((server) => hasEndedUnasked(filesOf(place, server).pidFile)),
+    place.servers.map((server) => hasEndedUnasked(filesOf(place, server).pidFile)),
   );
-  return serverNames.filter((_, index) => ended[index]);
+  return place.servers.filter((_, index) => ended[index]).map(({ name }) => name);
 }
 
 function reviveServer(place: Place, server: Server, given: AbortSignal): Promise<boolean> {
@@ -268,6 +324,18 @@ function reviveServer(place: Place, server: Server, given: AbortSignal): Promise
     await keepPidFile(pidFile, () => startStopped(place, server, signal));
     return true;
   });
+}
+
+/** What the brokers of another number of them have kept would be missing. */
+async function assertSameBrokers(place: Place): Promise<void> {
+  const { directory, brokerCount } = place;
+  if ((await otherBrokers(place)).length === 0) return;
+  const kept = brokerCount === 1 ? 3 : 1;
+  throw new ClusterError(
+    'OTHER_BROKERS',
+    `${directory} has the data of a Kafka with ${kept} broker${kept === 1 ? '' : 's'}, not ${brokerCount}: ` +
+      `set ${brokersVariable}=${kept}, or delete all data with \`npm run cluster -- reset\`.`,
+  );
 }
 
 async function assertPortsFree(place: Place, server: Server): Promise<void> {
@@ -303,6 +371,14 @@ async function startError(
 }
 
 // Stopping, resetting, asking
+
+/** Brokers of another number of them can be stopped as well: whoever does it need not know the number. */
+async function stopCalled(place: Place, name: ServerName): Promise<boolean> {
+  const others = (await otherBrokers(place)).filter((each) => [each.name, 'kafka'].includes(name));
+  const called = others.length > 0 ? others : serversCalled(place, name);
+  const stopped = await Promise.all(called.map((each) => stopServer(place, each)));
+  return stopped.includes(true);
+}
 
 function stopServer(place: Place, server: Server): Promise<boolean> {
   return alone(place, server, neverAborted, () => stopRunning(place, server));

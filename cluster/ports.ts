@@ -9,9 +9,15 @@ export const loopback = '127.0.0.1';
 export interface ClusterPorts {
   readonly postgres: number;
   readonly redis: number;
+  /** Of Kafka's only broker, or of the first of three. */
   readonly kafka: number;
-  /** Of Kafka's controller quorum, which has one member. */
+  /** Of its member of Kafka's controller quorum. */
   readonly kafkaController: number;
+  /** Of the second and the third broker, where there are three. */
+  readonly kafka2: number;
+  readonly kafka2Controller: number;
+  readonly kafka3: number;
+  readonly kafka3Controller: number;
   readonly temporal: number;
   readonly temporalUi: number;
   readonly payments: number;
@@ -24,6 +30,10 @@ export const defaultPorts: ClusterPorts = {
   redis: 16379,
   kafka: 19092,
   kafkaController: 19093,
+  kafka2: 19192,
+  kafka2Controller: 19193,
+  kafka3: 19292,
+  kafka3Controller: 19293,
   temporal: 17233,
   temporalUi: 18233,
   payments: 18080,
@@ -35,14 +45,18 @@ export const portVariables: Readonly<Record<PortName, string>> = {
   redis: 'CLUSTER_REDIS_PORT',
   kafka: 'CLUSTER_KAFKA_PORT',
   kafkaController: 'CLUSTER_KAFKA_CONTROLLER_PORT',
+  kafka2: 'CLUSTER_KAFKA_2_PORT',
+  kafka2Controller: 'CLUSTER_KAFKA_2_CONTROLLER_PORT',
+  kafka3: 'CLUSTER_KAFKA_3_PORT',
+  kafka3Controller: 'CLUSTER_KAFKA_3_CONTROLLER_PORT',
   temporal: 'CLUSTER_TEMPORAL_PORT',
   temporalUi: 'CLUSTER_TEMPORAL_UI_PORT',
   payments: 'CLUSTER_PAYMENTS_PORT',
 };
 
 /**
- * Reads the ports from variables, with defaults. Kafka's controller port defaults to Kafka's port
- * plus one.
+ * Reads the ports from variables, with defaults. The port of a broker's controller defaults to the
+ * broker's plus one, those of further brokers to the first one's plus 100 and plus 200.
  *
  * @throws InvalidVariableError for a value that is not a port.
  */
@@ -50,11 +64,17 @@ export function portsFromEnvironment(environment: NodeJS.ProcessEnv): ClusterPor
   const read = (name: PortName, fallback: number): number =>
     parsePort(portVariables[name], environment[portVariables[name]], fallback);
   const kafka = read('kafka', defaultPorts.kafka);
+  const kafka2 = read('kafka2', kafka + 100);
+  const kafka3 = read('kafka3', kafka + 200);
   return {
     postgres: read('postgres', defaultPorts.postgres),
     redis: read('redis', defaultPorts.redis),
     kafka,
     kafkaController: read('kafkaController', kafka + 1),
+    kafka2,
+    kafka2Controller: read('kafka2Controller', kafka2 + 1),
+    kafka3,
+    kafka3Controller: read('kafka3Controller', kafka3 + 1),
     temporal: read('temporal', defaultPorts.temporal),
     temporalUi: read('temporalUi', defaultPorts.temporalUi),
     payments: read('payments', defaultPorts.payments),
@@ -68,17 +88,12 @@ export function portsFromEnvironment(environment: NodeJS.ProcessEnv): ClusterPor
  * port of a stopped server.
  */
 export async function findFreePorts(): Promise<ClusterPorts> {
-  const [postgres, redis, kafka, kafkaController, temporal, temporalUi, payments] =
-    await findDistinctFreePorts(Object.keys(portVariables).length);
-  return {
-    postgres,
-    redis,
-    kafka,
-    kafkaController,
-    temporal,
-    temporalUi,
-    payments,
-  } as ClusterPorts;
+  const names = Object.keys(portVariables) as PortName[];
+  const ports = await findDistinctFreePorts(names.length);
+  return Object.fromEntries(names.map((name, index) => [name, ports[index]])) as Record<
+    PortName,
+    number
+  >;
 }
 
 /**

@@ -3,8 +3,20 @@ import type { Launch } from './daemon';
 import type { ClusterPorts, PortName } from './ports';
 import type { Report } from './progress';
 
-/** The servers' names, as `npm run cluster -- start SERVER` takes them. */
-export const serverNames = ['postgres', 'redis', 'kafka', 'temporal', 'payments'] as const;
+/**
+ * The servers' names, as `npm run cluster -- start SERVER` takes them. Of three brokers, `kafka` is all,
+ * and each has a name of its own.
+ */
+export const serverNames = [
+  'postgres',
+  'redis',
+  'kafka',
+  'kafka-1',
+  'kafka-2',
+  'kafka-3',
+  'temporal',
+  'payments',
+] as const;
 
 export type ServerName = (typeof serverNames)[number];
 
@@ -21,7 +33,7 @@ export interface ServerContext {
 /** A server: how to install, run, health-check and stop it. */
 export interface Server {
   readonly name: ServerName;
-  readonly ports: readonly PortName[];
+  readonly ports: readonly [PortName, ...PortName[]];
   /**
    * Finds its program, or installs it.
    *

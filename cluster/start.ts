@@ -11,7 +11,7 @@ import { runProgram } from '../platform/process/program';
 import { runCommand } from './command';
 import { ClusterError, messageOf } from './errors';
 import { listenForInterruption } from './interruption';
-import { createCluster, printProgress, type Cluster } from './local-cluster';
+import { createCluster, printProgress, viewSpoolFolder, type Cluster } from './local-cluster';
 import { chooseAddresses, urlOf, type Addresses } from './process-addresses';
 import { becomeOnlyStart } from './only-start';
 import { paintFor } from './paint';
@@ -88,6 +88,7 @@ function makePlan(): Plan {
     ...process.env,
     ...cluster.environment,
     TEMPORAL_UI_URL: cluster.temporalUiUrl,
+    VIEW_SPOOL_DIR: process.env['VIEW_SPOOL_DIR'] || viewSpoolFolder(cluster.directory),
     DATABASE_DEVELOPMENT_USERS: 'true',
   };
   const config = readConfig(environment);

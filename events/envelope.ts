@@ -68,6 +68,9 @@ export interface NewEvent<T extends EventType> {
   readonly data: EventData<T>;
 }
 
+/** The `source` of the shop's events. */
+export const shopSource = '/commerce-api';
+
 /** Wraps data in the envelope, with the current version of its schema. */
 export function createEvent<T extends EventType>({
   id,
@@ -78,7 +81,7 @@ export function createEvent<T extends EventType>({
   return {
     specversion: '1.0',
     id,
-    source: '/commerce-api',
+    source: shopSource,
     type,
     subject: aggregateIdOf(type, data),
     time: time.toISOString(),

@@ -1,7 +1,6 @@
 /** The format of every ID in an event, and how event IDs are derived. */
-import { v5 as uuidV5 } from 'uuid';
+import { v5 as uuidV5, validate as isUuid, version as versionOfUuid } from 'uuid';
 import { z } from 'zod';
-import type { ReceivedEvent } from './received';
 
 /** A product's, order's or user's ID: 1 to 64 letters, digits, `_` or `-`. */
 export const aggregateIdSchema = z
@@ -28,21 +27,7 @@ export function deriveEventId(workflowId: string, type: string, position: string
   return uuidV5(JSON.stringify([workflowId, type, String(position)]), eventIdNamespace);
 }
 
-// Fixed, too: during a deploy both versions of the bridge join the same batch.
-const batchNamespace = '0a4e6f5e-3c0b-4f53-8f0e-0d6b7a0c9f2d';
-
-/**
- * The UUID in the workflow ID of a batch: the same for the same messages, whoever batches them, and
- * different if any event ID or position differs.
- */
-export function deriveBatchUuid(
-  events: readonly Pick<ReceivedEvent, 'eventId' | 'topic' | 'partition' | 'offset'>[],
-): string {
-  const messages = events.map(({ eventId, topic, partition, offset }) => [
-    eventId,
-    topic,
-    partition,
-    offset,
-  ]);
-  return uuidV5(JSON.stringify(messages), batchNamespace);
+/** Whether an ID has the form of a derived one, as has each of the shop's that goes through the outbox. */
+export function isDerivedEventId(eventId: string): boolean {
+  return isUuid(eventId) && versionOfUuid(eventId) === 5;
 }

@@ -20,8 +20,8 @@ const prefixes = {
 /** Builds the ID of a workflow of each type. */
 export const workflowIds = {
   placeOrder: (orderId: string) => prefixes.placeOrder + orderId,
-  /** From the first of the events. */
-  publishEvents: (eventId: string) => prefixes.publishEvents + eventId,
+  /** From the first of the events, or a UUID where each attempt is work of its own. */
+  publishEvents: (id: string) => prefixes.publishEvents + id,
   /** The event's ID, unchanged. */
   handleEvent: (eventId: string) => eventId,
   /** From a UUID that is derived from its messages. */

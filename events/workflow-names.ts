@@ -15,6 +15,21 @@ export const taskQueues = { commerce: 'commerce', collector: 'collector' } as co
  */
 export const notificationsTaskQueue = 'notifications';
 
+/**
+ * Task queues of other activities that may wait for one server, for the same reason. Publishing stays on
+ * the workflows' own queue, where Temporal hands an activity out with the workflow task that asks for it.
+ */
+export const waitingTaskQueues = {
+  /** Charges, and their last look-ups. */
+  payments: 'commerce-payments',
+  /** Refunds, which go on until the gateway has answered. */
+  refunds: 'commerce-refunds',
+  /** The shop's changes of state that could not be made within the workflow task. */
+  state: 'commerce-state',
+  /** Evictions from the cache that could not be made within the workflow task. */
+  evictions: 'collector-evictions',
+} as const;
+
 /** Types of the workflows; a command in commands/ has the name of its workflow. */
 export const workflowTypes = {
   placeOrder: 'placeOrder',

@@ -8,7 +8,7 @@ import type { Kafka } from 'kafkajs';
 import { createKafka, createTopics } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
 import { createLogger } from '../platform/observability/logger';
-import { freezeFor } from '../test/faults/faults';
+import { freezeFor } from '../test/faults/servers';
 import { createStack, type Stack } from '../testkit/stack';
 import { readTopic } from '../testkit/topic-reader';
 import { until } from '../testkit/until';

@@ -1,10 +1,10 @@
 /** Ways to count a view once, which differ in where they record that it was counted. */
-import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
+import type { RedisConnection } from '../platform/redis/client';
 
 export interface Stores {
   readonly pool: Pool;
-  readonly redis: Redis;
+  readonly redis: RedisConnection;
 }
 
 /** Counts a view unless it was counted. `betweenSteps` marks the worst moment for a crash. */

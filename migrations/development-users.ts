@@ -1,6 +1,7 @@
 /** Creates the users of `platform/postgres/development-users.ts`: for the local cluster and Compose. */
-import { Client, DatabaseError } from 'pg';
+import { DatabaseError } from 'pg';
 import { developmentUsers } from '../platform/postgres/development-users';
+import { createClient } from '../platform/postgres/hosts';
 import type { Logger } from '../platform/observability/logger';
 
 /**
@@ -9,7 +10,7 @@ import type { Logger } from '../platform/observability/logger';
  * @param databaseUrl a migrated database, with a user who may create roles
  */
 export async function createDevelopmentUsers(databaseUrl: string, logger: Logger): Promise<void> {
-  const client = new Client({ connectionString: databaseUrl });
+  const client = createClient(databaseUrl);
   await client.connect();
   try {
     for (const { name, role } of Object.values(developmentUsers)) {

@@ -24,7 +24,11 @@ async function main(): Promise<void> {
   await assertCredentialsAccepted(config, kafka, logger);
   await migrateDatabase(config.DATABASE_URL, logger);
   if (config.DATABASE_DEVELOPMENT_USERS) await createDevelopmentUsers(config.DATABASE_URL, logger);
-  await migrateTopics(kafka, logger);
+  await migrateTopics(kafka, logger, {
+    replicas: config.KAFKA_TOPIC_REPLICAS,
+    minInSyncReplicas: config.KAFKA_TOPIC_MIN_IN_SYNC_REPLICAS,
+    knownBrokers: config.KAFKA_BROKERS.length,
+  });
   const temporal = createTemporalConnection(config);
   try {
     await migrateSearchAttributes(temporal, config.TEMPORAL_NAMESPACE, logger);

@@ -1,9 +1,10 @@
 /** Migrates PostgreSQL's schemas and Kafka's topics to this version. */
 import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
 import type { Kafka } from 'kafkajs';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { deadLetterTopicOf, eventTopics, partitionsPerTopic } from '../events/topics';
-import { createTopics } from '../platform/kafka/client';
+import { createTopics, type TopicReplication } from '../platform/kafka/client';
+import { createClient } from '../platform/postgres/hosts';
 import { readUnbuilt } from '../projections/state';
 import type { Logger } from '../platform/observability/logger';
 
@@ -14,7 +15,7 @@ import type { Logger } from '../platform/observability/logger';
  * @param databaseUrl whose user may create schemas
  */
 export async function migrateDatabase(databaseUrl: string, logger: Logger): Promise<void> {
-  const client = new Client({ connectionString: databaseUrl });
+  const client = createClient(databaseUrl);
   // A broken connection fails the running statement, which reports it.
   client.on('error', () => undefined);
   await client.connect();
@@ -58,8 +59,12 @@ async function acquireLock(client: Client, logger: Logger): Promise<void> {
 }
 
 /** Creates the topics of events and of dead letters that do not exist yet. */
-export async function migrateTopics(kafka: Kafka, logger: Logger): Promise<void> {
-  await createTopics(kafka, eventTopics.flatMap(topicAndItsDeadLetters));
+export async function migrateTopics(
+  kafka: Kafka,
+  logger: Logger,
+  replication: TopicReplication = {},
+): Promise<void> {
+  await createTopics(kafka, eventTopics.flatMap(topicAndItsDeadLetters), replication);
   logger.info({ topics: eventTopics }, 'topics are up to date');
 }
 

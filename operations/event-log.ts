@@ -83,6 +83,18 @@ export async function findPosition(
   return rows[0]?.position;
 }
 
+/** Whether the server has not counted as far as a cursor: it comes from before the server was restored. */
+export async function isAheadOfServer(
+  database: Queryable,
+  [transaction]: LogPosition,
+): Promise<boolean> {
+  const { rows } = await database.query<{ ahead: boolean }>({
+    text: 'SELECT $1::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) AS ahead',
+    values: [transaction],
+  });
+  return rows[0]!.ahead;
+}
+
 /** Before the first transaction, and behind the last that there can be. */
 const beginnings: Readonly<Record<LogOrder, LogPosition>> = {
   'oldest-first': ['0', ''],

@@ -228,6 +228,19 @@ export const checks: readonly Check[] = [
     ],
   },
   {
+    name: 'replays',
+    rule: 'Messages that are to be read again have been, in time. (The figures show how many that were: most because Temporal had lost their workflows.)',
+    figures: `
+      SELECT count(*) AS ranges, coalesce(sum(last_offset - first_offset + 1), 0) AS offsets,
+        count(*) FILTER (WHERE finished_at IS NULL) AS unfinished
+      FROM collector.replays`,
+    differences: `
+      SELECT id, topic, partition, first_offset, last_offset, next_offset, reason, requested_at
+      FROM collector.replays
+      WHERE finished_at IS NULL AND requested_at <= now() - make_interval(secs => $1)`,
+    values: grace,
+  },
+  {
     name: 'vanished-offsets',
     rule: 'Events of the outbox that Kafka deleted before they were read have been delivered another way. (Events of other producers are lost; the figures show how many.)',
     figures: `
@@ -330,7 +343,10 @@ function agreementWithEvents(projection: Projection): Check {
   };
 }
 
-/** Both sides store a snapshot with its version; there is one snapshot per version. */
+/**
+ * Both sides store a snapshot with its version; there is one snapshot per version. The shop is behind only
+ * after it was restored to an earlier moment: told, since its lost changes are nothing that could be mended.
+ */
 function agreementOn(subject: 'stock' | 'like', snapshot: 'stock' | 'like_count'): Check {
   const version = `${subject}_version`;
   return {
@@ -339,7 +355,8 @@ function agreementOn(subject: 'stock' | 'like', snapshot: 'stock' | 'like_count'
     figures: `
       SELECT count(*) AS products,
         count(*) FILTER (WHERE products.${version} = metric.${version}) AS compared,
-        count(*) FILTER (WHERE products.${version} > coalesce(metric.${version}, 0)) AS "inFlight"
+        count(*) FILTER (WHERE products.${version} > coalesce(metric.${version}, 0)) AS "inFlight",
+        count(*) FILTER (WHERE products.${version} < metric.${version}) AS "shopBehind"
       FROM commerce.products LEFT JOIN collector.product_metrics AS metric USING (product_id)`,
     differences: `
       SELECT product_id, ${version} AS version, products.${snapshot} AS shop,

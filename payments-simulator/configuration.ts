@@ -14,7 +14,7 @@ export interface Configuration {
    * One process per file. `PAYMENTS_DATA_FILE`.
    */
   dataFile: string | undefined;
-  /** Milliseconds until `tok_slow` is captured. `PAYMENTS_SLOW_MS`, default 3000. */
+  /** Milliseconds until `tok_slow` and `tok_in_progress` are captured. `PAYMENTS_SLOW_MS`, default 3000. */
   slowMs: number;
   /**
    * Milliseconds for which the connections of `tok_lost_answer` and `tok_silent` are held open

@@ -5,9 +5,10 @@
  * POST /v1/charges           header `Idempotency-Key`, body `{ amount, token, reference, currency? }`
  *                            (`currency` is `KRW` when absent)
  *   201 `{ chargeId, idempotencyKey, reference, amount, currency, status: "captured", createdAt }`
- * 402 `{ code, message }`  declined permanently: `declined`, `invalid_token` or `voided` 503 `{
- * code, message }`  retry with the same key GET  /v1/charges           everything, for audits;
- * `?idempotencyKey=` and `?reference=` narrow it,
+ *   402 `{ code, message }`  declined permanently: `declined`, `invalid_token` or `voided`
+ *   409 `{ code, message }`  `in_progress`: a charge with this key is under way; ask again
+ *   503 `{ code, message }`  retry with the same key
+ * GET  /v1/charges           everything, for audits; `?idempotencyKey=` and `?reference=` narrow it,
  *                            for the lookup after a lost answer
  *   200 `{ charges, refunds, totals }`: charges as above with `refundedAmount`; totals are
  *       `{ chargeCount, capturedAmount, refundCount, refundedAmount, netAmount }` of what is listed.
@@ -27,6 +28,8 @@
  *   `tok_approve`      captured at once
  *   `tok_decline`      402 `declined`
  *   `tok_slow`         captured after `PAYMENTS_SLOW_MS`, whether or not the caller still waits
+ *   `tok_in_progress`  captured after `PAYMENTS_SLOW_MS`; until then every call is answered 409, the
+ *                      first one, too
  *   `tok_lost_answer`  captured at once, but no call with that key is ever answered: the connection
  *                      is held open for `PAYMENTS_HOLD_MS` and then cut
  *   `tok_flaky`        503 on the first two calls of a key, then captured
@@ -152,6 +155,11 @@ function sendChargeAnswer(
       return reply.code(503).send({
         code: 'unavailable',
         message: 'The gateway is busy; retry with the same Idempotency-Key.',
+      });
+    case 'in-progress':
+      return reply.code(409).send({
+        code: 'in_progress',
+        message: 'A charge with this Idempotency-Key is in progress; ask again.',
       });
     case 'silence':
       return held.hold(reply);

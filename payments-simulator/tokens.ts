@@ -14,8 +14,9 @@ export interface ChargeRequest {
   reference: string;
 }
 
-/** The answer to a charge: its decision, a 503, or none. */
-export type ChargeAnswer = ChargeDecision | { kind: 'unavailable' } | { kind: 'silence' };
+/** The answer to a charge: its decision, a 503, that it is still under way, or none. */
+export type ChargeAnswer =
+  ChargeDecision | { kind: 'unavailable' } | { kind: 'in-progress' } | { kind: 'silence' };
 
 /** How often `tok_flaky` fails before it approves. */
 const flakyFailures = 2;
@@ -49,6 +50,10 @@ export class Charging {
         return this.ledger.capture(request, fingerprint, true);
       case 'tok_slow':
         return this.captureSlowly(request, fingerprint);
+      case 'tok_in_progress':
+        // A journal that fails says so to whoever asks next.
+        this.captureSlowly(request, fingerprint).catch(() => undefined);
+        return { kind: 'in-progress' };
       case 'tok_flaky': {
         const attempts = this.ledger.recordAttempt(key, fingerprint);
         if (attempts <= flakyFailures) return { kind: 'unavailable' };

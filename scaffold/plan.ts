@@ -104,7 +104,7 @@ function planCommand(context: Context): Planned {
         ['    ...createPublishActivities(', `    ...${activities}({ pool }),\n`],
       ]),
       insert(context, 'workflows/commerce/commands.ts', [
-        [`import { localFirst }`, typeImport],
+        [`import { localFirst`, typeImport],
         ['function productOf(', template('workflow')],
       ]),
       insert(context, 'api/products/command-routes.ts', [

@@ -1,8 +1,12 @@
 /** The API with every dependency unavailable: real clients on a port where nothing listens. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { createServer } from '../api/server';
 import { readConfig } from '../platform/process/config';
+import { openSpool } from '../platform/disk/spool';
 import { createKafka } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
 import { watchTopics } from '../platform/kafka/topic-watch';
@@ -40,7 +44,11 @@ export async function createDisconnectedServer(
   const sender = createKafkaSender(kafka, logger);
   const topics = watchTopics(kafka, [], logger);
   const temporal = createTemporalClient(config);
-  const app = await createServer({ config, logger, pool, redis, kafka, sender, temporal, topics });
+  const directory = await mkdtemp(path.join(tmpdir(), 'commerce-event-pipeline-spool-'));
+  const spool = await openSpool(directory, logger, { maxBytes: config.VIEW_SPOOL_MAX_BYTES });
+  const app = await createServer({
+    ...{ config, logger, pool, redis, kafka, sender, spool, temporal, topics },
+  });
   return {
     app,
     async stop() {
@@ -48,6 +56,8 @@ export async function createDisconnectedServer(
       await temporal.connection.close();
       await sender.stop();
       await topics.stop();
+      await spool.stop();
+      await rm(directory, { recursive: true });
       redis.disconnect();
       await pool.end();
     },

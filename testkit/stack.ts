@@ -5,9 +5,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Client, Connection } from '@temporalio/client';
-import type { Redis } from 'ioredis';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { createCluster, type Cluster } from '../cluster/local-cluster';
@@ -21,7 +21,7 @@ import { pollUntil } from '../platform/process/waiting';
 import { createKafka } from '../platform/kafka/client';
 import { createLogger } from '../platform/observability/logger';
 import { createPool } from '../platform/postgres/pool';
-import { createRedis } from '../platform/redis/client';
+import { createRedis, type RedisConnection } from '../platform/redis/client';
 import type { ProcessKind } from '../platform/observability/telemetry';
 import { createTemporalClient } from '../platform/temporal/client';
 import { rememberProcess } from './child-processes';
@@ -36,7 +36,7 @@ export interface Stack {
   readonly config: Config;
   readonly cluster: Cluster;
   readonly pool: Pool;
-  readonly redis: Redis;
+  readonly redis: RedisConnection;
   readonly kafka: Kafka;
   readonly temporal: Client;
   /**
@@ -131,6 +131,8 @@ export async function createStack(
   const cluster = createCluster();
   const overrides = {
     ...cluster.environment,
+    // What is left in it belongs to other topics than those of the next stack.
+    VIEW_SPOOL_DIR: path.join(cluster.directory, 'view-spools', name),
     ...environment,
     DATABASE_URL: await createDatabase({ ...cluster.environment, ...environment }, name),
     TEMPORAL_NAMESPACE: name,
@@ -143,7 +145,9 @@ export async function createStack(
   const redis = createRedis(config.REDIS_URL, logger, { caFile: config.REDIS_TLS_CA_FILE });
   await Promise.all([
     migrateDatabase(config.DATABASE_URL, logger),
-    remakeTopics(kafka, () => migrateTopics(kafka, logger)),
+    remakeTopics(kafka, () =>
+      migrateTopics(kafka, logger, { knownBrokers: config.KAFKA_BROKERS.length }),
+    ),
     registerNamespace(temporal, name),
     once(redis, 'ready').then(() => redis.flushall()),
   ]);
@@ -196,6 +200,7 @@ export async function createStack(
     async stop() {
       await Promise.all(processes.map((each) => each.end('SIGKILL')));
       await Promise.all([pool.end(), redis.quit(), temporal.connection.close()]);
+      await rm(config.VIEW_SPOOL_DIR, { recursive: true, force: true });
       if (faults.length > 0) throw new AggregateError(faults, String(faults[0]));
     },
   };

@@ -13,6 +13,7 @@ import {
   type ClusterPorts,
 } from '../cluster/local-cluster';
 import { portVariables, type PortName } from '../cluster/ports';
+import { brokersVariable } from '../cluster/servers/kafka';
 import { findTestServer } from '../cluster/test-server';
 import { withLinkedSignal } from '../platform/process/abort';
 
@@ -160,6 +161,7 @@ function environmentOf(cluster: Cluster, testServer: string): Record<string, str
     TEMPORAL_UI_URL: cluster.temporalUiUrl,
     TEMPORAL_TEST_SERVER_PATH: testServer,
     CLUSTER_DIRECTORY: cluster.directory,
+    [brokersVariable]: String(cluster.brokers.length),
     ...Object.fromEntries(ports.map(([name, variable]) => [variable, String(cluster.ports[name])])),
   };
 }

@@ -16,7 +16,7 @@ import { findDistinctFreePorts } from '../cluster/ports';
 import { findTestServer } from '../cluster/test-server';
 import { findWorkflowBundle } from '../workers/workflow-bundle';
 import { createEndingRetries } from '../platform/temporal/client';
-import { searchAttributes } from '../events/workflow-names';
+import { searchAttributes, waitingTaskQueues } from '../events/workflow-names';
 import { rememberProcess } from './child-processes';
 
 /** A server whose time is skipped while a workflow's result is awaited, and while one sleeps. */
@@ -27,10 +27,15 @@ export interface Environment extends Pick<
   readonly namespace: string;
   /** Where another process reaches the server, `host:port`. */
   readonly address: string;
-  /** Runs a worker on `taskQueue` while `work` is under way. */
+  /** Runs a worker on `taskQueue`, and on those that its activities wait in, while `work` is under way. */
   withWorker<T>(taskQueue: string, activities: object, work: () => Promise<T>): Promise<T>;
   /** Names of the activities that the workflow has scheduled, apart from those within its own task. */
   ordinaryActivitiesOf(workflowId: string): Promise<string[]>;
+  /**
+   * How long a closed workflow was open, in ms. The current time would not do: once the result is there,
+   * the server may skip to what is due next, which can be ten years away.
+   */
+  durationMsOf(workflowId: string): Promise<number>;
   /** Whether another test may use it: no workflow is open in it, and it still skips time. */
   isAsNew(): Promise<boolean>;
   stop(): Promise<void>;
@@ -59,14 +64,22 @@ export async function createEnvironment(): Promise<Environment> {
     currentTimeMs: () => environment.currentTimeMs(),
     sleep: (duration) => environment.sleep(duration),
     async withWorker(taskQueue, activities, work) {
+      const { nativeConnection: connection } = environment;
       const worker = await Worker.create({
-        connection: environment.nativeConnection,
+        connection,
         namespace,
         taskQueue,
         workflowBundle: { codePath },
         activities,
       });
-      return worker.runUntil(work);
+      let run = (): Promise<unknown> => worker.runUntil(work);
+      for (const queue of waitingQueuesOf(taskQueue)) {
+        const options = { connection, namespace, taskQueue: queue, activities };
+        const waiting = await Worker.create(options);
+        const inner = run;
+        run = () => waiting.runUntil(inner);
+      }
+      return run() as ReturnType<typeof work>;
     },
     async ordinaryActivitiesOf(workflowId) {
       const handle = environment.client.workflow.getHandle(workflowId);
@@ -75,6 +88,13 @@ export async function createEnvironment(): Promise<Environment> {
         scheduled ? [scheduled.activityType?.name ?? ''] : [],
       );
     },
+    async durationMsOf(workflowId) {
+      const { startTime, closeTime } = await environment.client.workflow
+        .getHandle(workflowId)
+        .describe();
+      if (closeTime === undefined) throw new Error(`Workflow ${workflowId} is still open.`);
+      return closeTime.getTime() - startTime.getTime();
+    },
     async isAsNew() {
       const { workflowService } = environment.connection;
       const { executions } = await workflowService.listOpenWorkflowExecutions({ namespace });
@@ -82,6 +102,11 @@ export async function createEnvironment(): Promise<Environment> {
     },
     stop,
   };
+}
+
+/** Where the workflows of a task queue send the activities that may wait for long. */
+function waitingQueuesOf(taskQueue: string): string[] {
+  return Object.values(waitingTaskQueues).filter((queue) => queue.startsWith(`${taskQueue}-`));
 }
 
 let runtimeIsInstalled = false;

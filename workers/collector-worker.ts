@@ -8,6 +8,7 @@ import { createCollectorAuditActivities } from '../activities/collector/delivery
 import { createMetricsActivities } from '../activities/collector/product-metrics';
 import { createNotificationActivities } from '../activities/collector/notifications/activities';
 import { subscriptionsOf } from '../activities/collector/notifications/registry';
+import { createUnaccountedOffsetsActivities } from '../activities/collector/unaccounted-offsets';
 import { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
 import { deadLetterTopicOf, eventTopics } from '../events/topics';
 import { runStartupChecks } from '../platform/dependencies/startup-checks';
@@ -26,18 +27,19 @@ import { createPool } from '../platform/postgres/pool';
 import { newestMigration } from '../projections/definition';
 import { projectionsCheck, projectionsStartupCheck } from '../projections/checks';
 import { collectorWorkerName } from '../projections/older-workers';
-import { createProductCache } from '../cache/product-cache';
+import { cacheProbeKey, createProductCache } from '../cache/product-cache';
 import { createRedis } from '../platform/redis/client';
 import type { ProcessKind } from '../platform/observability/telemetry';
 import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
-import { notificationsTaskQueue, taskQueues } from '../events/workflow-names';
+import { notificationsTaskQueue, taskQueues, waitingTaskQueues } from '../events/workflow-names';
 import { watchDeadLetters, watchNotifications, watchProjections } from './backlog-gauges';
-import { startActivityWorker, startWorker } from './start-worker';
+import { createOutage, isRetryable, keepingSlots, sparingWorkflowTasks } from './outage';
+import { startActivityWorkers, startWorker, type ActivityWork } from './start-worker';
 
-// A bridge has up to 200 workflows of one event each in flight. With the SDK's 40 tasks and 100 local
-// activities at once 37.2, 41.4 and 38.3 events/s were handled, with these 36.7, 47.9 and 45.4, with
+// More than any number of bridges has in flight with its default slots. With the SDK's 40 tasks and 100
+// local activities at once 37.2, 41.4 and 38.3 events/s were handled, with these 36.7, 47.9 and 45.4, with
 // 10 and 30 of them 30.5, 35.9 and 20.9 (the pipeline's side of `npm run bench -- per-event` with 500
-// events, three rounds in turn).
+// events and 200 slots, three rounds in turn).
 const concurrency = {
   maxConcurrentWorkflowTaskExecutions: 200,
   maxConcurrentLocalActivityExecutions: 400,
@@ -45,6 +47,9 @@ const concurrency = {
 
 // Each may wait for a receiver for seconds; their retries wait in Temporal, and hold no slot.
 const notificationSlots = 8;
+
+// Those that wait for Redis keep theirs, and try again every second.
+const evictionSlots = 8;
 
 /** What else the process runs. */
 export interface SecondRole {
@@ -90,12 +95,14 @@ export async function startCollectorWorker(
   const topics = watchTopics(kafka, sentTo, logger);
   onStop('the topic watch', () => topics.stop());
   const subscriptions = subscriptionsOf(config);
+  const cacheActivities = createCacheActivities({ cache: createProductCache(redis) });
+  const cacheOutage = createOutage(isRetryable);
   const { connection, servesMetrics } = await startWorker(context, {
     kinds: secondRole === undefined ? ['worker:collector'] : ['worker:collector', secondRole.kind],
     checks: [
       postgresCheck(pool, { required: true }),
       projectionsCheck(pool),
-      redisCheck(redis, { required: false }),
+      redisCheck(redis, cacheProbeKey, { required: false }),
       kafkaSenderCheck(sender, topics, { required: false }),
       topicsCheck(topics),
       ...(secondRole?.checks ?? []),
@@ -103,27 +110,38 @@ export async function startCollectorWorker(
     details: secondRole?.details,
     taskQueue: taskQueues.collector,
     concurrency,
+    interceptors: [sparingWorkflowTasks(cacheOutage, ['evictCache'])],
     activities: {
       ...createAuditLogActivities({ pool }),
       ...createMetricsActivities({
         pool,
         notifications: subscriptions.map(({ notification }) => notification),
       }),
-      ...createCacheActivities({ cache: createProductCache(redis) }),
+      ...cacheActivities,
       ...createDeadLetterActivities({ pool, sender, kafka }),
       ...createCollectorAuditActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
       ...createDeadLetterResolutionActivities({ pool, sender }),
+      ...createUnaccountedOffsetsActivities({ pool, kafka }),
       ...createVanishedOffsetsActivities({ pool, kafka, groupId: config.BRIDGE_GROUP_ID }),
     },
   });
-  if (subscriptions.length > 0) {
-    const secret = config.WEBHOOK_SECRET;
-    await startActivityWorker(context, connection, {
-      taskQueue: notificationsTaskQueue,
-      slots: notificationSlots,
-      activities: createNotificationActivities({ pool, subscriptions, secret }),
-    });
-  }
+  const evictions: ActivityWork = {
+    taskQueue: waitingTaskQueues.evictions,
+    slots: evictionSlots,
+    activities: cacheActivities,
+    interceptors: [keepingSlots(cacheOutage)],
+  };
+  const secret = config.WEBHOOK_SECRET;
+  const notifications: ActivityWork = {
+    taskQueue: notificationsTaskQueue,
+    slots: notificationSlots,
+    activities: createNotificationActivities({ pool, subscriptions, secret }),
+  };
+  await startActivityWorkers(
+    context,
+    connection,
+    subscriptions.length > 0 ? [evictions, notifications] : [evictions],
+  );
   if (servesMetrics) {
     watchDeadLetters(context, pool);
     watchNotifications(context, pool);

@@ -11,14 +11,18 @@ import {
 import { createKafka } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
 import { runProcess } from '../platform/process/lifecycle';
-import { createHttpPaymentGateway } from '../activities/commerce/payment-gateway';
+import {
+  createHttpPaymentGateway,
+  PaymentGatewayUnavailableError,
+} from '../activities/commerce/payment-gateway';
 import { createPool } from '../platform/postgres/pool';
 import { createTemporalClient } from '../platform/temporal/client';
 import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
-import { taskQueues } from '../events/workflow-names';
+import { taskQueues, waitingTaskQueues } from '../events/workflow-names';
 import { watchOutbox } from './backlog-gauges';
 import { scheduleDeliveryAudit } from './delivery-audit-schedule';
-import { startWorker } from './start-worker';
+import { createOutage, keepingSlots, sparingWorkflowTasks } from './outage';
+import { startActivityWorkers, startWorker } from './start-worker';
 
 void runProcess('worker:commerce', async (context) => {
   const { config, logger, onStop } = context;
@@ -53,7 +57,9 @@ void runProcess('worker:commerce', async (context) => {
     url: config.PAYMENT_GATEWAY_URL,
     requestTimeoutMs: 4_000,
   });
-  const { servesMetrics } = await startWorker(context, {
+  const activities = createShopActivities({ pool, relayPool, sender, gateway });
+  const gatewayOutage = createOutage((error) => error instanceof PaymentGatewayUnavailableError);
+  const { connection, servesMetrics } = await startWorker(context, {
     kinds: ['worker:commerce'],
     checks: [
       postgresCheck(pool, { required: true }),
@@ -61,8 +67,25 @@ void runProcess('worker:commerce', async (context) => {
       topicsCheck(topics),
     ],
     taskQueue: taskQueues.commerce,
-    activities: createShopActivities({ pool, relayPool, sender, gateway }),
+    activities,
+    interceptors: [sparingWorkflowTasks(gatewayOutage, ['chargeOrder', 'findCharge'])],
   });
+  await startActivityWorkers(context, connection, [
+    {
+      taskQueue: waitingTaskQueues.payments,
+      // A charge is given up after seven seconds, and looked up for another four.
+      slots: 200,
+      activities,
+      interceptors: [keepingSlots(gatewayOutage, { patienceMs: 6_000 })],
+    },
+    {
+      taskQueue: waitingTaskQueues.refunds,
+      slots: 8,
+      activities,
+      interceptors: [keepingSlots(gatewayOutage)],
+    },
+    { taskQueue: waitingTaskQueues.state, slots: 32, activities },
+  ]);
   if (servesMetrics) watchOutbox(context, pool);
   const client = createTemporalClient(config);
   onStop('the connection of the schedules', () => client.connection.close());

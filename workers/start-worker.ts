@@ -1,11 +1,17 @@
 /** Runs a Temporal worker within a process's lifecycle. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeWorkflowExporter } from '@temporalio/interceptors-opentelemetry/lib/worker';
-import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
+import {
+  Worker,
+  type ActivityInterceptorsFactory,
+  type NativeConnection,
+  type WorkerOptions,
+} from '@temporalio/worker';
 import type { Check } from '../platform/dependencies/readiness';
 import type { ProcessContext } from '../platform/process/lifecycle';
 import { serveMetrics } from '../platform/observability/prometheus-server';
 import { dataConverterOf } from '../platform/temporal/payload-encryption';
+import { withLeanSandbox } from '../platform/temporal/lean-sandbox/worker';
 import { connectWorker, installTemporalRuntime } from '../platform/temporal/worker';
 import type { ProcessKind } from '../platform/observability/telemetry';
 import { createTemporalClient } from '../platform/temporal/client';
@@ -28,6 +34,8 @@ export interface WorkerWork {
   readonly taskQueue: string;
   /** Activities by name. */
   readonly activities: object;
+  /** Around every attempt, outside of those that each worker has. */
+  readonly interceptors?: readonly ActivityInterceptorsFactory[];
   /** Concurrency limits; default the SDK's. */
   readonly concurrency?: Pick<
     WorkerOptions,
@@ -53,7 +61,7 @@ export interface StartedWorker {
  */
 export async function startWorker(
   context: ProcessContext,
-  { kinds, taskQueue, activities, concurrency, checks, details }: WorkerWork,
+  { kinds, taskQueue, activities, interceptors = [], concurrency, checks, details }: WorkerWork,
 ): Promise<StartedWorker> {
   const { config, logger, traces, onStop } = context;
   const state: WorkerState = { isRunning: false };
@@ -69,7 +77,7 @@ export async function startWorker(
   const version = versionOf(config, taskQueue, await workflowBuildId());
   const encrypted = config.PAYLOAD_ENCRYPTION_KEY !== undefined;
   const traced = traces !== undefined;
-  const worker = await Worker.create({
+  const worker = await workerOf(context).create({
     connection,
     namespace: config.TEMPORAL_NAMESPACE,
     taskQueue,
@@ -78,6 +86,7 @@ export async function startWorker(
     ...concurrency,
     interceptors: {
       activity: [
+        ...interceptors,
         ...activityInterceptors,
         (activity) => ({ inbound: createHeartbeatInterceptor(activity) }),
       ],
@@ -89,12 +98,18 @@ export async function startWorker(
     // The shutdown timeout of a process is 30 s, of which a bridge's consumer may take ten.
     shutdownForceTime: '15 seconds',
   });
-  runUntilStop(worker, 'the worker', context);
+  runUntilStop([worker], 'the worker', context);
   if (version !== undefined) await promoteIfFirstDeployed(context, version);
   const { TEMPORAL_NAMESPACE: namespace } = config;
   logger.info({ taskQueue, namespace, ...version }, 'worker is running');
   state.isRunning = true;
   return { connection, servesMetrics };
+}
+
+function workerOf({ config, logger, fail }: ProcessContext): typeof Worker {
+  if (config.WORKFLOW_SANDBOX === 'standard') return Worker;
+  const stackTraces = config.WORKFLOW_STACK_TRACES;
+  return withLeanSandbox({ logger, stackTraces, onBlocked: fail });
 }
 
 /** A worker that runs activities only, in a process that has another one. */
@@ -104,43 +119,54 @@ export interface ActivityWork {
   readonly activities: object;
   /** Most of them at once. */
   readonly slots: number;
+  /** Around every attempt, outside of those that each worker has. */
+  readonly interceptors?: readonly ActivityInterceptorsFactory[];
 }
 
 /**
- * Starts a second worker, for activities on a task queue of their own, on the first one's connection.
- * When the process stops, running ones are cancelled after a second, and left to another worker: the
- * first one needs most of the time that a process has to stop.
+ * Starts workers for activities on task queues of their own, on the first one's connection. When the
+ * process stops, running ones are cancelled after a second, and left to another worker: the first one
+ * needs most of the time that a process has to stop.
  */
-export async function startActivityWorker(
+export async function startActivityWorkers(
   { config, logger, onStop, fail }: ProcessContext,
   connection: NativeConnection,
-  { taskQueue, activities, slots }: ActivityWork,
+  works: readonly ActivityWork[],
 ): Promise<void> {
   const { TEMPORAL_NAMESPACE: namespace } = config;
-  const worker = await Worker.create({
-    connection,
-    namespace,
-    taskQueue,
-    activities,
-    maxConcurrentActivityTaskExecutions: slots,
-    interceptors: { activity: [...activityInterceptors] },
-    ...dataConverterOf(config),
-    shutdownGraceTime: '1 second',
-    shutdownForceTime: '3 seconds',
-  });
-  runUntilStop(worker, `the worker of ${taskQueue}`, { onStop, fail });
-  logger.info({ taskQueue, namespace, slots }, 'worker is running');
+  const workers: Worker[] = [];
+  for (const { taskQueue, activities, slots, interceptors = [] } of works) {
+    workers.push(
+      await Worker.create({
+        connection,
+        namespace,
+        taskQueue,
+        activities,
+        maxConcurrentActivityTaskExecutions: slots,
+        maxConcurrentActivityTaskPolls: Math.min(slots, pollsOfFew),
+        interceptors: { activity: [...interceptors, ...activityInterceptors] },
+        ...dataConverterOf(config),
+        shutdownGraceTime: '1 second',
+        shutdownForceTime: '3 seconds',
+      }),
+    );
+    logger.info({ taskQueue, namespace, slots }, 'worker is running');
+  }
+  runUntilStop(workers, 'the workers of activities', { onStop, fail });
 }
 
+// These queues are empty but in an outage, and each poll is a request that is held open.
+const pollsOfFew = 2;
+
 function runUntilStop(
-  worker: Worker,
+  workers: readonly Worker[],
   what: string,
   { onStop, fail }: Pick<ProcessContext, 'onStop' | 'fail'>,
 ): void {
-  const running = worker.run();
+  const running = Promise.all(workers.map((worker) => worker.run()));
   running.catch(fail);
   onStop(what, async () => {
-    if (worker.getState() === 'RUNNING') worker.shutdown();
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     await running;
   });
 }

@@ -16,6 +16,7 @@ import {
   type ActivityOptions,
 } from '@temporalio/workflow';
 import type { createCollectorAuditActivities } from '../activities/collector/delivery-audit';
+import type { createUnaccountedOffsetsActivities } from '../activities/collector/unaccounted-offsets';
 import type { createVanishedOffsetsActivities } from '../activities/collector/vanished-offsets';
 import type { createShopAuditActivities } from '../activities/commerce/delivery-audit';
 import { workflowIds } from '../events/workflow-ids';
@@ -29,7 +30,7 @@ export interface DeliveryAuditOptions {
   readonly unpublishedAfterMs: number;
   /** Age of an unconfirmed publication. */
   readonly unconfirmedAfterMs: number;
-  /** Age of a log entry that is neither handled nor parked. */
+  /** Age of a log entry that is neither handled nor parked, and of a commit whose messages are not logged. */
   readonly unhandledAfterMs: number;
   /** Age of an undecided order. */
   readonly undecidedAfterMs: number;
@@ -45,8 +46,12 @@ export interface DeliveryAuditSummary {
   readonly confirmed: number;
   /** Undecided orders; now being resumed. */
   readonly undecided: number;
+  /** The last of them, where there are more: the next run resumes those after it. */
+  readonly undecidedAfter?: string;
   /** Logged events that were neither handled nor parked; now being handled. */
   readonly unhandled: number;
+  /** Messages below the committed offsets that were neither logged nor parked; now being read again. */
+  readonly unaccounted: number;
   /** Overdue notifications that no workflow was delivering; now being delivered. */
   readonly undelivered: number;
   /** Every event logged before is handled or parked, in ms since the epoch: the next run starts here. */
@@ -68,6 +73,7 @@ export interface DeliveryAuditProgress {
 
 type ShopActivities = ReturnType<typeof createShopAuditActivities>;
 type CollectorActivities = ReturnType<typeof createCollectorAuditActivities> &
+  ReturnType<typeof createUnaccountedOffsetsActivities> &
   Pick<ReturnType<typeof createVanishedOffsetsActivities>, 'noteProgress'>;
 
 /** Every activity that the audit calls itself, so that tests must fake all of them. */
@@ -158,6 +164,7 @@ const nothing = {
   confirmed: 0,
   undecided: 0,
   unhandled: 0,
+  unaccounted: 0,
   undelivered: 0,
 };
 
@@ -217,7 +224,7 @@ async function auditUnconfirmed({ options, startedAt, cursor, summary }: Page) {
 async function auditUndecided({ options, startedAt, cursor, summary }: Page) {
   const { orderIds, next } = await shop.findUndecided({
     before: startedAt - options.undecidedAfterMs,
-    after: cursor.id ?? '',
+    after: cursor.id ?? lastSummary()?.undecidedAfter ?? '',
     limit: workflowsPerPage,
   });
   summary.undecided += orderIds.length;
@@ -231,12 +238,17 @@ async function auditUndecided({ options, startedAt, cursor, summary }: Page) {
       }),
     ),
   );
-  return next === undefined ? undefined : { id: next };
+  if (next === undefined) return undefined;
+  // While the gateway is away all orders are undecided, and nearly all have a workflow that waits. To
+  // resume each of them every minute would be the greatest load of all.
+  if (!patched('undecided-in-turns')) return { id: next };
+  summary.undecidedAfter = next;
+  return undefined;
 }
 
 async function auditUnhandled({ options, startedAt, cursor, summary }: Page) {
   const end = startedAt - options.unhandledAfterMs;
-  const from = cursor.from ?? handledUntilLastTime() ?? end - reachMs;
+  const from = cursor.from ?? lastSummary()?.handledUntil ?? end - reachMs;
   const before = Math.min(from + windowMs, end);
   const { eventIds, oldest, next } = await collector.findUnhandled({
     from,
@@ -251,8 +263,13 @@ async function auditUnhandled({ options, startedAt, cursor, summary }: Page) {
   return before < end ? { from: before } : undefined;
 }
 
-async function auditOffsets(): Promise<undefined> {
-  if (patched('note-progress')) await collector.noteProgress();
+async function auditOffsets({ options, startedAt, summary }: Page) {
+  if (!patched('note-progress')) return undefined;
+  await collector.noteProgress();
+  if (!patched('unaccounted-offsets')) return undefined;
+  const before = startedAt - options.unhandledAfterMs;
+  summary.unaccounted = await collector.accountForOffsets({ before });
+  return undefined;
 }
 
 async function auditNotifications({ options, startedAt, cursor, summary }: Page) {
@@ -270,9 +287,8 @@ async function auditNotifications({ options, startedAt, cursor, summary }: Page)
   return next === undefined ? undefined : { id: next.eventId, name: next.name };
 }
 
-function handledUntilLastTime(): number | undefined {
-  const last = workflowInfo().lastResult as DeliveryAuditSummary | undefined;
-  return last?.handledUntil;
+function lastSummary(): DeliveryAuditSummary | undefined {
+  return workflowInfo().lastResult as DeliveryAuditSummary | undefined;
 }
 
 // One at a time: an event may have 256 KiB, and Temporal limits the size of a task.

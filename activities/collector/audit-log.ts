@@ -3,8 +3,9 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { Pool } from 'pg';
 import type { Event } from '../../events/envelope';
 import { readEventTime } from '../../events/event-time';
-import type { Coordinates, ReceivedEvent } from '../../events/received';
+import { placeOf, type Coordinates, type ReceivedEvent } from '../../events/received';
 import { dataRefused, refusingBadData } from '../failures';
+import { productsToEvict } from './cache-eviction';
 
 /** An event that differs from the logged one of the same ID. */
 export interface EventIdConflict extends Coordinates {
@@ -15,26 +16,84 @@ export interface EventIdConflict extends Coordinates {
   readonly logged: Coordinates & { readonly source: string };
 }
 
+/** What logging came to. The events are passed on from here by what the other activities need. */
+export interface LoggedEvents {
+  /** The IDs of those that are logged, now or before. */
+  readonly eventIds: readonly string[];
+  /**
+   * The products whose cached detail they make stale, each once; null where this version cannot tell, as
+   * of a newer version's event: the eviction then reads the events, and waits for a worker that can.
+   */
+  readonly staleProducts: readonly string[] | null;
+  /** The events that are not logged, because another event has their ID. */
+  readonly conflicts: readonly EventIdConflict[];
+}
+
 export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
      * Logs the events; idempotent. One statement while all are new, and a second one to compare when
      * some are not.
      *
-     * @returns the events that are not logged because another event has their ID. A retry returns the
-     *   same; an event with the same content as the logged one is a duplicate, and not among them
+     * @returns the same for a retry; an event with the same content as the logged one is a duplicate,
+     *   and in no conflict
      */
-    async writeAuditLog(events: readonly ReceivedEvent[]): Promise<readonly EventIdConflict[]> {
+    async writeAuditLog(received: readonly ReceivedEvent[]): Promise<LoggedEvents> {
+      const events = received.map(parseReceived);
       return refusingBadData(async () => {
         const { rowCount } = await pool.query({
           name: 'event-log-insert',
           text: insertStatement,
-          values: [...columnsOf(events), events.map(occurredAt)],
+          values: [...columnsOf(received), events.map(({ occurredAt }) => occurredAt)],
         });
-        return rowCount === events.length ? [] : findConflicts(pool, events);
+        const conflicts = rowCount === received.length ? [] : await findConflicts(pool, received);
+        return { ...loggedOf(events, conflicts), conflicts };
       });
     },
   };
+}
+
+interface ParsedEvent extends Coordinates {
+  readonly event: Event;
+  /** As PostgreSQL reads it. */
+  readonly occurredAt: string;
+}
+
+// The time is parsed here, not by PostgreSQL: it rejects UTC offsets of 16 hours and more and long
+// fractions, which RFC 3339 allows, and its rounding can move an event to another day.
+function parseReceived({ topic, partition, offset, eventId, value }: ReceivedEvent): ParsedEvent {
+  const event = JSON.parse(value) as Event;
+  const instant = readEventTime(event.time);
+  if (instant !== undefined) {
+    return { topic, partition, offset, event, occurredAt: instant.toISOString() };
+  }
+  // The bridge parks such events. A workflow older than a validation rule may have one.
+  throw ApplicationFailure.create({
+    type: dataRefused,
+    message: `The event ${eventId} has an invalid time: ${event.time}`,
+    nonRetryable: true,
+  });
+}
+
+function loggedOf(
+  events: readonly ParsedEvent[],
+  conflicts: readonly EventIdConflict[],
+): Pick<LoggedEvents, 'eventIds' | 'staleProducts'> {
+  const inConflict = new Set(conflicts.map(placeOf));
+  const logged = events.filter((event) => !inConflict.has(placeOf(event)));
+  return {
+    eventIds: logged.map(({ event }) => event.id),
+    staleProducts: staleProductsOf(logged.map(({ event }) => event)),
+  };
+}
+
+// Whatever fails here fails again where it holds up nothing but the eviction.
+function staleProductsOf(events: readonly Event[]): string[] | null {
+  try {
+    return productsToEvict(events);
+  } catch {
+    return null;
+  }
 }
 
 // A separate statement: the insert's snapshot does not see what another transaction logged while the
@@ -65,27 +124,14 @@ interface ConflictRow extends Omit<EventIdConflict, 'logged'> {
   readonly loggedSource: string;
 }
 
+/** The events as one JSON text: an array of texts would be escaped here and read twice there. */
 function columnsOf(events: readonly ReceivedEvent[]): unknown[] {
   return [
-    events.map(({ value }) => value),
+    `[${events.map(({ value }) => value).join(',')}]`,
     events.map(({ topic }) => topic),
     events.map(({ partition }) => partition),
     events.map(({ offset }) => offset),
   ];
-}
-
-// Parsed here, not by PostgreSQL: it rejects UTC offsets of 16 hours and more and long fractions, which
-// RFC 3339 allows, and its rounding can move an event to another day.
-function occurredAt({ eventId, value }: ReceivedEvent): string {
-  const { time } = JSON.parse(value) as Event;
-  const instant = readEventTime(time);
-  if (instant !== undefined) return instant.toISOString();
-  // The bridge parks such events. A workflow older than a validation rule may have one.
-  throw ApplicationFailure.create({
-    type: dataRefused,
-    message: `The event ${eventId} has an invalid time: ${time}`,
-    nonRetryable: true,
-  });
 }
 
 // Ordered by ID, so that two statements with events in common cannot deadlock. Of two with one ID the
@@ -95,8 +141,10 @@ const insertStatement = `
     (event_id, type, topic, partition, "offset", aggregate_id, occurred_at, payload)
   SELECT event ->> 'id', event ->> 'type', topic, partition, "offset", event ->> 'subject',
     occurred_at, event
-  FROM unnest($1::jsonb[], $2::text[], $3::int[], $4::bigint[], $5::timestamptz[]) WITH ORDINALITY
-    AS received (event, topic, partition, "offset", occurred_at, position)
+  FROM ROWS FROM (
+    jsonb_array_elements($1::jsonb),
+    unnest($2::text[], $3::int[], $4::bigint[], $5::timestamptz[])
+  ) WITH ORDINALITY AS received (event, topic, partition, "offset", occurred_at, position)
   ORDER BY 1, position
   ON CONFLICT (event_id) DO NOTHING`;
 
@@ -107,8 +155,10 @@ const conflictStatement = `
     left(given.event ->> 'source', 200) AS source,
     logged.topic AS "loggedTopic", logged.partition AS "loggedPartition",
     logged."offset" AS "loggedOffset", left(logged.payload ->> 'source', 200) AS "loggedSource"
-  FROM unnest($1::jsonb[], $2::text[], $3::int[], $4::bigint[])
-    AS given (event, topic, partition, "offset")
+  FROM ROWS FROM (
+    jsonb_array_elements($1::jsonb),
+    unnest($2::text[], $3::int[], $4::bigint[])
+  ) AS given (event, topic, partition, "offset")
   CROSS JOIN LATERAL (
     SELECT * FROM collector.event_log WHERE event_id = given.event ->> 'id' OFFSET 0
   ) AS logged

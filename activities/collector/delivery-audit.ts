@@ -235,20 +235,26 @@ const listingDelayMs = 2_000;
 /** Concurrent lookups: at 40 ms a call, a thousand events, two calls each, take two seconds instead of eighty. */
 const lookUpsAtOnce = 50;
 
-/** Those that no open workflow will log or park. */
-async function keepAbandoned(
+/** A message as its workflows know it. */
+export type Message = Pick<Publication, 'topic' | 'partition' | 'offset'> & {
+  /** Null where it carries no event. */
+  readonly eventId: string | null;
+};
+
+/** Those messages that no open workflow will log or park. */
+export async function keepAbandoned<M extends Message>(
   client: Client,
-  publications: readonly Publication[],
-): Promise<Publication[]> {
+  messages: readonly M[],
+): Promise<M[]> {
   const abandoned = await filterConcurrently(
-    publications,
+    messages,
     lookUpsAtOnce,
-    async (publication) => !(await isUnderWay(client, publication)),
+    async (message) => !(await isUnderWay(client, message)),
   );
   if (abandoned.length === 0) return [];
   await sleep(listingDelayMs);
   const open = await listOpenBatches(client);
-  return abandoned.filter((publication) => !open.some((batch) => holds(batch, publication)));
+  return abandoned.filter((message) => !open.some((batch) => holds(batch, message)));
 }
 
 /**
@@ -270,11 +276,11 @@ export async function filterConcurrently<T>(
 
 async function isUnderWay(
   client: Client,
-  { eventId, topic, partition, offset }: Publication,
+  { eventId, topic, partition, offset }: Message,
 ): Promise<boolean> {
   const parking = workflowIds.parkDeadLetter({ topic, partition, offset });
-  const handling = workflowIds.handleEvent(eventId);
-  return (await isOpen(client, handling)) || (await isOpen(client, parking));
+  if (eventId !== null && (await isOpen(client, workflowIds.handleEvent(eventId)))) return true;
+  return isOpen(client, parking);
 }
 
 async function isOpen(client: Client, workflowId: string): Promise<boolean> {
@@ -300,11 +306,10 @@ async function listOpenBatches(client: Client): Promise<OpenBatch[]> {
   return batches;
 }
 
-function holds({ workflowId, memo }: OpenBatch, publication: Publication): boolean {
-  const { topic, partition, offset } = publication;
+function holds({ workflowId, memo }: OpenBatch, message: Message): boolean {
+  const { topic, partition, offset } = message;
   if (offset === null) return false;
   // Batches of earlier versions have no memo.
-  const range =
-    memo?.offsets?.[`${topic}/${partition}`] ?? readBatchOffsets(workflowId, publication);
+  const range = memo?.offsets?.[`${topic}/${partition}`] ?? readBatchOffsets(workflowId, message);
   return range !== undefined && offset >= range[0] && offset <= range[1];
 }

@@ -140,6 +140,9 @@ async function readSeen(
   return rows[0];
 }
 
+// A log that ends before where it was seen to end is another one: all of it is to be accounted for.
+const wasCut = 'excluded.log_end < partition_progress.log_end';
+
 async function keepSeen(
   connection: Queryable,
   { topic, partition, committed, start, end }: Place & SeenProgress,
@@ -151,7 +154,11 @@ async function keepSeen(
       VALUES ($1, $2, $3, $4, $5)
       ON CONFLICT (topic, partition) DO UPDATE
       SET committed = excluded.committed, log_start = excluded.log_start,
-        log_end = excluded.log_end, seen_at = now()`,
+        log_end = excluded.log_end, seen_at = now(),
+        anew_at = CASE WHEN ${wasCut} THEN now() ELSE partition_progress.anew_at END,
+        accounted = CASE WHEN ${wasCut} THEN excluded.log_start ELSE partition_progress.accounted END,
+        due = CASE WHEN ${wasCut} THEN NULL ELSE partition_progress.due END,
+        due_at = CASE WHEN ${wasCut} THEN NULL ELSE partition_progress.due_at END`,
     values: [topic, partition, committed, start, end],
   });
 }

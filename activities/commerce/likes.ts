@@ -6,17 +6,26 @@ import { deriveEventId } from '../../events/identifiers';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
+import { rememberingRefusal } from './refusals';
 
 /** Activities of likes. */
 export function createLikeActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
      * Adds or removes the user's like, and writes `LikeChanged` with the new count to the outbox; no
-     * event if nothing changed. A retry of a request changes nothing more and returns the same.
+     * event if nothing changed. A retry of a request changes nothing more and returns the same, also
+     * when the request changed nothing.
      */
     async setLike(command: ChangeLike): Promise<LikeOutcome> {
       return refusingBadData(() =>
-        inTransaction(pool, (connection) => setOnce(connection, command)),
+        inTransaction(pool, (connection) =>
+          rememberingRefusal(
+            connection,
+            changeLike.workflowId(command),
+            (outcome) => !('changed' in outcome && outcome.changed),
+            () => set(connection, command),
+          ),
+        ),
       );
     },
   };
@@ -27,7 +36,7 @@ interface LikeRow {
   readonly like_version: number;
 }
 
-async function setOnce(connection: PoolClient, command: ChangeLike): Promise<LikeOutcome> {
+async function set(connection: PoolClient, command: ChangeLike): Promise<LikeOutcome> {
   const { productId, userId, liked } = command;
   const product = await lockLikes(connection, productId);
   if (product === undefined) return { kind: 'unknown-product' };

@@ -2,7 +2,7 @@
  * The payment gateway: the port for payments, and its HTTP adapter.
  *
  * A call that moves money has three outcomes: succeeded, declined, or unknown (timeout, connection
- * loss, 5xx, unreadable response). Unknown does not mean failed: retry with the same idempotency key,
+ * loss, 5xx, another call in progress, unreadable response). Unknown does not mean failed: retry with the same idempotency key,
  * or look it up with `findCharge`; before abandoning it call `voidCharge`, since the request may still
  * be in flight when a lookup finds nothing.
  */
@@ -42,17 +42,17 @@ interface FoundCharge extends Charge {
 }
 
 /**
- * The port. Every method throws `PaymentGatewayUnavailableError` when its outcome is unknown and
- * `PaymentGatewayProtocolError` when the response or the request is invalid, and is idempotent: a retry
- * with the same arguments never moves money twice.
+ * The port. Every method throws `PaymentGatewayUnavailableError` or `PaymentInProgressError` when its
+ * outcome is unknown and `PaymentGatewayProtocolError` when the response or the request is invalid, and
+ * is idempotent: a retry with the same arguments never moves money twice.
  */
 export interface PaymentGateway {
   /**
    * Charges once for each key, and resolves when the money is captured.
    *
-   * A `PaymentGatewayUnavailableError` means that the outcome is unknown: call `findCharge({
-   * idempotencyKey })` before charging again, never charge with another key, and call `voidCharge`
-   * before abandoning it.
+   * A `PaymentGatewayUnavailableError` or `PaymentInProgressError` means that the outcome is unknown:
+   * call `findCharge({ idempotencyKey })` before charging again, never charge with another key, and
+   * call `voidCharge` before abandoning it.
    *
    * @throws PaymentDeclinedError declined, final: no money was or will be taken.
    */
@@ -97,6 +97,16 @@ export class PaymentDeclinedError extends Error {
 export class PaymentGatewayUnavailableError extends Error {
   override readonly name = 'PaymentGatewayUnavailableError';
   readonly code = 'PAYMENT_GATEWAY_UNAVAILABLE';
+  readonly retryable = true;
+}
+
+/**
+ * The gateway is still carrying out another call with the same key. The outcome is unknown, as with an
+ * unavailable gateway, but the gateway is not away: other payments succeed.
+ */
+export class PaymentInProgressError extends Error {
+  override readonly name = 'PaymentInProgressError';
+  readonly code = 'PAYMENT_IN_PROGRESS';
   readonly retryable = true;
 }
 
@@ -226,7 +236,7 @@ interface Answer {
 
 type Sender = (call: OutgoingCall) => Promise<Answer>;
 
-/** Sends calls, and returns only conclusive responses: 5xx and timeouts throw. */
+/** Sends calls, and returns only conclusive responses: 409, 5xx and timeouts throw. */
 function createSender({ url, requestTimeoutMs }: HttpPaymentGatewayOptions): Sender {
   const base = baseAddress(url);
   return async ({ method, path, idempotencyKey, body }) => {
@@ -250,6 +260,7 @@ function createSender({ url, requestTimeoutMs }: HttpPaymentGatewayOptions): Sen
       const late = signal.aborted;
       throw unavailable(call, late ? `nothing in ${requestTimeoutMs} ms` : explain(cause), cause);
     }
+    if (answer.status === 409) throw inProgress(call);
     if (isTemporary(answer.status)) throw unavailable(call, `status ${answer.status}`);
     return answer;
   };
@@ -364,6 +375,12 @@ function unavailable(call: string, problem: string, cause?: unknown) {
   return new PaymentGatewayUnavailableError(
     `the payment gateway is unavailable for ${call} (${problem}); the outcome is unknown: look the payment up, then retry with the same key`,
     cause === undefined ? undefined : { cause },
+  );
+}
+
+function inProgress(call: string): PaymentInProgressError {
+  return new PaymentInProgressError(
+    `the payment gateway is still carrying out an earlier call for ${call} (status 409); the outcome is unknown: look the payment up, then retry with the same key`,
   );
 }
 

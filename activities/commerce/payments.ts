@@ -8,6 +8,7 @@ import {
   PaymentDeclinedError,
   PaymentGatewayProtocolError,
   PaymentGatewayUnavailableError,
+  PaymentInProgressError,
   type PaymentGateway,
 } from './payment-gateway';
 import { payments } from '../../platform/observability/telemetry';
@@ -16,8 +17,15 @@ export interface OrderCharge {
   readonly orderId: string;
   /** In the smallest currency unit. */
   readonly amount: number;
-  /** Payment token; without it, only an earlier charge can be found. */
-  readonly paymentToken?: string;
+  readonly paymentToken: string;
+}
+
+/**
+ * How runs of an earlier version look a charge up, and those whose worker knows no `findCharge`: with a
+ * charge that has no token.
+ */
+export interface EarlierLookup extends Omit<OrderCharge, 'paymentToken'> {
+  readonly paymentToken?: undefined;
 }
 
 export type ChargeOutcome =
@@ -33,18 +41,35 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
      * Charges an order once. A charge whose response was lost is looked up first, and only if there is
      * none charged again with the same key. To abandon it, call `voidPayment`.
      *
-     * @throws PaymentGatewayUnavailableError the outcome is unknown; a retry resolves it
+     * @throws PaymentGatewayUnavailableError, PaymentInProgressError the outcome is unknown; a retry
+     *   resolves it
      * @throws ApplicationFailure non-retryable, of type `PAYMENT_IMPOSSIBLE`
      */
-    async chargeOrder(charge: OrderCharge): Promise<ChargeOutcome> {
+    async chargeOrder(charge: OrderCharge | EarlierLookup): Promise<ChargeOutcome> {
       return counted(async () => {
         const found = await findCaptured(gateway, charge.orderId);
         if (found !== undefined) return { kind: 'captured', paymentId: found };
         if (charge.paymentToken === undefined) {
           return { kind: 'declined', reason: 'there is no charge and no way to make one' };
         }
-        return chargeOrFind(gateway, charge, charge.paymentToken);
+        return chargeOrFind(gateway, charge);
       });
+    },
+
+    /**
+     * Looks for the charge of an order, and makes none.
+     *
+     * @returns the gateway's ID of the captured charge; null when there is none so far, which is final
+     *   only after `voidPayment`
+     * @throws PaymentGatewayUnavailableError, PaymentInProgressError retryable
+     * @throws ApplicationFailure non-retryable, of type `PAYMENT_IMPOSSIBLE`
+     */
+    async findCharge(orderId: string): Promise<string | null> {
+      const chargeId = await countingFailures(() =>
+        endingRetriesOfTheImpossible(() => findCaptured(gateway, orderId)),
+      );
+      if (chargeId !== undefined) payments.inc({ outcome: 'captured' });
+      return chargeId ?? null;
     },
 
     /**
@@ -52,7 +77,7 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
      * flight is declined when it arrives.
      *
      * @returns the gateway's ID of the refunded charge; null when there was none
-     * @throws PaymentGatewayUnavailableError retryable
+     * @throws PaymentGatewayUnavailableError, PaymentInProgressError retryable
      */
     async voidPayment(orderId: string): Promise<string | null> {
       const charge = await countingFailures(() =>
@@ -72,8 +97,7 @@ function chargeKey(orderId: string): string {
 
 async function chargeOrFind(
   gateway: PaymentGateway,
-  { orderId, amount }: OrderCharge,
-  token: string,
+  { orderId, amount, paymentToken: token }: OrderCharge,
 ): Promise<ChargeOutcome> {
   try {
     const request = { idempotencyKey: chargeKey(orderId), amount, token, reference: orderId };
@@ -81,11 +105,15 @@ async function chargeOrFind(
     return { kind: 'captured', paymentId: chargeId };
   } catch (error) {
     if (error instanceof PaymentDeclinedError) return { kind: 'declined', reason: error.reason };
-    if (!(error instanceof PaymentGatewayUnavailableError)) throw error;
+    if (!isUnknown(error)) throw error;
     const found = await findCaptured(gateway, orderId);
     if (found === undefined) throw error;
     return { kind: 'captured', paymentId: found };
   }
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof PaymentGatewayUnavailableError || error instanceof PaymentInProgressError;
 }
 
 async function findCaptured(gateway: PaymentGateway, orderId: string): Promise<string | undefined> {
@@ -103,10 +131,14 @@ async function countingFailures<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const isFinal = error instanceof ApplicationFailure;
-    payments.inc({ outcome: isFinal ? 'impossible' : 'unavailable' });
+    payments.inc({ outcome: failureOf(error) });
     throw error;
   }
+}
+
+function failureOf(error: unknown): 'impossible' | 'in_progress' | 'unavailable' {
+  if (error instanceof ApplicationFailure) return 'impossible';
+  return error instanceof PaymentInProgressError ? 'in_progress' : 'unavailable';
 }
 
 async function endingRetriesOfTheImpossible<T>(work: () => Promise<T>): Promise<T> {

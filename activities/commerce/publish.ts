@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Pool, PoolClient } from 'pg';
 import { toMessage, type Event } from '../../events/envelope';
-import { eventTopics, type EventTopic } from '../../events/topics';
+import type { EventTopic } from '../../events/topics';
 import {
   KafkaUnavailableError,
   type Delivery,
@@ -16,7 +16,7 @@ import {
 import { afterCommit, inTransaction } from '../../platform/postgres/pool';
 import { eventsPublished, publicationDelay } from '../../platform/observability/telemetry';
 import { currentTraceHeaders, publicationHeaders } from '../../platform/observability/tracing';
-import { createOutagePacing, type OutagePacing } from './outage-pacing';
+import { createOutagePacing, type OutagePacing } from '../outage-pacing';
 
 export interface PublishDependencies {
   /**
@@ -37,7 +37,7 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
   const pacing = createOutagePacing();
   const send: Send = async (messages) => {
     const deliveries = await sender.send(messages);
-    pacing.ended();
+    pacing.succeeded();
     return deliveries;
   };
   return {
@@ -46,17 +46,20 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
      * their offsets. Returns when the brokers have acknowledged them, or at once when another relay has
      * sent them. A retry sends only what is not marked.
      *
-     * An unavailable topic blocks only its own events.
+     * An unavailable topic or partition blocks only its own events.
      *
-     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE`, of type `TOPIC_UNAVAILABLE` once the
-     *   events of other topics are sent, or `AGGREGATE_BUSY` while another relay holds the lock of one
+     * @throws ApplicationFailure of type `KAFKA_UNAVAILABLE` or `TOPIC_UNAVAILABLE` once what could be
+     *   sent is sent, or `AGGREGATE_BUSY` while another relay holds the lock of one
      *   of the aggregates; all are retryable
      */
     async publishOutbox(aggregates: readonly Aggregate[]): Promise<void> {
       await paced(pacing, async () => {
-        let left = await withUnpublished(relayPool, aggregates);
-        for (let tries = 1; left.length > 0 && tries <= turnTries; tries += 1) {
+        let left = aggregates;
+        for (let tries = 1; tries <= turnTries; tries += 1) {
           if (tries > 1) await sleep(turnRetryMs);
+          // Without Kafka no connection is held, but what another relay has sent needs none.
+          if (!isConnected(sender, left)) left = await withUnpublished(relayPool, left);
+          if (left.length === 0) return;
           assertConnected(sender, left);
           if (await publishThoseFree(relayPool, send, left)) return;
           left = await withUnpublished(relayPool, left);
@@ -84,8 +87,12 @@ export function createPublishActivities({ relayPool, sender }: PublishDependenci
 
 type Send = KafkaSender['send'];
 
+function isConnected(sender: KafkaSender, aggregates: readonly Aggregate[]): boolean {
+  return aggregates.some(({ topic }) => sender.isConnected(topic));
+}
+
 function assertConnected(sender: KafkaSender, aggregates: readonly Aggregate[]): void {
-  if (aggregates.some(({ topic }) => sender.isConnected(topic))) return;
+  if (isConnected(sender, aggregates)) return;
   const topics = [...new Set(aggregates.map(({ topic }) => topic))].join(', ');
   throw new KafkaUnavailableError(`Kafka unavailable for ${topics}.`);
 }
@@ -112,8 +119,8 @@ const turnTries = 20;
 const eventsPerRound = 500;
 
 /**
- * Publishes the aggregates whose lock is free. A topic's failure is thrown after the other topics'
- * events are marked.
+ * Publishes the aggregates whose lock is free. A failure is thrown after the events that were sent are
+ * marked.
  *
  * @returns whether nothing is left to publish
  */
@@ -123,11 +130,10 @@ async function publishThoseFree(
   aggregates: readonly Aggregate[],
 ): Promise<boolean> {
   const { isAll, failures } = await inTransaction(relayPool, async (connection) => {
-    const free = await acquireLocks(connection, aggregates);
-    const events = free.length === 0 ? [] : await selectUnpublished(connection, free);
-    const sent = await sendByTopic(send, events);
+    const { isFree, events } = await takeTurns(connection, aggregates);
+    const sent = await sendByAggregate(send, events);
     if (sent.events.length > 0) await markPublished(connection, sent.events, sent.deliveries);
-    const isAll = free.length === aggregates.length && events.length < eventsPerRound;
+    const isAll = aggregates.every(isFree) && events.length < eventsPerRound;
     return { isAll, failures: sent.failures };
   });
   if (failures.length > 0) throw failures[0];
@@ -141,11 +147,12 @@ interface Sent {
   readonly failures: unknown[];
 }
 
-async function sendByTopic(send: Send, events: readonly OutboxRow[]): Promise<Sent> {
+// A call for each aggregate, so that an unavailable partition fails the events of its own aggregates only.
+// Calls at the same time share their requests.
+async function sendByAggregate(send: Send, events: readonly OutboxRow[]): Promise<Sent> {
   const sent: Sent = { events: [], deliveries: [], failures: [] };
   await Promise.all(
-    eventTopics.map(async (topic) => {
-      const own = events.filter((event) => event.topic === topic);
+    byAggregate(events).map(async (own) => {
       try {
         sent.deliveries.push(...(await send(own.map(toOutgoing))));
         sent.events.push(...own);
@@ -157,20 +164,42 @@ async function sendByTopic(send: Send, events: readonly OutboxRow[]): Promise<Se
   return sent;
 }
 
+function byAggregate(events: readonly OutboxRow[]): OutboxRow[][] {
+  const aggregates = new Map<string, OutboxRow[]>();
+  for (const event of events) {
+    const name = nameOf(event);
+    const own = aggregates.get(name);
+    if (own === undefined) aggregates.set(name, [event]);
+    else own.push(event);
+  }
+  return [...aggregates.values()];
+}
+
+/** What a relay has to itself until its transaction ends. */
+interface Turns {
+  /** Whether no other relay is publishing the events of an aggregate. */
+  isFree(aggregate: Aggregate): boolean;
+  /** Those of the aggregates that are free, in order. */
+  readonly events: OutboxRow[];
+}
+
 // Transaction-level advisory locks: they cannot leak, and when their holder freezes, PostgreSQL ends
 // the transaction (see the pool's idle timeout) and releases them.
-async function acquireLocks(
-  connection: PoolClient,
-  aggregates: readonly Aggregate[],
-): Promise<Aggregate[]> {
-  const { rows } = await connection.query<{ taken: boolean }>({
+async function takeTurns(connection: PoolClient, aggregates: readonly Aggregate[]): Promise<Turns> {
+  const { rows } = await connection.query<Aggregate & (OutboxRow | { event_id: null })>({
     name: 'outbox-turns',
-    text: `
-      SELECT pg_try_advisory_xact_lock(hashtextextended(name, 0)) AS taken
-      FROM unnest($1::text[]) WITH ORDINALITY AS turn (name, position) ORDER BY position`,
-    values: [aggregates.map(({ topic, key }) => `outbox/${topic}/${key}`)],
+    text: 'SELECT * FROM commerce.unpublished_in_turn($1, $2, $3)',
+    values: [...columnsOf(aggregates), eventsPerRound],
   });
-  return aggregates.filter((_, index) => rows[index]?.taken);
+  const free = new Set(rows.map(nameOf));
+  return {
+    isFree: (aggregate) => free.has(nameOf(aggregate)),
+    events: rows.filter((row) => row.event_id !== null),
+  };
+}
+
+function nameOf({ topic, key }: Aggregate): string {
+  return `${topic}/${key}`;
 }
 
 function busy(aggregates: readonly Aggregate[]): ApplicationFailure {
@@ -234,23 +263,6 @@ async function withUnpublished(
         WHERE outbox.topic = aggregate.topic AND outbox.key = aggregate.key
           AND published_at IS NULL)`,
     values: columnsOf(aggregates),
-  });
-  return rows;
-}
-
-async function selectUnpublished(
-  connection: PoolClient,
-  aggregates: readonly Aggregate[],
-): Promise<OutboxRow[]> {
-  const { rows } = await connection.query<OutboxRow>({
-    name: 'outbox-unpublished',
-    text: `
-      SELECT event_id, topic, key, type, payload, traceparent
-      FROM unnest($1::text[], $2::text[]) AS aggregate (topic, key)
-      JOIN commerce.outbox USING (topic, key)
-      WHERE published_at IS NULL
-      ORDER BY sequence LIMIT $3`,
-    values: [...columnsOf(aggregates), eventsPerRound],
   });
   return rows;
 }

@@ -1,4 +1,4 @@
-/** Stock changes: by an operator's adjustment, or as part of an order. */
+/** Stock changes by an operator's adjustment. Those of orders are in order-statements.ts. */
 import type { Pool, PoolClient } from 'pg';
 import {
   adjustStock,
@@ -7,102 +7,30 @@ import {
 } from '../../events/commands/adjust-stock';
 import { createEvent, type EventOf } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
-import type { StockReason } from '../../events/types/stock-adjusted';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
 import { appendToOutbox } from './outbox';
+import { rememberingRefusal } from './refusals';
 
 export function createStockActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
      * Changes the stock and writes its `StockAdjusted` to the outbox, in one transaction. Idempotent by
-     * the adjustment's ID: a retry returns the first outcome.
+     * the adjustment's ID: a retry returns the first outcome, also one that changed nothing.
      */
     async changeStock(command: AdjustStock): Promise<StockOutcome> {
       return refusingBadData(() =>
-        inTransaction(pool, (connection) => adjustOnce(connection, command)),
+        inTransaction(pool, (connection) =>
+          rememberingRefusal(
+            connection,
+            adjustStock.workflowId(command),
+            ({ kind }) => kind !== 'adjusted',
+            () => adjust(connection, command),
+          ),
+        ),
       );
     },
   };
-}
-
-/** A product as it is while its row is locked. */
-export interface LockedProduct {
-  readonly productId: string;
-  readonly price: number;
-  readonly stock: number;
-  readonly stockVersion: number;
-}
-
-/** One change of a product's stock. */
-export interface StockChange {
-  /** Primary key: a change happens once. */
-  readonly adjustmentId: string;
-  readonly eventId: string;
-  readonly product: LockedProduct;
-  /** Units to add, or to take away when negative. */
-  readonly delta: number;
-  readonly reason: StockReason;
-  readonly orderId?: string;
-}
-
-/**
- * Locks the rows of products until the transaction ends, always in the order of their IDs, so that two
- * transactions with products in common wait for each other instead of deadlocking.
- *
- * @returns those that exist, by ID
- */
-export async function lockProducts(
-  connection: PoolClient,
-  productIds: readonly string[],
-): Promise<ReadonlyMap<string, LockedProduct>> {
-  const { rows } = await connection.query<LockedProduct>({
-    name: 'products-lock',
-    text: `
-      SELECT product_id AS "productId", price, stock, stock_version AS "stockVersion"
-      FROM commerce.products WHERE product_id = ANY($1::text[])
-      ORDER BY product_id FOR NO KEY UPDATE`,
-    values: [productIds],
-  });
-  return new Map(rows.map((row) => [row.productId, row]));
-}
-
-/**
- * Applies changes to locked products, and returns their events, which the caller has to add to the
- * outbox. The changes must be within the range of stock.
- */
-export async function applyStockChanges(
-  connection: PoolClient,
-  changes: readonly StockChange[],
-): Promise<EventOf<'StockAdjusted'>[]> {
-  const events = changes.map(toEvent);
-  await connection.query({
-    name: 'stock-change',
-    text: `
-      WITH change AS (
-        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
-          $6::bigint[], $7::text[], $8::text[], $9::text[])
-        AS change (adjustment_id, product_id, delta, previous_stock, stock, version, reason, order_id, event_id)
-      ), adjustment AS (
-        INSERT INTO commerce.stock_adjustments
-          (adjustment_id, product_id, delta, previous_stock, stock, version, reason, order_id, event_id)
-        SELECT * FROM change)
-      UPDATE commerce.products
-      SET stock = change.stock, stock_version = change.version, updated_at = now()
-      FROM change WHERE products.product_id = change.product_id`,
-    values: [
-      changes.map(({ adjustmentId }) => adjustmentId),
-      events.map(({ data }) => data.productId),
-      events.map(({ data }) => data.delta),
-      events.map(({ data }) => data.previousStock),
-      events.map(({ data }) => data.stock),
-      events.map(({ data }) => data.version),
-      events.map(({ data }) => data.reason),
-      events.map(({ data }) => data.orderId ?? null),
-      events.map(({ id }) => id),
-    ],
-  });
-  return events;
 }
 
 // Half of the safe integers: what cancelled orders release always fits on top.
@@ -113,40 +41,84 @@ function isAllowed(stock: number, delta: number): boolean {
   return stock >= 0 && (delta <= 0 || stock <= maxRestockedLevel);
 }
 
-function toEvent({ eventId, product, delta, reason, orderId }: StockChange) {
-  return createEvent({
-    id: eventId,
-    type: 'StockAdjusted',
-    time: new Date(),
-    data: {
-      productId: product.productId,
-      delta,
-      stock: product.stock + delta,
-      previousStock: product.stock,
-      reason,
-      ...(orderId === undefined ? {} : { orderId }),
-      version: product.stockVersion + 1,
-    },
-  });
-}
-
-async function adjustOnce(connection: PoolClient, command: AdjustStock): Promise<StockOutcome> {
-  const { adjustmentId, productId, delta, reason } = command;
-  const product = (await lockProducts(connection, [productId])).get(productId);
+async function adjust(connection: PoolClient, command: AdjustStock): Promise<StockOutcome> {
+  const { adjustmentId, productId, delta } = command;
+  const product = await lockProduct(connection, productId);
   if (product === undefined) return { kind: 'unknown-product' };
-  // Checked under the lock: an earlier attempt has committed by now.
   const earlier = await findAdjustment(connection, adjustmentId);
   if (earlier !== undefined) return earlier;
   if (!isAllowed(product.stock + delta, delta)) {
     return { kind: 'stock-out-of-range', stock: product.stock };
   }
-  const workflowId = adjustStock.workflowId(command);
-  const eventId = deriveEventId(workflowId, 'StockAdjusted', productId);
-  const change = { adjustmentId, eventId, product, delta, reason };
-  const events = await applyStockChanges(connection, [change]);
-  await appendToOutbox(connection, events);
-  const { stock, version } = events[0]!.data;
-  return { kind: 'adjusted', stock, version, eventId };
+  const event = toEvent(command, product);
+  await change(connection, adjustmentId, event);
+  await appendToOutbox(connection, [event]);
+  const { stock, version } = event.data;
+  return { kind: 'adjusted', stock, version, eventId: event.id };
+}
+
+/** A product's stock while its row is locked. */
+interface LockedStock {
+  readonly stock: number;
+  readonly stockVersion: number;
+}
+
+async function lockProduct(
+  connection: PoolClient,
+  productId: string,
+): Promise<LockedStock | undefined> {
+  const { rows } = await connection.query<LockedStock>({
+    name: 'product-lock',
+    text: `
+      SELECT stock, stock_version AS "stockVersion"
+      FROM commerce.products WHERE product_id = $1 FOR NO KEY UPDATE`,
+    values: [productId],
+  });
+  return rows[0];
+}
+
+function toEvent(command: AdjustStock, product: LockedStock): EventOf<'StockAdjusted'> {
+  const { productId, delta, reason } = command;
+  return createEvent({
+    id: deriveEventId(adjustStock.workflowId(command), 'StockAdjusted', productId),
+    type: 'StockAdjusted',
+    time: new Date(),
+    data: {
+      productId,
+      delta,
+      stock: product.stock + delta,
+      previousStock: product.stock,
+      reason,
+      version: product.stockVersion + 1,
+    },
+  });
+}
+
+async function change(
+  connection: PoolClient,
+  adjustmentId: string,
+  { id, data }: EventOf<'StockAdjusted'>,
+): Promise<void> {
+  await connection.query({
+    name: 'stock-change',
+    text: `
+      WITH adjustment AS (
+        INSERT INTO commerce.stock_adjustments
+          (adjustment_id, product_id, delta, previous_stock, stock, version, reason, event_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8))
+      UPDATE commerce.products SET stock = $5, stock_version = $6, updated_at = now()
+      WHERE product_id = $2`,
+    values: [
+      adjustmentId,
+      data.productId,
+      data.delta,
+      data.previousStock,
+      data.stock,
+      data.version,
+      data.reason,
+      id,
+    ],
+  });
 }
 
 async function findAdjustment(

@@ -47,7 +47,10 @@ export interface Commands {
     command: z.output<Input>,
   ): Promise<Outcome>;
   placeOrder(orderId: string, request: OrderRequest): Promise<OrderOutcome>;
-  /** Cancels an order that is in the database or has a workflow; of any other, `unknown-order`. */
+  /**
+   * Cancels an order that is in the database or has a workflow; of any other, `unknown-order`. An
+   * UndecidedError says whether the cancellation is accepted.
+   */
   cancelOrder(orderId: string, command: CancelOrder): Promise<OrderOutcome>;
   /**
    * The workflow of an order that is running, and whose order it is; undefined when there is none.
@@ -76,7 +79,11 @@ class TemporalUnavailableError extends Problem {
 export class UndecidedError extends Problem {
   override readonly name = 'UndecidedError';
 
-  constructor(cause: unknown) {
+  constructor(
+    cause: unknown,
+    /** Whether the workflow has accepted the command: then its history has it, and it is carried out. */
+    readonly isAccepted = false,
+  ) {
     super('UNDECIDED', { cause });
   }
 }
@@ -132,7 +139,7 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         ...orderWorkflow(orderId),
         summary: `Cancel order ${orderId}`,
         command: { orderId } satisfies PlaceOrder,
-        update: { name: cancelUpdate, args: [command] },
+        cancellation: command,
       }),
     findRunningOrder: (orderId) => findRunningOrder(client, orderId, connectMs),
   };
@@ -151,8 +158,8 @@ interface StartableCommand {
   /** What the Web UI says of the workflow beside its ID. */
   readonly summary: string;
   readonly command: object;
-  /** The update to send; by default the one for the decision. */
-  readonly update?: { readonly name: string; readonly args: [object] };
+  /** To cancel the order of the workflow, instead of waiting for its decision. */
+  readonly cancellation?: CancelOrder;
   readonly orderStatus?: OrderStatus;
   readonly memo?: Record<string, string>;
 }
@@ -216,18 +223,75 @@ function createReachability(client: Client, timeoutMs: number): () => Promise<vo
 const maxTries = 3;
 
 async function startOrJoin<Outcome>(client: Client, command: StartableCommand): Promise<Outcome> {
-  const { name, args } = command.update ?? { name: decisionUpdate, args: [] };
+  const startedAt = Date.now();
+  let again = '';
   for (let tries = 1; ; tries += 1) {
     try {
-      return await client.workflow.executeUpdateWithStart<StartedWorkflow, Outcome, object[]>(
-        name,
-        // Each call draws an update ID of its own: nothing depends on joining an earlier update.
-        { args, startWorkflowOperation: startOf(command) },
-      );
+      if (command.cancellation === undefined) {
+        return await awaitDecision<Outcome>(client, command, decisionUpdate + again);
+      }
+      const outcome = await cancel<Outcome>(client, command, cancelUpdate + again);
+      const closedBefore = await runClosedBefore(client, command, startedAt);
+      // Asked because the order is not cancelled, it does not know what the database has lost since.
+      if (closedBefore === undefined || tries === maxTries) return outcome;
+      again = `-after-${closedBefore}`;
     } catch (error) {
-      if (!isNotFound(error) || tries === maxTries) throw error;
+      if (tries === maxTries) throw error;
+      if (isNotFound(error)) continue;
+      if (!(error instanceof WorkflowUpdateFailedError)) throw error;
+      const closedBefore = await runClosedBefore(client, command, startedAt);
+      if (closedBefore === undefined) throw error;
+      again = `-after-${closedBefore}`;
     }
   }
+}
+
+// All who wait for one workflow share an update, by an ID that says what it is for: a workflow takes few
+// updates at once, and repeats of one command must not keep the cancellation out.
+function awaitDecision<Outcome>(
+  client: Client,
+  command: StartableCommand,
+  updateId: string,
+): Promise<Outcome> {
+  return client.workflow.executeUpdateWithStart<StartedWorkflow, Outcome, []>(decisionUpdate, {
+    updateId,
+    startWorkflowOperation: startOf(command),
+  });
+}
+
+// In two steps: before the workflow has accepted it, an update is nowhere but in the server's memory.
+async function cancel<Outcome>(
+  client: Client,
+  command: StartableCommand,
+  updateId: string,
+): Promise<Outcome> {
+  const accepted = await client.workflow.startUpdateWithStart<
+    StartedWorkflow,
+    Outcome,
+    [CancelOrder]
+  >(cancelUpdate, {
+    updateId,
+    args: [command.cancellation!],
+    waitForStage: 'ACCEPTED',
+    startWorkflowOperation: startOf(command),
+  });
+  try {
+    return await accepted.result();
+  } catch (error) {
+    if (isNotFound(error) || error instanceof WorkflowUpdateFailedError) throw error;
+    throw toProblem(error, { isAccepted: true });
+  }
+}
+
+// A finished run answers for its updates, too: also with the failure that it ended with, which a command
+// that is given again is not to get for ever.
+async function runClosedBefore(
+  client: Client,
+  { workflowId }: StartableCommand,
+  startedAt: number,
+): Promise<string | undefined> {
+  const { runId, closeTime } = await client.workflow.getHandle(workflowId).describe();
+  return closeTime !== undefined && closeTime.getTime() < startedAt ? runId : undefined;
 }
 
 // As the enumeration of gRPC's codes has it.
@@ -260,12 +324,12 @@ function startOf(start: StartableCommand): WithStartWorkflowOperation<StartedWor
   });
 }
 
-function toProblem(error: unknown): unknown {
+function toProblem(error: unknown, { isAccepted = false } = {}): unknown {
   if (error instanceof WorkflowUpdateFailedError) return new CommandFailedError(error);
   const undecided =
     error instanceof WorkflowUpdateRPCTimeoutOrCancelledError ||
     error instanceof WorkflowNotFoundError ||
     error instanceof ServiceError ||
     isGrpcServiceError(error);
-  return undecided ? new UndecidedError(error) : error;
+  return undecided ? new UndecidedError(error, isAccepted) : error;
 }

@@ -9,6 +9,7 @@ import {
 import { checkReadiness, isReady, type Check } from '../../platform/dependencies/readiness';
 import { metricsContentType, renderMetrics } from '../../platform/observability/telemetry';
 import { topicsCheck } from '../../platform/kafka/topic-watch';
+import { cacheProbeKey } from '../../cache/product-cache';
 import type { ApiDependencies } from '../http/dependencies';
 import { shareReading } from '../http/shared-reading';
 import { alive, readiness } from './schemas';
@@ -86,6 +87,6 @@ function checksOf({ pool, redis, sender, temporal, topics }: ApiDependencies): C
     temporalCheck(temporal, { required: true }),
     kafkaSenderCheck(sender, topics, { required: false }),
     topicsCheck(topics),
-    redisCheck(redis, { required: false }),
+    redisCheck(redis, cacheProbeKey, { required: false }),
   ];
 }

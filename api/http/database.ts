@@ -1,6 +1,6 @@
 /** PostgreSQL for requests: an outage becomes a 503. */
 import { DatabaseError, type Pool, type QueryConfig } from 'pg';
-import type { Queryable } from '../../platform/postgres/pool';
+import { isConnectionLost, type Queryable } from '../../platform/postgres/pool';
 import { Problem } from './problem';
 
 /** Runs single statements. */
@@ -13,7 +13,7 @@ export interface Database {
   query<Row extends object>(statement: QueryConfig): Promise<Row[]>;
 }
 
-/** PostgreSQL is unavailable, overloaded or restarting. A retry can succeed. */
+/** PostgreSQL is unavailable, overloaded, restarting, or read-only since a failover. A retry can succeed. */
 class DatabaseUnavailableError extends Problem {
   override readonly name = 'DatabaseUnavailableError';
 
@@ -43,10 +43,11 @@ export function asQueryable(database: Database): Queryable {
   return { query } as unknown as Queryable;
 }
 
-// SQLSTATE classes 08 connection, 53 resources, 57 operator's intervention. What has no SQLSTATE
-// is a connection error; a RangeError came from parsing the answer.
+// Besides lost connections SQLSTATE classes 53 resources and 57 operator's intervention. What has no
+// SQLSTATE is a connection error; a RangeError came from parsing the answer.
 // https://www.postgresql.org/docs/18/errcodes-appendix.html
 function isOutage(error: unknown): boolean {
-  if (error instanceof DatabaseError) return /^(08|53|57)/.test(error.code ?? '');
+  if (isConnectionLost(error)) return true;
+  if (error instanceof DatabaseError) return /^(53|57)/.test(error.code ?? '');
   return !(error instanceof RangeError || error instanceof TypeError);
 }

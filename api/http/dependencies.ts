@@ -1,9 +1,9 @@
 /** The dependencies of the API, and the services of its routes. */
 import type { Client } from '@temporalio/client';
-import type { Redis } from 'ioredis';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { Config } from '../../platform/process/config';
+import type { Spool } from '../../platform/disk/spool';
 import type { KafkaSender } from '../../platform/kafka/sender';
 import type { Logger } from '../../platform/observability/logger';
 import type { TopicWatch } from '../../platform/kafka/topic-watch';
@@ -16,19 +16,23 @@ import type { Database } from './database';
 import type { Demonstration } from '../demonstration/scenarios';
 import type { HandledEventFeed } from '../stream/handled-event-feed';
 import type { OrderReads } from '../orders/reads';
+import type { OrderBound } from '../orders/undecided-orders';
 import type { PipelineState } from '../pipeline/state';
 import type { ProductDetails } from '../products/details';
 import type { ProductInspection } from '../product-inspection/reads';
 import type { ViewPublisher } from '../products/view-publisher';
+import type { RedisConnection } from '../../platform/redis/client';
 
 /** The API's connections and configuration. The caller closes them. */
 export interface ApiDependencies {
   readonly config: Config;
   readonly logger: Logger;
   readonly pool: Pool;
-  readonly redis: Redis;
+  readonly redis: RedisConnection;
   readonly kafka: Kafka;
   readonly sender: KafkaSender;
+  /** Keeps views until Kafka has them. */
+  readonly spool: Spool;
   readonly temporal: Client;
   /** Watches the event topics and the brokers. */
   readonly topics: TopicWatch;
@@ -45,6 +49,7 @@ export interface Services {
   readonly eventReads: EventReads;
   readonly handledEvents: HandledEventFeed;
   readonly handlingRateReads: HandlingRateReads;
+  readonly orderBound: OrderBound;
   readonly orderReads: OrderReads;
   /** For changes, which must not queue behind reads. */
   readonly orderReadsOfChanges: OrderReads;

@@ -153,6 +153,11 @@ export const problems = {
     meaning: 'The API key exceeds its rate limit.',
     remedy: 'Retry after Retry-After seconds, at a lower rate.',
   },
+  TOO_MANY_ORDERS: {
+    status: 429,
+    meaning: 'The user has as many undecided orders as the shop allows. Nothing was ordered.',
+    remedy: 'Retry after Retry-After seconds, once an order is decided.',
+  },
   HEADERS_TOO_LARGE: {
     status: 431,
     meaning: 'The headers are too large.',

@@ -2,8 +2,8 @@
  * `Idempotency-Key`, on every POST: the same request again gets the first answer again, byte for
  * byte. The key is claimed right before the handler runs, so what fails on authentication, size or
  * schema claims none, and it is answered for by the first answer that decides something: neither a
- * 5xx nor a 202, which says that the outcome is still to come. After those the same request can be
- * sent again, works under the same IDs, and gets the outcome.
+ * 5xx or 429, nor a 202, which says that the outcome is still to come. After those the same request can
+ * be sent again, works under the same IDs, and gets the outcome.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -52,7 +52,7 @@ export const idempotency = fastifyPlugin<{ store: IdempotencyStore }>(async (app
 });
 
 function decidesSomething({ statusCode }: FastifyReply): boolean {
-  return statusCode < 500 && statusCode !== 202;
+  return statusCode < 500 && statusCode !== 202 && statusCode !== 429;
 }
 
 const keyHeader = 'Idempotency-Key';

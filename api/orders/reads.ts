@@ -1,6 +1,7 @@
 /** Orders as the database has them. */
 import type { OrderItem } from '../../events/fields';
 import type { OrderStatus } from '../../events/orders';
+import { workflowIds } from '../../events/workflow-ids';
 import type { Database } from '../http/database';
 
 /** An order, with its lines in the order of their products. */
@@ -29,6 +30,10 @@ interface StoredPayment {
 /** Reads orders. Each call throws DatabaseUnavailableError when PostgreSQL is unavailable. */
 export interface OrderReads {
   find(orderId: string): Promise<StoredOrder | undefined>;
+  /** IDs of the orders of a user that are neither confirmed nor cancelled. */
+  findUndecided(userId: string): Promise<string[]>;
+  /** Those of the IDs whose order is stored, in any status, or was refused for good. */
+  findAnswered(orderIds: readonly string[]): Promise<string[]>;
 }
 
 /** Reads from the tables of `commerce`. */
@@ -53,6 +58,29 @@ export function createOrderReads(database: Database): OrderReads {
         values: [orderId],
       });
       return rows[0];
+    },
+
+    // By the index `orders_undecided_of_user`.
+    async findUndecided(userId) {
+      const rows = await database.query<{ order_id: string }>({
+        name: 'orders-undecided',
+        text: `
+          SELECT order_id FROM commerce.orders WHERE status = 'PLACED' AND user_id = $1`,
+        values: [userId],
+      });
+      return rows.map(({ order_id }) => order_id);
+    },
+
+    async findAnswered(orderIds) {
+      const rows = await database.query<{ order_id: string }>({
+        name: 'orders-answered',
+        text: `
+          SELECT order_id FROM unnest($1::text[], $2::text[]) AS asked (order_id, command_id)
+          WHERE EXISTS (SELECT FROM commerce.orders WHERE orders.order_id = asked.order_id)
+            OR EXISTS (SELECT FROM commerce.refusals WHERE refusals.command_id = asked.command_id)`,
+        values: [orderIds, orderIds.map(workflowIds.placeOrder)],
+      });
+      return rows.map(({ order_id }) => order_id);
     },
   };
 }

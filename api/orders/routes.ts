@@ -17,7 +17,7 @@ import { productCommandProblems } from '../products/named-product';
 
 /** `POST /orders`, `GET /orders/{orderId}`, `POST /orders/{orderId}/cancel`. */
 export function orderRoutes(services: Services): FastifyPluginAsyncZod {
-  const { commands, productDetails } = services;
+  const { commands, orderBound, productDetails } = services;
   return async (app) => {
     app.post(
       '/orders',
@@ -29,7 +29,7 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
             summary: 'Place an order',
             description:
               'Tokens of the simulated payment gateway: `tok_approve`, `tok_decline`, `tok_slow`, ' +
-              '`tok_lost_answer`, `tok_flaky`, `tok_silent`.',
+              '`tok_lost_answer`, `tok_flaky`, `tok_silent`, `tok_in_progress`.',
             key: 'shopper',
             user: 'required',
             problems: [
@@ -39,6 +39,7 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
               'ORDER_CANCELLED',
               'ORDER_TIMED_OUT',
               'ORDER_NOT_FOUND',
+              'TOO_MANY_ORDERS',
             ],
             headers: { 201: ['Location'], 202: ['Location'] },
             example: {
@@ -61,9 +62,10 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
         const items = mergeLines(lines);
         checkLines(lines, await productDetails.findPrices(items.map(({ productId }) => productId)));
         const orderId = request.deriveId('order');
-        const wanted = { userId: userOf(request), items, paymentToken };
-        const decided = await orUndecided(services, orderId, () =>
-          commands.placeOrder(orderId, wanted),
+        const userId = userOf(request);
+        const wanted = { userId, items, paymentToken };
+        const decided = await orderBound.within(userId, orderId, () =>
+          orUndecided(services, orderId, () => commands.placeOrder(orderId, wanted)),
         );
         if (decided.kind === 'undecided') return answerUndecided(reply, orderId, decided);
         const order = placed(orderId, lines, decided);
@@ -101,7 +103,9 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
             operationId: 'cancelOrder',
             tag: 'Orders',
             summary: 'Cancel an order',
-            description: 'Refunds the payment and releases the stock.',
+            description:
+              'Refunds the payment and releases the stock. 202: the cancellation is accepted, and is ' +
+              'carried out in any case.',
             key: 'any',
             user: 'of-shopper',
             problems: [...databaseProblems, ...commandProblems, 'ORDER_NOT_FOUND'],
@@ -126,8 +130,12 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
           return { orderId, status: order.status, reason: order.reason ?? '' };
         }
         const reason = request.body?.reason ?? `requested by the ${request.caller.role}`;
-        const decided = await orUndecided(services, orderId, () =>
-          commands.cancelOrder(orderId, { reason }),
+        const decided = await orUndecided(
+          services,
+          orderId,
+          () => commands.cancelOrder(orderId, { reason }),
+          // The workflow may run without ever having heard of it.
+          ({ isAccepted }) => isAccepted,
         );
         if (decided.kind === 'undecided') return answerUndecided(reply, orderId, decided);
         // The order was refused while it was being placed: there is nothing to cancel.
@@ -212,16 +220,22 @@ function answerUndecided(
   return reply.code(202).header('location', locationOf(orderId)).send({ orderId, status });
 }
 
-/** The outcome, or that the order's workflow is still running. */
+/**
+ * The outcome, or that the order's workflow is still running.
+ *
+ * @param isPromised whether a running workflow carries the command out; an order is what its workflow was
+ *   started with
+ */
 async function orUndecided(
   { commands }: Services,
   orderId: string,
   decide: () => Promise<OrderOutcome>,
+  isPromised: (error: UndecidedError) => boolean = () => true,
 ): Promise<OrderOutcome | Undecided> {
   try {
     return await decide();
   } catch (error) {
-    if (!(error instanceof UndecidedError)) throw error;
+    if (!(error instanceof UndecidedError) || !isPromised(error)) throw error;
     // When Temporal cannot say whether the workflow was started, the first error stands.
     const running = await commands.findRunningOrder(orderId).catch(() => undefined);
     if (running === undefined) throw error;

@@ -1,10 +1,10 @@
 /** What the shop and the cache hold of a product, without changing either. */
-import type { Redis } from 'ioredis';
 import type { z } from 'zod';
 import type { Logger } from '../../platform/observability/logger';
 import { productCacheKey } from '../../cache/product-cache';
 import type { Database } from '../http/database';
 import type { inspectionSchema } from './schemas';
+import type { RedisConnection } from '../../platform/redis/client';
 
 /** A product as the shop and the cache have it. */
 type Inspection = Omit<z.output<typeof inspectionSchema>, 'metrics'>;
@@ -18,7 +18,7 @@ export interface ProductInspection {
 /** What inspecting needs. */
 export interface ProductInspectionDependencies {
   readonly database: Database;
-  readonly redis: Redis;
+  readonly redis: RedisConnection;
   readonly logger: Logger;
 }
 
@@ -48,7 +48,7 @@ export function createProductInspection(
 }
 
 // Not through the cache's own look-up, which would hand out a lease.
-async function readCache(redis: Redis, productId: string): Promise<Inspection['cache']> {
+async function readCache(redis: RedisConnection, productId: string): Promise<Inspection['cache']> {
   const key = productCacheKey(productId);
   const [json, expiresInMs] = await Promise.all([redis.get(key), redis.pttl(key)]);
   if (json === null || expiresInMs < 0) return { status: 'absent' };

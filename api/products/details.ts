@@ -9,6 +9,7 @@ import type { CacheLookup, ProductCache } from '../../cache/product-cache';
 import { isSoldOut, shownLikeCount } from '../../events/product-detail';
 import type { Database } from '../http/database';
 import type { PageRequest } from '../http/pages';
+import { shareNextReading } from '../http/shared-reading';
 import type { productDetailSchema } from './schemas';
 
 /** The product detail that every caller may see. */
@@ -46,15 +47,20 @@ export interface ProductDetailsDependencies {
 export function createProductDetails(dependencies: ProductDetailsDependencies): ProductDetails {
   const { database, changeDatabase } = dependencies;
   const cache = tolerant(dependencies.cache, dependencies.logger);
+  // After an eviction everybody misses at once.
+  const load = shareNextReading(async (productId: string, lease: string | undefined) => {
+    const product = await selectOne(database, productId);
+    if (product === undefined) return undefined;
+    const json = JSON.stringify(toDetail(product));
+    if (lease !== undefined) cache.fill(productId, lease, json);
+    return json;
+  });
   return {
     async find(productId) {
       const lookup = await cache.lookUp(productId);
       if (lookup?.hit === true) return { json: lookup.json, cached: true };
-      const product = await selectOne(database, productId);
-      if (product === undefined) return undefined;
-      const json = JSON.stringify(toDetail(product));
-      if (lookup !== undefined) cache.fill(productId, lookup.lease, json);
-      return { json, cached: false };
+      const json = await load(productId, lookup?.lease);
+      return json === undefined ? undefined : { json, cached: false };
     },
     async list({ limit, after = [''] }) {
       return (await selectPage(database, limit, after[0])).map(toDetail);

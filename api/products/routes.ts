@@ -63,7 +63,7 @@ export function productRoutes(services: Services): FastifyPluginAsyncZod {
         const { productId } = request.params;
         const found = await productDetails.find(productId);
         if (found === undefined) throw unknownProduct(productId);
-        views.publish(productId, request.userId);
+        await views.publish(productId, request.userId);
         reply.header('x-cache', found.cached ? 'hit' : 'miss').type('application/json');
         // Already JSON: a string is sent unchanged.
         return reply.send(found.json as unknown as ProductDetail);

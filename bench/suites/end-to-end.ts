@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
 import { closedLoop } from '../closed-loop';
-import { startAtEnd } from '../consuming';
+import { startConsuming } from '../consuming';
 import { inTurn, percentile, type Contestant, type Suite } from '../suite';
 
 const lightRate = 5;
@@ -67,10 +67,7 @@ function measuring(
     name,
     what: `API, worker, Kafka, bridge with BRIDGE_MODE=${mode}, ${processes.length === 1 ? 'worker in the same process' : 'worker'}`,
     async measure() {
-      const environment = { ...(await startAtEnd(stack)), BRIDGE_MODE: mode };
-      const collector = await Promise.all(
-        processes.map((process) => stack.start(process, environment)),
-      );
+      const collector = await startConsuming(stack, processes, { BRIDGE_MODE: mode });
       try {
         let next = 0;
         const adjust = () => adjustStock(stack, products[(next += 1) % products.length]!);
@@ -88,7 +85,7 @@ function measuring(
           'p99 ms, half': percentile(half, 99),
         };
       } finally {
-        await Promise.all(collector.map((process) => process.end()));
+        await collector.end();
       }
     },
   };

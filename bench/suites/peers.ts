@@ -1,6 +1,6 @@
 /** `peers`: the same backlog with the same effects through other products for durable execution. */
 import { createStack, type Stack } from '../../testkit/stack';
-import { startInBackground } from '../background';
+import { startInBackground, type Background } from '../background';
 import { startAtEnd } from '../consuming';
 import { installPeerPackages, peerVersions } from '../peer-packages';
 import type { PeerMode } from '../peers/mode';
@@ -23,11 +23,17 @@ const backlogs: Readonly<Record<PeerMode, { count: number; warmUp: number }>> = 
   event: { count: 1_000, warmUp: 200 },
 };
 
-/** The peers, with what each way is. */
-const peers: Readonly<Record<string, Readonly<Record<PeerMode, string>>>> = {
+const subscription =
+  "a Kafka subscription of Restate's server (not the ingress integration that replaces it, which comes as a container image only)";
+
+/**
+ * The peers, with what each way is. Restate has a second path from Kafka, which replaces the one that is
+ * measured: an ingress integration in a process of its own. It is published as a container image only.
+ */
+export const peers: Readonly<Record<string, Readonly<Record<PeerMode, string>>>> = {
   restate: {
-    batch: 'a Kafka subscription of Restate; invocations under way together share their statements',
-    event: 'a Kafka subscription of Restate; each invocation runs statements of its own',
+    batch: `${subscription}; invocations under way together share their statements`,
+    event: `${subscription}; each invocation runs statements of its own`,
   },
   dbos: {
     batch:
@@ -82,13 +88,7 @@ function draining(stack: Stack, peer: string, mode: PeerMode, count: number): Co
     what: peers[peer]![mode],
     async measure() {
       await emptyCollector(stack);
-      const process = await startInBackground(`peers/${peer}.ts`, {
-        ...stack.environment,
-        ...(await startAtEnd(stack)),
-        PEER_MODE: mode,
-        LOG_LEVEL: 'info',
-        RESTATE_LOGGING: 'ERROR',
-      });
+      const process = await startPeer(stack, peer, mode);
       try {
         const drained = drainBacklog(stack, count, backlogs[mode].warmUp);
         return await Promise.race([drained, process.unexpectedEnd]);
@@ -97,6 +97,17 @@ function draining(stack: Stack, peer: string, mode: PeerMode, count: number): Co
       }
     },
   };
+}
+
+/** Starts a peer at the end of the topics. */
+export async function startPeer(stack: Stack, peer: string, mode: PeerMode): Promise<Background> {
+  return startInBackground(`peers/${peer}.ts`, {
+    ...stack.environment,
+    ...(await startAtEnd(stack)),
+    PEER_MODE: mode,
+    LOG_LEVEL: 'info',
+    RESTATE_LOGGING: 'ERROR',
+  });
 }
 
 /** `coalesce` to the faster of the peer's two ways, and one event at a time to one event at a time. */

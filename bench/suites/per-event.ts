@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
 import { startInBackground, type Background } from '../background';
-import { startAtEnd } from '../consuming';
+import { startConsuming } from '../consuming';
 import { emptyCollector, inTurn, ratioOf, type Contestant, type Suite } from '../suite';
 import { drainBacklog } from './catch-up';
 
@@ -82,14 +82,11 @@ export function handlingEach(
     what,
     async measure() {
       await emptyCollector(stack);
-      const environment = await startAtEnd(stack);
-      const started = await Promise.all(
-        processes.map((process) => stack.start(process, environment)),
-      );
+      const consuming = await startConsuming(stack, processes);
       try {
         return await drainBacklog(stack, count, warmUpCount);
       } finally {
-        await Promise.all(started.map((process) => process.end()));
+        await consuming.end();
       }
     },
   };

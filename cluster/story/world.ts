@@ -1,14 +1,13 @@
 /** What the steps of the story read: the shop's API, and the systems behind it. */
 import { once } from 'node:events';
 import type { Client as TemporalClient } from '@temporalio/client';
-import type { Redis } from 'ioredis';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { Config } from '../../platform/process/config';
 import { createKafka } from '../../platform/kafka/client';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
-import { createRedis } from '../../platform/redis/client';
+import { createRedis, type RedisConnection } from '../../platform/redis/client';
 import { createTemporalClient } from '../../platform/temporal/client';
 import type { Page } from './page';
 import { createShop, type Shop } from './shop';
@@ -26,7 +25,7 @@ export interface StoryOptions {
 export interface World extends StoryOptions {
   readonly shop: Shop;
   readonly pool: Pool;
-  readonly redis: Redis;
+  readonly redis: RedisConnection;
   readonly kafka: Kafka;
   readonly temporal: TemporalClient;
 }

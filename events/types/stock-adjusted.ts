@@ -7,9 +7,6 @@ import { isSoldOut } from '../product-detail';
 /** Why a product's stock changed. */
 const stockReason = z.enum(['restock', 'correction', 'order', 'order-cancelled']);
 
-/** Why a product's stock changed. */
-export type StockReason = z.infer<typeof stockReason>;
-
 /** A change of a product's stock, by an operator or an order. */
 export const stockAdjusted = defineEvent({
   type: 'StockAdjusted',

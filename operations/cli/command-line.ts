@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { exitCodes, UsageError, type ExitCode, type RunCommand } from './command';
 import { toConnectionRejection } from '../../platform/dependencies/servers';
+import { addAfterRestoreCommand } from './commands/after-restore';
 import { addDeadLetterCommands } from './commands/dead-letters';
 import { addEventCommands } from './commands/events';
 import { addLagCommand } from './commands/lag';
@@ -72,6 +73,7 @@ Servers are configured by the same environment variables as every process of the
   addLagCommand(program, run);
   addVerifyCommand(program, run);
   addRebuildMetricsCommand(program, run);
+  addAfterRestoreCommand(program, run);
   return program;
 }
 

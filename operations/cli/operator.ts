@@ -16,6 +16,8 @@ export interface Operator {
   readonly config: Config;
   readonly output: Output;
   pool(): Pool;
+  /** As the user of DATABASE_URL itself, without the operator's role. */
+  owner(): Pool;
   kafka(): Kafka;
   deadLetters(): DeadLetterOperations;
   /** The current user, kept on record. */
@@ -30,6 +32,7 @@ export function createOperator(output: Output): Operator {
   // Errors are thrown and printed once; log lines would mix with the output.
   const logger = createLogger('ops', 'silent');
   let pool: Pool | undefined;
+  let owner: Pool | undefined;
   let temporal: Client | undefined;
   const getPool = (): Pool =>
     (pool ??= createPool(config.DATABASE_URL, logger, {
@@ -43,6 +46,12 @@ export function createOperator(output: Output): Operator {
     config,
     output,
     pool: getPool,
+    owner: () =>
+      (owner ??= createPool(config.DATABASE_URL, logger, {
+        applicationName: 'ops',
+        maxConnections: 1,
+        statementTimeoutMs: 0,
+      })),
     kafka: () => createKafka(config, logger, { clientId: 'ops' }),
     deadLetters() {
       temporal ??= createTemporalClient(config);
@@ -50,7 +59,7 @@ export function createOperator(output: Output): Operator {
     },
     name: () => userInfo().username,
     async close() {
-      await Promise.all([pool?.end(), temporal?.connection.close()]);
+      await Promise.all([pool?.end(), owner?.end(), temporal?.connection.close()]);
     },
   };
 }

@@ -1,19 +1,20 @@
 /** Readiness probes of the servers. */
 import type { Client } from '@temporalio/client';
-import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
 import { probeTimeoutMs, type Check } from './readiness';
 import type { KafkaSender } from '../kafka/sender';
 import type { TopicWatch } from '../kafka/topic-watch';
+import { probeWritable } from '../postgres/pool';
+import type { RedisConnection } from '../redis/client';
 
 export interface CheckOptions {
   /** Whether the process is not ready without it. */
   readonly required: boolean;
 }
 
-/** PostgreSQL answers a query. */
+/** PostgreSQL answers a query, and takes writes. */
 export function postgresCheck(pool: Pool, { required }: CheckOptions): Check {
-  return { name: 'postgres', required, probe: () => pool.query('SELECT 1') };
+  return { name: 'postgres', required, probe: () => probeWritable(pool) };
 }
 
 /** Temporal's frontend answers a client. */
@@ -41,11 +42,11 @@ export function kafkaSenderCheck(
   return { name: 'kafka', required, probe };
 }
 
-/** Redis answers a ping. */
-export function redisCheck(redis: Redis, { required }: CheckOptions): Check {
+/** Redis takes a write. A replica answers reads and pings. @param key may be written; it expires at once */
+export function redisCheck(redis: RedisConnection, key: string, { required }: CheckOptions): Check {
   const probe = async (): Promise<void> => {
     if (redis.status !== 'ready') throw new Error('not connected');
-    await redis.ping();
+    await redis.set(key, '', 'PX', 1);
   };
   return { name: 'redis', required, probe };
 }

@@ -1,7 +1,6 @@
 /** The startup check of each server: how it rejects a connection, and what to change then. */
 import { connect, type ConnectionOptions } from 'node:tls';
 import { isGrpcServiceError } from '@temporalio/client';
-import { Redis } from 'ioredis';
 import {
   KafkaJSError,
   KafkaJSProtocolError,
@@ -11,8 +10,9 @@ import {
 import { DatabaseError, type Pool } from 'pg';
 import { ConnectionRejectedError, certificateRejection, type StartupCheck } from './startup-checks';
 import type { Config } from '../process/config';
+import { NoServerAvailableError, refusesStartupParameter } from '../postgres/hosts';
 import type { DatabaseRole } from '../postgres/pool';
-import { redisOptions } from '../redis/client';
+import { openRedis } from '../redis/client';
 import { createTemporalClient, temporalConnectionOptions } from '../temporal/client';
 
 /** PostgreSQL; also checks that the pool's connections have the role. */
@@ -94,6 +94,8 @@ class RoleNotAppliedError extends ConnectionRejectedError {
 // https://www.postgresql.org/docs/18/errcodes-appendix.html
 function postgresRejection(error: unknown): ConnectionRejectedError | undefined {
   if (error instanceof ConnectionRejectedError) return error;
+  if (error instanceof NoServerAvailableError) return firstRejection(error);
+  if (refusesStartupParameter(error)) return startupParameterRejection(error);
   if (!(error instanceof DatabaseError)) return postgresTlsRejection(error);
   const { code, message, routine } = error;
   switch (code) {
@@ -117,6 +119,21 @@ function postgresRejection(error: unknown): ConnectionRejectedError | undefined 
     default:
       return undefined;
   }
+}
+
+function firstRejection({ failures }: NoServerAvailableError): ConnectionRejectedError | undefined {
+  return [...failures.values()].map(postgresRejection).find((rejection) => rejection !== undefined);
+}
+
+function startupParameterRejection(error: DatabaseError): ConnectionRejectedError {
+  const remedy =
+    'A pooler behind DATABASE_URL refuses what every connection of ours sets as it begins. Let it pass on ' +
+    'options, statement_timeout and idle_in_transaction_session_timeout, or name PostgreSQL itself.';
+  return new ConnectionRejectedError(
+    'STARTUP_PARAMETER_REJECTED',
+    `DATABASE_URL does not lead to a usable session: ${error.message}. ${remedy}`,
+    error,
+  );
 }
 
 // Where PostgreSQL rejects the value of a text setting; the only one that we set is the role.
@@ -147,17 +164,16 @@ function postgresTlsRejection(error: unknown): ConnectionRejectedError | undefin
 
 // On a separate connection: the process's own one reconnects whatever the answer is.
 async function checkRedis(config: Config): Promise<void> {
-  const redis = new Redis(config.REDIS_URL, {
-    ...redisOptions({ caFile: config.REDIS_TLS_CA_FILE }),
-    lazyConnect: true,
-    retryStrategy: () => null,
-  });
+  const transport = { caFile: config.REDIS_TLS_CA_FILE };
+  const never = { lazyConnect: true, retryAfterMs: () => null };
+  const redis = openRedis(config.REDIS_URL, transport, never);
   // The failed call only says that the connection is closed; this event says why.
   let reason: unknown;
-  redis.on('error', (error) => (reason ??= error));
+  redis.on('error', (error: Error) => (reason ??= causeOf(error)));
   try {
     await redis.connect();
     await redis.ping();
+    if (!redis.isCluster) assertNoCluster(await redis.info('cluster'));
   } catch (error) {
     throw redisRejection(reason) ?? redisRejection(error) ?? reason ?? error;
   } finally {
@@ -165,10 +181,24 @@ async function checkRedis(config: Config): Promise<void> {
   }
 }
 
+// A cluster's error only says that no node knows the slots.
+function causeOf(error: Error & { readonly lastNodeError?: unknown }): unknown {
+  return error.lastNodeError ?? error;
+}
+
+// Each command would be redirected to another node, which a connection to one cannot follow.
+function assertNoCluster(info: string): void {
+  if (!info.includes('cluster_enabled:1')) return;
+  const message =
+    'REDIS_URL leads to a node of a Redis Cluster: begin it with redis+cluster:// (rediss+cluster:// for TLS).';
+  throw new ConnectionRejectedError('SERVER_KIND_WRONG', message, undefined);
+}
+
 function redisRejection(error: unknown): ConnectionRejectedError | undefined {
-  if (error === undefined) return undefined;
+  if (error === undefined || error instanceof ConnectionRejectedError) return error;
   const { message } = error as Error;
-  if (/^(WRONGPASS|NOAUTH|NOPERM|ERR AUTH)\b/.test(message)) {
+  // Of a sentinel it is told in a sentence.
+  if (/\b(WRONGPASS|NOAUTH|NOPERM|ERR AUTH)\b/.test(message)) {
     const remedy =
       'Correct the user or the password in REDIS_URL, or the permissions of that user.';
     return new ConnectionRejectedError(
@@ -176,6 +206,11 @@ function redisRejection(error: unknown): ConnectionRejectedError | undefined {
       `Redis rejects REDIS_URL: ${message}. ${remedy}`,
       error,
     );
+  }
+  if (message.includes('cluster support disabled')) {
+    const text =
+      'REDIS_URL names a Redis Cluster, and the server is none: begin it with redis:// or redis+sentinel://.';
+    return new ConnectionRejectedError('SERVER_KIND_WRONG', text, error);
   }
   const remedy = 'REDIS_TLS_CA_FILE must hold the CA certificate of the server.';
   return certificateRejection('Redis', remedy, error);

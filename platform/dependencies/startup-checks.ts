@@ -11,7 +11,9 @@ export type RejectionCode =
   | 'CERTIFICATE_NOT_TRUSTED'
   | 'CREDENTIALS_REJECTED'
   | 'DATABASE_ROLE_REJECTED'
-  | 'DATABASE_MISSING';
+  | 'DATABASE_MISSING'
+  | 'STARTUP_PARAMETER_REJECTED'
+  | 'SERVER_KIND_WRONG';
 
 /** The server rejects us, or we reject its certificate. Not retryable; the message names the variables. */
 export class ConnectionRejectedError extends Error {

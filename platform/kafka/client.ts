@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import {
   Kafka,
+  KafkaJSAggregateError,
   KafkaJSProtocolError,
   logLevel,
   type Admin,
@@ -13,6 +14,7 @@ import {
 import { readCertificateFile } from '../process/certificates';
 import type { Config } from '../process/config';
 import { tolerateLeaderlessPartitions } from './protocol';
+import { topicProblemOf } from './topic-administration';
 import type { Logger } from '../observability/logger';
 
 /** Client options that differ by use. */
@@ -31,7 +33,7 @@ export function createKafka(config: Config, logger: Logger, options: KafkaOption
   tolerateLeaderlessPartitions();
   return new Kafka({
     clientId: options.clientId,
-    brokers: config.KAFKA_BROKERS,
+    brokers: () => fromAnyOn(config.KAFKA_BROKERS),
     connectionTimeout: 3_000,
     requestTimeout: options.requestTimeoutMs ?? 10_000,
     ssl: tlsOf(config),
@@ -44,16 +46,87 @@ export function createKafka(config: Config, logger: Logger, options: KafkaOption
   });
 }
 
-/** Creates the missing topics; returns when all have leaders. */
-export async function createTopics(kafka: Kafka, topics: ITopicConfig[]): Promise<void> {
+// kafkajs asks the first one first, each time that a client connects: it may be the one that hangs.
+function fromAnyOn(brokers: readonly string[]): string[] {
+  const first = Math.floor(Math.random() * brokers.length);
+  return [...brokers.slice(first), ...brokers.slice(0, first)];
+}
+
+/** On how many brokers topics are kept. */
+export interface TopicReplication {
+  /** Replicas of each partition. Default: one on each broker, up to three. */
+  readonly replicas?: number | undefined;
+  /** Replicas that must have a message before it is acknowledged. Default: all but one. */
+  readonly minInSyncReplicas?: number | undefined;
+  /** Brokers that there are at least: one that is away at the moment must not cost a replica. */
+  readonly knownBrokers?: number;
+}
+
+/** The brokers have not created a topic. Retryable once there are enough of them. */
+class TopicCreationError extends Error {
+  override readonly name = 'TopicCreationError';
+  readonly code = 'TOPIC_NOT_CREATED';
+}
+
+/**
+ * Creates the missing topics; returns when all have leaders. Those that exist stay as they are.
+ *
+ * @throws TopicCreationError when the brokers refuse, as they do where there are fewer than replicas
+ */
+export async function createTopics(
+  kafka: Kafka,
+  topics: ITopicConfig[],
+  replication: TopicReplication = {},
+): Promise<void> {
   const admin = kafka.admin();
   await admin.connect();
   try {
-    await admin.createTopics({ topics, waitForLeaders: false });
+    const replicated = topics.map(withReplicas(replication, await countBrokers(admin)));
+    await admin.createTopics({ topics: replicated, waitForLeaders: false }).catch(explainRefusal);
     await untilLed(admin, topics);
   } finally {
     await admin.disconnect();
   }
+}
+
+// kafkajs reads the metadata of every topic with it, and fails while one of them elects a leader.
+async function countBrokers(admin: Admin): Promise<number> {
+  for (const deadline = Date.now() + ledWithinMs; ; await sleep(ledPollMs)) {
+    try {
+      return (await admin.describeCluster()).brokers.length;
+    } catch (error) {
+      if (topicProblemOf(error) !== 'leaderless' || Date.now() > deadline) throw error;
+    }
+  }
+}
+
+// kafkajs' own message says nothing but that something went wrong.
+function explainRefusal(error: unknown): never {
+  if (!(error instanceof KafkaJSAggregateError)) throw error;
+  const refusals = error.errors.filter((each) => each instanceof KafkaJSProtocolError);
+  const refusal = refusals.find(({ type }) => type !== 'TOPIC_ALREADY_EXISTS');
+  const advice =
+    refusal?.type === 'INVALID_REPLICATION_FACTOR'
+      ? ' Start every broker, or set KAFKA_TOPIC_REPLICAS to how many there are.'
+      : '';
+  const message = `The topics could not be created: ${(refusal ?? error).message}.${advice}`;
+  throw new TopicCreationError(message, { cause: refusal ?? error });
+}
+
+const mostDefaultReplicas = 3;
+
+function withReplicas(
+  { replicas, minInSyncReplicas, knownBrokers = 1 }: TopicReplication,
+  presentBrokers: number,
+): (topic: ITopicConfig) => ITopicConfig {
+  const factor = replicas ?? Math.min(mostDefaultReplicas, Math.max(presentBrokers, knownBrokers));
+  const minInSync = minInSyncReplicas ?? Math.max(1, factor - 1);
+  const setting = { name: 'min.insync.replicas', value: String(minInSync) };
+  return (topic) => ({
+    ...topic,
+    replicationFactor: factor,
+    configEntries: [...(topic.configEntries ?? []), setting],
+  });
 }
 
 const ledWithinMs = 15_000;

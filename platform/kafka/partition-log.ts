@@ -6,7 +6,7 @@ import type { Kafka } from 'kafkajs';
 import Encoder from 'kafkajs/src/protocol/encoder';
 import { createErrorFromCode } from 'kafkajs/src/protocol/error';
 import { decodeFetch, fetchVersion, type FetchAnswer, type FetchedPartition } from './protocol';
-import type { LogEntry } from './record-batch';
+import type { LogEntry, LogRecord, UnreadableOffsets } from './record-batch';
 
 /** A position in a partition. */
 export interface LogPosition {
@@ -85,8 +85,54 @@ export function readEntryAt(
   });
 }
 
+/** A range of a partition: from the first offset to before the end. */
+export interface OffsetRange {
+  readonly topic: string;
+  readonly partition: number;
+  readonly from: number;
+  /** Exclusive. */
+  readonly to: number;
+}
+
+/**
+ * Reads what readers of committed messages see in the range, fetch by fetch. Offsets that the log no
+ * longer has are left out.
+ *
+ * @throws when the partition cannot be read now; retryable
+ */
+export async function readRange(
+  kafka: Kafka,
+  { topic, partition, from, to }: OffsetRange,
+  take: (entries: readonly (LogRecord | UnreadableOffsets)[]) => Promise<void>,
+): Promise<void> {
+  await withCluster(kafka, async (cluster) => {
+    const start = await startOf(cluster, topic, partition);
+    for (let offset = Math.max(from, start); offset < to;) {
+      const position = { topic, partition, offset };
+      const fetched = await fetchAt(cluster, position, { committed: true, maxBytes: rangeBytes });
+      refuse(fetched.errorCode);
+      const last = fetched.batches.at(-1);
+      if (last === undefined) {
+        throw new Error(
+          `${topic}/${partition} cannot be read from ${offset} to ${to}: retry later.`,
+        );
+      }
+      for (const batch of fetched.batches) {
+        await take([...batch.open().entries].filter(isReadIn(offset, to)));
+      }
+      offset = last.lastOffset + 1;
+    }
+  });
+}
+
+const isReadIn =
+  (from: number, to: number) =>
+  (entry: LogEntry): entry is LogRecord | UnreadableOffsets =>
+    entry.kind !== 'skipped' && entry.offset >= from && entry.offset < to;
+
 /** A broker returns the first batch whole, however large, and nothing beyond the limit. */
 const oneBatchBytes = 1;
+const rangeBytes = 1024 * 1024;
 
 const outOfRangeCode = 1;
 
@@ -200,6 +246,8 @@ async function startOf(cluster: Cluster, topic: string, partition: number): Prom
 interface FetchOptions {
   /** Isolation level: read only up to the last stable offset. */
   readonly committed: boolean;
+  /** One batch, unless set. */
+  readonly maxBytes?: number;
 }
 
 async function fetchAt(
@@ -236,20 +284,20 @@ function fetchRequest(
   topic: string,
   partition: number,
   offset: number,
-  { committed }: FetchOptions,
+  { committed, maxBytes = oneBatchBytes }: FetchOptions,
 ): object {
   const asked = new Encoder()
     .writeInt32(partition)
     .writeInt32(-1) // whatever leader there is
     .writeBuffer(int64(offset))
     .writeBuffer(int64(-1))
-    .writeInt32(oneBatchBytes);
+    .writeInt32(maxBytes);
   const encode = async () =>
     new Encoder()
       .writeInt32(-1) // a client, no replica
       .writeInt32(0) // not waiting for more
       .writeInt32(0)
-      .writeInt32(oneBatchBytes)
+      .writeInt32(maxBytes)
       .writeBuffer(Buffer.from([committed ? 1 : 0]))
       .writeInt32(0) // no session
       .writeInt32(-1)

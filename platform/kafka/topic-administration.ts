@@ -2,7 +2,7 @@
 import { KafkaJSProtocolError } from 'kafkajs';
 
 /** Why a topic is unavailable. */
-export type TopicProblem = 'missing' | 'forbidden' | 'leaderless';
+export type TopicProblem = 'missing' | 'forbidden' | 'leaderless' | 'under-replicated';
 
 /** The topic problem that an error reports; undefined for any other error. */
 export function topicProblemOf(error: unknown): TopicProblem | undefined {
@@ -23,6 +23,8 @@ const problems: Readonly<Record<string, TopicProblem>> = {
   INVALID_TOPIC_EXCEPTION: 'missing',
   TOPIC_AUTHORIZATION_FAILED: 'forbidden',
   LEADER_NOT_AVAILABLE: 'leaderless',
+  NOT_ENOUGH_REPLICAS: 'under-replicated',
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'under-replicated',
 };
 
 const descriptions: Readonly<Record<TopicProblem, string>> = {
@@ -30,4 +32,6 @@ const descriptions: Readonly<Record<TopicProblem, string>> = {
   forbidden:
     'is forbidden to this process. Give its user the right to describe it, and to read or write it.',
   leaderless: 'has partitions without a leader. Start the brokers that hold their replicas.',
+  'under-replicated':
+    'has partitions with fewer replicas in sync than min.insync.replicas. Start the brokers that hold the others.',
 };

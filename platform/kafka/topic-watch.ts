@@ -3,9 +3,10 @@
  * each topic exists, is permitted and has all its leaders. One request a topic, so that a failing one
  * does not hide the others.
  */
-import type { Admin, Kafka } from 'kafkajs';
+import type { Kafka } from 'kafkajs';
 import type { Check } from '../dependencies/readiness';
 import { describeTopicProblem, topicProblemOf, type TopicProblem } from './topic-administration';
+import { TopicMetadataReader } from './topic-metadata';
 import type { Logger } from '../observability/logger';
 import { pause, withTimeout } from '../process/waiting';
 import { topicAvailable } from '../observability/telemetry';
@@ -65,7 +66,7 @@ const forbiddenForMs = 60_000;
 class AdminTopicWatch implements TopicWatch {
   private seen: readonly TopicState[] = [];
   private answered = true;
-  private admin: Admin | undefined;
+  private readonly metadata: TopicMetadataReader;
   private polling: Promise<void> | undefined;
   private readonly forbiddenUntil = new Map<string, number>();
   private readonly listeners = new Set<() => void>();
@@ -73,12 +74,13 @@ class AdminTopicWatch implements TopicWatch {
   private readonly running: Promise<void>;
 
   constructor(
-    private readonly kafka: Kafka,
+    kafka: Kafka,
     private readonly topics: readonly string[],
     private readonly logger: Logger,
     intervalMs: number,
     private readonly pollTimeoutMs: number,
   ) {
+    this.metadata = new TopicMetadataReader(kafka, logger);
     this.running = this.pollAtIntervals(intervalMs);
   }
 
@@ -111,7 +113,7 @@ class AdminTopicWatch implements TopicWatch {
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.running;
-    this.dropAdmin();
+    this.metadata.drop();
   }
 
   private async pollAtIntervals(intervalMs: number): Promise<void> {
@@ -131,7 +133,7 @@ class AdminTopicWatch implements TopicWatch {
       this.answered = true;
       this.take(states);
     } catch (error) {
-      this.dropAdmin();
+      this.metadata.drop();
       if (this.stopping.signal.aborted) return;
       if (this.answered)
         this.logger.warn({ err: error }, 'Kafka unavailable; polling until it answers');
@@ -142,10 +144,10 @@ class AdminTopicWatch implements TopicWatch {
   }
 
   private async readAll(): Promise<TopicState[]> {
-    const admin = (this.admin ??= this.kafka.admin());
-    await admin.connect();
     const states: TopicState[] = [];
-    for (const topic of this.topics) states.push(this.withForbidden(await readState(admin, topic)));
+    for (const topic of this.topics) {
+      states.push(this.withForbidden(await readState(this.metadata, topic)));
+    }
     return states;
   }
 
@@ -168,24 +170,14 @@ class AdminTopicWatch implements TopicWatch {
     if (states.every((state, index) => isSame(before[index], state))) return;
     for (const listener of [...this.listeners]) listener();
   }
-
-  // Not awaited: it may hang with the broker.
-  private dropAdmin(): void {
-    this.admin?.disconnect().catch((error: unknown) => {
-      this.logger.debug({ err: error }, 'topic watch did not disconnect cleanly');
-    });
-    this.admin = undefined;
-  }
 }
 
-async function readState(admin: Admin, topic: string): Promise<TopicState> {
+async function readState(metadata: TopicMetadataReader, topic: string): Promise<TopicState> {
   try {
-    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-    const leaderless = topics
-      .flatMap(({ partitions }) => partitions)
+    const partitions = await metadata.read(topic);
+    const leaderless = partitions
       .filter(({ leader }) => leader < 0)
-      .map(({ partitionId }) => partitionId)
-      .sort((one, other) => one - other);
+      .map(({ partitionId }) => partitionId);
     return { topic, leaderless, ...(leaderless.length === 0 ? {} : { problem: 'leaderless' }) };
   } catch (error) {
     const problem = topicProblemOf(error);

@@ -57,6 +57,8 @@ type AuditFinding =
   | 'republished'
   /** A logged event that was neither handled nor parked. */
   | 'unhandled'
+  /** A message below the committed offset that was neither logged nor parked; read again. */
+  | 'unaccounted'
   /** A notification that was overdue for delivery, and that no workflow was delivering. */
   | 'undelivered'
   /** An order that was overdue for its decision. */
@@ -83,6 +85,7 @@ const findings: readonly AuditFinding[] = [
   'unpublished',
   'republished',
   'unhandled',
+  'unaccounted',
   'undelivered',
   'undecided',
 ];
@@ -207,9 +210,38 @@ export const idempotencyKeys = new Counter({
 
 export const views = new Counter({
   name: 'commerce_views_total',
-  help: 'Product views: sent directly, handed to a workflow (fallback), or dropped.',
+  help: 'Product views: sent directly, sent from the spool, handed to a workflow at a stop, or dropped.',
   labelNames: ['way'] as const,
   registers,
+});
+
+export const viewsUnspooled = new Counter({
+  name: 'commerce_views_unspooled_total',
+  help: 'Product views answered without the spool having them: it is full, or its disk fails or hangs.',
+  registers,
+});
+
+export const viewSpoolFaults = new Counter({
+  name: 'commerce_view_spool_faults_total',
+  help: 'Groups of views that the spool cannot read any more, and files of it that are gone.',
+  labelNames: ['fault'] as const,
+  registers,
+});
+
+let readSpoolBytes = (): number => 0;
+
+/** Makes the size of the view spool a metric. */
+export function measureViewSpool(readBytes: () => number): void {
+  readSpoolBytes = readBytes;
+}
+
+new Gauge({
+  name: 'commerce_view_spool_bytes',
+  help: 'Bytes of files in which this process keeps views until Kafka has acknowledged them.',
+  registers,
+  collect() {
+    this.set(readSpoolBytes());
+  },
 });
 
 export const cacheLookups = new Counter({
@@ -229,6 +261,12 @@ export const cacheFills = new Counter({
 export const cacheEvictions = new Counter({
   name: 'commerce_cache_evictions_total',
   help: 'Product details evicted from the cache because an event changed what they show.',
+  registers,
+});
+
+export const cacheEvictionsGivenUp = new Counter({
+  name: 'commerce_cache_evictions_given_up_total',
+  help: 'Product details that were not evicted before they expired, since Redis was away.',
   registers,
 });
 
@@ -337,10 +375,21 @@ export const ordersDecided = new Counter({
 
 export const payments = new Counter({
   name: 'commerce_payments_total',
-  help: 'Attempts to charge or refund: captured, declined, refunded, unavailable (retried), impossible.',
+  help: 'Attempts to charge or refund: captured, declined, refunded, unavailable or in_progress (retried), impossible.',
   labelNames: ['outcome'] as const,
   registers,
 });
+// Initialised to zero: an alert on an increase needs the zero before it.
+for (const outcome of [
+  'captured',
+  'declined',
+  'refunded',
+  'unavailable',
+  'in_progress',
+  'impossible',
+]) {
+  payments.inc({ outcome }, 0);
+}
 
 export const activityDuration = new Histogram({
   name: 'commerce_activity_duration_seconds',
@@ -419,7 +468,8 @@ const metricsSourceFailures = new Counter({
 // Known label values: initialised to zero, like the findings.
 for (const outcome of ['claimed', 'replayed', 'under_way', 'other_request'])
   idempotencyKeys.inc({ outcome }, 0);
-for (const way of ['direct', 'workflow', 'dropped']) views.inc({ way }, 0);
+for (const way of ['direct', 'spool', 'workflow', 'dropped']) views.inc({ way }, 0);
+for (const fault of ['damaged_group', 'missing_file']) viewSpoolFaults.inc({ fault }, 0);
 for (const result of ['hit', 'miss', 'failed']) cacheLookups.inc({ result }, 0);
 for (const result of ['stored', 'refused']) cacheFills.inc({ result }, 0);
 for (const outcome of ['acknowledged', 'failed', 'too_large']) kafkaSends.inc({ outcome }, 0);
@@ -433,9 +483,13 @@ export const countedBy: Readonly<Record<string, readonly ProcessKind[]>> = {
   commerce_http_request_duration_seconds: ['api'],
   commerce_idempotency_keys_total: ['api'],
   commerce_views_total: ['api'],
+  commerce_views_unspooled_total: ['api'],
+  commerce_view_spool_bytes: ['api'],
+  commerce_view_spool_faults_total: ['api'],
   commerce_cache_lookups_total: ['api'],
   commerce_cache_fills_total: ['api'],
   commerce_cache_evictions_total: ['worker:collector'],
+  commerce_cache_evictions_given_up_total: ['worker:collector'],
   commerce_kafka_sends_total: senders,
   commerce_kafka_send_messages: senders,
   commerce_kafka_send_duration_seconds: senders,

@@ -1,8 +1,10 @@
 /** PostgreSQL: pools, transactions, and which errors are permanent. */
-import { DatabaseError, Pool, types, type PoolClient } from 'pg';
+import { DatabaseError, Pool, types, type PoolClient, type PoolConfig } from 'pg';
 import { readCertificateFile } from '../process/certificates';
 import type { Logger } from '../observability/logger';
 import { watchPool } from '../observability/telemetry';
+import { parseConnectionString } from './connection-string';
+import { assertWritable, clientClass, ReadOnlyServerError } from './hosts';
 
 /** Whatever runs a statement: a pool or one connection of it. */
 export type Queryable = Pick<PoolClient, 'query'>;
@@ -41,15 +43,19 @@ export interface PoolOptions {
 const answerGraceMs = 1_000;
 
 /**
- * A connection pool. An idle connection that breaks is logged and replaced.
+ * A connection pool. An idle connection that breaks is logged and replaced. Once a connection is lost
+ * ({@link isConnectionLost}), none that is as old is used again.
  *
+ * @param connectionString may name several hosts, and `target_session_attrs`
  * @throws ConfigurationError when a certificate that the connection string names cannot be read
  */
 export function createPool(connectionString: string, logger: Logger, options: PoolOptions): Pool {
   const { statementTimeoutMs = 30_000, role } = options;
-  assertCertificatesReadable(connectionString);
-  const pool = new Pool({
-    connectionString: withSettings(connectionString, {
+  const target = parseConnectionString(connectionString);
+  assertCertificatesReadable(target.servers[0]);
+  const pool = new RenewingPool({
+    Client: clientClass(target),
+    connectionString: withSettings(target.servers[0], {
       ...(role === undefined ? {} : { role }),
       ...(options.customPlans === true ? { plan_cache_mode: 'force_custom_plan' } : {}),
     }),
@@ -68,6 +74,48 @@ export function createPool(connectionString: string, logger: Logger, options: Po
   });
   watchPool(options.applicationName, pool);
   return pool;
+}
+
+type ConnectCallback = Parameters<typeof Pool.prototype.connect>[0];
+
+/**
+ * A pool whose connections are renewed after a failover: one that was lost says that those opened before
+ * lead to the same server, and would fail one request each.
+ */
+class RenewingPool extends Pool {
+  /** How often a connection was lost, and how often before each connection was opened. */
+  private losses = 0;
+  private readonly lossesBefore = new WeakMap<PoolClient, number>();
+
+  constructor(config: PoolConfig) {
+    super(config);
+    this.on('connect', (connection) => this.lossesBefore.set(connection, this.losses));
+    const countLoss = (error: unknown): void => {
+      if (isConnectionLost(error)) this.losses += 1;
+    };
+    // Also emitted for what `query` has used.
+    this.on('release', countLoss);
+    this.on('error', countLoss);
+  }
+
+  override connect(): Promise<PoolClient>;
+  override connect(callback: ConnectCallback): void;
+  override connect(callback?: ConnectCallback): Promise<PoolClient> | void {
+    const connected = this.connectAnew();
+    if (callback === undefined) return connected;
+    connected.then(
+      (connection) => callback(undefined, connection, connection.release.bind(connection)),
+      (error: Error) => callback(error, undefined, () => undefined),
+    );
+  }
+
+  private async connectAnew(): Promise<PoolClient> {
+    for (;;) {
+      const connection = await super.connect();
+      if (this.lossesBefore.get(connection) === this.losses) return connection;
+      connection.release(true);
+    }
+  }
 }
 
 function nameOf({ applicationName, version }: PoolOptions): string {
@@ -98,7 +146,7 @@ function assertCertificatesReadable(connectionString: string): void {
 
 /**
  * Runs `work` in one transaction: committed when it returns, rolled back when it throws.
- * A broken connection is not returned to the pool.
+ * A lost connection is not returned to the pool.
  */
 export async function inTransaction<T>(
   pool: Pool,
@@ -119,14 +167,24 @@ export async function inTransaction<T>(
     for (const note of commitNotes.get(connection) ?? []) note();
     return result;
   } catch (error) {
-    await connection.query('ROLLBACK').catch((rollbackError: unknown) => {
-      broken ??= rollbackError instanceof Error ? rollbackError : new Error(String(rollbackError));
-    });
+    if (isConnectionLost(error)) broken ??= error;
+    // On a connection that is lost it might wait for an answer until its timeout, too.
+    else broken ??= await rollBack(connection);
     throw error;
   } finally {
     commitNotes.delete(connection);
     connection.off('error', onError);
     connection.release(broken);
+  }
+}
+
+/** @returns why it cannot be done */
+async function rollBack(connection: PoolClient): Promise<Error | undefined> {
+  try {
+    await connection.query('ROLLBACK');
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
   }
 }
 
@@ -147,6 +205,41 @@ export function afterCommit(connection: PoolClient, note: () => void): void {
  */
 export function isDataError(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && /^(22|23|54)/.test(error.code ?? '');
+}
+
+/**
+ * Whether an error says that the server of a connection is gone, or takes no writes: since a failover it
+ * is another's replica. SQLSTATE classes 08, connection, and 57P, operator's intervention; 25006,
+ * read-only transaction; 25P03, idle for too long in a transaction.
+ */
+export function isConnectionLost(error: unknown): error is Error {
+  if (error instanceof DatabaseError) return /^(08|57P|25006$|25P03$)/.test(error.code ?? '');
+  if (error instanceof ReadOnlyServerError) return true;
+  return error instanceof Error && ('syscall' in error || lostAsDriverSays.test(error.message));
+}
+
+// The driver's errors have no code; the second is its `query_timeout`.
+const lostAsDriverSays = /^(Connection terminated|Query read timeout)/;
+
+// A healthy server answers in a millisecond. Statements of workers may wait for half a minute.
+const probeTimeoutMs = 5_000;
+
+/**
+ * The server takes writes. A connection that finds it read-only, or silent for five seconds, is lost.
+ *
+ * @throws ReadOnlyServerError; the driver's error
+ */
+export async function probeWritable(pool: Pool): Promise<void> {
+  const connection = await pool.connect();
+  let lost: Error | undefined;
+  try {
+    await assertWritable(connection, { timeoutMs: probeTimeoutMs });
+  } catch (error) {
+    lost = error as Error;
+    throw error;
+  } finally {
+    connection.release(lost);
+  }
 }
 
 // Counts and versions are kept as bigint or numeric. All of ours fit a double exactly; one that

@@ -3,6 +3,8 @@
  * process with one message that names every wrong variable.
  */
 import { z } from 'zod';
+import { parseConnectionString } from '../postgres/connection-string';
+import { parseRedisUrl } from '../redis/address';
 
 /** Roles of API keys: a shopper buys and likes, an operator also runs the shop. */
 export type Role = 'shopper' | 'operator';
@@ -47,6 +49,17 @@ const apiKeys = commaSeparated.transform((triples, context) =>
   }),
 );
 
+/** Text that `parse` accepts; its error says what is wrong. */
+function parsedBy(parse: (text: string) => unknown) {
+  return z.string().superRefine((text, context) => {
+    try {
+      parse(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+    }
+  });
+}
+
 const milliseconds = z.coerce.number().int().min(0);
 const positive = z.coerce.number().int().min(1);
 
@@ -72,23 +85,38 @@ const webhookSecret = z
 
 // One entry a variable: its default and its validation in one place.
 const schema = z.object({
-  /** Connection string of PostgreSQL; `?sslmode=verify-full&sslrootcert=FILE` for TLS. */
-  DATABASE_URL: z
-    .url({ protocol: /^postgres(ql)?$/ })
-    .default('postgres://commerce:commerce@127.0.0.1:15432/commerce'),
+  /**
+   * Connection string of PostgreSQL; `?sslmode=verify-full&sslrootcert=FILE` for TLS. It may name several
+   * hosts, `HOST:PORT,HOST:PORT`, and with `target_session_attrs=read-write` has the one that takes writes.
+   */
+  DATABASE_URL: parsedBy(parseConnectionString).default(
+    'postgres://commerce:commerce@127.0.0.1:15432/commerce',
+  ),
   /**
    * Makes `npm run migrate` create a database user for each kind of process, with a public password:
    * for a database that nobody else can reach.
    */
   DATABASE_DEVELOPMENT_USERS: flag.default(false),
-  /** Connection string of Redis, with the user and password if it asks for them; `rediss:` for TLS. */
-  REDIS_URL: z.url({ protocol: /^rediss?$/ }).default('redis://127.0.0.1:16379'),
+  /**
+   * Address of Redis, with the user and password if it asks for them; `rediss:` for TLS, `redis+sentinel:`
+   * and `redis+cluster:` for Sentinel and Redis Cluster: see `platform/redis/address.ts`.
+   */
+  REDIS_URL: parsedBy(parseRedisUrl).default('redis://127.0.0.1:16379'),
   /** Path of the authority's certificate, PEM; unset for the system's. */
   REDIS_TLS_CA_FILE: z.string().optional(),
   /** Kafka's bootstrap brokers, comma separated `host:port`. */
   KAFKA_BROKERS: commaSeparated
     .pipe(z.array(z.string().regex(/^[^\s:]+:\d+$/, 'must be host:port, comma separated')))
     .prefault('127.0.0.1:19092'),
+  /**
+   * Replicas of the topics that `npm run migrate` creates. Unless set: one on each broker, up to three.
+   */
+  KAFKA_TOPIC_REPLICAS: positive.optional(),
+  /**
+   * How many replicas must be in sync for a message to be taken (`min.insync.replicas`). Unless set: one
+   * less than there are.
+   */
+  KAFKA_TOPIC_MIN_IN_SYNC_REPLICAS: positive.optional(),
   /** Whether to speak TLS to Kafka. */
   KAFKA_SSL: flag.default(false),
   /** Path of the authority's certificate, PEM; unset for the system's. */
@@ -130,13 +158,25 @@ const schema = z.object({
   API_READS_PER_SECOND: positive.default(10_000),
   /** Most changes (every other method) that one key may make in a second, of each process of the API. */
   API_CHANGES_PER_SECOND: positive.default(500),
-  /** Most changes that a process of the API has under way at once; it refuses any more. */
+  /** Most changes that a process of the API has under way at once, an eighth of them of operators alone. */
   API_MAX_CHANGES: positive.default(128),
+  /**
+   * Most undecided orders of one user; an order beyond is refused. Of several processes of the API, each
+   * knows those that it is placing itself and those that are in the database. Unset: no bound.
+   */
+  API_MAX_ORDERS_PER_USER: positive.optional(),
   /**
    * Most connections that a process of the API keeps open at once; it cuts any more. They are those of
    * the first address of `API_HOST`: the second one that `localhost` may have has no bound.
    */
   API_MAX_CONNECTIONS: positive.default(2_000),
+  /**
+   * Where the API keeps views until Kafka has them. Several processes of a host may share it; it should be
+   * on a disk that outlives them.
+   */
+  VIEW_SPOOL_DIR: z.string().min(1).default('.cluster/view-spool'),
+  /** Most bytes of views that a process of the API writes there; those that it adopts come on top. */
+  VIEW_SPOOL_MAX_BYTES: positive.default(256 * 1024 * 1024),
   /**
    * Whether operators may play with the pipeline over HTTP: place orders as somebody, send events
    * again, send what is no event. Unset, only with the development keys.
@@ -144,7 +184,10 @@ const schema = z.object({
   DEMONSTRATION: flag.optional(),
   /** One workflow an event always, or batches whenever there is no slot for each. */
   BRIDGE_MODE: z.enum(['per-event', 'coalesce']).default('per-event'),
-  /** Bound on workflows that the bridge has started and that are not finished: 200 by default with `per-event`, 16 with `coalesce`. */
+  /**
+   * Bound on workflows that the bridge has started and that are not finished. By default two for each
+   * processor of the machine with `per-event`, and one more than processors with `coalesce`.
+   */
   BRIDGE_MAX_IN_FLIGHT: z.coerce.number().int().min(1).optional(),
   /** The collector's consumer group. */
   BRIDGE_GROUP_ID: z.string().min(1).default('commerce-collector'),
@@ -174,6 +217,13 @@ const schema = z.object({
     .string()
     .regex(/^[\w-]+$/, 'must consist of letters, digits, _ and -')
     .optional(),
+  /** What workflows run in: our sandbox that costs less, or Temporal's own. See decision 0022. */
+  WORKFLOW_SANDBOX: z.enum(['lean', 'standard']).default('lean'),
+  /**
+   * Records where each promise of a workflow waits, for the stack trace in the Temporal Web UI, at a
+   * cost; in Temporal's own sandbox always.
+   */
+  WORKFLOW_STACK_TRACES: flag.default(false),
   /** Where workers and the bridge serve their metrics; the API serves them on its own port. */
   METRICS_HOST: z.string().min(1).default('127.0.0.1'),
   /** Port of the metrics; 0 for any free one, unset for none. */
@@ -239,6 +289,12 @@ function contradictions(config: z.output<typeof schema>): string[] {
       `  API_KEYS: must be set to listen on ${config.API_HOST}; the development keys are for loopback only`,
     );
   }
+  const { KAFKA_TOPIC_REPLICAS: replicas, KAFKA_TOPIC_MIN_IN_SYNC_REPLICAS: minInSync } = config;
+  if (replicas !== undefined && minInSync !== undefined && minInSync > replicas) {
+    problems.push(
+      `  KAFKA_TOPIC_MIN_IN_SYNC_REPLICAS: must not be more than KAFKA_TOPIC_REPLICAS, ${replicas}`,
+    );
+  }
   return [...problems, ...missingCompanions(config)];
 }
 
@@ -246,7 +302,7 @@ function contradictions(config: z.output<typeof schema>): string[] {
 function missingCompanions(config: z.output<typeof schema>): string[] {
   const hasKafkaUser = config.KAFKA_SASL_MECHANISM !== undefined;
   const hasTemporalTls = config.TEMPORAL_TLS_ENABLED || config.TEMPORAL_API_KEY !== undefined;
-  const hasRedisTls = config.REDIS_URL.startsWith('rediss:');
+  const hasRedisTls = config.REDIS_URL.startsWith('rediss');
   const pairs: [name: keyof typeof config, other: string, otherIsThere: boolean][] = [
     ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_MECHANISM', hasKafkaUser],
     ['KAFKA_SASL_PASSWORD', 'KAFKA_SASL_MECHANISM', hasKafkaUser],
@@ -255,7 +311,7 @@ function missingCompanions(config: z.output<typeof schema>): string[] {
     ['KAFKA_SSL_CERT_FILE', 'KAFKA_SSL_KEY_FILE', config.KAFKA_SSL_KEY_FILE !== undefined],
     ['KAFKA_SSL_KEY_FILE', 'KAFKA_SSL_CERT_FILE', config.KAFKA_SSL_CERT_FILE !== undefined],
     ['WEBHOOK_SECRET', 'WEBHOOK_SOLD_OUT_URL', config.WEBHOOK_SOLD_OUT_URL !== undefined],
-    ['REDIS_TLS_CA_FILE', 'a REDIS_URL that begins with rediss:', hasRedisTls],
+    ['REDIS_TLS_CA_FILE', 'a REDIS_URL that begins with rediss', hasRedisTls],
     ['TEMPORAL_TLS_CA_FILE', 'TEMPORAL_TLS_ENABLED=true', hasTemporalTls],
     ['TEMPORAL_TLS_SERVER_NAME', 'TEMPORAL_TLS_ENABLED=true', hasTemporalTls],
     ['TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_ENABLED=true', hasTemporalTls],

@@ -6,6 +6,7 @@ import { ConnectionRejectedError } from '../dependencies/startup-checks';
 import { ConfigurationError, readConfig, type Config } from './config';
 import { createLogger, type Logger } from '../observability/logger';
 import { startTracing, type RecordedTraces } from '../observability/trace-recording';
+import { WorkflowBlockedError } from '../temporal/lean-sandbox/watchdog';
 
 /** What a process gets to start with. */
 export interface ProcessContext {
@@ -94,7 +95,9 @@ export async function runProcess(
 
 // Their messages say all that there is to say, and what to do.
 function isForPeople(error: unknown): error is Error {
-  return error instanceof ConfigurationError || error instanceof ConnectionRejectedError;
+  return [ConfigurationError, ConnectionRejectedError, WorkflowBlockedError].some(
+    (type) => error instanceof type,
+  );
 }
 
 function readConfigOrExit(): Config {

@@ -34,7 +34,8 @@ export async function installTemporalRuntime(
 ): Promise<void> {
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
-      logger[levels[level]](toLogFields(meta), message);
+      const isExpected = expectedWarnings.has(message);
+      logger[isExpected ? 'debug' : levels[level]](toLogFields(meta), message);
     }),
     telemetryOptions: {
       logging: { forward: {}, filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }) },
@@ -44,6 +45,9 @@ export async function installTemporalRuntime(
     shutdownSignals: [],
   });
 }
+
+// Of each worker that is there for activities alone.
+const expectedWarnings = new Set(['No workflows registered, not polling for workflow tasks']);
 
 /** Fields of our own lines at the top level; the others nested. */
 function toLogFields(meta: Readonly<Record<string, unknown>> = {}): object {

@@ -1,7 +1,13 @@
 import { createHmac } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { retryDelayMs } from '../../activities/collector/notifications/activities';
+import type { ApplicationFailure } from '@temporalio/common';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import type { Pool } from 'pg';
+import {
+  createNotificationActivities,
+  retryDelayMs,
+} from '../../activities/collector/notifications/activities';
 import { recordDue } from '../../activities/collector/notifications/outbox';
 import { notifications, subscriptionsOf } from '../../activities/collector/notifications/registry';
 import { soldOut } from '../../activities/collector/notifications/sold-out';
@@ -103,6 +109,25 @@ test('a retry waits from half a second up to a minute, never all at the same mom
   expect(Math.max(...waits.at(-1)!)).toBeLessThanOrEqual(60_000);
   expect(Math.min(...waits.at(-1)!)).toBeGreaterThanOrEqual(30_000);
   expect(new Set(waits.at(-1)).size).toBeGreaterThan(10);
+});
+
+test('the more notifications wait for a receiver, the later each is tried again; those of others are not', async () => {
+  const pool = { query: async () => ({ rowCount: 1, rows: [] }) } as unknown as Pool;
+  const { notifyReceiver } = createNotificationActivities({
+    pool,
+    subscriptions: [],
+    secret: undefined,
+  });
+  const event = JSON.stringify(exampleEvent('StockAdjusted'));
+  const waitOf = async (name: string): Promise<number> => {
+    const trying = new MockActivityEnvironment().run(notifyReceiver, name, event);
+    const failure = (await trying.catch((error: unknown) => error)) as ApplicationFailure;
+    return Number(failure.nextRetryDelay);
+  };
+  expect(await waitOf('away')).toBeLessThanOrEqual(1_000);
+  for (let waiting = 0; waiting < 100; waiting += 1) await waitOf('away');
+  expect(await waitOf('away')).toBeGreaterThan(60_000);
+  expect(await waitOf('another')).toBeLessThanOrEqual(1_000);
 });
 
 describe('a message', () => {

@@ -1,4 +1,4 @@
-import { createOutagePacing } from '../../activities/commerce/outage-pacing';
+import { createOutagePacing } from '../../activities/outage-pacing';
 
 function pacing() {
   const clock = { ms: 1_000_000 };
@@ -26,8 +26,20 @@ it('a thousand that wait do not try more often than every eight seconds, and at 
 });
 
 it('the next outage begins with short waits again', () => {
-  const { refused, ended } = pacing();
+  const { clock, refused, succeeded } = pacing();
   for (let count = 0; count < 1_000; count += 1) refused();
-  ended();
+  clock.ms += 1_000;
+  succeeded();
   expect(refused()).toBeLessThanOrEqual(1_000);
+});
+
+it('what succeeds during a partial outage does not shorten the waits of the others', () => {
+  const { clock, refused, succeeded } = pacing();
+  let delays: number[] = [];
+  for (let tenth = 0; tenth < 200; tenth += 1) {
+    clock.ms += 100;
+    succeeded();
+    delays = Array.from({ length: 5 }, refused);
+  }
+  expect(Math.min(...delays)).toBeGreaterThanOrEqual(8_000);
 });

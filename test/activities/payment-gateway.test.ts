@@ -11,12 +11,14 @@ import {
   type PaymentGateway,
   PaymentGatewayProtocolError,
   PaymentGatewayUnavailableError,
+  PaymentInProgressError,
 } from '../../activities/commerce/payment-gateway';
 import {
   startPaymentsSimulator,
   stopPaymentsSimulators,
   withDataFile,
 } from '../../testkit/start-payments-simulator';
+import { until } from '../../testkit/until';
 
 const requestTimeoutMs = 5_000;
 const idempotencyKey = 'order-7/charge';
@@ -104,6 +106,16 @@ describe('against the simulator', () => {
       expect(error).toBeInstanceOf(PaymentGatewayUnavailableError);
     }
     expect(await gateway.charge(requestWith('tok_flaky'))).toMatchObject({ amount: 1250 });
+  });
+
+  test('a charge in progress is unknown, not impossible, and is found once it is captured', async () => {
+    const error = await failureOf(gateway.charge(requestWith('tok_in_progress')));
+    expect(error).toBeInstanceOf(PaymentInProgressError);
+    expect(error).toMatchObject({ code: 'PAYMENT_IN_PROGRESS', retryable: true });
+    const found = await until('the charge is found', () => gateway.findCharge({ idempotencyKey }));
+    expect(await gateway.charge(requestWith('tok_in_progress'))).toMatchObject({
+      chargeId: found.chargeId,
+    });
   });
 
   test('a silent gateway is unavailable, nothing is found, and voiding ends it for good', async () => {
@@ -254,6 +266,15 @@ describe('against a gateway that answers anything', () => {
     const error = await failureOf(gateway.charge(requestWith('tok_approve')));
     expect(error).toBeInstanceOf(PaymentGatewayUnavailableError);
     expect(error).toMatchObject({ message: expect.stringContaining(`status ${status}`) });
+  });
+
+  test.each([
+    ['charge', () => gateway.charge(requestWith('tok_approve'))],
+    ['lookup', () => gateway.findCharge({ idempotencyKey })],
+    ['void', () => gateway.voidCharge({ idempotencyKey })],
+  ])('a %s that is answered with 409 is in progress, whatever the body', async (_call, call) => {
+    answerWith(409, 'conflict');
+    expect(await failureOf(call())).toBeInstanceOf(PaymentInProgressError);
   });
 
   test('a body that never ends is an unknown outcome after the time-out', async () => {

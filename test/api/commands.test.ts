@@ -1,21 +1,34 @@
 /** What a command makes of the answers of Temporal's client. */
-import { ServiceError, WorkflowNotFoundError, type Client } from '@temporalio/client';
+import {
+  ServiceError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+  type Client,
+} from '@temporalio/client';
 import { createCommands, UndecidedError } from '../../api/commands/temporal-commands';
 import { adjustStock } from '../../events/commands/adjust-stock';
 import { searchAttributes } from '../../events/workflow-names';
 
-/** Throws each of the errors in turn, then answers. */
-function clientThatThrows(...errors: Error[]): Client {
+/** A client whose calls for workflows are these. */
+function clientOf(workflow: object): Client {
+  const running = { getHandle: () => ({ describe: async () => ({ runId: 'run-1' }) }) };
   return {
     withDeadline: (_deadline: number, work: () => unknown) => work(),
     workflowService: { getSystemInfo: () => Promise.resolve({}) },
-    workflow: {
-      executeUpdateWithStart: () => {
-        const error = errors.shift();
-        return error ? Promise.reject(error) : Promise.resolve({ kind: 'confirmed' });
-      },
-    },
+    workflow: { ...running, ...workflow },
   } as unknown as Client;
+}
+
+/** Throws each of the errors in turn, then accepts the update and answers. */
+function clientThatThrows(...errors: Error[]): Client {
+  return clientOf({
+    startUpdateWithStart: async () => {
+      const error = errors.shift();
+      if (error !== undefined) throw error;
+      return { result: async () => ({ kind: 'confirmed' }) };
+    },
+  });
 }
 
 /** The server's bare answer, as the client throws it where half of an update-with-start was refused. */
@@ -40,8 +53,92 @@ test.each([
   ['a bare answer', [bareAnswer(14)]],
   ['a service error', [new ServiceError('Update-With-Start failed')]],
 ])('%s leaves a command undecided', async (_, errors) => {
-  await expect(cancel(clientThatThrows(...errors))).rejects.toThrow(UndecidedError);
+  const failing = cancel(clientThatThrows(...errors));
+  await expect(failing).rejects.toThrow(UndecidedError);
+  await expect(failing).rejects.toMatchObject({ isAccepted: false });
 });
+
+test('a cancellation that was accepted before its outcome stayed away is known to be', async () => {
+  const result = () =>
+    Promise.reject(new WorkflowUpdateRPCTimeoutOrCancelledError('no outcome in time'));
+  const client = clientOf({ startUpdateWithStart: async () => ({ result }) });
+  const failing = cancel(client);
+  await expect(failing).rejects.toThrow(UndecidedError);
+  await expect(failing).rejects.toMatchObject({ isAccepted: true });
+});
+
+test('repeats share one update: its ID says what it is for, and each run has its own', async () => {
+  const updateIds: string[] = [];
+  const note = async (_name: string, { updateId }: { readonly updateId: string }) => {
+    updateIds.push(updateId);
+    return { kind: 'confirmed', result: async () => ({ kind: 'cancelled' }) };
+  };
+  const client = clientOf({
+    executeUpdateWithStart: note,
+    startUpdateWithStart: note,
+  });
+  const commands = createCommands(client);
+  const request = { userId: 'ann', items: [], paymentToken: 'tok_approve' };
+  for (let repeat = 0; repeat < 2; repeat += 1) {
+    await commands.placeOrder('order-1', request);
+    await commands.cancelOrder('order-1', { reason: `reason ${repeat}` });
+  }
+  expect(updateIds).toEqual(['decision', 'cancel', 'decision', 'cancel']);
+});
+
+test('the failure that an earlier run ended with is not the answer to a command that is given again', async () => {
+  const failed = new WorkflowUpdateFailedError('failed', new Error('terminated'));
+  const updateIds: string[] = [];
+  const clientWhoseRunEnded = (closeTime: Date) =>
+    clientOf({
+      executeUpdateWithStart: async (_name: string, { updateId }: { updateId: string }) => {
+        updateIds.push(updateId);
+        if (updateId === 'decision') throw failed;
+        return { kind: 'confirmed' };
+      },
+      getHandle: () => ({ describe: async () => ({ runId: 'run-1', closeTime }) }),
+    });
+  const place = (closeTime: Date) =>
+    createCommands(clientWhoseRunEnded(closeTime)).placeOrder('order-1', {
+      userId: 'ann',
+      items: [],
+      paymentToken: 'tok_approve',
+    });
+
+  const hour = 3_600_000;
+  expect(await place(new Date(Date.now() - hour))).toEqual({ kind: 'confirmed' });
+  expect(updateIds).toEqual(['decision', 'decision-after-run-1']);
+  // One that ends while the command waits is its answer.
+  await expect(place(new Date(Date.now() + hour))).rejects.toMatchObject({
+    code: 'COMMAND_FAILED',
+  });
+});
+
+test.each([
+  ['cancelled', async () => ({ kind: 'cancelled' })],
+  [
+    'failed',
+    async () => {
+      throw new WorkflowUpdateFailedError('failed', new Error('terminated'));
+    },
+  ],
+])(
+  'that an earlier run has %s is not the answer to a cancellation: the order was asked for again',
+  async (_, before) => {
+    const updateIds: string[] = [];
+    const closeTime = new Date(Date.now() - 3_600_000);
+    const runs = [{ runId: 'run-1', closeTime }, { runId: 'run-2' }];
+    const client = clientOf({
+      startUpdateWithStart: async (_name: string, { updateId }: { updateId: string }) => {
+        updateIds.push(updateId);
+        return { result: updateId === 'cancel' ? before : async () => ({ kind: 'cancelled' }) };
+      },
+      getHandle: () => ({ describe: async () => runs.shift() }),
+    });
+    expect(await cancel(client)).toEqual({ kind: 'cancelled' });
+    expect(updateIds).toEqual(['cancel', 'cancel-after-run-1']);
+  },
+);
 
 test('an error of our own is not taken for an answer of the server', async () => {
   const error = new TypeError('broken');
@@ -51,15 +148,15 @@ test('an error of our own is not taken for an answer of the server', async () =>
 
 test('a registered command starts the workflow that its definition describes', async () => {
   const executeUpdateWithStart = jest.fn(async () => ({ kind: 'unknown-product' }));
-  const client = { ...clientThatThrows(), workflow: { executeUpdateWithStart } };
+  const client = clientOf({ executeUpdateWithStart });
   const command = { adjustmentId: 'a', productId: 'tea', delta: -2, reason: 'correction' } as const;
 
-  const outcome = await createCommands(client as unknown as Client).execute(adjustStock, command);
+  const outcome = await createCommands(client).execute(adjustStock, command);
 
   expect(outcome).toEqual({ kind: 'unknown-product' });
   expect(executeUpdateWithStart).toHaveBeenCalledTimes(1);
   expect(executeUpdateWithStart).toHaveBeenCalledWith('decision', {
-    args: [],
+    updateId: 'decision',
     startWorkflowOperation: expect.objectContaining({
       workflowTypeOrFunc: 'adjustStock',
       options: expect.objectContaining({

@@ -102,6 +102,13 @@ test('while the first try is under way it is 409, and says when to come back', a
   expect(handle).not.toHaveBeenCalled();
 });
 
+test('that there is too much is no answer: the key is free again', async () => {
+  handle.mockRejectedValue(new Problem('TOO_MANY_ORDERS'));
+  expect((await call()).statusCode).toBe(429);
+  expect(store.complete).not.toHaveBeenCalled();
+  expect(store.release).toHaveBeenCalledTimes(1);
+});
+
 test('a refusal is an answer too', async () => {
   handle.mockRejectedValue(new Problem('OUT_OF_STOCK'));
   const response = await call();

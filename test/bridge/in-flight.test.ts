@@ -1,11 +1,10 @@
 import type { FinishedWork } from '../../bridge/finished-work';
 import { createInFlight } from '../../bridge/in-flight';
 import { createLogger } from '../../platform/observability/logger';
-import { bridgeInFlight, bridgePaused, bridgeSlots } from '../../platform/observability/telemetry';
+import { bridgeInFlight, bridgeSlots } from '../../platform/observability/telemetry';
 import { until } from '../../testkit/until';
 
 const logger = createLogger('test', 'silent');
-const never = new AbortController().signal;
 
 /** A database that answers which of the workflows asked for have finished. */
 function fakeFinishedWork() {
@@ -34,20 +33,11 @@ async function valueOf(metric: typeof bridgeSlots): Promise<number | undefined> 
   return (await metric.get()).values[0]?.value;
 }
 
-function observed(promise: Promise<void>) {
-  const state = { taken: false };
-  promise.then(
-    () => (state.taken = true),
-    () => undefined,
-  );
-  return state;
-}
-
-test('slots are taken without asking while any is free', async () => {
+test('slots are taken without asking', () => {
   const { finishedWork, asked } = fakeFinishedWork();
   const inFlight = createInFlight(finishedWork, logger, { limit: 2 });
-  await inFlight.take('a', never);
-  await inFlight.take('b', never);
+  inFlight.tryTakeAll(['a']);
+  inFlight.tryTakeAll(['b']);
   expect(inFlight.count()).toBe(2);
   expect(asked).toEqual([]);
 });
@@ -63,24 +53,6 @@ test('a repeat shares the slot of its event, and gives back only its own share',
   expect(inFlight.count()).toBe(0);
 });
 
-test('who finds none free waits until one is finished, and gets exactly that one', async () => {
-  const { finishedWork, asked, finish } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 2, pollMs: 1 });
-  await inFlight.take('a', never);
-  await inFlight.take('b', never);
-  const waiting = ['c', 'd'].map((id) => observed(inFlight.take(id, never)));
-  await until('it has looked several times', () => asked.length > 3);
-  expect(waiting.map(({ taken }) => taken)).toEqual([false, false]);
-  finish('a');
-  await until('one has got the slot', () => waiting.some(({ taken }) => taken));
-  const looks = asked.length;
-  await until('it has looked again', () => asked.length > looks + 3);
-  expect(waiting.map(({ taken }) => taken)).toEqual([true, false]);
-  expect(inFlight.count()).toBe(2);
-  finish('b');
-  await until('the other has one too', () => waiting.every(({ taken }) => taken));
-});
-
 test('without waiting, slots are taken only if there is one for each', async () => {
   const { finishedWork, asked, finish } = fakeFinishedWork();
   const inFlight = createInFlight(finishedWork, logger, { limit: 3, pollMs: 1 });
@@ -94,97 +66,87 @@ test('without waiting, slots are taken only if there is one for each', async () 
   expect(inFlight.tryTakeAll(['d', 'e'])).toBe(true);
 });
 
-test('one look serves everybody who waits', async () => {
-  const { finishedWork, asked, finish } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
-  await inFlight.take('first', never);
-  finish('first', ...Array.from({ length: 50 }, (_, index) => `waiter-${index}`));
-  await Promise.all(
-    Array.from({ length: 50 }, (_, index) => inFlight.take(`waiter-${index}`, never)),
-  );
-  expect(asked.every((ids) => ids.length === 1)).toBe(true);
-  expect(asked.length).toBeLessThanOrEqual(51);
-});
-
-test('a workflow that has its slot already does not wait for another', async () => {
-  const { finishedWork } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1 });
-  await inFlight.take('a', never);
-  await inFlight.take('a', never);
-  expect(inFlight.count()).toBe(1);
-});
-
-test('a released slot is free', async () => {
-  const { finishedWork } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1 });
-  await inFlight.take('a', never);
-  inFlight.release('a');
-  await inFlight.take('b', never);
-  expect(inFlight.count()).toBe(1);
-});
-
-test('who waits is let go when aborted', async () => {
+test('one look serves everybody who waits for it', async () => {
   const { finishedWork, asked } = fakeFinishedWork();
   const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
-  await inFlight.take('a', never);
-  const abort = new AbortController();
-  const waiting = inFlight.take('b', abort.signal);
-  await until('it waits', () => asked.length > 0);
-  abort.abort(new Error('stopping'));
-  await expect(waiting).rejects.toThrow('stopping');
+  inFlight.tryTakeAll(['a']);
+  await Promise.all(Array.from({ length: 50 }, () => inFlight.refresh()));
+  expect(asked).toEqual([['a']]);
+});
+
+test('a workflow that has its slot already needs no other', () => {
+  const { finishedWork } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1 });
+  inFlight.tryTakeAll(['a']);
+  inFlight.tryTakeAll(['a']);
   expect(inFlight.count()).toBe(1);
 });
 
-test('an unavailable database frees nothing and breaks nothing', async () => {
+test('a slot that gets another ID stays taken, also in a full house', () => {
+  const { finishedWork } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 2 });
+  inFlight.tryTakeAll(['a', 'b']);
+  inFlight.rename('a', 'c');
+  expect(inFlight.count()).toBe(2);
+  expect(inFlight.tryTakeAll(['a'])).toBe(false);
+  expect(inFlight.tryTakeAll(['c'])).toBe(true);
+});
+
+test('a released slot is free', () => {
+  const { finishedWork } = fakeFinishedWork();
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1 });
+  inFlight.tryTakeAll(['a']);
+  inFlight.release('a');
+  inFlight.tryTakeAll(['b']);
+  expect(inFlight.count()).toBe(1);
+});
+
+test('an unavailable database frees nothing, and is asked less and less often', async () => {
   const { finishedWork, asked, finish, breakWith } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
-  await inFlight.take('a', never);
+  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 10 });
+  inFlight.tryTakeAll(['a']);
   finish('a');
   breakWith(new Error('away'));
-  const waiting = observed(inFlight.take('b', never));
-  await until('it has tried several times', () => asked.length > 3);
-  expect(waiting.taken).toBe(false);
+  const from = performance.now();
+  for (let look = 0; look < 5; look += 1) await inFlight.refresh();
+  expect(asked).toHaveLength(5);
+  // 10, 20, 40 and 80 ms between them; a timer may be a millisecond early.
+  expect(performance.now() - from).toBeGreaterThanOrEqual(146);
+  expect(inFlight.count()).toBe(1);
   breakWith(undefined);
-  await until('it has the slot', () => waiting.taken);
+  await inFlight.refresh();
+  expect(inFlight.count()).toBe(0);
 });
 
 test('a slot whose workflow never finishes is given up in the end', async () => {
   const { finishedWork } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, {
-    limit: 1,
-    pollMs: 1,
-    abandonAfterMs: 20,
+  const limits = { limit: 1, pollMs: 1, abandonAfterMs: 20 };
+  const inFlight = createInFlight(finishedWork, logger, limits);
+  inFlight.tryTakeAll(['terminated']);
+  await until('its slot is free', async () => {
+    await inFlight.refresh();
+    return inFlight.tryTakeAll(['next']);
   });
-  await inFlight.take('terminated', never);
-  await inFlight.take('next', never);
-  expect(inFlight.count()).toBe(1);
 });
 
-test('the metrics have the slots, those that are taken, and whether anybody waits for one', async () => {
-  const isPaused = async (): Promise<boolean> =>
-    (await bridgePaused.get()).values.some(
-      ({ labels, value }) => labels.reason === 'no-slot' && value === 1,
-    );
+test('the metrics have the slots and those that are taken', async () => {
   const { finishedWork, finish } = fakeFinishedWork();
   const inFlight = createInFlight(finishedWork, logger, { limit: 2, pollMs: 1 });
-  expect([await valueOf(bridgeSlots), await isPaused()]).toEqual([2, false]);
-  await inFlight.take('a', never);
-  await inFlight.take('b', never);
-  expect([await valueOf(bridgeInFlight), await isPaused()]).toEqual([2, false]);
-  const waiting = inFlight.take('c', never);
-  expect(await isPaused()).toBe(true);
-  finish('a', 'b');
-  await waiting;
-  expect([await valueOf(bridgeInFlight), await isPaused()]).toEqual([1, false]);
-  inFlight.release('c');
+  expect(await valueOf(bridgeSlots)).toBe(2);
+  inFlight.tryTakeAll(['a', 'b']);
+  expect(await valueOf(bridgeInFlight)).toBe(2);
+  finish('a');
+  await inFlight.refresh();
+  expect(await valueOf(bridgeInFlight)).toBe(1);
+  inFlight.release('b');
   expect(await valueOf(bridgeInFlight)).toBe(0);
 });
 
 test('what has finished is no longer shown, also when nothing new comes', async () => {
   const { finishedWork, finish } = fakeFinishedWork();
   const inFlight = createInFlight(finishedWork, logger, { limit: 10, pollMs: 1, idlePollMs: 5 });
-  await inFlight.take('a', never);
-  await inFlight.take('b', never);
+  inFlight.tryTakeAll(['a']);
+  inFlight.tryTakeAll(['b']);
   finish('a');
   await until('one is left', async () => (await valueOf(bridgeInFlight)) === 1);
   finish('b');

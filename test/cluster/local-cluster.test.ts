@@ -7,7 +7,7 @@ import { Redis } from 'ioredis';
 import { Kafka, logLevel } from 'kafkajs';
 import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { Client } from 'pg';
-import { createCluster, findFreePorts, serverNames } from '../../cluster/local-cluster';
+import { createCluster, findFreePorts } from '../../cluster/local-cluster';
 import type { Cluster, ServerName, ServerStatus } from '../../cluster/local-cluster';
 import { until } from '../../testkit/until';
 
@@ -32,7 +32,7 @@ describe('a cluster', () => {
   it('answers on every server once it is up', async () => {
     const states = (await cluster.status()).map(({ name, state }) => [name, state]);
 
-    expect(states).toEqual(serverNames.map((name) => [name, 'running']));
+    expect(states).toEqual(cluster.servers.map((name) => [name, 'running']));
   });
 
   it('leaves running servers alone when started again', async () => {
@@ -213,7 +213,7 @@ async function redis<Result>(work: (client: Redis) => Promise<Result>): Promise<
 
 function kafka(): Kafka {
   return new Kafka({
-    brokers: [cluster.environment.KAFKA_BROKERS],
+    brokers: cluster.environment.KAFKA_BROKERS.split(','),
     logLevel: logLevel.NOTHING,
   });
 }

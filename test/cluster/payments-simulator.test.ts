@@ -9,6 +9,7 @@ import {
   stopPaymentsSimulators,
   withDataFile,
 } from '../../testkit/start-payments-simulator';
+import { until } from '../../testkit/until';
 
 interface Reply {
   status: number;
@@ -101,6 +102,21 @@ describe('charges', () => {
     expect((await ask(slower, '/v1/charges', { key: 'k', body })).status).toBe(201);
     expect(performance.now() - askedAgain).toBeLessThan(1_900);
     expect((await books(slower)).totals).toMatchObject({ chargeCount: 1, capturedAmount: 5 });
+  });
+
+  test('tok_in_progress is answered 409 from the first call on, and captured once after its delay', async () => {
+    const started = performance.now();
+    const early = await charge(simulator, 'k', 'tok_in_progress');
+    expect(early).toMatchObject({ status: 409, body: { code: 'in_progress' } });
+    expect((await charge(simulator, 'k', 'tok_in_progress')).status).toBe(409);
+    const captured = await until('the charge is captured', async () => {
+      const reply = await charge(simulator, 'k', 'tok_in_progress');
+      return reply.status === 409 ? undefined : reply;
+    });
+    expect(captured.status).toBe(201);
+    expect(performance.now() - started).toBeGreaterThanOrEqual(390);
+    expect(await charge(simulator, 'k', 'tok_in_progress')).toEqual(captured);
+    expect((await books(simulator)).totals.chargeCount).toBe(1);
   });
 
   test('tok_flaky fails twice for each key, then is captured', async () => {

@@ -8,6 +8,8 @@ describe('the ports of a cluster', () => {
       postgres: 15432,
       redis: 16379,
       kafka: 19092,
+      kafka2: 19192,
+      kafka3: 19292,
       temporal: 17233,
       temporalUi: 18233,
     });
@@ -19,6 +21,24 @@ describe('the ports of a cluster', () => {
     expect(ports).toMatchObject({ kafka: 29092, kafkaController: 29093, redis: 1 });
   });
 
+  it('give each of three brokers a port of its own, a hundred apart', () => {
+    expect(portsFromEnvironment({ CLUSTER_KAFKA_PORT: '29092' })).toMatchObject({
+      kafka2: 29192,
+      kafka2Controller: 29193,
+      kafka3: 29292,
+      kafka3Controller: 29293,
+    });
+    expect(
+      portsFromEnvironment({ CLUSTER_KAFKA_2_PORT: '2', CLUSTER_KAFKA_3_PORT: '3' }),
+    ).toMatchObject({
+      kafka: 19092,
+      kafka2: 2,
+      kafka2Controller: 3,
+      kafka3: 3,
+      kafka3Controller: 4,
+    });
+  });
+
   it.each(['0', '65536', '1.5', 'many'])('are refused by name when set to %s', (value) => {
     expect(() => portsFromEnvironment({ CLUSTER_TEMPORAL_UI_PORT: value })).toThrow(
       /CLUSTER_TEMPORAL_UI_PORT must be a port from 1 to 65535/,
@@ -28,7 +48,7 @@ describe('the ports of a cluster', () => {
   it('are found free, each once', async () => {
     const ports = Object.values(await findFreePorts());
 
-    expect(new Set(ports).size).toBe(7);
+    expect(new Set(ports).size).toBe(11);
     await Promise.all(ports.map((port: number) => assertPortFree('any', 'redis', port)));
   });
 });

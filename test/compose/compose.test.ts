@@ -11,6 +11,7 @@ import { defaultPorts, loopback } from '../../cluster/ports';
 import { processNames } from '../../cluster/processes';
 import { readConfiguration } from '../../payments-simulator/configuration';
 import type { Server } from '../../cluster/server';
+import { bootstrapAddresses, brokerSettings } from '../../cluster/servers/kafka';
 import { redis } from '../../cluster/servers/redis';
 import { temporal } from '../../cluster/servers/temporal';
 import { environmentVariables, readConfig } from '../../platform/process/config';
@@ -26,7 +27,9 @@ interface Service {
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
   readonly healthcheck?: { readonly test?: readonly string[]; readonly disable?: boolean };
-  readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
+  readonly depends_on?: Readonly<
+    Record<string, { readonly condition: string; readonly required?: boolean }>
+  >;
 }
 
 const root = path.join(__dirname, '..', '..');
@@ -48,17 +51,22 @@ const everyService = Object.entries(services);
 const ours = everyService.filter(([, { build }]) => build !== undefined);
 const configured = ours.filter(([name]) => name !== 'payments');
 
-/** Environment as Compose sets it, without or with the profile that some values depend on. */
+/** Environment as Compose sets it, without or with the variables that some values depend on. */
 function textsOf(
   environment: Service['environment'] = {},
-  { observed = false } = {},
+  { observed = false, brokers = 1 } = {},
 ): Record<string, string> {
-  const inserted = observed ? '$1' : '';
+  const variables: Readonly<Record<string, string>> = {
+    ...(observed ? { COMPOSE_PROFILES: 'observability' } : {}),
+    ...(brokers === 1 ? {} : { CLUSTER_KAFKA_BROKERS: String(brokers) }),
+  };
+  // https://docs.docker.com/reference/compose-file/interpolation
+  const interpolate = (text: string): string =>
+    text.replace(/\$\{(\w+):([+-])(.*?)\}/g, (_, name: string, operator: string, word: string) =>
+      operator === '+' ? (name in variables ? word : '') : (variables[name] ?? word),
+    );
   return Object.fromEntries(
-    Object.entries(environment).map(([name, value]) => [
-      name,
-      String(value).replace(/\$\{COMPOSE_PROFILES:\+(.*?)\}/, inserted),
-    ]),
+    Object.entries(environment).map(([name, value]) => [name, interpolate(String(value))]),
   );
 }
 
@@ -125,10 +133,13 @@ describe('as a Compose file', () => {
 
   it('migrates once every server that the migration writes to is healthy', () => {
     const healthy = { condition: 'service_healthy' };
+    const healthyIfThere = { ...healthy, required: false };
 
     expect(service('migrate').depends_on).toEqual({
       postgres: healthy,
       kafka: healthy,
+      'kafka-2': healthyIfThere,
+      'kafka-3': healthyIfThere,
       temporal: healthy,
     });
   });
@@ -160,8 +171,8 @@ describe('as a configuration of the project', () => {
   });
 
   it.each(configured)('gives %s values that the project accepts', (_name, { environment }) => {
-    for (const observed of [false, true]) {
-      expect(() => readConfig(textsOf(environment, { observed }))).not.toThrow();
+    for (const given of [{}, { observed: true }, { brokers: 3 }]) {
+      expect(() => readConfig(textsOf(environment, given))).not.toThrow();
     }
   });
 
@@ -250,7 +261,9 @@ describe('as a configuration of the project', () => {
 });
 
 describe('with the profile observability', () => {
-  const observing = everyService.filter(([, { profiles }]) => profiles !== undefined);
+  const observing = everyService.filter(
+    ([name, { profiles }]) => profiles !== undefined && !name.startsWith('kafka'),
+  );
   const observability = (file: string): string => read(path.join('observability', file));
 
   it('adds Prometheus, Grafana and a trace store, and nothing without it', () => {
@@ -313,10 +326,67 @@ describe('with the profile observability', () => {
   });
 });
 
+describe('with the profile brokers', () => {
+  const three = { brokers: 3 };
+  const nodes = ['kafka', 'kafka-2', 'kafka-3'];
+
+  it('adds two brokers to the one that is always there', () => {
+    expect(nodes.map((name) => service(name).profiles)).toEqual([
+      undefined,
+      ['brokers'],
+      ['brokers'],
+    ]);
+  });
+
+  it('makes them one Kafka, whose controllers know each other', () => {
+    const quorums = nodes.map((name) => {
+      const { KAFKA_NODE_ID, KAFKA_CONTROLLER_QUORUM_VOTERS } = textsOf(
+        service(name).environment,
+        three,
+      );
+      return [KAFKA_NODE_ID, KAFKA_CONTROLLER_QUORUM_VOTERS];
+    });
+    const voters = '1@kafka:9093,2@kafka-2:9093,3@kafka-3:9093';
+
+    expect(quorums).toEqual([
+      ['1', voters],
+      ['2', voters],
+      ['3', voters],
+    ]);
+    expect(textsOf(service('kafka').environment)['KAFKA_CONTROLLER_QUORUM_VOTERS']).toBe(
+      '1@kafka:9093',
+    );
+  });
+
+  it('gives every process all of them', () => {
+    for (const [, { environment }] of configured) {
+      expect(readConfig(textsOf(environment, three)).KAFKA_BROKERS).toEqual(
+        nodes.map((name) => `${name}:9092`),
+      );
+    }
+  });
+
+  it('announces each under its name, and to the host under its published port', () => {
+    const announced = nodes.map(
+      (name) => textsOf(service(name).environment, three)['KAFKA_ADVERTISED_LISTENERS'],
+    );
+    const onHost = bootstrapAddresses(3, defaultPorts).split(',');
+
+    expect(announced).toEqual(
+      nodes.map((name, index) => `CONTAINERS://${name}:9092,HOST://${onHost[index]}`),
+    );
+    expect(nodes.map((name) => service(name).ports)).toEqual(
+      onHost.map((address) => [`${address}:19092`]),
+    );
+  });
+});
+
 describe('as the local cluster', () => {
   it('publishes the same ports, on loopback only', () => {
-    // Kafka's controller is for the broker alone.
-    const { kafkaController: _, ...ports } = defaultPorts;
+    // Kafka's controllers are for the brokers alone.
+    const ports = Object.fromEntries(
+      Object.entries(defaultPorts).filter(([name]) => !name.endsWith('Controller')),
+    );
     const api = readConfig({}).API_PORT;
     const observing = { prometheus: 19090, grafana: 13000, jaeger: 16686 };
     const expected = [...Object.values(ports), api, ...Object.values(observing)];
@@ -324,12 +394,6 @@ describe('as the local cluster', () => {
     expect(published()).toEqual(
       Object.fromEntries(expected.map((port) => [String(port), loopback])),
     );
-  });
-
-  it('announces Kafka to the host under the published port', () => {
-    const listeners = String(service('kafka').environment?.['KAFKA_ADVERTISED_LISTENERS']);
-
-    expect(listeners.split(',')).toContain(`HOST://${loopback}:${defaultPorts.kafka}`);
   });
 
   it('runs the same Postgres', () => {
@@ -368,11 +432,18 @@ describe('as the local cluster', () => {
     );
   });
 
-  it.each([
-    ['postgres', 'cluster/servers/postgres.ts', postgresSettings()],
-    ['kafka', 'cluster/servers/kafka.ts', kafkaSettings()],
-  ])('sets %s as the local cluster does', (_name, file, settings) => {
-    const source = read(file);
+  it.each([1, 3] as const)('sets Kafka as the local cluster does, with brokers: %s', (brokers) => {
+    const settings = Object.entries(brokerSettings(brokers)).map(([name, value]) => [
+      name,
+      String(value),
+    ]);
+
+    expect(kafkaSettings(brokers).sort()).toEqual(settings.sort());
+  });
+
+  it('sets Postgres as the local cluster does', () => {
+    const settings = postgresSettings();
+    const source = read('cluster/servers/postgres.ts');
     const missing = settings.filter(([name, value]) => {
       const key = `(?:'${name}'|\\b${name})`;
       return !new RegExp(`${key.replaceAll('.', '\\.')}: '?${value}'?,`).test(source);
@@ -391,11 +462,11 @@ function postgresSettings(): [string, string][] {
 }
 
 /** Name and value of each `KAFKA_NAME`, but for those that say where it listens and keeps its data. */
-function kafkaSettings(): [string, string][] {
-  return Object.entries(textsOf(service('kafka').environment))
+function kafkaSettings(brokers: number): [string, string][] {
+  return Object.entries(textsOf(service('kafka').environment, { brokers }))
     .map(([name, value]): [string, string] => [
       name.replace('KAFKA_', '').toLowerCase().replaceAll('_', '.'),
       value,
     ])
-    .filter(([name]) => !/listener|quorum|dirs|heap/.test(name));
+    .filter(([name]) => !/listener|quorum|dirs|heap|node/.test(name));
 }

@@ -7,24 +7,30 @@ import Module from 'node:module';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
-import { Kafka, type Consumer, type EachBatchPayload } from 'kafkajs';
+import { Kafka, type Consumer, type EachBatchPayload, type RecordMetadata } from 'kafkajs';
 import { Client } from 'pg';
+import { partitionsPerTopic } from '../../events/topics';
+import type * as SpoolModule from '../../platform/disk/spool';
 import type * as KafkaSenderModule from '../../platform/kafka/sender';
 import type * as ProductCacheModule from '../../cache/product-cache';
 import { lateFillKey, type LateFill } from './altered';
 import { statementName } from './statement-name';
+import type { RedisConnection } from '../../platform/redis/client';
 
 /** What can be changed. */
 export type Alteration =
   /** A reader that fills the cache does so only when what it has loaded has changed since. */
   | 'late-fills'
-  /** Connections to the port before the colon in `FAULT_PROXY` go to the one behind it. */
+  /** Connections to a port before a colon in `FAULT_PROXY` go to the one behind it. */
   | 'through-proxy'
   /** Fills come late, and the cache takes them although their lease is void. */
   | 'lease-ignored'
+  /** Views are answered without being in the spool. */
+  | 'views-unspooled'
   /** The sender has many requests under way at once. */
   | 'concurrent-sends'
+  /** An answer that lacks the record of a message counts as if it had one. */
+  | 'missing-records-taken'
   /** The bridge commits before it starts workflows, and is killed in between. */
   | 'commit-before-start'
   /** The bridge's consumer keeps its partitions and its heart beating, and does nothing. */
@@ -41,12 +47,16 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
   },
 
   'through-proxy': () => {
-    const [from, to] = process.env['FAULT_PROXY']!.split(':').map(Number);
+    const proxies = new Map(
+      process.env['FAULT_PROXY']!.split(',').map(
+        (pair) => pair.split(':').map(Number) as [number, number],
+      ),
+    );
     const { connect } = net;
     // kafkajs takes the broker's own address from its metadata: it has to be led around it.
     net.connect = ((options: net.NetConnectOpts, ...rest: []) => {
-      const redirected = 'port' in options && options.port === from;
-      return connect(redirected ? { ...options, port: to! } : options, ...rest);
+      const proxy = 'port' in options ? proxies.get(options.port) : undefined;
+      return connect(proxy === undefined ? options : { ...options, port: proxy }, ...rest);
     }) as typeof connect;
   },
 
@@ -60,21 +70,49 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
     }));
   },
 
+  'views-unspooled': () => {
+    alterModule<typeof SpoolModule>('platform/disk/spool.ts', (original) => ({
+      ...original,
+      openSpool: async (...input) =>
+        Object.assign(await original.openSpool(...input), { append: async () => undefined }),
+    }));
+  },
+
   'concurrent-sends': () => {
     alterModule<typeof KafkaSenderModule>('platform/kafka/sender.ts', (original) => ({
       ...original,
       createKafkaSender: (...input) => {
         const sender = original.createKafkaSender(...input) as unknown as {
-          senderOf(topic: string): object;
+          senderOf(topic: string): {
+            readonly dependencies: { readonly queue: { requestAhead: () => undefined } };
+          };
         };
-        const { senderOf } = sender;
-        // A sender that never sees that it is sending already.
-        const unseen = { get: () => undefined, set: () => undefined, configurable: true };
-        sender.senderOf = (topic) =>
-          Object.defineProperty(senderOf.call(sender, topic), 'draining', unseen);
+        const senderOf = sender.senderOf.bind(sender);
+        sender.senderOf = (topic) => {
+          const own = senderOf(topic);
+          // A sender that never sees that it is sending already.
+          own.dependencies.queue.requestAhead = () => undefined;
+          return own;
+        };
         return sender as unknown as KafkaSenderModule.KafkaSender;
       },
     }));
+  },
+
+  'missing-records-taken': () => {
+    const prototype = Kafka.prototype as Pick<Kafka, 'producer'>;
+    const createProducer = prototype.producer;
+    prototype.producer = function (...input) {
+      const producer = createProducer.apply(this as Kafka, input);
+      return {
+        ...producer,
+        send: async (record) => withAllRecords([record.topic], await producer.send(record)),
+        sendBatch: async (batch) => {
+          const topics = (batch.topicMessages ?? []).map(({ topic }) => topic);
+          return withAllRecords(topics, await producer.sendBatch(batch));
+        },
+      };
+    };
   },
 
   'commit-before-start': () => {
@@ -117,7 +155,7 @@ type Cache = ProductCacheModule.ProductCache;
 type LeaseKey = typeof ProductCacheModule.productLeaseKey;
 
 function alterCache(
-  alter: (cache: Cache, redis: Redis, original: typeof ProductCacheModule) => Cache,
+  alter: (cache: Cache, redis: RedisConnection, original: typeof ProductCacheModule) => Cache,
 ): void {
   alterModule<typeof ProductCacheModule>('cache/product-cache.ts', (original) => ({
     ...original,
@@ -130,7 +168,7 @@ function alterCache(
 const latestMs = 8_000;
 
 /** A fill that comes when what it brings has been evicted, and tells whether it has been. */
-function late(redis: Redis, leaseKey: LeaseKey, fill: Cache['fill']): Cache['fill'] {
+function late(redis: RedisConnection, leaseKey: LeaseKey, fill: Cache['fill']): Cache['fill'] {
   return async (productId, lease, json) => {
     const isVoid = async () => (await redis.get(leaseKey(productId))) !== lease;
     const latest = Date.now() + latestMs;
@@ -140,6 +178,18 @@ function late(redis: Redis, leaseKey: LeaseKey, fill: Cache['fill']): Cache['fil
     await redis.set(lateFillKey(productId), came, 'PX', 60_000);
     return filled;
   };
+}
+
+/** What kafkajs answers, with a record also for each partition that it has not sent to. */
+function withAllRecords(topics: readonly string[], records: RecordMetadata[]): RecordMetadata[] {
+  const isThere = (topic: string, partition: number): boolean =>
+    records.some((each) => each.topicName === topic && each.partition === partition);
+  const missing = topics.flatMap((topicName) =>
+    Array.from({ length: partitionsPerTopic }, (_, partition) => partition)
+      .filter((partition) => !isThere(topicName, partition))
+      .map((partition) => ({ topicName, partition, errorCode: 0, baseOffset: '0' })),
+  );
+  return [...records, ...missing];
 }
 
 function commitAndDie(consumer: Consumer): (payload: EachBatchPayload) => Promise<void> {

@@ -1,4 +1,7 @@
 /** Waits until a pipeline is idle, and judges how long it took. */
+import { existsSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventTopics } from '../../events/topics';
 import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
@@ -52,10 +55,25 @@ export async function drain(stack: Stack, { rate, isUnderLoad }: DrainOptions): 
       least = Math.min(least, left);
     }
     if (Date.now() - progressAt > stalledAfterMs) {
-      throw new Error(`Nothing was done for ${stalledAfterMs / 1_000} s; left: ${left}`);
+      const open = await listOpenWorkflows(stack).catch(String);
+      throw new Error(
+        `Nothing was done for ${stalledAfterMs / 1_000} s; left: ${left}; open workflows: ${open}`,
+      );
     }
   }
   return { tookMs: Date.now() - from, backlog, boundMs: graceMs + (backlog / rate) * 1_000 };
+}
+
+/** Some of them, by type and ID. */
+async function listOpenWorkflows(stack: Stack): Promise<string> {
+  const { executions } = await stack.temporal.workflowService.listWorkflowExecutions({
+    namespace: namespaceOf(stack),
+    query: `ExecutionStatus = 'Running'`,
+    pageSize: 20,
+  });
+  return executions
+    .map(({ type, execution }) => `${type?.name} ${execution?.workflowId}`)
+    .join(', ');
 }
 
 const samples = 400;
@@ -77,8 +95,17 @@ export async function measureRate(stack: Stack): Promise<number> {
  */
 async function countLeft(stack: Stack): Promise<number> {
   const { kafka, config } = stack;
+  // In the order in which they go on, or a view on its way would be seen nowhere.
+  const spooled = await countSpooled(stack);
   const behind = totalLag(await readConsumerLag(kafka, config.BRIDGE_GROUP_ID, eventTopics));
-  return behind + Math.max(await countUnfinished(stack), await countOpenWorkflows(stack));
+  return spooled + behind + Math.max(await countUnfinished(stack), await countOpenWorkflows(stack));
+}
+
+/** Files with views of the API. */
+async function countSpooled({ config: { VIEW_SPOOL_DIR: directory } }: Stack): Promise<number> {
+  if (!existsSync(directory)) return 0;
+  const files = (await readdir(directory)).map((name) => stat(path.join(directory, name)));
+  return (await Promise.all(files)).filter(({ size }) => size > 0).length;
 }
 
 async function countUnfinished({ pool }: Stack): Promise<number> {

@@ -11,11 +11,15 @@ import { produce } from '../../testkit/foreign-producer';
 import type { ProcessName, RunningProcess, Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 import { altered, lateFillKey, preloading, type LateFill } from './altered';
+import { brokerFaults } from './brokers';
+import { timeOf } from './clock';
 import { enterEmptyNamespace, namespaceOf, resetOffsets, skipToEnd } from './forgetting';
 import { startCuttingProxy } from './cutting-proxy';
+import { freezeFor, killServer } from './servers';
 import { sendHostileBatches } from './hostile-batches';
 import type { Ledger } from './ledger';
 import { sendPoison, type PoisonCounts } from './poison';
+import { storeFailovers } from './store-failovers';
 import type { Random } from '../../testkit/random';
 import type { WebhookReceiver } from '../../testkit/webhook-receiver';
 
@@ -29,6 +33,8 @@ export interface FaultContext {
   readonly receiver: WebhookReceiver;
   /** For how long the receiver is away, in ms. */
   readonly receiverAwayMs: number;
+  /** For how long the cache is away in `cache-away`, in ms. */
+  readonly cacheAwayMs: number;
 }
 
 /** One fault. */
@@ -41,11 +47,19 @@ export interface Fault {
    * of its own.
    */
   readonly cutsLog?: true;
+  /**
+   * It also holds times against bounds, under a load of its own: for a machine that is idle otherwise. A
+   * selection by `--count` leaves it out.
+   */
+  readonly measures?: true;
+  /** How many brokers it needs; one unless set. */
+  readonly needsBrokers?: 3;
   /** Injects the fault under load, and reverts it. */
   inject(context: FaultContext): Promise<void>;
 }
 
 const processNames = ['api', 'bridge', 'worker:commerce', 'worker:collector'] as const;
+/** `kafka` is all of its brokers at once. */
 const serverNames = ['kafka', 'postgres', 'redis', 'temporal', 'payments'] as const;
 
 const awayMs = 60_000;
@@ -64,23 +78,40 @@ export const faults: readonly Fault[] = [
   ...processNames.map((name) => freeze(name)),
   breakpoint('worker:commerce', 'commit:stock-change', 'stock changed, nobody told'),
   breakpoint('worker:commerce', 'before:outbox-mark', 'brokers acknowledged, not yet marked'),
-  breakpoint('worker:commerce', 'before:order-decide', 'charged, not yet confirmed'),
-  breakpoint('worker:commerce', 'commit:order-decide', 'order decided, nobody told'),
+  breakpoint('worker:commerce', 'after:order-reserve', 'stock reserved, nobody told'),
+  breakpoint('worker:commerce', 'before:order-confirm', 'charged, not yet confirmed'),
+  breakpoint('worker:commerce', 'after:order-confirm', 'order confirmed, nobody told'),
   breakpoint('worker:collector', 'after:event-log-insert', 'logged, not yet counted'),
   breakpoint('worker:collector', 'after:metrics-update', 'counted, Temporal not told'),
   ...serverNames.map((name) => restart(name)),
   ...serverNames.map((name) => away(name)),
-  ...serverNames.map((name) => killServer(name)),
+  ...serverNames.map((name) => killAndStart(name)),
   ...serverNames.map((name) => freezeServer(name)),
+  ...brokerFaults,
   {
     name: 'power-cut',
     strikes: 'kill -9 of every process and every server at once, then all of it is started again',
     async inject({ stack }) {
-      const servers = await Promise.all(serverNames.map((name) => pidOf(stack, name)));
-      for (const pid of servers) process.kill(pid, 'SIGKILL');
+      await Promise.all(serverNames.map((name) => killServer(stack, name)));
       await Promise.all(processNames.map((name) => endAll(stack, name, 'SIGKILL')));
       await Promise.all(serverNames.map((name) => stack.cluster.start(name)));
       await Promise.all(processNames.map((name) => stack.start(name)));
+    },
+  },
+  {
+    name: 'views-without-kafka',
+    strikes: 'Kafka is stopped, and the API is killed (-9) twice before it is back',
+    async inject({ stack }) {
+      await stack.cluster.stop('kafka');
+      try {
+        for (let turn = 0; turn < 2; turn += 1) {
+          await sleep(3_000);
+          await endAll(stack, 'api', 'SIGKILL');
+          await stack.start('api');
+        }
+      } finally {
+        await stack.cluster.start('kafka');
+      }
     },
   },
   {
@@ -88,15 +119,21 @@ export const faults: readonly Fault[] = [
     strikes:
       'a proxy cuts connections to Kafka after it has taken a produce or a commit and before it has answered',
     async inject(context) {
-      const proxy = await startCuttingProxy(context.stack.cluster.ports.kafka, 7);
+      const brokers = context.stack.config.KAFKA_BROKERS.map((address) =>
+        Number(address.split(':')[1]),
+      );
+      const proxies = await Promise.all(brokers.map((port) => startCuttingProxy(port, 7)));
       const around = altered('through-proxy');
-      around['FAULT_PROXY'] = `${context.stack.cluster.ports.kafka}:${proxy.port}`;
+      around['FAULT_PROXY'] = proxies
+        .map((proxy, index) => `${brokers[index]}:${proxy.port}`)
+        .join(',');
+      const cuts = (): number => proxies.reduce((sum, proxy) => sum + proxy.cuts(), 0);
       try {
         await replaceAll(context, around);
-        await until('answers have been swallowed', () => proxy.cuts() >= 6, { timeoutMs: 60_000 });
+        await until('answers have been swallowed', () => cuts() >= 6, { timeoutMs: 60_000 });
         await replaceAll(context, {});
       } finally {
-        await proxy.stop();
+        await Promise.all(proxies.map((proxy) => proxy.stop()));
       }
     },
   },
@@ -223,6 +260,7 @@ export const faults: readonly Fault[] = [
       await untilShopsEventsAreLogged(stack, await timeOf(stack));
     },
   },
+  ...storeFailovers(replaceAll),
 ];
 
 async function makeTopicsAnew({ kafka }: Stack): Promise<void> {
@@ -255,11 +293,6 @@ async function deleteRecords({ kafka }: Stack): Promise<void> {
   } finally {
     await admin.disconnect();
   }
-}
-
-async function timeOf({ pool }: Stack): Promise<Date> {
-  const { rows } = await pool.query<{ now: Date }>('SELECT now() AS now');
-  return rows[0]!.now;
 }
 
 /** The audit has to find what was lost first: until then the pipeline looks idle. */
@@ -358,12 +391,12 @@ function restart(name: ServerName): Fault {
   };
 }
 
-function killServer(name: ServerName): Fault {
+function killAndStart(name: ServerName): Fault {
   return {
     name: `kill-${name}`,
     strikes: `kill -9 of ${name}, then it is started again`,
     async inject({ stack }) {
-      process.kill(await pidOf(stack, name), 'SIGKILL');
+      await killServer(stack, name);
       await sleep(1_000);
       await stack.cluster.start(name);
     },
@@ -376,21 +409,6 @@ function freezeServer(name: ServerName): Fault {
     strikes: `${name} is frozen for ${frozenMs / 1_000} s`,
     inject: (context) => freezeFor(context, name, frozenMs),
   };
-}
-
-/** Freezes a server for so long, and resumes it. */
-export async function freezeFor(
-  { stack }: Pick<FaultContext, 'stack'>,
-  name: ServerName,
-  durationMs: number,
-): Promise<void> {
-  const pid = await pidOf(stack, name);
-  process.kill(pid, 'SIGSTOP');
-  try {
-    await sleep(durationMs);
-  } finally {
-    process.kill(pid, 'SIGCONT');
-  }
 }
 
 /** Stops every process, and continues in an empty namespace with every event redelivered. */
@@ -502,12 +520,6 @@ async function replaceAll(
 ): Promise<void> {
   await Promise.all(processNames.map((name) => endAll(stack, name)));
   await Promise.all(processNames.map((name) => stack.start(name, environment)));
-}
-
-async function pidOf(stack: Stack, name: ServerName): Promise<number> {
-  const status = (await stack.cluster.status()).find((server) => server.name === name);
-  if (status?.pid === undefined) throw new Error(`${name} is not running.`);
-  return status.pid;
 }
 
 /** Ends every process of a name. */

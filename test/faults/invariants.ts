@@ -140,6 +140,24 @@ export const invariants: readonly Invariant[] = [
     },
   },
   {
+    name: 'the first copies of each key are in the order of their commits',
+    check: async ({ stack, published, isWhole }) => {
+      if (!isWhole) return [];
+      const { rows } = await stack.pool.query<{ id: string; key: string; sequence: number }>(
+        'SELECT event_id AS id, key, sequence::int AS sequence FROM commerce.outbox',
+      );
+      const commits = new Map(rows.map((row) => [row.id, row]));
+      const last = new Map<string, number>();
+      return firstCopies(published).flatMap(({ id }) => {
+        const { key, sequence } = commits.get(id) ?? { key: undefined, sequence: 0 };
+        if (key === undefined) return [];
+        const before = last.get(key) ?? 0;
+        last.set(key, sequence);
+        return sequence > before ? [] : [`${key}: ${id}, ${sequence}, behind ${before}`];
+      });
+    },
+  },
+  {
     name: 'an order’s events are in the order in which they happened',
     check: ({ published, isWhole }) => {
       if (!isWhole) return [];
@@ -238,6 +256,23 @@ export const invariants: readonly Invariant[] = [
             WHERE likes.product_id = product.product_id)`,
       );
       return [...wrong, ...counts];
+    },
+  },
+  {
+    name: 'every answered view has its event, exactly once',
+    check: async ({ stack, ledger, isWhole }) => {
+      const { rows } = await stack.pool.query<{ pair: string; times: number }>(
+        `SELECT aggregate_id || ' ' || (payload -> 'data' ->> 'userId') AS pair, count(*)::int AS times
+          FROM collector.event_log
+          WHERE type = 'ProductViewed' AND payload ->> 'source' = '/commerce-api' GROUP BY 1`,
+      );
+      const logged = new Map(rows.map(({ pair, times }) => [pair, times]));
+      return [...ledger.views].flatMap(([pair, isAnswered]) => {
+        const times = logged.get(pair) ?? 0;
+        // What was acknowledged and then deleted from its topic, no API has any more.
+        const least = isAnswered && isWhole ? 1 : 0;
+        return times >= least && times <= 1 ? [] : [`${pair}: logged ${times} times`];
+      });
     },
   },
   {

@@ -30,10 +30,17 @@ export interface Ledger {
   readonly likes: Map<string, boolean>;
   /** Pairs of which a change was once left without an answer. */
   readonly uncertainLikes: Set<string>;
+  /**
+   * Whether a view was answered, by `productId viewer`. Each view has a viewer of its own, so that each is
+   * known by its event.
+   */
+  readonly views: Map<string, boolean>;
   /** IDs of the events that strangers have sent and that must be logged. */
   readonly strangersEvents: Set<string>;
   /** IDs of those that they have sent and aborted. */
   readonly voidEvents: Set<string>;
+  /** Answers that name no way on, as `500 GET /v1/…`: any from 500 on but a 503 with `Retry-After`. */
+  readonly failures: string[];
   /** Calls of the API, answered or not. */
   sent: number;
   /** Calls that were answered as decided. */
@@ -51,8 +58,10 @@ export function createLedger(strangersOrders: ReadonlySet<string>): Ledger {
     orders: new Map(),
     likes: new Map(),
     uncertainLikes: new Set(),
+    views: new Map(),
     strangersEvents: new Set(),
     voidEvents: new Set(),
+    failures: [],
     sent: 0,
     acknowledged: 0,
   };

@@ -182,9 +182,13 @@ async function view(
   userId: string,
   productId: string,
 ): Promise<void> {
-  const options = { as: 'shopper', userId } as const;
+  const viewer = `${userId}-${ledger.views.size}`;
+  const pair = `${productId} ${viewer}`;
+  ledger.views.set(pair, false);
+  const options = { as: 'shopper', userId: viewer } as const;
   const answer = await tryOnce(stack, ledger, 'GET', `/v1/products/${productId}`, options);
   if (answer?.status !== 200) return;
+  ledger.views.set(pair, true);
   ledger.acknowledged += 1;
 }
 
@@ -226,5 +230,15 @@ async function tryOnce(
 ): Promise<ApiAnswer | undefined> {
   ledger.sent += 1;
   // No response: the connection was refused, cut, or left hanging by a frozen process.
-  return stack.call(method, route, { ...options, timeoutMs: 15_000 }).catch(() => undefined);
+  const answer = await stack
+    .call(method, route, { ...options, timeoutMs: 15_000 })
+    .catch(() => undefined);
+  if (answer !== undefined && leavesClientAlone(answer)) {
+    ledger.failures.push(`${answer.status} ${method} ${route}`);
+  }
+  return answer;
+}
+
+function leavesClientAlone({ status, headers }: ApiAnswer): boolean {
+  return status >= 500 && !(status === 503 && headers.has('retry-after'));
 }

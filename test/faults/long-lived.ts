@@ -92,6 +92,7 @@ async function auditForADay(environment: Environment) {
       return Promise.resolve({ eventIds: [] });
     },
     noteProgress: () => Promise.resolve(0),
+    accountForOffsets: () => Promise.resolve(0),
     findUndelivered: () => Promise.resolve({ abandoned: [] }),
     markDelivered: unexpected,
     sendAgain: unexpected,

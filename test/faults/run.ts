@@ -6,9 +6,9 @@
  *
  *   --seed N       repeats the choices of an earlier run
  *   --seeds N      deals the faults to N seeds in a row, each with a pipeline of its own
- *   --only NAME    one of them; several by comma
- *   --count N      so many faults, chosen by the seed, and all the rest
- *   --away N       for how many seconds `receiver-away` lasts; 60 unless set
+ *   --only NAME    one of them; several by comma. Some need three brokers: CLUSTER_KAFKA_BROKERS=3
+ *   --count N      so many faults, chosen by the seed of those that measure nothing, and all the rest
+ *   --away N       for how many seconds `receiver-away` and `cache-away` last; 60 unless set
  *   --minutes N    goes on with the faults for so long; then memory must have stayed flat
  *   --report FILE  writes what happened, as Markdown
  *
@@ -17,11 +17,16 @@
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import {
+  brokerCountFromEnvironment,
+  brokersVariable,
+  type BrokerCount,
+} from '../../cluster/servers/kafka';
 import { runProgram } from '../../platform/process/program';
 import { createStack, type Stack } from '../../testkit/stack';
 import { withTestCluster, type TestCluster } from '../../testkit/test-cluster';
 import { drain, measureRate, type Recovery } from './drain';
-import { faults, type Fault, type FaultContext } from './faults';
+import { faults as ordinaryFaults, type Fault, type FaultContext } from './faults';
 import { readReferences } from './gateway-books';
 import { gatherEvidence, invariants } from './invariants';
 import { createLedger, type Ledger } from './ledger';
@@ -38,6 +43,7 @@ import {
   type SoakResult,
 } from './report';
 import { sabotages, type Sabotage } from './sabotages';
+import { spreadingFaults } from './spreading';
 import { watchStandstills, type StandstillWatch } from './standstill';
 
 const { values: options } = parseArgs({
@@ -52,6 +58,8 @@ const { values: options } = parseArgs({
   },
 });
 
+const faults = [...ordinaryFaults, ...spreadingFaults];
+
 const processNames = ['api', 'bridge', 'worker:commerce', 'worker:collector'] as const;
 
 /** What shortens the delivery audit, so that it has its turn within a run. */
@@ -63,10 +71,18 @@ const impatience = {
   AUDIT_UNDECIDED_AFTER_MS: '20000',
 };
 
-async function main({ signal, environment }: TestCluster): Promise<number> {
-  Object.assign(process.env, environment);
+async function main(): Promise<number> {
   const seed = wholeNumber('seed', Date.now() % 1_000_000);
-  const chosen = schedule(seed);
+  const chosen = schedule(seed, brokerCountFromEnvironment(process.env));
+  return withTestCluster((cluster) => carryOut(chosen, seed, cluster));
+}
+
+async function carryOut(
+  chosen: ReturnType<typeof schedule>,
+  seed: number,
+  { signal, environment }: TestCluster,
+): Promise<number> {
+  Object.assign(process.env, environment);
   for (const hand of chosen.hands) console.log(`seed ${hand.seed}: ${namesOf(hand.faults)}`);
   if (chosen.others.length > 0) console.log(`then: ${namesOf(chosen.others)}`);
   const struck: FaultResult[] = [];
@@ -99,7 +115,9 @@ function commandOf(seed: number): string {
   const given = Object.entries({ ...options, seed: String(seed) })
     .filter(([name]) => name !== 'report')
     .map(([name, value]) => `--${name} ${value}`);
-  return `npm run test:faults -- ${given.join(' ')}`;
+  const brokers = brokerCountFromEnvironment(process.env);
+  const variable = brokers === 1 ? '' : `${brokersVariable}=${brokers} `;
+  return `${variable}npm run test:faults -- ${given.join(' ')}`;
 }
 
 function wholeNumber(
@@ -121,18 +139,31 @@ interface Hand {
 
 interface Named {
   readonly name: string;
+  readonly needsBrokers?: BrokerCount;
 }
 
-function schedule(seed: number) {
+function schedule(seed: number, brokers: BrokerCount) {
   const only = options.only?.split(',');
   const everything: readonly Named[] = [...faults, ...sabotages, ...longLived];
   const unknown = only?.filter((name) => !everything.some((each) => each.name === name)) ?? [];
   if (unknown.length > 0) {
     throw new Error(`Nothing is named ${unknown.join(', ')}. There are: ${namesOf(everything)}`);
   }
-  const isWanted = ({ name }: Named): boolean => only?.includes(name) ?? true;
+  const unavailable = everything.filter(({ needsBrokers = 1 }) => needsBrokers > brokers);
+  const wantedInVain = unavailable.filter(({ name }) => only?.includes(name));
+  if (wantedInVain.length > 0) {
+    throw new Error(
+      `These need three brokers: ${namesOf(wantedInVain)}. Set ${brokersVariable}=3 for the run.`,
+    );
+  }
+  if (only === undefined && unavailable.length > 0) {
+    console.log(`left out, since they need ${brokersVariable}=3: ${namesOf(unavailable)}`);
+  }
+  const isWanted = (each: Named): boolean =>
+    !unavailable.includes(each) && (only?.includes(each.name) ?? true);
   const count = wholeNumber('count', faults.length);
-  const wanted = createRandom(seed).shuffle(faults).filter(isWanted).slice(0, count);
+  const selectable = options.count === undefined ? faults : faults.filter((each) => !each.measures);
+  const wanted = createRandom(seed).shuffle(selectable).filter(isWanted).slice(0, count);
   const [chosenSabotages, days] = [sabotages.filter(isWanted), longLived.filter(isWanted)];
   return {
     hands: deal(wanted, seed),
@@ -170,14 +201,15 @@ async function begin(random: Random, environment: Readonly<Record<string, string
     ...environment,
     WEBHOOK_SOLD_OUT_URL: receiver.url,
   });
-  const receiverAwayMs = wholeNumber('away', 60) * 1_000;
+  const longAwayMs = wholeNumber('away', 60) * 1_000;
   try {
     const ledger = createLedger(await readReferences(stack.config));
     await registerProducts(stack, ledger);
     const rate = await measureRate(stack);
     const standstills = watchStandstills(stack);
     const poison = new Map<string, number>();
-    return { stack, random, ledger, standstills, poison, receiver, receiverAwayMs, rate };
+    const away = { receiverAwayMs: longAwayMs, cacheAwayMs: longAwayMs };
+    return { stack, random, ledger, standstills, poison, receiver, ...away, rate };
   } catch (error) {
     await stack.stop();
     await receiver.stop();
@@ -374,4 +406,4 @@ function tell(result: Omit<FaultResult, 'seed'>, stack: Stack): void {
   }
 }
 
-runProgram(() => withTestCluster(main), { exitAtOnce: true });
+runProgram(main, { exitAtOnce: true });

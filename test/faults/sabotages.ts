@@ -10,11 +10,12 @@ import {
   changeBehindReader,
   endAll,
   forgetHistory,
-  freezeFor,
   type FaultContext,
 } from './faults';
 import type { Alteration } from './alteration';
+import { moveLeaders } from './brokers';
 import { altered, guardIgnored } from './altered';
+import { freezeFor } from './servers';
 import { readReports, reporters, seenWithinMs, type Reports } from './standstill';
 
 /** One thing that is taken away. */
@@ -22,6 +23,8 @@ export interface Sabotage {
   readonly name: Alteration;
   /** What is taken away, and what then happens, for the report. */
   readonly strikes: string;
+  /** How many brokers it needs; one unless set. */
+  readonly needsBrokers?: 3;
   /** The invariant that must fail, or what must be seen while the sabotage lasts. */
   readonly breaks: string;
   /**
@@ -48,6 +51,17 @@ export const sabotages: readonly Sabotage[] = [
       await replace(context, 'worker:commerce', 'concurrent-sends');
       await sleep(2_000);
       await freezeFor(context, 'kafka', 14_000);
+    },
+  },
+  {
+    name: 'missing-records-taken',
+    strikes:
+      'the sender takes an answer that lacks a message’s record as if it had been sent, and leaders move',
+    breaks: 'every committed change has its event in the log, exactly once, and no other',
+    needsBrokers: 3,
+    async inject(context) {
+      await replace(context, 'worker:commerce', 'missing-records-taken');
+      await moveLeaders(context);
     },
   },
   {
@@ -83,6 +97,17 @@ export const sabotages: readonly Sabotage[] = [
     async inject(context) {
       await replace(context, 'api', 'lease-ignored');
       await changeBehindReader(context);
+    },
+  },
+  {
+    name: 'views-unspooled',
+    strikes: 'views are answered without being in the spool, and Kafka is stopped for a while',
+    breaks: 'every answered view has its event, exactly once',
+    async inject(context) {
+      await replace(context, 'api', 'views-unspooled');
+      await context.stack.cluster.stop('kafka');
+      await sleep(5_000);
+      await context.stack.cluster.start('kafka');
     },
   },
   {

@@ -1,6 +1,6 @@
 /** A batch with events in it that the database can never take: they are parked, the others have their effects. */
 import { WorkflowFailedError } from '@temporalio/client';
-import { deriveBatchUuid } from '../../events/identifiers';
+import { deriveBatchUuid } from '../../bridge/batch-uuid';
 import type { ReceivedEvent } from '../../events/received';
 import { workflowIds } from '../../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../../events/workflow-names';

@@ -2,7 +2,7 @@
  * A bridge as it must not be: it commits what it has read, and starts the workflows afterwards. For
  * a test of what that loses.
  */
-import { createPerEventDispatcher } from '../../bridge/dispatcher';
+import { createDispatcher } from '../../bridge/dispatcher';
 import { createFinishedWork } from '../../bridge/finished-work';
 import { createInFlight } from '../../bridge/in-flight';
 import { createWorkflowStarter } from '../../bridge/workflow-starter';
@@ -17,12 +17,15 @@ void runProcess('commit-first-bridge', async ({ config, logger }) => {
   const finishedWork = createFinishedWork(
     createPool(config.DATABASE_URL, logger, { applicationName: 'commit-first-bridge' }),
   );
-  const dispatcher = createPerEventDispatcher({
-    starter: createWorkflowStarter({ client: createTemporalClient(config), logger }),
-    inFlight: createInFlight(finishedWork, logger, { limit: 200 }),
-    finishedWork,
-    logger,
-  });
+  const dispatcher = createDispatcher(
+    {
+      starter: createWorkflowStarter({ client: createTemporalClient(config), logger }),
+      inFlight: createInFlight(finishedWork, logger, { limit: 200 }),
+      finishedWork,
+      logger,
+    },
+    'per-event',
+  );
   const consumer = createKafka(config, logger, { clientId: 'commit-first-bridge' }).consumer({
     groupId: config.BRIDGE_GROUP_ID,
     // Its successor waits for so long for the one that was killed.

@@ -98,6 +98,11 @@ describe('refused is', () => {
       'DELETE FROM commerce.outbox',
     ],
     [
+      'a shop worker that forgets what it has refused',
+      'worker:commerce',
+      'DELETE FROM commerce.refusals',
+    ],
+    [
       'a collector worker that changes the stock',
       'worker:collector',
       'UPDATE commerce.products SET stock = 0',
@@ -182,6 +187,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     'notifications',
     'partition_progress',
     'projections',
+    'replays',
     ...tables,
     'vanished_offsets',
   ]
@@ -194,11 +200,14 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.orders: SELECT',
       'commerce.payments: SELECT',
       'commerce.products: SELECT',
+      'commerce.refusals: SELECT(command_id)',
     ],
     commerce_bridge: [
       'collector.dead_letters: SELECT(event_id workflow_id)',
       'collector.event_handled: SELECT(event_id)',
       'collector.event_log: SELECT(event_id offset partition topic)',
+      'collector.replays: SELECT',
+      'collector.replays: UPDATE(finished_at leased_until next_offset)',
     ],
     commerce_collector: [
       'collector.dead_letters: INSERT SELECT UPDATE',
@@ -209,6 +218,8 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'collector.notifications: UPDATE(delivered_at detail status)',
       'collector.partition_progress: INSERT SELECT UPDATE',
       'collector.projections: SELECT',
+      'collector.replays: INSERT SELECT',
+      'collector.replays: UPDATE(confirmed_at finished_at leased_until next_offset)',
       'collector.vanished_offsets: DELETE INSERT SELECT',
       ...tables.map((table) => `collector.${table}: INSERT SELECT UPDATE`),
     ].sort(),
@@ -233,6 +244,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.payments: INSERT SELECT UPDATE',
       'commerce.product_likes: DELETE INSERT SELECT',
       'commerce.products: INSERT SELECT UPDATE',
+      'commerce.refusals: INSERT SELECT',
       'commerce.stock_adjustments: INSERT SELECT',
     ],
   });

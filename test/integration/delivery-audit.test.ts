@@ -40,6 +40,7 @@ const nothing = {
   confirmed: 0,
   undecided: 0,
   unhandled: 0,
+  unaccounted: 0,
   undelivered: 0,
 };
 

@@ -110,7 +110,8 @@ async function publishUntil(
 
 test('20 publishers lose and double nothing when the broker freezes, and learn where each message went', async () => {
   const topic = await createTopic();
-  const sender = await connectedSender();
+  // Whatever waits behind the frozen request goes out later.
+  const sender = await connectedSender({ stalledAfterMs: 30_000 });
   const pid = await kafkaProcess();
   let over = false;
   const publishers = Array.from({ length: 20 }, (_, index) =>

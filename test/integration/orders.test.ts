@@ -1,5 +1,6 @@
 /** Orders and likes on real servers: stock, money and events agree, whatever is asked at once and whatever dies. */
 import { randomUUID } from 'node:crypto';
+import { createCommands, UndecidedError } from '../../api/commands/temporal-commands';
 import { workflowIds } from '../../events/workflow-ids';
 import { createStack, type ApiAnswer, type Stack } from '../../testkit/stack';
 import { readTopic } from '../../testkit/topic-reader';
@@ -181,6 +182,7 @@ test('each payment token leads to its outcome within 10 s, and only confirmed or
     tok_slow: 201,
     tok_flaky: 201,
     tok_lost_answer: 201,
+    tok_in_progress: 201,
     tok_decline: 402,
     tok_silent: 402,
     tok_nobody_knows: 402,
@@ -190,9 +192,9 @@ test('each payment token leads to its outcome within 10 s, and only confirmed or
     Object.keys(outcomes).map((token) => order([productId], { token })),
   );
   expect(answers.map(({ status }) => status)).toEqual(Object.values(outcomes));
-  expect(await stockOf(productId)).toBe(6);
+  expect(await stockOf(productId)).toBe(5);
   const orders = await ordersOf(productId);
-  expect(orders).toHaveLength(7);
+  expect(orders).toHaveLength(8);
   await expectMoneyToEqualConfirmedOrders(orders);
   for (const { body } of answers.filter(({ status }) => status === 402)) {
     expect(body).toMatchObject({ code: 'PAYMENT_FAILED', orderId: expect.any(String) });
@@ -284,6 +286,26 @@ describe('an order', () => {
     });
     expect(started).toEqual([body.orderId]);
   });
+});
+
+test('a user with as many undecided orders as may be gets no other, and gets one once one is decided', async () => {
+  const productId = await register(5);
+  const unbounded = stack.apiUrl();
+  const bounded = await stack.start('api', { API_MAX_ORDERS_PER_USER: '1' });
+  expect(stack.apiUrl()).not.toBe(unbounded);
+  const userId = 'hasty';
+  const ordering = order([productId], { userId, token: 'tok_slow' });
+  await until('the order is undecided', async () => (await ordersOf(productId)).length === 1);
+  const key = randomUUID();
+  const refused = await order([productId], { userId, key });
+  expect(refused).toMatchObject({ status: 429, body: { code: 'TOO_MANY_ORDERS' } });
+  expect(refused.headers.get('retry-after')).toBe('1');
+  expect((await order([productId], { userId: 'patient' })).status).toBe(201);
+  expect((await ordering).status).toBe(201);
+  expect((await order([productId], { userId, key })).status).toBe(201);
+  expect(await ordersOf(productId)).toHaveLength(3);
+  await bounded.end();
+  await stack.start('api');
 });
 
 /** The orders that have a workflow, by who has placed them. */
@@ -396,6 +418,78 @@ describe('cancelling', () => {
     });
   });
 
+  test('behind ten repeats of the order that wait: what was answered with 202 is cancelled, and never charged', async () => {
+    const productId = await register(3);
+    const userId = 'impatient';
+    const orderId = randomUUID();
+    const holder = await stack.pool.connect();
+    try {
+      await holder.query('BEGIN');
+      await holder.query('SET LOCAL idle_in_transaction_session_timeout = 0');
+      await holder.query('SELECT FROM commerce.products WHERE product_id = $1 FOR UPDATE', [
+        productId,
+      ]);
+      // As POST /v1/orders does when it is sent again under one key, but with less patience.
+      const commands = createCommands(stack.temporal, { decisionMs: 1_000 });
+      const items = [{ productId, quantity: 1 }];
+      const repeat = async (): Promise<void> => {
+        const placing = commands.placeOrder(orderId, {
+          userId,
+          items,
+          paymentToken: 'tok_approve',
+        });
+        await expect(placing).rejects.toThrow(UndecidedError);
+      };
+      await repeat();
+      // From then on the workflow accepts each of them at once, and keeps it until the order is decided.
+      const handle = stack.temporal.workflow.getHandle(workflowIds.placeOrder(orderId));
+      await until('reserving its stock is an ordinary activity', async () => {
+        const { events } = await handle.fetchHistory();
+        return events?.some((event) => Boolean(event.activityTaskScheduledEventAttributes));
+      });
+      for (let repeats = 0; repeats < 10; repeats += 1) await repeat();
+      await until(
+        'the cancellation is promised',
+        async () => {
+          const { status } = await cancel(orderId, 'too slow', userId);
+          expect([202, 503]).toContain(status);
+          return status === 202;
+        },
+        { timeoutMs: 60_000 },
+      );
+    } finally {
+      await holder.query('ROLLBACK');
+      holder.release();
+    }
+    const seen = await until('the order is decided', async () => {
+      const { body } = await stack.call('GET', `/v1/orders/${orderId}`, shopper(userId));
+      return body.status === 'PLACED' ? undefined : body;
+    });
+    expect(seen).toMatchObject({ status: 'CANCELLED', reason: 'too slow' });
+    expect(await stockOf(productId)).toBe(3);
+    expect(await moneyHeld([orderId])).toEqual([0]);
+  }, 120_000);
+
+  test('that no worker has taken is not promised', async () => {
+    const productId = await register(3);
+    const userId = 'unheard';
+    await stack.running('worker:commerce')[0]!.end();
+    const placed = await order([productId], { userId });
+    expect(placed.status).toBe(202);
+    const { orderId } = placed.body as { orderId: string };
+    const answer = await cancel(orderId, 'changed my mind', userId);
+    expect(answer).toMatchObject({ status: 503, body: { code: 'UNDECIDED' } });
+    expect(answer.headers.get('retry-after')).not.toBeNull();
+    await stack.start('worker:commerce');
+    // Asked again, as the answer says.
+    await until('it is cancelled', async () => {
+      const { status, body } = await cancel(orderId, 'changed my mind', userId);
+      return status === 200 && body.status === 'CANCELLED';
+    });
+    expect(await stockOf(productId)).toBe(3);
+    expect(await moneyHeld([orderId])).toEqual([0]);
+  }, 120_000);
+
   test('an order that failed otherwise answers why it did', async () => {
     const productId = await register(3);
     const key = randomUUID();
@@ -427,6 +521,24 @@ test('an order that is not decided in time is 202, and the same key gets its ans
   const third = await order([productId], { key, token: 'tok_decline' });
   expect(third.body).toEqual(second.body);
   expect(third.headers.get('idempotency-replayed')).toBe('true');
+}, 90_000);
+
+test('an order whose workflow was terminated goes on when it is asked for again', async () => {
+  const productId = await register(1);
+  const purchase = { userId: 'terminated', key: randomUUID(), token: 'tok_slow' };
+  const ordering = order([productId], purchase);
+  const { order_id: orderId } = await until('it is placed', async () => {
+    return (await ordersOf(productId))[0];
+  });
+  const handle = stack.temporal.workflow.getHandle(workflowIds.placeOrder(orderId));
+  await until('the workflow has accepted that somebody waits for it', async () => {
+    const { events } = await handle.fetchHistory();
+    return events?.some((event) => Boolean(event.workflowExecutionUpdateAcceptedEventAttributes));
+  });
+  await handle.terminate('a mistake');
+  expect(await ordering).toMatchObject({ status: 500, body: { code: 'COMMAND_FAILED' } });
+  const answer = await orderUntilDecided([productId], purchase);
+  expect(answer).toMatchObject({ status: 201, body: { orderId } });
 }, 90_000);
 
 test('200 users like, unlike and like again: everything that counts agrees', async () => {

@@ -1,4 +1,5 @@
 /** What each process serves while the pipeline works: every metric that it counts, and its readiness. */
+import { defaultSlots } from '../../bridge/bridge';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -162,7 +163,7 @@ test.each(kinds)('%s is alive, and ready with each dependency named', async (kin
     lag: expect.any(Number),
     heldBack: [],
     inFlight: expect.any(Number),
-    slots: 200,
+    slots: defaultSlots('per-event'),
   });
 });
 

@@ -1,6 +1,6 @@
 /** Bridges that come and go: who shares the partitions changes, and what is handled does not. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPerEventDispatcher, type Dispatcher } from '../../bridge/dispatcher';
+import { createDispatcher, type Dispatcher, type DispatchMode } from '../../bridge/dispatcher';
 import { startEventConsumer, type EventConsumer } from '../../bridge/event-consumer';
 import { createFinishedWork } from '../../bridge/finished-work';
 import { createInFlight } from '../../bridge/in-flight';
@@ -97,49 +97,58 @@ describe('a partition that is given up', () => {
   }
 });
 
-test('four bridges join and leave ten times under load: every event is handled, each once', async () => {
-  const bridges = Array.from({ length: 4 }, joinAsBridge);
-  const load = startLoad();
-  try {
-    await untilShared();
-    for (let turn = 0; turn < 10; turn += 1) {
-      const leaving = bridges.shift()!;
-      bridges.push(joinAsBridge());
-      await leaving.stop();
+test.each(['per-event', 'coalesce'] as const)(
+  '%s, four bridges join and leave ten times under load: every event is handled, each once',
+  async (mode) => {
+    const join = (): EventConsumer => joinAsBridge(mode);
+    const bridges = Array.from({ length: 4 }, join);
+    const load = startLoad(mode);
+    try {
       await untilShared();
+      for (let turn = 0; turn < 10; turn += 1) {
+        const leaving = bridges.shift()!;
+        bridges.push(join());
+        await leaving.stop();
+        await untilShared();
+      }
+      const sent = await load.stop();
+      await until(
+        'all are handled and committed',
+        async () =>
+          (await countHandled(sent)) === sent.length && (await uncommitted(groupId)) === 0,
+        { timeoutMs: 60_000, pollMs: 250 },
+      );
+      const { rows } = await stack.pool.query<{ product_id: string; view_count: number }>(
+        `SELECT product_id, view_count FROM collector.product_metrics WHERE product_id LIKE 'load-${mode}-%'`,
+      );
+      const viewsOf = new Map(rows.map((row) => [row.product_id, row.view_count]));
+      expect(viewsOf).toEqual(countBySubject(sent));
+      const { rowCount: parked } = await stack.pool.query('SELECT FROM collector.dead_letters');
+      expect(parked).toBe(0);
+    } finally {
+      await load.stop();
+      await Promise.all(bridges.map((bridge) => bridge.stop()));
     }
-    const sent = await load.stop();
-    await until(
-      'all are handled and committed',
-      async () => (await countHandled(sent)) === sent.length && (await uncommitted(groupId)) === 0,
-      { timeoutMs: 60_000, pollMs: 250 },
-    );
-    const { rows } = await stack.pool.query<{ product_id: string; view_count: number }>(
-      "SELECT product_id, view_count FROM collector.product_metrics WHERE product_id LIKE 'load-%'",
-    );
-    const viewsOf = new Map(rows.map((row) => [row.product_id, row.view_count]));
-    expect(viewsOf).toEqual(countBySubject(sent));
-    const { rowCount: parked } = await stack.pool.query('SELECT FROM collector.dead_letters');
-    expect(parked).toBe(0);
-  } finally {
-    await load.stop();
-    await Promise.all(bridges.map((bridge) => bridge.stop()));
-  }
-}, 180_000);
+  },
+  180_000,
+);
 
 const groupId = 'commerce-collector';
 
 /** A bridge of the project's parts, within this process: ten of them as processes would take minutes. */
-function joinAsBridge(): EventConsumer {
+function joinAsBridge(mode: DispatchMode): EventConsumer {
   const { pool, config, temporal } = stack;
   const logger = createLogger('test', 'silent');
   const finishedWork = createFinishedWork(pool);
-  const dispatcher = createPerEventDispatcher({
-    starter: createWorkflowStarter({ client: temporal, logger }),
-    inFlight: createInFlight(finishedWork, logger, { limit: 50 }),
-    finishedWork,
-    logger,
-  });
+  const dispatcher = createDispatcher(
+    {
+      starter: createWorkflowStarter({ client: temporal, logger }),
+      inFlight: createInFlight(finishedWork, logger, { limit: mode === 'coalesce' ? 3 : 50 }),
+      finishedWork,
+      logger,
+    },
+    mode,
+  );
   const kafka = createKafka(config, logger, { clientId: 'bridge' });
   return startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
 }
@@ -165,14 +174,14 @@ interface Load {
 }
 
 /** Views of some products, a few at a time, until stopped. */
-function startLoad(): Load {
+function startLoad(mode: DispatchMode): Load {
   const sent: ForeignEvent[] = [];
   let stopping = false;
   const produceOn = async (): Promise<void> => {
     const producer = stack.kafka.producer();
     await producer.connect();
     while (!stopping) {
-      const events = Array.from({ length: 10 }, (_, index) => viewed(`load-${index}`));
+      const events = Array.from({ length: 10 }, (_, index) => viewed(`load-${mode}-${index}`));
       await producer.send({ topic, messages: events.map(messageOf), acks: -1 });
       sent.push(...events);
       await sleep(250);

@@ -107,6 +107,7 @@ const tables = [
 ].map((name) => `commerce.${name}`);
 const collectorTables = [
   ...['event_log', 'event_handled', 'dead_letters', 'partition_progress', 'vanished_offsets'],
+  'replays',
   ...projections.map(({ table }) => table),
   'notifications',
 ].map((name) => `collector.${name}`);
@@ -247,6 +248,13 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
     ['delivery', 'vanished-offsets'],
   ],
   [
+    'messages that nobody reads again',
+    `INSERT INTO collector.replays
+       (topic, partition, first_offset, last_offset, next_offset, reason, requested_at)
+     VALUES ('order-events', 0, 3, 5, 4, 'UNACCOUNTED', now() - interval '1 day')`,
+    ['replays'],
+  ],
+  [
     'a log that says something else',
     `UPDATE collector.event_log SET payload = jsonb_set(payload, '{data,totalAmount}', '1')
      WHERE type = 'OrderPlaced'`,
@@ -378,6 +386,15 @@ describe('what may be in flight is no difference', () => {
     const agreement = report.checks.find(({ name }) => name === 'stock-agreement');
     expect(agreement?.figures).toMatchObject({ compared: 1, inFlight: 1 });
     expect(failed(await run(0))).toEqual(['delivery']);
+  });
+
+  test('a version that the shop has lost, which is told', async () => {
+    await stack.pool.query(
+      `UPDATE commerce.products SET like_version = like_version - 1 WHERE product_id = 'p2'`,
+    );
+    const { checks } = await run(600);
+    const agreement = checks.find(({ name }) => name === 'like-agreement');
+    expect(agreement).toMatchObject({ holds: true, figures: { shopBehind: 1 } });
   });
 
   test('of two snapshots with one version, either', async () => {

@@ -42,7 +42,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'payments-simulator': ['platform'],
   scaffold: ['events', 'platform', 'projections'],
   testkit: everyRoom(),
-  test: [...everyRoom(), 'testkit', 'experiments'],
+  test: [...everyRoom(), 'testkit', 'experiments', 'bench'],
   bench: [...everyRoom(), 'testkit'],
   experiments: [...everyRoom(), 'testkit', 'test'],
 };

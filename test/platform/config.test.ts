@@ -80,6 +80,8 @@ describe('a wrong value is named', () => {
     ['DATABASE_URL', 'mysql://127.0.0.1/commerce'],
     ['REDIS_URL', '127.0.0.1:6379'],
     ['KAFKA_BROKERS', '127.0.0.1'],
+    ['KAFKA_TOPIC_REPLICAS', '0'],
+    ['KAFKA_TOPIC_MIN_IN_SYNC_REPLICAS', 'most'],
     ['KAFKA_SSL', 'yes'],
     ['KAFKA_SASL_MECHANISM', 'kerberos'],
     ['TEMPORAL_ADDRESS', 'http://127.0.0.1'],
@@ -99,6 +101,12 @@ describe('a wrong value is named', () => {
   test.each(wrong)('%s: %s', (name, value) => {
     const message = problemsOf({ [name]: value });
     expect(message.split('\n').slice(1)).toEqual([expect.stringMatching(`^  ${name}: .`)]);
+  });
+
+  test('more replicas in sync than there are', () => {
+    const replicas = { KAFKA_TOPIC_REPLICAS: '3', KAFKA_TOPIC_MIN_IN_SYNC_REPLICAS: '4' };
+
+    expect(problemsOf(replicas)).toContain('  KAFKA_TOPIC_MIN_IN_SYNC_REPLICAS: must not be');
   });
 
   test.each(['localhost:18080', 'ftp://127.0.0.1'])('a gateway at %s', (url) => {

@@ -35,6 +35,16 @@ test('a small payload stays readable', async () => {
   expect(Buffer.from(payload!.data!).toString()).toContain('abc abc');
 });
 
+test("a local activity's input stays as it is, until it comes near to the server's limit", async () => {
+  const local = { type: 'activity', namespace: 'default', isLocal: true } as const;
+  const encode = async (bytes: number): Promise<number> => {
+    const payloads = toPayloads(defaultPayloadConverter, 'x'.repeat(bytes)) ?? [];
+    return bytesOf(await compressionCodec.encode(payloads, local));
+  };
+  expect(await encode(1024 * 1024)).toBeGreaterThan(1024 * 1024);
+  expect(await encode(2 * 1024 * 1024)).toBeLessThan(compressedFromBytes);
+});
+
 test('bytes without any pattern are left as they are', async () => {
   const value = randomBytes(1024 * 1024);
   const payloads = await there(value);

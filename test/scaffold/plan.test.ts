@@ -26,7 +26,7 @@ export const commands = [registerProduct] as const;
 /** Connections of the activities. */
     ...createPublishActivities({ relayPool, sender }),
 `,
-  'workflows/commerce/commands.ts': `import { localFirst } from '../activity-policies';
+  'workflows/commerce/commands.ts': `import { localFirst, untilStateChanges } from '../activity-policies';
 
 function productOf() {}
 `,

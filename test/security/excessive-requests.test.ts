@@ -70,7 +70,7 @@ describe('many changes at once', () => {
   let release: () => void;
   let begun: number;
 
-  beforeEach(async () => {
+  async function startWith(maxChanges: number): Promise<void> {
     const released = new Promise<void>((resolve) => (release = resolve));
     begun = 0;
     app = Fastify();
@@ -80,7 +80,7 @@ describe('many changes at once', () => {
     await app.register(loadLimits, {
       readsPerSecond: 1_000,
       changesPerSecond: 1_000,
-      maxChanges: 2,
+      maxChanges,
     });
     app.post('/changes', async () => {
       begun += 1;
@@ -91,10 +91,12 @@ describe('many changes at once', () => {
       throw new Error('x');
     });
     app.get('/reads', async () => 'read');
-  });
+  }
 
-  const change = (url = '/changes') =>
-    app.inject({ method: 'POST', url, headers: operator }).then((answer) => answer);
+  beforeEach(() => startWith(2));
+
+  const change = (url = '/changes', headers = operator) =>
+    app.inject({ method: 'POST', url, headers }).then((answer) => answer);
 
   async function untilBegun(count: number): Promise<void> {
     while (begun < count) await sleep(5);
@@ -111,6 +113,19 @@ describe('many changes at once', () => {
     release();
     expect((await Promise.all(under)).map(({ statusCode }) => statusCode)).toEqual([200, 200]);
     expect((await change()).statusCode).toBe(200);
+  });
+
+  test('of shoppers leave an eighth of the places to operators', async () => {
+    await startWith(16);
+    const under = Array.from({ length: 14 }, () => change('/changes', shopper));
+    await untilBegun(14);
+    expect((await change('/changes', shopper)).statusCode).toBe(503);
+    under.push(change(), change());
+    await untilBegun(16);
+    expect((await change()).statusCode).toBe(503);
+    release();
+    const statuses = (await Promise.all(under)).map(({ statusCode }) => statusCode);
+    expect(new Set(statuses)).toEqual(new Set([200]));
   });
 
   test('give their places back also when they fail', async () => {

@@ -13,6 +13,7 @@ import {
   PaymentDeclinedError,
   PaymentGatewayProtocolError,
   PaymentGatewayUnavailableError,
+  PaymentInProgressError,
   type PaymentGateway,
 } from '../../activities/commerce/payment-gateway';
 import { readSeed } from './fuzzing';
@@ -67,7 +68,8 @@ function isTyped(error: unknown): boolean {
   return (
     error instanceof PaymentDeclinedError ||
     error instanceof PaymentGatewayProtocolError ||
-    error instanceof PaymentGatewayUnavailableError
+    error instanceof PaymentGatewayUnavailableError ||
+    error instanceof PaymentInProgressError
   );
 }
 

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
+import type { LoggedEvents } from '../../activities/collector/audit-log';
+import { staleAtMostMs } from '../../events/cached-details';
 import type { ReceivedEvent } from '../../events/received';
 import { workflowIds } from '../../events/workflow-ids';
 import { notificationsTaskQueue, taskQueues, workflowTypes } from '../../events/workflow-names';
@@ -44,9 +46,14 @@ function recordingActivities() {
     calls,
     names: () => calls.map(({ name }) => name),
     activities: {
-      writeAuditLog: record('writeAuditLog', undefined),
+      writeAuditLog: async (events: readonly ReceivedEvent[]): Promise<LoggedEvents> => {
+        calls.push({ name: 'writeAuditLog', input: [events] });
+        const eventIds = events.map(({ eventId }) => eventId);
+        return { eventIds, staleProducts: ['product-1'], conflicts: [] };
+      },
       updateMetrics: record('updateMetrics', undefined),
       evictCache: record('evictCache', undefined),
+      giveUpEviction: record('giveUpEviction', undefined),
       parkEvent: record('parkEvent', 17),
       copyToDeadLetterTopic: record('copyToDeadLetterTopic', undefined),
     },
@@ -76,20 +83,123 @@ test('an event is logged first, then counted and evicted, once each', async () =
         name: 'updateMetrics',
         input: [{ eventIds: [event.eventId], workflowId: event.eventId }],
       },
-      { name: 'evictCache', input: [[{ value: event.value }]] },
+      { name: 'evictCache', input: [['product-1']] },
     ]),
   );
   // All of it within the workflow's own task.
   expect(await environment.ordinaryActivitiesOf(event.eventId)).toEqual([]);
 });
 
+function startBatch(events: readonly ReceivedEvent[]) {
+  return environment.client.workflow.start(workflowTypes.handleEventBatch, {
+    workflowId: workflowIds.handleEventBatch(randomUUID()),
+    taskQueue: taskQueues.collector,
+    args: [events],
+  });
+}
+
+test('the events of a batch go to one activity, and the others get what it returns', async () => {
+  const events = [received(), received()];
+  const { activities, calls } = recordingActivities();
+  const batch = await environment.withWorker(taskQueues.collector, activities, async () => {
+    const started = await startBatch(events);
+    await started.result();
+    return started;
+  });
+  const eventIds = events.map(({ eventId }) => eventId);
+  expect(calls[0]).toEqual({ name: 'writeAuditLog', input: [events] });
+  expect(calls.slice(1)).toEqual(
+    expect.arrayContaining([
+      { name: 'updateMetrics', input: [{ eventIds, workflowId: batch.workflowId }] },
+      { name: 'evictCache', input: [['product-1']] },
+    ]),
+  );
+  expect(calls).toHaveLength(3);
+});
+
+test('an event of a batch that has the ID of another is parked, and takes no effect', async () => {
+  const [event, other] = [received(), { ...received(), offset: 8 }];
+  const { activities, calls } = recordingActivities();
+  const { topic, partition, offset, eventId } = other;
+  const conflict = { topic, partition, offset, eventId, source: '/b' };
+  const logged = { topic, partition, offset: 3, source: '/a' };
+  const writeAuditLog = async (): Promise<LoggedEvents> => ({
+    eventIds: [event.eventId],
+    staleProducts: [],
+    conflicts: [{ ...conflict, logged }],
+  });
+  const broken = { ...activities, writeAuditLog };
+  await environment.withWorker(taskQueues.collector, broken, async () => {
+    const batch = await startBatch([event, other]);
+    await expect(batch.result()).rejects.toBeInstanceOf(WorkflowFailedError);
+    const { workflowId } = batch;
+    const why = expect.objectContaining({ reason: 'EVENT_ID_CONFLICT' });
+    expect(calls).toContainEqual({ name: 'parkEvent', input: [other, why, workflowId] });
+    expect(calls).toContainEqual({
+      name: 'updateMetrics',
+      input: [{ eventIds: [event.eventId], workflowId }],
+    });
+  });
+});
+
+test('a batch of 2,000 events that all have the IDs of others is parked whole', async () => {
+  const events = Array.from({ length: 2_000 }, (_, offset) => ({ ...received(), offset }));
+  const { activities } = recordingActivities();
+  const parked = new Set<number>();
+  const broken = {
+    ...activities,
+    writeAuditLog: async (): Promise<LoggedEvents> => ({
+      eventIds: [],
+      staleProducts: [],
+      conflicts: events.map(({ topic, partition, offset, eventId }) => ({
+        ...{ topic, partition, offset, eventId, source: '/b' },
+        logged: { topic, partition, offset: 3, source: '/a' },
+      })),
+    }),
+    parkEvent: async ({ offset }: ReceivedEvent) => {
+      parked.add(offset);
+      return offset;
+    },
+  };
+  await environment.withWorker(taskQueues.collector, broken, async () => {
+    await expect((await startBatch(events)).result()).rejects.toBeInstanceOf(WorkflowFailedError);
+  });
+  expect(parked.size).toBe(2_000);
+}, 120_000);
+
+function withIds(answer: unknown, { eventId }: ReceivedEvent): unknown {
+  return Array.isArray(answer) || answer === undefined
+    ? answer
+    : { ...(answer as object), eventIds: [eventId] };
+}
+
+describe('what a worker of another version has logged', () => {
+  test.each([
+    ['without conflicts', undefined],
+    ['without conflicts, in a later one', []],
+    ['of events whose products it cannot tell', { conflicts: [], staleProducts: null }],
+  ])('is counted and evicted by what the events are: %s', async (_, answer) => {
+    const event = received();
+    const { activities, calls } = recordingActivities();
+    const earlier = { ...activities, writeAuditLog: async () => withIds(answer, event) };
+    await environment.withWorker(taskQueues.collector, earlier, async () => {
+      await (await start(event)).result();
+    });
+    const { eventId, value } = event;
+    expect(calls).toEqual([
+      { name: 'updateMetrics', input: [{ eventIds: [eventId], workflowId: eventId }] },
+      { name: 'evictCache', input: [[{ value }]] },
+    ]);
+  });
+});
+
 test('nothing is counted or evicted while the log cannot be written', async () => {
   const event = received();
   const { activities, names } = recordingActivities();
   const database = await outageOf(environment, 5 * minuteMs);
-  const writeAuditLog = async (events: unknown) => {
+  const writeAuditLog = async (events: readonly ReceivedEvent[]) => {
     await database.fail();
-    await activities.writeAuditLog(events);
+    return activities.writeAuditLog(events);
   };
   const broken = { ...activities, writeAuditLog };
   await environment.withWorker(taskQueues.collector, broken, async () => {
@@ -104,10 +214,10 @@ test('nothing is counted or evicted while the log cannot be written', async () =
   expect(names()).toHaveLength(3);
 });
 
-test('an outage of Redis for ten minutes delays neither the log nor the metrics, and the eviction follows', async () => {
+test('an outage of Redis for four minutes delays neither the log nor the metrics, and the eviction follows', async () => {
   const event = received();
   const { activities, names } = recordingActivities();
-  const redis = await outageOf(environment, 10 * minuteMs);
+  const redis = await outageOf(environment, 4 * minuteMs);
   const evictCache = async (events: unknown) => {
     await redis.fail();
     await activities.evictCache(events);
@@ -123,10 +233,30 @@ test('an outage of Redis for ten minutes delays neither the log nor the metrics,
     expect(await environment.currentTimeMs()).toBeLessThan(startedAt + minuteMs);
 
     await handle.result();
-    expect(await environment.currentTimeMs()).toBeGreaterThanOrEqual(startedAt + 10 * minuteMs);
+    expect(await environment.currentTimeMs()).toBeGreaterThanOrEqual(startedAt + 4 * minuteMs);
   });
   expect(names()).toEqual(['writeAuditLog', 'updateMetrics', 'evictCache']);
   expect(redis.tries()).toBeGreaterThan(10);
+});
+
+test('an eviction that waits for Redis is given up when nothing stale can be left', async () => {
+  const event = received();
+  const { activities, names, calls } = recordingActivities();
+  const redis = await outageOf(environment, 60 * minuteMs);
+  const evictCache = () => redis.fail();
+  const broken = { ...activities, evictCache };
+  await environment.withWorker(taskQueues.collector, broken, async () => {
+    const handle = await start(event);
+    await until('it is an ordinary activity', async () =>
+      (await environment.ordinaryActivitiesOf(event.eventId)).includes('evictCache'),
+    );
+    await handle.result();
+    const tookMs = await environment.durationMsOf(event.eventId);
+    expect(tookMs).toBeGreaterThan(staleAtMostMs - minuteMs / 2);
+    expect(tookMs).toBeLessThan(staleAtMostMs + minuteMs);
+  });
+  expect(names()).toEqual(['writeAuditLog', 'updateMetrics', 'giveUpEviction']);
+  expect(calls.at(-1)!.input).toEqual([['product-1']]);
 });
 
 describe('a notification that an event is due', () => {
@@ -174,13 +304,7 @@ describe('a notification that an event is due', () => {
     const { activities } = notifying(event);
     await environment.withWorker(taskQueues.collector, activities, async () => {
       await (await start(event)).result();
-      await (
-        await environment.client.workflow.start(workflowTypes.handleEventBatch, {
-          workflowId: workflowIds.handleEventBatch(randomUUID()),
-          taskQueue: taskQueues.collector,
-          args: [[event]],
-        })
-      ).result();
+      await (await startBatch([event])).result();
       let told = 0;
       await environment.withWorker(
         notificationsTaskQueue,

@@ -72,19 +72,24 @@ function createShop(): Shop {
     voided: false,
     done: [],
     activities: {
-      async reserveStock(_orderId, wanted) {
+      async reserveStock() {
         if (shop.status !== undefined) return toState(shop);
-        if (wanted === undefined) return { kind: 'unknown-order' };
         Object.assign(shop, { status: 'PLACED', reserved: 1 });
         shop.done.push('reserve');
         return toState(shop);
       },
-      async chargeOrder({ paymentToken }) {
+      async findOrder() {
+        return shop.status === undefined ? { kind: 'unknown-order' } : toState(shop);
+      },
+      async chargeOrder() {
         if (shop.money > 0) return { kind: 'captured', paymentId };
-        if (shop.voided || paymentToken === undefined) return { kind: 'declined', reason: 'void' };
+        if (shop.voided) return { kind: 'declined', reason: 'void' };
         shop.money = totalAmount;
         shop.done.push('charge');
         return { kind: 'captured', paymentId };
+      },
+      async findCharge() {
+        return shop.money > 0 ? paymentId : null;
       },
       async confirmOrder() {
         if (shop.status !== 'PLACED') return shop.status!;
@@ -348,14 +353,9 @@ describe('a gateway that does not answer in time', () => {
   test('costs nothing, when the last look finds the payment', async () => {
     const orderId = 'found';
     const shop = createShop();
-    const { chargeOrder } = shop.activities;
-    shop.activities.chargeOrder = async (charge) => {
-      // Only the last look comes without the means to pay.
-      if (charge.paymentToken !== undefined) {
-        shop.money = totalAmount;
-        return away();
-      }
-      return chargeOrder(charge);
+    shop.activities.chargeOrder = async () => {
+      shop.money = totalAmount;
+      return away();
     };
     await working(shop, async () => {
       const decision = place(orderId);
@@ -363,6 +363,24 @@ describe('a gateway that does not answer in time', () => {
       expect(await decision).toEqual(confirmed);
     });
     expect(shop).toMatchObject({ status: 'CONFIRMED', money: totalAmount });
+  });
+
+  test('costs nothing either, when a worker of the version before gets the last look', async () => {
+    const orderId = 'found-by-the-version-before';
+    const shop = createShop();
+    shop.activities.chargeOrder = async ({ paymentToken }) => {
+      if (paymentToken === undefined) return { kind: 'captured', paymentId };
+      shop.money = totalAmount;
+      return away();
+    };
+    const { findCharge: _, ...activities } = shop.activities;
+    await environment.withWorker(taskQueues.commerce, activities, async () => {
+      const decision = place(orderId);
+      expect(await resultOf(orderId)).toEqual(confirmed);
+      expect(await decision).toEqual(confirmed);
+    });
+    expect(shop).toMatchObject({ status: 'CONFIRMED', money: totalAmount });
+    expect(await activitiesOf(orderId)).toContain('findCharge');
   });
 });
 
@@ -419,6 +437,7 @@ describe('the state that an order reports', () => {
     const shop = createShop();
     const outOfStock = { kind: 'out-of-stock', productId: 'product-1', stock: 0 } as const;
     shop.activities.reserveStock = async () => outOfStock;
+    shop.activities.findOrder = async () => outOfStock;
     await working(shop, async () => {
       expect(await place(orderId)).toEqual(outOfStock);
       expect(await cancel(orderId)).toEqual(outOfStock);
@@ -448,6 +467,53 @@ test('an order that another run has cancelled meanwhile keeps that decision, and
   expect(state).toEqual({ status: 'PLACED', step: 'compensate' });
   expect(shop).toMatchObject({ ...nothingHeld, voided: true });
   expect(shop.done.filter((step) => step !== 'publish')).toEqual(['reserve', 'charge', 'void']);
+});
+
+describe('an order whose payment PostgreSQL can never store', () => {
+  const refuse = async (): Promise<never> => {
+    throw ApplicationFailure.nonRetryable('a NUL', 'DATA_REFUSED');
+  };
+  const unrecorded: OrderOutcome = {
+    kind: 'cancelled',
+    cause: 'payment-failed',
+    reason: 'payment failed: the payment could not be recorded',
+  };
+
+  test('is cancelled, and its money is given back', async () => {
+    const orderId = 'unconfirmable';
+    const shop = createShop();
+    before(shop, 'confirmOrder', refuse);
+    await working(shop, async () => {
+      const decision = place(orderId);
+      expect(await resultOf(orderId)).toEqual(unrecorded);
+      expect(await decision).toEqual(unrecorded);
+    });
+    expect(shop).toMatchObject({ ...nothingHeld, voided: true });
+    expect(shop.done.filter((step) => step !== 'publish')).toEqual([
+      ...['reserve', 'charge'],
+      ...['void', 'cancel'],
+    ]);
+  });
+
+  test('since the ID of its charge is at fault is cancelled without that ID', async () => {
+    const orderId = 'unstorable';
+    const shop = createShop();
+    const { cancelOrder } = shop.activities;
+    const stored: (string | null)[] = [];
+    before(shop, 'confirmOrder', refuse);
+    shop.activities.cancelOrder = async (id, cancellation, payment) => {
+      if (payment.paymentId !== null) return refuse();
+      stored.push(payment.paymentId);
+      return cancelOrder(id, cancellation, payment);
+    };
+    await working(shop, async () => {
+      const decision = place(orderId);
+      expect(await resultOf(orderId)).toEqual(unrecorded);
+      expect(await decision).toEqual(unrecorded);
+    });
+    expect(shop).toMatchObject(nothingHeld);
+    expect(stored).toEqual([null]);
+  });
 });
 
 test('an order that another run cancels while this one does has one reason', async () => {
@@ -623,7 +689,9 @@ describe('cancelling', () => {
     const at = (orderId: string): Activities => shops.get(orderId)!.activities;
     const activities: Activities = {
       reserveStock: (orderId, wanted) => at(orderId).reserveStock(orderId, wanted),
+      findOrder: (orderId) => at(orderId).findOrder(orderId),
       chargeOrder: (charge) => at(charge.orderId).chargeOrder(charge),
+      findCharge: (orderId) => at(orderId).findCharge(orderId),
       confirmOrder: (orderId, payment) => at(orderId).confirmOrder(orderId, payment),
       voidPayment: (orderId) => at(orderId).voidPayment(orderId),
       cancelOrder: (orderId, ...input) => at(orderId).cancelOrder(orderId, ...input),

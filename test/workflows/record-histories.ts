@@ -13,6 +13,8 @@ import {
   WithStartWorkflowOperation,
   WorkflowFailedError,
 } from '@temporalio/client';
+import type { CancelledPayment } from '../../activities/commerce/orders';
+import type { EarlierLookup, OrderCharge } from '../../activities/commerce/payments';
 import { adjustStock } from '../../events/commands/adjust-stock';
 import { changeLike } from '../../events/commands/change-like';
 import { registerProduct } from '../../events/commands/register-product';
@@ -99,8 +101,15 @@ const placed = {
   productIds: ['product-1'],
   reason: null,
 };
+const cancelled = {
+  ...placed,
+  status: 'CANCELLED',
+  cancellation: { cause: 'requested', reason: 'said to another run' },
+};
 const orderActivities = {
   reserveStock: answering(placed),
+  findOrder: answering(placed),
+  findCharge: answering('payment-1'),
   chargeOrder: answering({ kind: 'captured', paymentId: 'payment-1' }),
   confirmOrder: answering('CONFIRMED'),
   voidPayment: answering('charge-1'),
@@ -108,13 +117,17 @@ const orderActivities = {
   publishOutbox: answering(),
 };
 const effects = {
-  writeAuditLog: answering(),
+  writeAuditLog: answering({ eventIds: ['event-1'], staleProducts: ['product-1'], conflicts: [] }),
   updateMetrics: answering(),
   evictCache: answering(),
   parkEvent: answering(17),
   copyToDeadLetterTopic: answering(),
 };
-const notifying = { notifyReceiver: answering() };
+const notifyingEffects = {
+  ...effects,
+  notifyReceiver: answering(),
+  updateMetrics: answering([{ name: 'sold-out', eventId: event.eventId }]),
+};
 const redrive = { deadLetterId: 17, attempt: 1, by: 'operator', again: false };
 const redriveActivities = {
   claimRedrive: answering({ kind: 'claimed' }),
@@ -219,6 +232,69 @@ const recordings: readonly Recording[] = [
     },
     updates: [decision],
   },
+  // 'charge-found', 'cancelled-by-another-run' and 'resumed' are of the version that looked with
+  // `reserveStock` and `chargeOrder`, without a request and without a token.
+  ...['place-order-charge-found', 'place-order-charge-looked-up'].map((name) => ({
+    name,
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: {
+      ...orderActivities,
+      chargeOrder: async ({ paymentToken }: OrderCharge | EarlierLookup) => {
+        if (paymentToken !== undefined) throw new Error('away');
+        return { kind: 'captured', paymentId: 'payment-1' };
+      },
+    },
+    updates: [decision],
+  })),
+  {
+    name: 'place-order-charge-looked-up-by-the-version-before',
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: {
+      ...orderActivities,
+      findCharge: async () => {
+        throw ApplicationFailure.retryable('not registered', 'NotFoundError');
+      },
+      chargeOrder: async ({ paymentToken }: OrderCharge | EarlierLookup) => {
+        if (paymentToken !== undefined) throw new Error('away');
+        return { kind: 'captured', paymentId: 'payment-1' };
+      },
+    },
+    updates: [decision],
+  },
+  ...['place-order-cancelled-by-another-run', 'place-order-looked-up'].map((name) => ({
+    name,
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: {
+      ...orderActivities,
+      reserveStock: async (_orderId: string, request?: object) =>
+        request === undefined ? cancelled : placed,
+      confirmOrder: answering('CANCELLED'),
+      findOrder: answering(cancelled),
+    },
+    updates: [decision],
+  })),
+  ...['place-order-resumed', 'place-order-resumed-by-looking'].map((name) => ({
+    name,
+    workflowType: workflowTypes.placeOrder,
+    args: [{ orderId: 'o' }],
+    activities: orderActivities,
+    updates: [decision],
+  })),
+  {
+    name: 'place-order-unconfirmable',
+    workflowType: workflowTypes.placeOrder,
+    args: [order],
+    activities: {
+      ...orderActivities,
+      confirmOrder: refusing,
+      cancelOrder: async (_orderId: string, _cancellation: object, payment: CancelledPayment) =>
+        payment.paymentId === null ? undefined : refusing(),
+    },
+    updates: [decision],
+  },
   {
     name: 'place-order-cancelled-while-publishing',
     workflowType: workflowTypes.placeOrder,
@@ -248,6 +324,14 @@ const recordings: readonly Recording[] = [
     untilOrdinary: 'evictCache',
   },
   {
+    name: 'handle-event-redis-away-for-good',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [event],
+    activities: { ...effects, evictCache: failing(Infinity), giveUpEviction: answering(undefined) },
+    untilOrdinary: 'evictCache',
+  },
+  {
     name: 'handle-event-parked',
     workflowType: workflowTypes.handleEvent,
     taskQueue: collector,
@@ -256,6 +340,32 @@ const recordings: readonly Recording[] = [
   },
   {
     name: 'handle-event-batch',
+    workflowType: workflowTypes.handleEventBatch,
+    taskQueue: collector,
+    args: [[event, { ...event, eventId: 'event-2', offset: 2 }]],
+    activities: effects,
+  },
+  {
+    name: 'handle-event-batch-of-a-conflict',
+    workflowType: workflowTypes.handleEventBatch,
+    taskQueue: collector,
+    args: [[event, { ...event, offset: 2 }]],
+    activities: {
+      ...effects,
+      writeAuditLog: answering({
+        eventIds: ['event-1'],
+        staleProducts: ['product-1'],
+        conflicts: [
+          {
+            ...{ ...place, offset: 2, eventId: event.eventId, source: '/b' },
+            logged: { ...place, source: '/a' },
+          },
+        ],
+      }),
+    },
+  },
+  {
+    name: 'handle-event-batch-encoded',
     workflowType: workflowTypes.handleEventBatch,
     taskQueue: collector,
     args: [[event, { ...event, eventId: 'event-2', offset: 2 }]],
@@ -307,11 +417,15 @@ const recordings: readonly Recording[] = [
     workflowType: workflowTypes.handleEvent,
     taskQueue: collector,
     args: [event],
-    activities: {
-      ...effects,
-      ...notifying,
-      updateMetrics: answering([{ name: 'sold-out', eventId: event.eventId }]),
-    },
+    activities: notifyingEffects,
+  },
+  {
+    name: 'handle-event-with-notification-redis-away',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [event],
+    activities: { ...notifyingEffects, evictCache: failing(longOutage) },
+    untilOrdinary: 'evictCache',
   },
   {
     name: 'notify',
@@ -348,16 +462,17 @@ const recordings: readonly Recording[] = [
     args: [{ deadLetterId: 17, by: 'operator', reason: 'a test' }],
     activities: { markDiscarded: answering({ kind: 'discarded' }) },
   },
-  // 'audit-delivery-noting-progress' is of the version before notifications.
+  // 'audit-delivery-noting-progress' is of the version before notifications, and
+  // 'audit-delivery-finding-undelivered' of the one before offsets were accounted for.
   {
-    name: 'audit-delivery-finding-undelivered',
+    name: 'audit-delivery-accounting-for-offsets',
     workflowType: workflowTypes.auditDelivery,
     taskQueue: collector,
     args: [auditOptions],
     activities: {
       ...orderActivities,
       ...effects,
-      ...notifying,
+      notifyReceiver: answering(),
       findUndelivered: answering({ abandoned: [{ name: 'sold-out', eventId: event.eventId }] }),
       findUnpublished: answering({
         aggregates: [{ topic: 'catalog-events', key: 'product-1' }],
@@ -377,6 +492,7 @@ const recordings: readonly Recording[] = [
       findUnhandled: answering({ eventIds: [] }),
       readLoggedEvent: answering(event),
       noteProgress: answering(0),
+      accountForOffsets: answering(2),
     },
   },
 ];

@@ -7,11 +7,11 @@ import {
 } from '@temporalio/workflow';
 import type { createDeadLetterActivities } from '../../activities/collector/dead-letters';
 import type { ReceivedEvent, Refusal } from '../../events/received';
-import { localFirst, untilAcknowledged } from '../activity-policies';
+import { localAttempts, untilAcknowledged, type AfterAttempt } from '../activity-policies';
 
 type DeadLetters = ReturnType<typeof createDeadLetterActivities>;
 
-const parking = localFirst<DeadLetters>();
+const parking = localAttempts<DeadLetters>();
 const withKafka = proxyActivities<DeadLetters>(untilAcknowledged);
 
 /** Why an event is parked. */
@@ -25,9 +25,23 @@ export function whyFailed({ cause, message }: ActivityFailure): Reason {
 
 /** Parks the event and copies it to its dead-letter topic. @returns the dead letter's ID */
 export async function park(event: ReceivedEvent, why: Reason): Promise<number> {
+  return (await attemptToPark(event, why))();
+}
+
+/** The local attempt to park; what follows it parks the event, and copies it. */
+export async function attemptToPark(
+  event: ReceivedEvent,
+  why: Reason,
+): Promise<AfterAttempt<number>> {
+  const { workflowId } = workflowInfo();
   // Headers that are still in Kafka have to be read there, and it may be unavailable for long.
-  const { parkEvent } = event.headersInKafka === true ? withKafka : parking;
-  const deadLetterId = await parkEvent(event, why, workflowInfo().workflowId);
-  await withKafka.copyToDeadLetterTopic(deadLetterId);
-  return deadLetterId;
+  const parked: AfterAttempt<number> =
+    event.headersInKafka === true
+      ? () => withKafka.parkEvent(event, why, workflowId)
+      : await parking.parkEvent(event, why, workflowId);
+  return async () => {
+    const deadLetterId = await parked();
+    await withKafka.copyToDeadLetterTopic(deadLetterId);
+    return deadLetterId;
+  };
 }

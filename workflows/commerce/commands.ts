@@ -7,10 +7,10 @@ import type { Aggregate } from '../../activities/commerce/publish';
 import type { AdjustStock, StockOutcome } from '../../events/commands/adjust-stock';
 import type { ChangeLike, LikeOutcome } from '../../events/commands/change-like';
 import type { ProductRegistration, RegisterProduct } from '../../events/commands/register-product';
-import { localFirst } from '../activity-policies';
+import { localFirst, untilStateChanges } from '../activity-policies';
 import { decideThenPublish } from './decision';
 
-const shop = localFirst<ShopActivities>();
+const shop = localFirst<ShopActivities>(untilStateChanges);
 
 /** Registers the product once, and returns when its event is published. Idempotent. */
 export function registerProduct(command: RegisterProduct): Promise<ProductRegistration> {

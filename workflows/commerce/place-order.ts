@@ -8,6 +8,7 @@
 import {
   ActivityFailure,
   allHandlersFinished,
+  ApplicationFailure,
   CancellationScope,
   condition,
   defineQuery,
@@ -23,10 +24,15 @@ import {
   type ActivityOptions,
   type LocalActivityOptions,
 } from '@temporalio/workflow';
-import type { createOrderActivities, OrderState } from '../../activities/commerce/orders';
+import type {
+  CancelledPayment,
+  createOrderActivities,
+  OrderState,
+} from '../../activities/commerce/orders';
 import type {
   ChargeOutcome,
   createPaymentActivities,
+  EarlierLookup,
   OrderCharge,
 } from '../../activities/commerce/payments';
 import type { Aggregate, createPublishActivities } from '../../activities/commerce/publish';
@@ -37,12 +43,19 @@ import type {
   OrderStatus,
   PlaceOrder,
 } from '../../events/orders';
-import { localFirst, untilAcknowledged, untilItSucceeds } from '../activity-policies';
+import {
+  isFinal,
+  localFirst,
+  untilAcknowledged,
+  untilItSucceeds,
+  untilStateChanges,
+} from '../activity-policies';
 import {
   cancelUpdate,
   decisionUpdate,
   orderStateQuery,
   searchAttributes,
+  waitingTaskQueues,
 } from '../../events/workflow-names';
 
 /**
@@ -69,6 +82,7 @@ const withinTask: LocalActivityOptions = {
 
 /** An attempt gives the gateway a few seconds; then its outcome is looked up. */
 const untilPaymentTimeout: ActivityOptions = {
+  taskQueue: waitingTaskQueues.payments,
   startToCloseTimeout: '10 seconds',
   retry: {
     initialInterval: '200 milliseconds',
@@ -78,13 +92,23 @@ const untilPaymentTimeout: ActivityOptions = {
 };
 
 /** A single attempt, which only looks up. */
-const once: ActivityOptions = { startToCloseTimeout: '5 seconds', retry: { maximumAttempts: 1 } };
+const once: ActivityOptions = {
+  taskQueue: waitingTaskQueues.payments,
+  startToCloseTimeout: '5 seconds',
+  retry: { maximumAttempts: 1 },
+};
 
-const orders = localFirst<ReturnType<typeof createOrderActivities>>();
-const charging = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilPaymentTimeout);
-const chargingAtOnce = proxyLocalActivities<ReturnType<typeof createPaymentActivities>>(withinTask);
-const lastLook = proxyActivities<ReturnType<typeof createPaymentActivities>>(once);
-const compensation = proxyActivities<ReturnType<typeof createPaymentActivities>>(untilItSucceeds);
+/** Unlimited retries, in slots of their own: those that wait take none from new charges. */
+const untilRefunded: ActivityOptions = { ...untilItSucceeds, taskQueue: waitingTaskQueues.refunds };
+
+type Orders = ReturnType<typeof createOrderActivities>;
+type Payments = ReturnType<typeof createPaymentActivities>;
+
+const orders = localFirst<Orders>(untilStateChanges);
+const charging = proxyActivities<Payments>(untilPaymentTimeout);
+const chargingAtOnce = proxyLocalActivities<Payments>(withinTask);
+const lastLook = proxyActivities<Payments>(once);
+const compensation = proxyActivities<Payments>(untilRefunded);
 const publication = proxyActivities<ReturnType<typeof createPublishActivities>>(untilAcknowledged);
 
 /** Progress of an order, as the query returns it. */
@@ -119,7 +143,9 @@ export async function placeOrder({ orderId, request }: PlaceOrder): Promise<Orde
   const run: Run = { orderId, progress: { status: 'RESERVING', step: 'reserve' } };
   answerQuestions(run);
   const order = await withinOrderTimeout(run, async () => {
-    const placed = await orders.reserveStock(orderId, request);
+    const placed = await (request === undefined
+      ? findOrder(orderId)
+      : orders.reserveStock(orderId, request));
     if (placed.kind !== 'order') {
       decide(run, placed, 'REFUSED');
       return undefined;
@@ -131,6 +157,15 @@ export async function placeOrder({ orderId, request }: PlaceOrder): Promise<Orde
   proceed(run, { ...run.progress, step: 'done' });
   await condition(allHandlersFinished);
   return run.outcome!;
+}
+
+function findOrder(orderId: string): ReturnType<Orders['findOrder']> {
+  return readsAlone() ? orders.findOrder(orderId) : orders.reserveStock(orderId, undefined);
+}
+
+/** Whether what only looks has activities of its own. Runs of an earlier version keep their old path. */
+function readsAlone(): boolean {
+  return patched('reads-of-their-own');
 }
 
 function answerQuestions(run: Run): void {
@@ -190,8 +225,9 @@ async function pay(run: Run, order: OrderState, paymentToken?: string): Promise<
   const charge = await chargeInTime(run, order, paymentToken);
   if (charge.kind === 'captured' && run.callOff === undefined) {
     proceed(run, { status: 'PLACED', step: 'confirm' });
-    const status = await orders.confirmOrder(orderId, charge.paymentId);
+    const status = await confirmOrder(orderId, charge.paymentId);
     if (status === 'CONFIRMED') decide(run, { kind: 'confirmed', totalAmount }, 'CONFIRMED');
+    else if (status === 'REFUSED') await compensateUnconfirmable(run);
     else await followCancellation(run);
     return;
   }
@@ -201,24 +237,48 @@ async function pay(run: Run, order: OrderState, paymentToken?: string): Promise<
   await compensate(run, cancellation, reason);
 }
 
+/** The order's status, or `REFUSED` when PostgreSQL can never store its payment. */
+async function confirmOrder(orderId: string, paymentId: string): Promise<OrderStatus | 'REFUSED'> {
+  try {
+    return await orders.confirmOrder(orderId, paymentId);
+  } catch (error) {
+    if (!isRefused(error)) throw error;
+    return 'REFUSED';
+  }
+}
+
+async function compensateUnconfirmable(run: Run): Promise<void> {
+  const reason = 'the payment could not be recorded';
+  const cancellation = { cause: 'payment-failed', reason: `payment failed: ${reason}` } as const;
+  await compensate(run, run.callOff ?? cancellation, reason);
+}
+
+/** Whether an activity has failed for good, in an order whose run knows what to do about it. */
+function isRefused(error: unknown): boolean {
+  // Orders started by an earlier version keep their old path: their run fails.
+  return !isCancellation(error) && isFinal(error) && patched('refund-unconfirmable');
+}
+
 /** The charge's outcome; a charge that times out or is cancelled is abandoned. */
 async function chargeInTime(
   run: Run,
   { totalAmount: amount }: OrderState,
   paymentToken?: string,
 ): Promise<ChargeOutcome> {
-  const { orderId } = run;
-  const charge = { orderId, amount, ...(paymentToken === undefined ? {} : { paymentToken }) };
+  const charge = { orderId: run.orderId, amount };
   const scope = new CancellationScope();
   try {
     const outcome = await scope.run(() => {
-      const charged = chargeOrder(charge);
+      const charged =
+        paymentToken === undefined
+          ? findEarlierCharge(charge)
+          : chargeOrder({ ...charge, paymentToken });
       const givenUp = condition(() => run.callOff !== undefined, paymentTimeout);
       return Promise.race([charged, givenUp.then(() => undefined)]);
     });
     if (outcome !== undefined) return outcome;
     if (run.callOff !== undefined) return { kind: 'declined', reason: run.callOff.reason };
-    return await findCharge({ orderId, amount });
+    return await findLateCharge(charge);
   } catch (error) {
     if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
     // The reason is in the history; shoppers do not get it.
@@ -228,7 +288,7 @@ async function chargeInTime(
   }
 }
 
-async function chargeOrder(charge: OrderCharge): Promise<ChargeOutcome> {
+async function chargeOrder(charge: OrderCharge | EarlierLookup): Promise<ChargeOutcome> {
   // Orders started by an earlier version keep their old path.
   if (!patched('charge-within-task')) return charging.chargeOrder(charge);
   try {
@@ -241,14 +301,48 @@ async function chargeOrder(charge: OrderCharge): Promise<ChargeOutcome> {
   }
 }
 
+/** Without a token, an order can only have been charged by an earlier run. */
+async function findEarlierCharge(charge: EarlierLookup): Promise<ChargeOutcome> {
+  if (!readsAlone()) return chargeOrder(charge);
+  const { orderId } = charge;
+  const paymentId = await chargingAtOnce.findCharge(orderId).catch((error: unknown) => {
+    if (isCancellation(error)) throw error;
+    return charging.findCharge(orderId);
+  });
+  return toOutcome(paymentId, 'there is no charge and no way to make one');
+}
+
 /**
  * The last lookup before a charge is abandoned: a worker that died with the gateway's response must not
  * cost the shopper the order.
  */
-async function findCharge(charge: OrderCharge): Promise<ChargeOutcome> {
+async function findLateCharge(charge: EarlierLookup): Promise<ChargeOutcome> {
+  const reason = 'the payment gateway did not answer in time';
+  if (readsAlone()) {
+    try {
+      return toOutcome(await lastLook.findCharge(charge.orderId), reason);
+    } catch (error) {
+      if (!isUnknownActivity(error)) throw error;
+    }
+  }
   const found = await lastLook.chargeOrder(charge);
-  if (found.kind === 'captured') return found;
-  return { kind: 'declined', reason: 'the payment gateway did not answer in time' };
+  return found.kind === 'captured' ? found : { kind: 'declined', reason };
+}
+
+/**
+ * Whether the worker did not know the activity. The queues for what waits have no versions, so during a
+ * deploy a worker of the version before may take an activity of this one.
+ */
+function isUnknownActivity(error: unknown): boolean {
+  return (
+    error instanceof ActivityFailure &&
+    error.cause instanceof ApplicationFailure &&
+    error.cause.type === 'NotFoundError'
+  );
+}
+
+function toOutcome(paymentId: string | null, reason: string): ChargeOutcome {
+  return paymentId === null ? { kind: 'declined', reason } : { kind: 'captured', paymentId };
 }
 
 /**
@@ -258,7 +352,7 @@ async function findCharge(charge: OrderCharge): Promise<ChargeOutcome> {
 async function followCancellation(run: Run): Promise<void> {
   proceed(run, { ...run.progress, step: 'compensate' });
   await compensation.voidPayment(run.orderId);
-  const order = await orders.reserveStock(run.orderId, undefined);
+  const order = await findOrder(run.orderId);
   if (order.kind === 'order') await resume(run, order);
   else decide(run, order, 'REFUSED');
 }
@@ -269,9 +363,23 @@ async function compensate(run: Run, cancellation: Cancellation, reason: string):
   const paymentId = await compensation.voidPayment(run.orderId);
   const status = paymentId === null ? 'failed' : 'refunded';
   const payment = { status, reason, paymentId } as const;
-  const stored = await orders.cancelOrder(run.orderId, cancellation, payment);
+  const stored = await cancelOrder(run.orderId, cancellation, payment);
   // In histories of earlier versions the activity returned nothing.
   decide(run, { kind: 'cancelled', ...cancellation, ...stored }, 'CANCELLED');
+}
+
+/** A charge whose ID cannot be stored is refunded by now: the order is cancelled without that ID. */
+async function cancelOrder(
+  orderId: string,
+  cancellation: Cancellation,
+  payment: CancelledPayment,
+): Promise<Cancellation> {
+  try {
+    return await orders.cancelOrder(orderId, cancellation, payment);
+  } catch (error) {
+    if (payment.paymentId === null || !isRefused(error)) throw error;
+    return orders.cancelOrder(orderId, cancellation, { ...payment, paymentId: null });
+  }
 }
 
 /** Updates the progress, for the query and the Web UI. */

@@ -1,5 +1,5 @@
 /**
- * `publishEvents`: publishes overdue events: views that the API could not send, or events that the
+ * `publishEvents`: publishes overdue events: views that a stopping API could not send, or events that the
  * delivery audit found unpublished.
  */
 import { proxyActivities } from '@temporalio/workflow';

@@ -5,6 +5,7 @@ import type { Pool } from 'pg';
 import type { Event } from '../../../events/envelope';
 import { notificationAttempts } from '../../../platform/observability/telemetry';
 import { withJitter } from '../../../platform/process/waiting';
+import { createOutagePacing, type OutagePacing } from '../../outage-pacing';
 import { isPending, markDelivered, markRefused } from './outbox';
 import type { Subscription } from './registry';
 import { sendWebhook, webhookId, type WebhookOutcome } from './webhook';
@@ -24,6 +25,9 @@ const receiverUnavailable = 'RECEIVER_UNAVAILABLE';
 
 const results: readonly WebhookOutcome['kind'][] = ['delivered', 'unavailable', 'refused'];
 
+/** For each receiver: the more of its notifications wait, the less often each is tried. */
+const patience = { triesPerSecond: 5, longestMs: 600_000 };
+
 /** Timeout of an attempt, in ms; `workflows/collector/notify.ts` allows for more. */
 const attemptMs = 10_000;
 
@@ -38,6 +42,7 @@ export function createNotificationActivities({
       notificationAttempts.inc({ notification: notification.name, result }, 0);
     }
   }
+  const pacingOf = new Map<string, OutagePacing>();
   return {
     /**
      * Delivers a notification, unless that is done. The row decides: a retry, or another workflow of the
@@ -65,7 +70,15 @@ export function createNotificationActivities({
       if (outcome.kind === 'delivered') await markDelivered(pool, due);
       if (outcome.kind === 'refused') await markRefused(pool, due, outcome.detail);
       notificationAttempts.inc({ notification: name, result: outcome.kind });
-      if (outcome.kind !== 'delivered') throw failureOf(outcome, Context.current().info.attempt);
+      const pacing = pacingOf.get(name) ?? createOutagePacing(patience);
+      pacingOf.set(name, pacing);
+      if (outcome.kind === 'unavailable') {
+        throw unavailable(outcome, Context.current().info.attempt, pacing.refused());
+      }
+      pacing.succeeded();
+      if (outcome.kind === 'refused') {
+        throw ApplicationFailure.nonRetryable(outcome.detail, notificationRefused);
+      }
     },
   };
 }
@@ -76,21 +89,19 @@ function unsubscribed(name: string): WebhookOutcome {
   return { kind: 'unavailable', detail: `No receiver of '${name}' is configured here.` };
 }
 
-function failureOf(
-  outcome: Exclude<WebhookOutcome, { kind: 'delivered' }>,
+function unavailable(
+  { detail, retryAfterMs = 0 }: Extract<WebhookOutcome, { kind: 'unavailable' }>,
   attempt: number,
+  pacedMs: number,
 ): ApplicationFailure {
-  if (outcome.kind === 'refused') {
-    return ApplicationFailure.nonRetryable(outcome.detail, notificationRefused);
-  }
   return ApplicationFailure.create({
     type: receiverUnavailable,
-    message: outcome.detail,
-    nextRetryDelay: Math.max(retryDelayMs(attempt), outcome.retryAfterMs ?? 0),
+    message: detail,
+    nextRetryDelay: Math.max(retryDelayMs(attempt), pacedMs, retryAfterMs),
   });
 }
 
-/** The wait after an attempt, in ms: from half a second to a minute, with jitter. */
+/** The wait after an attempt where few wait, in ms: from half a second to a minute, with jitter. */
 export function retryDelayMs(attempt: number): number {
   return withJitter(Math.min(1_000 * 2 ** Math.min(attempt - 1, 6), 60_000));
 }

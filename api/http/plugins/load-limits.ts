@@ -1,6 +1,6 @@
 /**
- * Rate limit per API key, and a limit of concurrent changes. Excess requests are rejected before any
- * work, with 429 or 503 and `Retry-After`.
+ * Rate limit per API key, and a limit of concurrent changes, some of whose places are the operators' alone.
+ * Excess requests are rejected before any work, with 429 or 503 and `Retry-After`.
  */
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -14,7 +14,7 @@ export interface LoadLimits {
   readonly readsPerSecond: number;
   /** Most changes of one key in a second. */
   readonly changesPerSecond: number;
-  /** Most changes under way at once, of all keys together. */
+  /** Most changes under way at once, of all keys together. An eighth of the places is kept for operators. */
   readonly maxChanges: number;
 }
 
@@ -58,10 +58,12 @@ function tooManyRequests(seconds: number): Problem {
 // until its answer is recorded.
 function limitChangesUnderWay(app: FastifyInstance, { maxChanges }: LoadLimits): void {
   let underWay = 0;
+  // A rush of shoppers must not keep out who could end it: by more stock, or another price.
+  const placesOf = { shopper: maxChanges - Math.floor(maxChanges / 8), operator: maxChanges };
   app.decorateRequest('takesPlace', false);
   app.addHook('preValidation', async (request) => {
     if (isRead(request)) return;
-    if (underWay >= maxChanges) throw new OverloadedError();
+    if (underWay >= placesOf[request.caller.role]) throw new OverloadedError();
     underWay += 1;
     request.takesPlace = true;
   });

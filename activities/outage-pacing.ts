@@ -3,7 +3,7 @@
  * interval would make the retries the greatest load of all, just when the machine has to take orders.
  * So the interval grows with their number.
  */
-import { createBackoff, withJitter } from '../../platform/process/waiting';
+import { createBackoff, withJitter } from '../platform/process/waiting';
 
 /** Options of the backoff. */
 export interface OutagePacingOptions {
@@ -21,8 +21,11 @@ export interface OutagePacingOptions {
 export interface OutagePacing {
   /** @returns the time until the next retry, in ms */
   refused(): number;
-  /** Resets the backoff: the outage is over. */
-  ended(): void;
+  /**
+   * An attempt has succeeded: the outage is over, unless another was refused within the last second. In a
+   * partial outage, as of one partition, what does not need it succeeds all the time.
+   */
+  succeeded(): void;
 }
 
 const windowMs = 1_000;
@@ -38,6 +41,7 @@ export function createOutagePacing({
   let intervalMs = backoff.next();
   let windowStartedAt = 0;
   let refusals = 0;
+  let refusedAt = 0;
 
   const beginWindow = (at: number): void => {
     windowStartedAt = at;
@@ -47,6 +51,7 @@ export function createOutagePacing({
   return {
     refused() {
       const at = now();
+      refusedAt = at;
       if (at - windowStartedAt >= windowMs) beginWindow(at);
       refusals += 1;
       if (refusals > triesPerSecond) {
@@ -55,7 +60,8 @@ export function createOutagePacing({
       }
       return withJitter(intervalMs);
     },
-    ended() {
+    succeeded() {
+      if (now() - refusedAt < windowMs) return;
       backoff.reset();
       intervalMs = backoff.next();
       refusals = 0;

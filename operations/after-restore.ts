@@ -1,0 +1,303 @@
+/**
+ * After PostgreSQL was restored to an earlier moment, while Kafka and Temporal remember the later one:
+ * puts right what the restored tables say of them. Idempotent.
+ *
+ * - **Transaction IDs.** A logical restore keeps `recorded_in` and `handled_in`, but the server counts
+ *   anew. New rows would sort before restored ones, and readers behind those would not see them.
+ * - **Offsets.** The group has committed what the tables no longer hold. It goes back to the first offset
+ *   in each partition whose message is neither handled nor parked, and the bridge reads on from there.
+ * - **The shop.** Its own lost changes cannot be brought back from events: they are counted and named.
+ */
+import type { Kafka } from 'kafkajs';
+import type { Pool } from 'pg';
+import { shopSource } from '../events/envelope';
+import { isDerivedEventId } from '../events/identifiers';
+import { InvalidEventError } from '../events/errors';
+import { parseMessage } from '../events/parse';
+import { eventTopics } from '../events/topics';
+import { readConsumerLag, type PartitionLag } from '../platform/kafka/consumer-lag';
+import { readRange } from '../platform/kafka/partition-log';
+import type { LogRecord, UnreadableOffsets } from '../platform/kafka/record-batch';
+import { inTransaction } from '../platform/postgres/pool';
+
+export interface RestoreDependencies {
+  /** Connected as the owner of the tables. */
+  readonly pool: Pool;
+  readonly kafka: Kafka;
+  /** The bridge's consumer group. */
+  readonly groupId: string;
+}
+
+export interface RestoreOptions {
+  /** Changes nothing, and lets bridges run: what they have just committed may then count as missing. */
+  readonly isDryRun?: boolean;
+  /** Called as messages are compared with the tables. */
+  readonly onProgress?: (progress: RestoreProgress) => void;
+}
+
+interface RestoreProgress {
+  readonly topic: string;
+  readonly partition: number;
+  /** Messages compared so far, in all partitions. */
+  readonly done: number;
+  /** Messages below the committed offsets. */
+  readonly total: number;
+}
+
+/** What was found, and put right. */
+export interface RestoreReport {
+  /** Rows with new transaction IDs, by table; 0 where they were not ahead of the server, or in a dry run. */
+  readonly renumbered: { readonly eventLog: number; readonly eventHandled: number };
+  /** The partitions that the bridge reads again; after a dry run, would read. */
+  readonly rewound: readonly RewoundPartition[];
+  /** The shop's events in Kafka whose changes its tables no longer hold. */
+  readonly lostByShop: {
+    readonly events: number;
+    /** The aggregates that they were about, by topic and ID; the first hundred. */
+    readonly aggregates: readonly string[];
+  };
+}
+
+export interface RewoundPartition {
+  readonly topic: string;
+  readonly partition: number;
+  /** The offset that was committed. */
+  readonly from: number;
+  /** The first that is neither handled nor parked: now the committed one. */
+  readonly to: number;
+  /** Messages from there on that are neither handled nor parked. */
+  readonly missing: number;
+}
+
+/** Bridges still read: the offsets cannot be set under them. */
+class GroupActiveError extends Error {
+  override readonly name = 'GroupActiveError';
+  readonly code = 'GROUP_ACTIVE';
+}
+
+/**
+ * @throws GroupActiveError while a bridge is running; nothing was done
+ * @throws whatever PostgreSQL or Kafka fails with; what was done by then stands, and a repeat goes on
+ */
+export async function repairAfterRestore(
+  { pool, kafka, groupId }: RestoreDependencies,
+  { isDryRun = false, onProgress = () => undefined }: RestoreOptions = {},
+): Promise<RestoreReport> {
+  if (!isDryRun) await assertNoBridge(kafka, groupId);
+  const renumbered = {
+    eventLog: isDryRun ? 0 : await renumber(pool, 'event_log', 'recorded_in'),
+    eventHandled: isDryRun ? 0 : await renumber(pool, 'event_handled', 'handled_in'),
+  };
+  const partitions = await readConsumerLag(kafka, groupId, eventTopics);
+  const comparison = createComparison(pool, partitions, onProgress);
+  const rewound: RewoundPartition[] = [];
+  for (const partition of partitions) {
+    const found = await comparison.compare(kafka, partition);
+    if (found !== undefined) rewound.push(found);
+  }
+  if (!isDryRun) await rewind(kafka, groupId, rewound);
+  return { renumbered, rewound, lostByShop: comparison.lostByShop() };
+}
+
+async function assertNoBridge(kafka: Kafka, groupId: string): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const { groups } = await admin.describeGroups([groupId]);
+    const members = groups.flatMap((group) => group.members).length;
+    if (members === 0) return;
+    throw new GroupActiveError(
+      `The consumer group ${groupId} has ${members} members. Stop every bridge, and repeat the command.`,
+    );
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/**
+ * Gives the rows transaction IDs below the server's counter, in the same order, if any of them is ahead of
+ * it. Where there are fewer IDs below than transactions, neighbours share one: readers take the rows of one
+ * ID by their event's.
+ *
+ * @returns how many rows have another ID
+ */
+function renumber(
+  pool: Pool,
+  table: 'event_log' | 'event_handled',
+  column: 'recorded_in' | 'handled_in',
+): Promise<number> {
+  return inTransaction(pool, async (connection) => {
+    await connection.query(`
+      SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+      LOCK TABLE collector.${table} IN SHARE ROW EXCLUSIVE MODE`);
+    const { rows } = await connection.query<{ ahead: boolean; free: string }>(`
+      SELECT coalesce(max(${column}) >= pg_snapshot_xmax(pg_current_snapshot()), false) AS ahead,
+        pg_snapshot_xmin(pg_current_snapshot())::text::numeric - ${firstTransactionId} AS free
+      FROM collector.${table}`);
+    const { ahead, free } = rows[0]!;
+    if (!ahead) return 0;
+    const { rowCount } = await connection.query(
+      `
+      WITH placed AS (
+        SELECT event_id, dense_rank() OVER (ORDER BY ${column}) - 1 AS place
+        FROM collector.${table}
+      ), counted AS (SELECT max(place) + 1 AS places FROM placed)
+      UPDATE collector.${table} AS entry
+      SET ${column} =
+        (${firstTransactionId} + floor(place * least(1, $1::numeric / places)))::text::xid8
+      FROM placed, counted WHERE placed.event_id = entry.event_id`,
+      [free],
+    );
+    return rowCount ?? 0;
+  });
+}
+
+/** The first transaction ID that PostgreSQL hands out. */
+const firstTransactionId = 3;
+
+/** Compares what is below the committed offsets with the tables. */
+interface Comparison {
+  /** @returns undefined when everything is handled or parked */
+  compare(kafka: Kafka, partition: PartitionLag): Promise<RewoundPartition | undefined>;
+  lostByShop(): RestoreReport['lostByShop'];
+}
+
+function createComparison(
+  pool: Pool,
+  partitions: readonly PartitionLag[],
+  onProgress: (progress: RestoreProgress) => void,
+): Comparison {
+  const total = partitions.reduce((sum, each) => sum + readBelow(each), 0);
+  const lost = { events: 0, aggregates: new Set<string>() };
+  let done = 0;
+  return {
+    async compare(kafka, { topic, partition, committed, start }) {
+      if (committed === null) return undefined;
+      let first: number | undefined;
+      let missing = 0;
+      const range = { topic, partition, from: start, to: committed };
+      await readRange(kafka, range, async (entries) => {
+        const messages = entries.map((entry) => identify(topic, entry));
+        const found = await findMissing(pool, { topic, partition }, messages);
+        first ??= found[0];
+        missing += found.length;
+        for (const { aggregate } of await findLostByShop(pool, messages)) {
+          lost.events += 1;
+          if (lost.aggregates.size < namedAggregates) lost.aggregates.add(aggregate!);
+        }
+        done += entries.length;
+        onProgress({ topic, partition, done, total });
+      });
+      return first === undefined
+        ? undefined
+        : { topic, partition, from: committed, to: first, missing };
+    },
+    lostByShop: () => ({ events: lost.events, aggregates: [...lost.aggregates] }),
+  };
+}
+
+const namedAggregates = 100;
+
+function readBelow({ committed, start }: PartitionLag): number {
+  return committed === null ? 0 : Math.max(0, committed - start);
+}
+
+/** A message as the tables know it. */
+interface Identified {
+  readonly offset: number;
+  /** Of an event; without one the message is to be parked. */
+  readonly eventId?: string;
+  /** The event's source: another event of the same ID is another's. */
+  readonly source?: string;
+  /** Topic and ID of what an event of the shop is about. */
+  readonly aggregate?: string;
+}
+
+function identify(topic: string, entry: LogRecord | UnreadableOffsets): Identified {
+  const { offset } = entry;
+  if (entry.kind === 'unreadable') return { offset };
+  try {
+    const { id, source, subject } = parseMessage({ topic, key: entry.key, value: entry.value });
+    const isOfShop = source === shopSource && isDerivedEventId(id);
+    return {
+      offset,
+      eventId: id,
+      source,
+      ...(isOfShop ? { aggregate: `${topic}/${subject}` } : {}),
+    };
+  } catch (error) {
+    if (error instanceof InvalidEventError) return { offset };
+    throw error;
+  }
+}
+
+/**
+ * The offsets of the messages that are neither handled nor parked, in their order. What is logged and not
+ * handled is missing, too: the audit may have passed that moment before it was restored.
+ */
+async function findMissing(
+  pool: Pool,
+  { topic, partition }: { readonly topic: string; readonly partition: number },
+  messages: readonly Identified[],
+): Promise<number[]> {
+  const { rows } = await pool.query<{ offset: number }>(
+    `
+    SELECT "offset"::float8 AS "offset"
+    FROM unnest($3::bigint[], $4::text[], $5::text[]) AS message ("offset", event_id, source)
+    WHERE NOT EXISTS (
+        SELECT FROM collector.event_handled JOIN collector.event_log AS log USING (event_id)
+        WHERE event_handled.event_id = message.event_id
+          AND log.payload ->> 'source' = message.source)
+      AND NOT EXISTS (
+        SELECT FROM collector.dead_letters AS letter
+        WHERE letter.topic = $1 AND letter.partition = $2 AND letter."offset" = message."offset")
+    ORDER BY "offset"`,
+    [
+      topic,
+      partition,
+      messages.map(({ offset }) => offset),
+      messages.map(({ eventId }) => eventId ?? null),
+      messages.map(({ source }) => source ?? null),
+    ],
+  );
+  return rows.map(({ offset }) => offset);
+}
+
+/** Those of the shop's outbox whose row is gone. */
+async function findLostByShop(
+  pool: Pool,
+  messages: readonly Identified[],
+): Promise<readonly Identified[]> {
+  const ofShop = messages.filter(({ aggregate }) => aggregate !== undefined);
+  if (ofShop.length === 0) return [];
+  const { rows } = await pool.query<{ eventId: string }>(
+    `
+    SELECT event_id AS "eventId" FROM unnest($1::text[]) AS sent (event_id)
+    WHERE NOT EXISTS (SELECT FROM commerce.outbox WHERE outbox.event_id = sent.event_id)`,
+    [ofShop.map(({ eventId }) => eventId)],
+  );
+  const gone = new Set(rows.map(({ eventId }) => eventId));
+  return ofShop.filter(({ eventId }) => gone.has(eventId!));
+}
+
+async function rewind(
+  kafka: Kafka,
+  groupId: string,
+  partitions: readonly RewoundPartition[],
+): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    for (const topic of eventTopics) {
+      const own = partitions.filter((each) => each.topic === topic);
+      if (own.length === 0) continue;
+      await admin.setOffsets({
+        groupId,
+        topic,
+        partitions: own.map(({ partition, to }) => ({ partition, offset: String(to) })),
+      });
+    }
+  } finally {
+    await admin.disconnect();
+  }
+}

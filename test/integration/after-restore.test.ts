@@ -1,0 +1,138 @@
+/**
+ * PostgreSQL is restored to an earlier moment, while Kafka and Temporal remember the later one: what Kafka
+ * still has is counted, once, and readers see what comes next.
+ */
+import { repairAfterRestore } from '../../operations/after-restore';
+import { verify } from '../../operations/verification';
+import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
+import { eventTopics } from '../../events/topics';
+import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { runOps } from '../../testkit/run-ops';
+import { saveTables } from '../../testkit/saved-tables';
+import { createStack, type Stack } from '../../testkit/stack';
+import { until } from '../../testkit/until';
+
+const groupId = 'commerce-collector';
+
+describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
+  let stack: Stack;
+  const sent: string[] = [];
+
+  beforeAll(async () => {
+    stack = await createStack(['worker:collector', 'worker:commerce', 'api'], {
+      BRIDGE_MODE: mode,
+      AUDIT_INTERVAL_MS: '2000',
+      AUDIT_UNCONFIRMED_AFTER_MS: '2000',
+      AUDIT_UNHANDLED_AFTER_MS: '4000',
+    });
+    await stack.start('bridge');
+  });
+
+  afterAll(() => stack?.stop());
+
+  async function view(count: number): Promise<void> {
+    const events = Array.from({ length: count }, (_, number) => viewed(`product-${number % 7}`));
+    sent.push(...events.map(({ id }) => id));
+    await produce(stack.kafka, 'catalog-events', events.map(messageOf));
+  }
+
+  async function count(text: string, values: unknown[] = []): Promise<number> {
+    const { rows } = await stack.pool.query<{ count: string }>(text, values);
+    return Number(rows[0]!.count);
+  }
+
+  const handled = (): Promise<number> =>
+    count('SELECT count(*) FROM collector.event_handled WHERE event_id = ANY($1)', [sent]);
+  const parked = (): Promise<number> => count('SELECT count(*) FROM collector.dead_letters');
+  const viewsCounted = (): Promise<number> =>
+    count('SELECT coalesce(sum(view_count), 0) AS count FROM collector.product_metrics');
+
+  /** Reads the log through the API from a cursor on, as a follower does. */
+  async function followLog(from?: string): Promise<{ eventIds: string[]; cursor: string }> {
+    const eventIds: string[] = [];
+    for (let cursor = from; ;) {
+      const behind = cursor === undefined ? '' : `&after=${cursor}`;
+      const { body } = await stack.call('GET', `/v1/events?limit=100${behind}`);
+      eventIds.push(...(body.items as { eventId: string }[]).map(({ eventId }) => eventId));
+      cursor = body.lastCursor as string;
+      if (body.nextCursor === null) return { eventIds, cursor };
+    }
+  }
+
+  async function untilAtRest(letters: number): Promise<void> {
+    await until(
+      'everything is handled and committed',
+      async () =>
+        (await handled()) === sent.length &&
+        (await parked()) === letters &&
+        totalLag(await readConsumerLag(stack.kafka, groupId, eventTopics)) === 0,
+      { timeoutMs: 60_000 },
+    );
+  }
+
+  test('every event that Kafka still has is counted once, and what comes next is seen', async () => {
+    const product = { name: 'A product', price: 100, stock: 10 };
+    const registered = await stack.call('POST', '/v1/products', { body: product });
+    const productId = registered.body.productId as string;
+    await view(50);
+    await untilAtRest(0);
+    await view(40);
+    // Some of the last are logged by now, some on their way, some not read.
+    const saved = await saveTables(stack.pool);
+    await view(100);
+    await produce(stack.kafka, 'order-events', [{ key: 'poison', value: 'not json' }]);
+    const adjustment = { delta: -3, reason: 'correction' };
+    const adjusted = await stack.call('POST', `/v1/products/${productId}/stock-adjustments`, {
+      body: adjustment,
+    });
+    expect(adjusted.status).toBe(201);
+    await untilAtRest(1);
+    await until('the adjustment is handled', () =>
+      count(
+        `SELECT count(*) FROM collector.event_handled JOIN collector.event_log USING (event_id)
+         WHERE type = 'StockAdjusted' AND aggregate_id = $1`,
+        [productId],
+      ),
+    );
+
+    await expect(
+      repairAfterRestore({ pool: stack.pool, kafka: stack.kafka, groupId }),
+    ).rejects.toMatchObject({ code: 'GROUP_ACTIVE' });
+    await Promise.all(stack.running('bridge').map((bridge) => bridge.end('SIGTERM')));
+    await saved.restore(1_000_000_000);
+    const beforeRestore = await followLog();
+    expect(await handled()).toBeLessThan(sent.length);
+
+    const options = { pool: stack.pool, kafka: stack.kafka, groupId };
+    const found = await repairAfterRestore(options, { isDryRun: true });
+    const missing = found.rewound.reduce((sum, each) => sum + each.missing, 0);
+    // The adjustment's event and the poison are missing, too.
+    expect(missing).toBe(sent.length - (await handled()) + 2);
+    const { exitCode, stdout } = await runOps(stack, 'after-restore', '--json');
+    expect(exitCode).toBe(0);
+    const report = JSON.parse(stdout) as Awaited<ReturnType<typeof repairAfterRestore>>;
+    expect(report.renumbered.eventLog).toBeGreaterThan(0);
+    expect(report.lostByShop).toEqual({
+      events: 1,
+      aggregates: [`catalog-events/${productId}`],
+    });
+    const again = await repairAfterRestore({ pool: stack.pool, kafka: stack.kafka, groupId });
+    expect(again.renumbered).toEqual({ eventLog: 0, eventHandled: 0 });
+
+    const old = await stack.call('GET', `/v1/events?after=${beforeRestore.cursor}`);
+    expect(old.status).toBe(400);
+    expect(old.body.detail).toContain('begin without it');
+    const { cursor } = await followLog();
+    await stack.start('bridge');
+    await view(10);
+    await untilAtRest(1);
+    expect(await viewsCounted()).toBe(sent.length);
+    const { eventIds } = await followLog(cursor);
+    expect(eventIds).toEqual(expect.arrayContaining(sent.slice(-10)));
+    const { checks } = await verify(
+      { pool: stack.pool, kafka: stack.kafka, groupId },
+      { graceSeconds: 0 },
+    );
+    expect(checks.filter(({ holds }) => !holds)).toEqual([]);
+  }, 180_000);
+});
