@@ -1,5 +1,4 @@
 /** Bridges that come and go: who shares the partitions changes, and what is handled does not. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createDispatcher, type Dispatcher, type DispatchMode } from '../../bridge/dispatcher';
 import { startEventConsumer, type EventConsumer } from '../../bridge/event-consumer';
 import { createFinishedWork } from '../../bridge/finished-work';
@@ -12,6 +11,7 @@ import { createLogger } from '../../platform/observability/logger';
 import { watchTopics, type TopicWatch } from '../../platform/kafka/topic-watch';
 import { messageOf, produce, viewed, type ForeignEvent } from '../../testkit/foreign-producer';
 import { createStack, type Stack } from '../../testkit/stack';
+import { startSteadyLoad, type SteadyLoad } from '../../testkit/steady-load';
 import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
@@ -102,7 +102,8 @@ test.each(['per-event', 'coalesce'] as const)(
   async (mode) => {
     const join = (): EventConsumer => joinAsBridge(mode);
     const bridges = Array.from({ length: 4 }, join);
-    const load = startLoad(mode);
+    const sent: ForeignEvent[] = [];
+    const load = startLoad(mode, sent);
     try {
       await untilShared();
       for (let turn = 0; turn < 10; turn += 1) {
@@ -111,11 +112,14 @@ test.each(['per-event', 'coalesce'] as const)(
         await leaving.stop();
         await untilShared();
       }
-      const sent = await load.stop();
+      await load.stop();
       await until(
         'all are handled and committed',
-        async () =>
-          (await countHandled(sent)) === sent.length && (await uncommitted(groupId)) === 0,
+        async () => {
+          const [handled, waiting] = [await countHandled(sent), await uncommitted(groupId)];
+          expect({ handled, waiting }).toEqual({ handled: sent.length, waiting: 0 });
+          return true;
+        },
         { timeoutMs: 60_000, pollMs: 250 },
       );
       const { rows } = await stack.pool.query<{ product_id: string; view_count: number }>(
@@ -168,34 +172,12 @@ async function untilShared(): Promise<void> {
   }
 }
 
-interface Load {
-  /** Ends it. @returns what was acknowledged */
-  stop(): Promise<ForeignEvent[]>;
-}
-
-/** Views of some products, a few at a time, until stopped. */
-function startLoad(mode: DispatchMode): Load {
-  const sent: ForeignEvent[] = [];
-  let stopping = false;
-  const produceOn = async (): Promise<void> => {
-    const producer = stack.kafka.producer();
-    await producer.connect();
-    while (!stopping) {
-      const events = Array.from({ length: 10 }, (_, index) => viewed(`load-${mode}-${index}`));
-      await producer.send({ topic, messages: events.map(messageOf), acks: -1 });
-      sent.push(...events);
-      await sleep(250);
-    }
-    await producer.disconnect();
-  };
-  const running = produceOn();
-  return {
-    async stop() {
-      stopping = true;
-      await running;
-      return sent;
-    },
-  };
+/** Views of some products, a few at a time. */
+function startLoad(mode: DispatchMode, sent: ForeignEvent[]): SteadyLoad {
+  return startSteadyLoad(stack.kafka, topic, 250, () => {
+    const events = Array.from({ length: 5 }, (_, index) => viewed(`load-${mode}-${index}`));
+    return { messages: events.map(messageOf), onSent: () => sent.push(...events) };
+  });
 }
 
 async function countHandled(events: readonly ForeignEvent[]): Promise<number> {

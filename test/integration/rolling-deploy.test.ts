@@ -3,7 +3,6 @@
  * their bridge and in those that keep it. `npm test -- rolling-deploy` prints the figures of
  * docs/decisions/0026-rebalances.md.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { AssignerProtocol } from 'kafkajs';
 import type { Dispatcher } from '../../bridge/dispatcher';
 import { startEventConsumer, type EventConsumer } from '../../bridge/event-consumer';
@@ -13,6 +12,7 @@ import { createKafka } from '../../platform/kafka/client';
 import { watchTopics } from '../../platform/kafka/topic-watch';
 import { messageOf, viewed } from '../../testkit/foreign-producer';
 import { createStack, type RunningProcess, type Stack } from '../../testkit/stack';
+import { startSteadyLoad, type SteadyLoad } from '../../testkit/steady-load';
 import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
@@ -52,28 +52,13 @@ function figuresOf(
   return { step, moved: moved.length, movedMs: longest(moved), keptMs: longest(kept) };
 }
 
-/** Sends an event to each partition in turn, one every `everyMs`, until stopped. */
-function startLoad(everyMs: number, onSend: (id: string) => void): { stop(): Promise<void> } {
-  let stopping = false;
-  const produceOn = async (): Promise<void> => {
-    const producer = stack.kafka.producer();
-    await producer.connect();
-    for (let turn = 0; !stopping; turn += 1) {
-      const event = viewed('deployed');
-      const message = { ...messageOf(event), partition: turn % partitionsPerTopic };
-      await producer.send({ topic, messages: [message], acks: -1 });
-      onSend(event.id);
-      await sleep(everyMs);
-    }
-    await producer.disconnect();
-  };
-  const running = produceOn();
-  return {
-    async stop() {
-      stopping = true;
-      await running;
-    },
-  };
+/** A view every `everyMs`, to each partition in turn. */
+function startLoad(everyMs: number, onSent: (id: string) => void): SteadyLoad {
+  return startSteadyLoad(stack.kafka, topic, everyMs, (turn) => {
+    const event = viewed('deployed');
+    const message = { ...messageOf(event), partition: turn % partitionsPerTopic };
+    return { messages: [message], onSent: () => onSent(event.id) };
+  });
 }
 
 /** The member that each partition is assigned to, once so many members share them. */
