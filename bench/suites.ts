@@ -5,8 +5,10 @@ import { besideOrders } from './suites/beside-orders';
 import { catchUp } from './suites/catch-up';
 import { endToEnd } from './suites/end-to-end';
 import { growth } from './suites/growth';
+import { hotProduct } from './suites/hot-product';
 import { loadCurve } from './suites/load-curve';
 import { order } from './suites/order';
+import { overload } from './suites/overload';
 import { peersSuite } from './suites/peers';
 import { perEvent } from './suites/per-event';
 import { roundTrips } from './suites/round-trips';
@@ -20,6 +22,8 @@ export const suites: readonly Suite[] = [
   catchUp,
   peersSuite,
   order,
+  hotProduct,
+  overload,
   cachedRead,
   growth,
   endToEnd,

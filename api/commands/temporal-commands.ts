@@ -16,6 +16,7 @@ import {
 } from '@temporalio/client';
 import type { z } from 'zod';
 import type { CommandDefinition } from '../../events/command-definition';
+import { expiresAfterMsMemo, isExpired, type Expired } from '../../events/command-expiry';
 import type { CommandName } from '../../events/commands';
 import type {
   CancelOrder,
@@ -32,6 +33,7 @@ import {
   taskQueues,
   workflowTypes,
 } from '../../events/workflow-names';
+import { OverloadedError } from '../http/overload';
 import { Problem } from '../http/problem';
 
 /**
@@ -41,7 +43,12 @@ import { Problem } from '../http/problem';
  * - CommandFailedError: the workflow failed
  */
 export interface Commands {
-  /** Gives a registered command; its outcome when it is decided. */
+  /**
+   * Gives a registered command; its outcome when it is decided. One that no worker begins within half of
+   * the time to a decision expires.
+   *
+   * @throws OverloadedError when it has expired
+   */
   execute<Input extends z.ZodObject, Outcome extends object>(
     definition: CommandDefinition<CommandName, Input, Outcome>,
     command: z.output<Input>,
@@ -119,14 +126,21 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
     }
   };
   return {
-    execute: (definition, command) =>
-      decide({
+    execute: async <Input extends z.ZodObject, Outcome extends object>(
+      definition: CommandDefinition<CommandName, Input, Outcome>,
+      command: z.output<Input>,
+    ) => {
+      const outcome = await decide<Outcome | Expired>({
         workflowType: definition.name,
         workflowId: definition.workflowId(command),
         aggregateId: definition.aggregateId(command),
         summary: definition.summary(command),
         command,
-      }),
+        memo: { [expiresAfterMsMemo]: decisionMs / 2 },
+      });
+      if (isExpired(outcome)) throw new OverloadedError();
+      return outcome;
+    },
     placeOrder: (orderId, request) =>
       decide({
         ...orderWorkflow(orderId),
@@ -161,7 +175,7 @@ interface StartableCommand {
   /** To cancel the order of the workflow, instead of waiting for its decision. */
   readonly cancellation?: CancelOrder;
   readonly orderStatus?: OrderStatus;
-  readonly memo?: Record<string, string>;
+  readonly memo?: Record<string, string | number>;
 }
 
 function orderWorkflow(orderId: string) {

@@ -7,7 +7,7 @@ import type { QueryConfig } from 'pg';
 import type { Database } from './database';
 import { Problem } from './problem';
 
-/** The API is at its limits. Nothing was started; a retry can succeed. */
+/** The API or the shop's workers are at their limits. Nothing was changed; a retry can succeed. */
 export class OverloadedError extends Problem {
   override readonly name = 'OverloadedError';
 

@@ -187,7 +187,7 @@ export const problems = {
   },
   OVERLOADED: {
     status: 503,
-    meaning: 'The API is overloaded; nothing was started.',
+    meaning: 'The API is overloaded; nothing was changed.',
     remedy: 'Retry with backoff.',
     retryAfterS: 1,
   },

@@ -164,9 +164,18 @@ test('a registered command starts the workflow that its definition describes', a
         taskQueue: 'commerce',
         staticSummary: 'Adjust stock of tea by -2: correction',
         args: [command],
+        // Half of the ten seconds that the caller waits.
+        memo: { expiresAfterMs: 5_000 },
         workflowIdConflictPolicy: 'USE_EXISTING',
         typedSearchAttributes: [{ key: searchAttributes.aggregateId, value: 'tea' }],
       }),
     }),
   });
+});
+
+test('a command that has expired is an overload, and nothing was changed', async () => {
+  const client = clientOf({ executeUpdateWithStart: async () => ({ kind: 'expired' }) });
+  const command = { adjustmentId: 'a', productId: 'tea', delta: 1, reason: 'restock' } as const;
+  const failing = createCommands(client).execute(adjustStock, command);
+  await expect(failing).rejects.toMatchObject({ code: 'OVERLOADED', status: 503 });
 });

@@ -9,6 +9,7 @@ import type { Commands } from '../../api/commands/temporal-commands';
 import { commandRoute } from '../../api/commands/route';
 import { productCommandRoutes } from '../../api/products/command-routes';
 import { defineCommand } from '../../events/command-definition';
+import type { Expired } from '../../events/command-expiry';
 import { commands } from '../../events/commands';
 import { adjustStock } from '../../events/commands/adjust-stock';
 import { reservedEventIdPrefixes, isReservedEventId } from '../../events/reserved-event-ids';
@@ -58,12 +59,12 @@ describe('every part is registered', () => {
   });
 });
 
-/** The workflow of a command takes its input, and answers its outcome. */
+/** The workflow of a command takes its input, and answers its outcome or that it has expired. */
 type WorkflowOf<Command> = Command extends {
   readonly input: infer Input extends z.ZodObject;
   readonly outcome?: infer Outcome;
 }
-  ? (command: z.output<Input>) => Promise<Outcome>
+  ? (command: z.output<Input>) => Promise<Outcome | Expired>
   : never;
 
 type WorkflowsOfCommands = {

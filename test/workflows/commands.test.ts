@@ -7,6 +7,7 @@ import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { adjustStock } from '../../events/commands/adjust-stock';
 import { registerProduct } from '../../events/commands/register-product';
+import { expiresAfterMsMemo } from '../../events/command-expiry';
 import { decisionUpdate, taskQueues } from '../../events/workflow-names';
 import { until } from '../../testkit/until';
 import { createEnvironment, outageOf, type Environment } from '../../testkit/workflow-environment';
@@ -25,6 +26,7 @@ async function decide<Outcome>(
   workflowType: string,
   workflowId: string,
   command: object,
+  memo: Record<string, unknown> = {},
 ): Promise<Outcome> {
   type Command = (command: object) => Promise<object>;
   return environment.client.workflow.executeUpdateWithStart<Command, Outcome, []>(decisionUpdate, {
@@ -32,6 +34,7 @@ async function decide<Outcome>(
       workflowId,
       taskQueue: taskQueues.commerce,
       args: [command],
+      memo,
       workflowIdConflictPolicy: 'USE_EXISTING',
     }),
   });
@@ -178,6 +181,40 @@ test('data that can never be stored end the command, and its callers get the err
   expect(publishOutbox).not.toHaveBeenCalled();
 });
 
+describe('a command that expires', () => {
+  const memo = { [expiresAfterMsMemo]: minuteMs };
+
+  test('is decided when a worker begins it in time', async () => {
+    const workflowId = adjustStock.workflowId({ adjustmentId: 'in-time' });
+    const activities = { changeStock: async () => adjusted, publishOutbox: jest.fn() };
+    await environment.withWorker(taskQueues.commerce, activities, async () => {
+      const decision = await decide(adjustStock.name, workflowId, adjustment('in-time'), memo);
+      expect(decision).toEqual(adjusted);
+      await environment.client.workflow.getHandle(workflowId).result();
+    });
+    expect(activities.publishOutbox).toHaveBeenCalledTimes(1);
+  });
+
+  test('changes nothing when no worker does', async () => {
+    const expiresAfterMs = 500;
+    const workflowId = adjustStock.workflowId({ adjustmentId: 'late' });
+    const handle = await environment.client.workflow.start(adjustStock.name, {
+      workflowId,
+      taskQueue: taskQueues.commerce,
+      args: [adjustment('late')],
+      memo: { [expiresAfterMsMemo]: expiresAfterMs },
+    });
+    // The server skips no time while a task waits for a worker.
+    await environment.sleep(2 * expiresAfterMs);
+    const activities = { changeStock: jest.fn(async () => adjusted), publishOutbox: jest.fn() };
+    await environment.withWorker(taskQueues.commerce, activities, async () => {
+      expect(await handle.result()).toEqual({ kind: 'expired' });
+    });
+    expect(activities.changeStock).not.toHaveBeenCalled();
+    expect(activities.publishOutbox).not.toHaveBeenCalled();
+  });
+});
+
 test('a worker that is killed after the change leaves it to another, which changes nothing again', async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'ledger-'));
   const ledger = path.join(folder, 'adjustments');
@@ -200,16 +237,19 @@ test('a worker that is killed after the change leaves it to another, which chang
           TEMPORAL_ADDRESS: environment.address,
           TEMPORAL_NAMESPACE: environment.namespace,
         },
-        stdio: 'inherit',
+        stdio: ['ignore', 'pipe', 'inherit'],
       },
     );
     const died = once(worker, 'exit');
+    await once(worker.stdout!, 'data');
     await environment.client.workflow.start(adjustStock.name, {
       workflowId,
       taskQueue: taskQueues.commerce,
       args: [command],
       // For so long the server waits for a worker before it gives the task to another.
-      workflowTaskTimeout: '2 seconds',
+      workflowTaskTimeout: '4 seconds',
+      // What was begun does not expire, since it may have changed something.
+      memo: { [expiresAfterMsMemo]: 3_000 },
     });
     expect(await died).toEqual([null, 'SIGKILL']);
     expect(await readFile(ledger, 'utf8')).toBe('killed\n');
