@@ -2,11 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import helmet from '@fastify/helmet';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
-import {
-  serializerCompiler,
-  validatorCompiler,
-  type FastifyPluginAsyncZod,
-} from 'fastify-type-provider-zod';
+import { serializerCompiler, type FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Config } from '../platform/process/config';
 import { createProductCache } from '../cache/product-cache';
 import { createDeadLetterOperations } from '../operations/dead-letters';
@@ -22,10 +18,13 @@ import { createHandledEventReads } from './stream/handled-events';
 import { createIdempotencyStore } from './idempotency/store';
 import { openApi } from './openapi/document';
 import { openApiViewer } from './openapi/viewer';
+import { knownPaths, refuseOtherMethods } from './http/plugins/allowed-methods';
 import { authentication } from './http/plugins/authentication';
 import { authorization } from './http/plugins/authorization';
 import { idempotency } from './idempotency/plugin';
+import { jsonBodies } from './http/plugins/json-bodies';
 import { loadLimits, type LoadLimits } from './http/plugins/load-limits';
+import { pipelining } from './http/plugins/pipelining';
 import { answerClientError, answerError, problemDetails } from './http/plugins/problem-details';
 import { requestLog } from './http/plugins/request-log';
 import { shutdown } from './http/plugins/shutdown';
@@ -33,6 +32,7 @@ import { telemetry } from './http/plugins/telemetry';
 import { createOrderReads } from './orders/reads';
 import { createOrderBound } from './orders/undecided-orders';
 import { boundDatabase } from './http/overload';
+import { validateInput } from './http/validation';
 import { createPipelineState } from './pipeline/state';
 import { createProductDetails } from './products/details';
 import { createProductInspection } from './product-inspection/reads';
@@ -81,6 +81,8 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   await app.register(requestLog);
   await app.register(problemDetails);
   await app.register(helmet);
+  await app.register(jsonBodies);
+  await app.register(knownPaths);
   await app.register(openApi);
   await app.register(openApiViewer);
   await app.register(documentRoutes);
@@ -94,12 +96,14 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
       await v1.register(idempotency, {
         store: createIdempotencyStore(services.database, dependencies.logger),
       });
+      await v1.register(pipelining);
       await v1.register(loadLimits, limitsOf(dependencies.config));
       await v1.register(authorization);
       for (const routes of routeGroups) await v1.register(routes(services));
     },
     { prefix: '/v1' },
   );
+  refuseOtherMethods(app);
   return app;
 }
 
@@ -140,9 +144,8 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
     clientErrorHandler: answerClientError,
   });
   app.server.maxConnections = config.API_MAX_CONNECTIONS;
-  app.setValidatorCompiler(validatorCompiler);
+  app.setValidatorCompiler(validateInput);
   app.setSerializerCompiler(serializerCompiler);
-  app.removeContentTypeParser('text/plain');
   return app;
 }
 

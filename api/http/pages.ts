@@ -5,9 +5,10 @@
  */
 import { z } from 'zod';
 import { readCursor, writeCursor, type CursorParts, type PositionOf } from './cursor';
+import { wholeNumberParameter } from './validation';
 
 /** How many items a page has. */
-export const pageLimitSchema = z.coerce.number().int().min(1).max(100).default(20);
+export const pageLimitSchema = wholeNumberParameter(1, 100).default(20);
 
 /** The query parameters of a list. */
 export const pageQuery = z.strictObject({ limit: pageLimitSchema, cursor: z.string().optional() });

@@ -24,8 +24,8 @@ export const problems = {
   },
   INVALID_BODY: {
     status: 400,
-    meaning: 'The body is not valid JSON.',
-    remedy: 'Send a JSON body.',
+    meaning: 'The body is not valid JSON in UTF-8.',
+    remedy: 'Send a JSON body in UTF-8.',
   },
   BAD_REQUEST: {
     status: 400,
@@ -81,6 +81,11 @@ export const problems = {
     status: 404,
     meaning: 'No such event type, or no such version of its schema.',
     remedy: 'Use the dataschema of an event.',
+  },
+  METHOD_NOT_ALLOWED: {
+    status: 405,
+    meaning: 'The path does not take this method.',
+    remedy: 'Use a method that Allow names; see /docs.',
   },
   REQUEST_TIMEOUT: {
     status: 408,
@@ -142,6 +147,11 @@ export const problems = {
     status: 415,
     meaning: 'The body is not application/json.',
     remedy: 'Send the body as application/json.',
+  },
+  UNSUPPORTED_CONTENT_ENCODING: {
+    status: 415,
+    meaning: 'The body is compressed.',
+    remedy: 'Send the body without Content-Encoding.',
   },
   IDEMPOTENCY_KEY_REUSED: {
     status: 422,

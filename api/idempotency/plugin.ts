@@ -57,11 +57,18 @@ function decidesSomething({ statusCode }: FastifyReply): boolean {
 
 const keyHeader = 'Idempotency-Key';
 
-function readKey({ headers }: FastifyRequest): string | undefined {
+function readKey({ headers, raw }: FastifyRequest): string | undefined {
   const key = headers['idempotency-key'];
   if (key === undefined) return undefined;
+  // Node.js makes one value of several lines, which would be a third key.
+  const lines = raw.rawHeaders.filter((text, at) => at % 2 === 0 && isKeyHeader(text));
+  if (lines.length > 1) throw invalidField(keyHeader, 'must be given once');
   if (typeof key === 'string' && /^[\x20-\x7e]{1,255}$/.test(key)) return key;
   throw invalidField(keyHeader, 'must be 1 to 255 printable ASCII characters');
+}
+
+function isKeyHeader(name: string): boolean {
+  return name.toLowerCase() === keyHeader.toLowerCase();
 }
 
 async function claim(

@@ -232,10 +232,17 @@ function codesOf(
       ? (['OVERLOADED'] as const)
       : []),
     ...(key === 'operator' || key === 'shopper' ? (['FORBIDDEN'] as const) : []),
-    ...(hasBody ? (['INVALID_BODY', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const) : []),
+    ...(hasBody ? bodyProblems : []),
     ...(isIdempotent(method, key) ? idempotencyProblems : []),
   ];
 }
+
+const bodyProblems: readonly ProblemCode[] = [
+  'INVALID_BODY',
+  'BODY_TOO_LARGE',
+  'UNSUPPORTED_MEDIA_TYPE',
+  'UNSUPPORTED_CONTENT_ENCODING',
+];
 
 /** Whether an `Idempotency-Key` is heeded. */
 function isIdempotent(method: string, key: Operation['key']): boolean {

@@ -73,7 +73,9 @@ const stockAdjustment = commandRoute(adjustStock, {
 
 function outOfRange(stock: number, delta: number): Problem {
   return new Problem('STOCK_OUT_OF_RANGE', {
-    detail: `The stock is ${stock}; changed by ${delta} it would leave the range from 0 to 2^52.`,
+    detail:
+      `The stock is ${stock}; changed by ${delta} it would ` +
+      `${delta < 0 ? 'fall below 0' : 'rise above 2^52 (4503599627370496)'}.`,
   });
 }
 

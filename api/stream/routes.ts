@@ -7,6 +7,7 @@ import { databaseProblems } from '../http/operation';
 import type { FeedMessage } from './handled-event-feed';
 import { readPosition, writePosition, type HandledEvent } from './handled-events';
 import { problemSchema } from '../http/problem';
+import { wholeNumberParameter } from '../http/validation';
 import type { StreamedData } from './schemas';
 
 /** A client that reads nothing for this many ms is disconnected; it can resume. */
@@ -79,11 +80,7 @@ export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod
 const headers = z.object({ 'last-event-id': z.string().max(8_192).optional() });
 
 const query = z.strictObject({
-  recent: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(100)
+  recent: wholeNumberParameter(0, 100)
     .default(0)
     .describe('how many earlier events to start with when there is no Last-Event-ID'),
 });

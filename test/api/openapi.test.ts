@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import Fastify from 'fastify';
-import { validatorCompiler } from 'fastify-type-provider-zod';
 import { problems } from '../../api/http/problems';
+import { validateInput } from '../../api/http/validation';
 import { openApi } from '../../api/openapi/document';
 import {
   createDisconnectedServer,
@@ -59,7 +59,7 @@ test('it is valid OpenAPI 3.1', () => {
 
 test('a route that does not declare its operation is not registered', async () => {
   const app = Fastify();
-  app.setValidatorCompiler(validatorCompiler);
+  app.setValidatorCompiler(validateInput);
   await app.register(openApi);
   const handler = () => 'made';
   expect(() => app.get('/things/:id', handler)).toThrow('GET /things/{id} declares no operation.');
@@ -107,7 +107,12 @@ test.each([
 });
 
 // They answer what is no request to an operation.
-const beforeAnyOperation = ['NOT_FOUND', 'HEADERS_TOO_LARGE', 'REQUEST_TIMEOUT'];
+const beforeAnyOperation = [
+  'NOT_FOUND',
+  'METHOD_NOT_ALLOWED',
+  'HEADERS_TOO_LARGE',
+  'REQUEST_TIMEOUT',
+];
 
 test('every problem that is defined is thrown somewhere', () => {
   const thrown = sourcesOf('api').flatMap((source) =>

@@ -193,6 +193,17 @@ describe('input that breaks its schema is 400 and names the field', () => {
     ['limit', '/v1/products?limit=0'],
     ['limit', '/v1/products?limit=101'],
     ['limit', '/v1/products?limit=1&limit=2'],
+    ['limit', '/v1/products?limit=0x10'],
+    ['limit', '/v1/products?limit=1e2'],
+    ['limit', '/v1/products?limit=%205'],
+    ['limit', '/v1/products?limit=5%20'],
+    ['limit', '/v1/products?limit=+5'],
+    ['limit', '/v1/products?limit=5.0'],
+    ['limit', '/v1/products?limit='],
+    ['limit', '/v1/products?limit=%EF%BC%95'],
+    ['limit', '/v1/products?limit=9999999999999999999999'],
+    ['recent', '/v1/stream?recent=0x1'],
+    ['recent', '/v1/stream?recent=-1'],
     ['cursor', '/v1/products?cursor=!!'],
     ['page', '/v1/products?page=2'],
     ['productId', '/v1/products/a%20b'],
@@ -201,6 +212,64 @@ describe('input that breaks its schema is 400 and names the field', () => {
     expect(response.statusCode).toBe(400);
     expect(response.json().errors.map((error: { field: string }) => error.field)).toEqual([field]);
   });
+});
+
+describe('what is wrong is told in plain words', () => {
+  const whole = 'must be a whole number from';
+  const largest = Number.MAX_SAFE_INTEGER;
+
+  test.each<[payload: unknown, messages: Record<string, string>]>([
+    [{}, { name: 'is required', price: 'is required', stock: 'is required' }],
+    [{ ...product, name: 5 }, { name: 'must be a string' }],
+    [{ ...product, name: '' }, { name: 'must have 1 to 200 characters' }],
+    [{ ...product, price: '5' }, { price: `${whole} 0 to ${largest}` }],
+    [{ ...product, price: 0.5 }, { price: `${whole} 0 to ${largest}` }],
+    [{ ...product, price: -1 }, { price: `${whole} 0 to ${largest}` }],
+    [{ ...product, stock: 1e300 }, { stock: `${whole} 0 to ${largest}` }],
+    [
+      { ...product, x: 1, y: 2 },
+      { x: 'is not a known field', y: 'is not a known field' },
+    ],
+    ['{"name":', { body: 'is not valid JSON' }],
+    ['', { body: 'is required' }],
+    [[], { body: 'must be an object' }],
+  ])('%j', async (payload, messages) => {
+    expect(messagesOf(await post('/v1/products', payload))).toEqual(messages);
+  });
+
+  test.each<[payload: unknown, messages: Record<string, string>]>([
+    [{ ...order, items: 1 }, { items: 'must be an array' }],
+    [{ ...order, items: [] }, { items: 'must have 1 to 100 items' }],
+    [{ ...order, items: [[]] }, { 'items.0': 'must be an object' }],
+    [{ ...order, items: [{ quantity: 1 }] }, { 'items.0.productId': 'is required' }],
+  ])('%j', async (payload, messages) => {
+    expect(messagesOf(await post('/v1/orders', payload, ann))).toEqual(messages);
+  });
+
+  test.each<[url: string, messages: Record<string, string>]>([
+    ['/v1/products?limit=101', { limit: `${whole} 1 to 100` }],
+    ['/v1/products?limit=99999999999999999999', { limit: `${whole} 1 to 100` }],
+    ['/v1/products?limit=x', { limit: `${whole} 1 to 100` }],
+    ['/v1/products?limit=1&limit=2', { limit: 'must be given once' }],
+    ['/v1/stream?recent=101', { recent: `${whole} 0 to 100` }],
+    ['/v1/metrics/products?sort=x', { sort: 'must be one of sales, likes, views' }],
+    ['/v1/metrics/products?day=x', { day: 'must be a date such as 2026-01-31' }],
+  ])('%s', async (url, messages) => {
+    const response = await get(url);
+    expect(messagesOf(response)).toEqual(messages);
+    const [[field, message] = []] = Object.entries(messages);
+    expect(response.json().detail).toBe(`${field}: ${message}`);
+  });
+
+  test('true or false', async () => {
+    const response = await post('/v1/dead-letters/1/redrive', { again: 'yes' });
+    expect(messagesOf(response)).toEqual({ again: 'must be true or false' });
+  });
+
+  function messagesOf(response: { json(): { errors: { field: string; message: string }[] } }) {
+    const { errors } = response.json();
+    return Object.fromEntries(errors.map(({ field, message }) => [field, message]));
+  }
 });
 
 describe('problems that no route knows of', () => {

@@ -108,16 +108,23 @@ test('a key in the URL opens nothing, so that none gets into the logs of a proxy
   expect(answer.statusCode).toBe(401);
 });
 
-test('there is no route but those of the description, the dashboard and the viewer', () => {
+test('there is no route but those of the description, the dashboard and the viewer', async () => {
   const undocumented = routesOf(server.app.printRoutes({ commonPrefix: false })).filter(
     (route) => !all.some(({ method, path }) => `${method} ${path}` === route),
   );
-  const ofViewer = (route: string) => /^GET \/docs\b/.test(route);
-  expect(undocumented.filter((route) => !ofViewer(route)).sort()).toEqual([
-    'GET /',
-    'GET /assets/{file}',
-  ]);
+  // The printed tree has the viewer's wildcard at another level than it is at.
+  const ofViewer = (route: string) => /^GET \/docs\b| \/docs\/\*$/.test(route);
+  const answering = await Promise.all(
+    undocumented.map(async (route) => ((await isRefused(route)) || ofViewer(route) ? [] : [route])),
+  );
+  expect(answering.flat().sort()).toEqual(['GET /', 'GET /assets/{file}']);
 });
+
+async function isRefused(route: string): Promise<boolean> {
+  const [method = '', path = ''] = route.split(' ');
+  const url = path.replaceAll(/\{\w+\}/g, 'tea');
+  return (await server.app.inject({ method: method as 'GET', url })).statusCode === 405;
+}
 
 test('what operators may demonstrate is not there without the development keys', async () => {
   const real = await createDisconnectedServer({ API_KEYS: 'me:operator:a-secret-of-my-own' });

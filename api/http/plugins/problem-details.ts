@@ -2,9 +2,8 @@
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
-import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { OverloadedError } from '../overload';
-import { Problem, problemJson, problemMediaType, type FieldError } from '../problem';
+import { Problem, problemJson, problemMediaType } from '../problem';
 
 /** Answers errors and unknown routes. To be registered before any route. */
 export const problemDetails = fastifyPlugin(async (app) => {
@@ -70,7 +69,6 @@ function clientProblem(code: string | undefined): Problem {
 
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  if (hasZodFastifySchemaValidationErrors(error)) return invalidInput(error);
   const { statusCode = 500, message } = error as FastifyError;
   if (statusCode === 413) return new Problem('BODY_TOO_LARGE');
   if (statusCode === 415) return new Problem('UNSUPPORTED_MEDIA_TYPE');
@@ -81,42 +79,15 @@ function toProblem(error: unknown): Problem {
 // Rejected by Fastify: a body that is not JSON, a URL that cannot be decoded.
 function malformed(statusCode: number, cause: Error, message: string): Problem {
   const { code } = cause as FastifyError;
+  if (code === 'FST_ERR_CTP_INVALID_JSON_BODY') {
+    return new Problem('INVALID_BODY', {
+      errors: [{ field: 'body', message: 'is not valid JSON' }],
+      cause,
+    });
+  }
   const options = { status: statusCode, detail: message, cause };
-  const concernsBody = cause instanceof SyntaxError || /_(CTP|BODY)_/.test(code);
-  if (!concernsBody) return new Problem('BAD_REQUEST', options);
+  if (!/_(CTP|BODY)_/.test(code)) return new Problem('BAD_REQUEST', options);
   return new Problem('INVALID_BODY', { ...options, errors: [{ field: 'body', message }] });
-}
-
-type InvalidInput = Parameters<typeof fieldErrors>[0][number];
-
-function invalidInput(error: {
-  validation: readonly InvalidInput[];
-  validationContext?: string | undefined;
-}): Problem {
-  const errors = error.validation.flatMap((issue) =>
-    fieldErrors([issue], error.validationContext ?? 'body'),
-  );
-  const detail = errors.map(({ field, message }) => `${field}: ${message}`).join('; ');
-  return new Problem('VALIDATION_FAILED', { detail, errors });
-}
-
-function fieldErrors(
-  issues: readonly {
-    readonly instancePath: string;
-    readonly keyword: string;
-    readonly message?: string | undefined;
-    readonly params: Readonly<Record<string, unknown>>;
-  }[],
-  context: string,
-): FieldError[] {
-  return issues.flatMap(({ instancePath, keyword, message = 'is invalid', params }) => {
-    const path = instancePath.split('/').filter((part) => part !== '');
-    if (keyword !== 'unrecognized_keys') return { field: path.join('.') || context, message };
-    return (params['keys'] as string[]).map((key) => ({
-      field: [...path, key].join('.'),
-      message: 'is not a known field',
-    }));
-  });
 }
 
 function logFailure(problem: Problem, error: unknown, request: FastifyRequest): void {

@@ -2,15 +2,16 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import helmet from '@fastify/helmet';
 import Fastify, { type FastifyInstance } from 'fastify';
-import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import { serializerCompiler } from 'fastify-type-provider-zod';
 import { dashboardRoutes } from '../../../api/dashboard/routes';
 import { problemDetails } from '../../../api/http/plugins/problem-details';
+import { validateInput } from '../../../api/http/validation';
 
 let app: FastifyInstance;
 
 beforeAll(async () => {
   app = Fastify();
-  app.setValidatorCompiler(validatorCompiler);
+  app.setValidatorCompiler(validateInput);
   app.setSerializerCompiler(serializerCompiler);
   await app.register(problemDetails);
   await app.register(helmet);
