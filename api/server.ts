@@ -6,6 +6,7 @@ import { serializerCompiler, type FastifyPluginAsyncZod } from 'fastify-type-pro
 import type { Config } from '../platform/process/config';
 import { createProductCache } from '../cache/product-cache';
 import { createDeadLetterOperations } from '../operations/dead-letters';
+import { createEventJourneys } from '../operations/event-journey';
 import { createProductMetricsReads } from './product-metrics/reads';
 import { createEventReads } from './events/reads';
 import { createHandlingRateReads } from './handling-rates/reads';
@@ -48,6 +49,8 @@ import { productMetricsRoutes } from './product-metrics/routes';
 import { orderRoutes } from './orders/routes';
 import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
+import { createSearch } from './search/reads';
+import { searchRoutes } from './search/routes';
 import { streamRoutes } from './stream/routes';
 import { handOverToWorkflow } from './products/view-hand-over';
 import { createViewPublisher } from './products/view-publisher';
@@ -60,6 +63,7 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
   handlingRateRoutes,
   eventRoutes,
   deadLetterRoutes,
+  searchRoutes,
   streamRoutes,
   pipelineRoutes,
   productInspectionRoutes,
@@ -161,6 +165,7 @@ function createServices(dependencies: ApiDependencies): Services {
   const commands = createCommands(temporal);
   const groupId = config.BRIDGE_GROUP_ID;
   const orderReadsOfChanges = createOrderReads(database);
+  const pipelineState = createPipelineState({ kafka, temporal, groupId });
   return {
     config,
     database,
@@ -172,6 +177,11 @@ function createServices(dependencies: ApiDependencies): Services {
     demonstration: config.DEMONSTRATION
       ? createDemonstration({ database, commands, sender })
       : undefined,
+    eventJourneys: createEventJourneys({
+      database: asQueryable(reads),
+      temporal,
+      readProgress: pipelineState.readLag,
+    }),
     eventReads: createEventReads(reads),
     handledEvents: createHandledEventFeed(createHandledEventReads(reads), logger),
     handlingRateReads: createHandlingRateReads(reads),
@@ -181,7 +191,7 @@ function createServices(dependencies: ApiDependencies): Services {
     ),
     orderReads: createOrderReads(reads),
     orderReadsOfChanges,
-    pipelineState: createPipelineState({ kafka, temporal, groupId }),
+    pipelineState,
     productDetails: createProductDetails({
       database: reads,
       changeDatabase: database,
@@ -190,6 +200,7 @@ function createServices(dependencies: ApiDependencies): Services {
     }),
     productInspection: createProductInspection({ database: reads, redis, logger }),
     productMetricsReads: createProductMetricsReads(reads),
+    search: createSearch({ database: reads, kafka }),
     views: createViewPublisher({
       sender,
       spool,

@@ -99,6 +99,33 @@ export function differences(projection: Projection): string {
       WHERE ${wrong.join('\n        OR ')}`;
 }
 
+/**
+ * Tells what one event adds to each table. Parameters: its type, its time and its data. Returns a row for
+ * each row of a table that it touches, in their order: `table`, `key`, and `told`, the values by column;
+ * columns of which it tells nothing are left out. Values are text, as a number may be beyond JavaScript's.
+ */
+export function told(projections: readonly Projection[]): string {
+  const relations = new Set(projections.map(({ effects }) => effects));
+  const textOf = (value: string): string => `to_jsonb(${value}) #>> '{}'`;
+  const selects = projections.map((projection) => {
+    const { table, key, columns, effects } = projection;
+    const place = key.map((name) => `'${name}', ${textOf(name)}`);
+    const values = Object.entries(columns).map(
+      ([name, column]) => `'${name}', ${textOf(addedBy(column))}`,
+    );
+    return `
+    SELECT '${table}' AS "table", jsonb_build_object(${place.join(', ')}) AS key,
+      jsonb_strip_nulls(jsonb_build_object(${values.join(', ')})) AS told
+    FROM ${effects.name}${concerned(projection)} GROUP BY ${key.join(', ')}`;
+  });
+  return `
+  WITH event AS MATERIALIZED (
+    SELECT $1::text AS type, $2::timestamptz AS occurred_at, $3::jsonb AS data
+  ),${[...relations].map(rowsOfEffects).join(',')}
+  SELECT * FROM (${selects.join('\n    UNION ALL')}
+  ) AS touched ORDER BY "table", key`;
+}
+
 /** How many rows a table has, and the total of each of its sums. */
 export function totals({ table, columns }: Projection): string {
   const sums = Object.entries(columns)
@@ -241,14 +268,20 @@ function concerned(projection: Projection): string {
   return conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
 }
 
-/** What the effects of one batch come to. */
-function ofBatch({ guard, of, by, initially }: Column): string {
-  const value = {
+/** What is stored where the effects of one batch are all that a row is told. */
+function ofBatch(column: Column): string {
+  const { guard, initially } = column;
+  const value = addedBy(column);
+  return initially === undefined ? value : `${atLeast[guard]}(${value}, ${initially})`;
+}
+
+/** What the effects of one batch come to; null where they tell nothing of the column. */
+function addedBy({ guard, of, by }: Column): string {
+  return {
     'event-id': `sum(${of})`,
     maximum: `max(${of})`,
     version: `(array_agg(${of} ORDER BY ${by} DESC NULLS LAST))[1]`,
   }[guard];
-  return initially === undefined ? value : `${atLeast[guard]}(${value}, ${initially})`;
 }
 
 /** How a value and what a column holds initially come to one. Neither of the functions minds a null. */

@@ -8,6 +8,7 @@ import type { KafkaSender } from '../../platform/kafka/sender';
 import type { Logger } from '../../platform/observability/logger';
 import type { TopicWatch } from '../../platform/kafka/topic-watch';
 import type { DeadLetterOperations } from '../../operations/dead-letters';
+import type { EventJourneys } from '../../operations/event-journey';
 import type { EventReads } from '../events/reads';
 import type { HandlingRateReads } from '../handling-rates/reads';
 import type { ProductMetricsReads } from '../product-metrics/reads';
@@ -20,6 +21,7 @@ import type { OrderBound } from '../orders/undecided-orders';
 import type { PipelineState } from '../pipeline/state';
 import type { ProductDetails } from '../products/details';
 import type { ProductInspection } from '../product-inspection/reads';
+import type { Search } from '../search/reads';
 import type { ViewPublisher } from '../products/view-publisher';
 import type { RedisConnection } from '../../platform/redis/client';
 
@@ -46,6 +48,7 @@ export interface Services {
   readonly deadLetters: DeadLetterOperations;
   /** Undefined where a demonstration is not allowed. */
   readonly demonstration: Demonstration | undefined;
+  readonly eventJourneys: EventJourneys;
   readonly eventReads: EventReads;
   readonly handledEvents: HandledEventFeed;
   readonly handlingRateReads: HandlingRateReads;
@@ -57,5 +60,6 @@ export interface Services {
   readonly productDetails: ProductDetails;
   readonly productInspection: ProductInspection;
   readonly productMetricsReads: ProductMetricsReads;
+  readonly search: Search;
   readonly views: ViewPublisher;
 }

@@ -20,6 +20,7 @@ export const tags = {
   Metrics: 'Metrics that the collector computes from the events.',
   Events: 'The audit log, and the live stream of handled events.',
   'Dead letters': 'Messages that could not be handled: redrive or discard them.',
+  Search: 'What an ID, a name or a place stands for.',
   Pipeline: 'State of the processes and servers behind the API.',
   Demonstration: 'Try the pipeline; only with the development API keys.',
   Documents: 'OpenAPI, AsyncAPI and JSON Schema.',
@@ -58,7 +59,8 @@ export interface ExampleRequest {
 }
 
 /** Something to get hold of first; it is in the shell's variable of that name then. */
-export type Precondition = 'PRODUCT' | 'NEW_PRODUCT' | 'MEASURED' | 'ORDER' | 'DEAD_LETTER';
+export type Precondition =
+  'PRODUCT' | 'NEW_PRODUCT' | 'MEASURED' | 'ORDER' | 'EVENT' | 'DEAD_LETTER';
 
 /** The problems of an operation that reads PostgreSQL. */
 export const databaseProblems = ['DATABASE_UNAVAILABLE'] as const;

@@ -68,6 +68,7 @@ const preparations: Readonly<Record<Precondition, readonly string[]>> = {
       }) +
       `${field('orderId')})`,
   ],
+  EVENT: [`EVENT=$(${read('operator', '/v1/events?limit=1')} |\n  ${field('eventId')})`],
   DEAD_LETTER: [
     '# There must be one: POST /v1/demonstration/poison makes it.',
     `DEAD_LETTER=$(${read('operator', '/v1/dead-letters?status=parked&limit=1')} |\n` +

@@ -4,10 +4,14 @@ import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { createDeadLetterOperations, type DeadLetterOperations } from '../dead-letters';
+import { createEventJourneys, type EventJourneys } from '../event-journey';
+import { eventTopics } from '../../events/topics';
 import { readConfig, type Config } from '../../platform/process/config';
 import { createKafka } from '../../platform/kafka/client';
+import { readGroupProgress } from '../../platform/kafka/consumer-lag';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
+import { withTimeout } from '../../platform/process/waiting';
 import { createTemporalClient } from '../../platform/temporal/client';
 import type { Output } from './output';
 
@@ -20,6 +24,7 @@ export interface Operator {
   owner(): Pool;
   kafka(): Kafka;
   deadLetters(): DeadLetterOperations;
+  eventJourneys(): EventJourneys;
   /** The current user, kept on record. */
   name(): string;
   /** Closes the open connections. */
@@ -42,6 +47,8 @@ export function createOperator(output: Output): Operator {
       // No timeout: verify and rebuild read everything, and the operator can interrupt them.
       statementTimeoutMs: 0,
     }));
+  const getTemporal = (): Client => (temporal ??= createTemporalClient(config));
+  const kafka = (): Kafka => createKafka(config, logger, { clientId: 'ops' });
   return {
     config,
     output,
@@ -52,14 +59,22 @@ export function createOperator(output: Output): Operator {
         maxConnections: 1,
         statementTimeoutMs: 0,
       })),
-    kafka: () => createKafka(config, logger, { clientId: 'ops' }),
-    deadLetters() {
-      temporal ??= createTemporalClient(config);
-      return createDeadLetterOperations({ database: getPool(), temporal });
-    },
+    kafka,
+    deadLetters: () => createDeadLetterOperations({ database: getPool(), temporal: getTemporal() }),
+    eventJourneys: () =>
+      createEventJourneys({
+        database: getPool(),
+        temporal: getTemporal(),
+        async readProgress() {
+          const reading = readGroupProgress(kafka(), config.BRIDGE_GROUP_ID, eventTopics);
+          return (await withTimeout(reading, kafkaTimeoutMs)).partitions;
+        },
+      }),
     name: () => userInfo().username,
     async close() {
       await Promise.all([pool?.end(), owner?.end(), temporal?.connection.close()]);
     },
   };
 }
+
+const kafkaTimeoutMs = 5_000;

@@ -94,6 +94,8 @@ test.each([
   'GET /v1/metrics/products/{productId}',
   'GET /v1/metrics/products/{productId}/users',
   'GET /v1/events',
+  'GET /v1/events/{eventId}',
+  'GET /v1/search',
   'GET /v1/dead-letters',
   'POST /v1/dead-letters/{id}/redrive',
   'POST /v1/dead-letters/{id}/discard',

@@ -198,6 +198,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.idempotency_keys: DELETE INSERT SELECT UPDATE',
       'commerce.order_items: SELECT',
       'commerce.orders: SELECT',
+      'commerce.outbox: SELECT(created_at event_id key left_behind_at offset partition payload published_at sequence topic type)',
       'commerce.payments: SELECT',
       'commerce.products: SELECT',
       'commerce.refusals: SELECT(command_id)',

@@ -100,6 +100,7 @@ describe('help', () => {
     [['dead-letters', 'discard', '--help']],
     [['events', '--help']],
     [['events', 'list', '--help']],
+    [['events', 'show', '--help']],
     [['lag', '--help']],
     [['verify', '--help']],
     [['rebuild-metrics', '--help']],

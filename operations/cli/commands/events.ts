@@ -1,10 +1,11 @@
-/** `events list`: pages of the audit log. */
+/** `events`: the audit log page by page, and the journey of one event. */
 import { Option, type Command } from 'commander';
 import { eventTypes, type EventType } from '../../../events/schemas';
 import { positiveInteger } from '../arguments';
 import type { RunCommand } from '../command';
 import { readEventPage, type ListedEvent } from '../event-list';
 import { table, type Column } from '../output';
+import { addShowCommand } from './events-show';
 
 interface ListOptions {
   readonly type?: EventType;
@@ -16,7 +17,7 @@ interface ListOptions {
 export function addEventCommands(program: Command, run: RunCommand): void {
   const events = program
     .command('events')
-    .description('audit log of accepted events')
+    .description('audit log of accepted events, and the journey of each')
     .addHelpText('after', '\nExample:\n  npm run ops -- events list --limit 10');
   events
     .command('list')
@@ -45,6 +46,7 @@ Examples:
         });
       }),
     );
+  addShowCommand(events, run);
 }
 
 const columns: readonly Column<ListedEvent>[] = [

@@ -41,9 +41,14 @@ async function makeKnownIds(): Promise<KnownIds> {
   }
   const body = { items: [{ productId: productIds[0], quantity: 1 }], paymentToken: 'tok_approve' };
   const order = await stack.call('POST', '/v1/orders', { as: 'shopper', userId: 'ann', body });
+  const { rows } = await stack.pool.query<{ event_id: string }>(
+    'SELECT event_id FROM commerce.outbox',
+  );
   return {
     productId: productIds,
     orderId: [order.body.orderId],
+    eventId: rows.map(({ event_id }) => event_id),
+    q: [productIds[0]!, order.body.orderId, 'tea', 'ann', '#1', 'catalog-events/0@0'],
     'X-User-Id': ['ann', 'bob'],
     id: ['1', '2', '3'],
     type: ['StockAdjusted', 'ProductViewed'],
