@@ -21,6 +21,7 @@ const patiently = { timeout: 30_000 };
 const pictured = [
   ...['overview-desk', 'overview-deskAtNight', 'overview-phone', 'products-desk'],
   ...['product-deskAtNight', 'product-phone', 'dead-letter-desk', 'dead-letter-phoneAtNight'],
+  ...['event-desk', 'event-phoneAtNight'],
 ];
 
 let stack: Stack;
@@ -140,7 +141,7 @@ describe('a button of the demonstration', () => {
         return (await handledInTenMinutes(page)) >= before + 4;
       });
       const confirmed = page.locator('.events li', { hasText: 'OrderConfirmed' }).first();
-      const link = await confirmed.getByRole('link').getAttribute('href');
+      const link = await confirmed.getByRole('link', { name: /^Workflow/ }).getAttribute('href');
       const ui = `${stack.config.TEMPORAL_UI_URL}/namespaces/${stack.config.TEMPORAL_NAMESPACE}/workflows/`;
       expect(link?.startsWith(ui)).toBe(true);
       const workflowId = decodeURIComponent(link?.slice(ui.length) ?? '');
@@ -222,6 +223,82 @@ describe('a button of the demonstration', () => {
   async function countHandled(): Promise<number> {
     const { rows } = await stack.pool.query('SELECT count(*) FROM collector.event_handled');
     return rows[0]?.count as number;
+  }
+});
+
+describe('the search', () => {
+  test('leads by keyboard alone to the journey of an event, and from there to its product', async () => {
+    const productId = await registerProduct('Hojicha, roasted', 3);
+    const body = { delta: -3, reason: 'correction' };
+    const route = `/v1/products/${productId}/stock-adjustments`;
+    const { eventId } = (await stack.call('POST', route, { body })).body as { eventId: string };
+    await onView('', async (page) => {
+      await untilLive(page);
+      await page.keyboard.press('/');
+      await page.keyboard.type(eventId);
+      await page.getByRole('option', { name: eventId }).waitFor(patiently);
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+      await page.keyboard.press('ArrowDown');
+      await page.locator('[role="option"][aria-selected="true"]').waitFor();
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+      await page.keyboard.press('Enter');
+      await page.locator('.mark[data-journey="handled"]').waitFor(patiently);
+      await page.locator('[data-stage="evicted"][data-reached="yes"]').waitFor(patiently);
+      for (const stage of ['committed', 'published', 'taken', 'logged', 'handled']) {
+        await page.locator(`[data-stage="${stage}"][data-reached="yes"]`).waitFor(patiently);
+      }
+      await page.locator('#effects', { hasText: 'stock = 0' }).waitFor();
+      await page.locator('#envelope', { hasText: '"previousStock": 3' }).waitFor();
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+
+      await page.keyboard.press('Control+k');
+      await page.keyboard.type('hojicha roa');
+      // Quicker than the results: the first of them is taken.
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', { name: 'Hojicha, roasted' }).waitFor(patiently);
+      await page
+        .locator('#history')
+        .getByRole('link', { name: 'StockAdjusted' })
+        .waitFor(patiently);
+    });
+  });
+
+  test('finds a dead letter by its number, and says what can be searched for where it finds nothing', async () => {
+    const id = await sendPoison();
+    await onView('#/products', async (page) => {
+      await untilLive(page);
+      await page.keyboard.press('Control+k');
+      await page.keyboard.type('no-such-thing');
+      await page.getByText('Nothing found. Search for the ID of an event').waitFor(patiently);
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Escape');
+      await page.keyboard.type(`#${id}`);
+      await page.getByRole('option', { name: `#${id}: NOT_UTF8` }).waitFor(patiently);
+      await page.keyboard.press('ArrowUp');
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', { name: `Dead letter ${id}` }).waitFor(patiently);
+    });
+  });
+});
+
+test('what there is not has a page that says so', async () => {
+  for (const [hash, heading] of [
+    ['#/products/no-such-product', 'No product no-such-product'],
+    ['#/products/two%20words', 'No product two words'],
+    ['#/dead-letters/999999', 'No dead letter 999999'],
+    ['#/dead-letters/first', 'Page not found'],
+    ['#/events/no-such-event', 'No event no-such-event'],
+    ['#/nowhere', 'Page not found'],
+    ['#/products/%', 'No product %'],
+  ] as const) {
+    await onView(hash, async (page, opened) => {
+      await page.getByRole('heading', { name: heading }).waitFor(patiently);
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+      // The browser itself logs each answer that is an error.
+      expect(opened.troubles.filter((trouble) => !/status of 40[04]/.test(trouble))).toEqual([]);
+      opened.troubles.length = 0;
+    });
   }
 });
 
@@ -373,6 +450,7 @@ describe('with the keyboard alone', () => {
 
 describe('what it looks like', () => {
   let product: string;
+  let event: string;
   let deadLetter: number;
 
   beforeAll(async () => {
@@ -382,6 +460,11 @@ describe('what it looks like', () => {
       await stack.call('GET', `/v1/products/${product}`, { as: 'shopper', userId: user });
     }
     await stack.call('POST', '/v1/demonstration/orders', { body: { productId: product } });
+    const logged = await until('an order is confirmed', async () => {
+      const { body } = await stack.call('GET', '/v1/events?type=OrderConfirmed&limit=1');
+      return body.items[0] as { eventId: string } | undefined;
+    });
+    event = logged.eventId;
     deadLetter = await sendPoison();
     if (process.env['SCREENSHOTS'] !== undefined) await shopForAMinute();
   }, 120_000);
@@ -413,6 +496,16 @@ describe('what it looks like', () => {
       'product',
       () => `#/products/${product}`,
       (page) => page.locator('#users tbody tr').first().waitFor(patiently),
+    ],
+    [
+      'event',
+      () => `#/events/${event}`,
+      (page) => page.locator('#effects tbody tr').first().waitFor(patiently),
+    ],
+    [
+      'not-found',
+      () => '#/nowhere',
+      (page) => page.getByRole('heading', { name: 'Page not found' }).waitFor(),
     ],
     [
       'dead-letters',

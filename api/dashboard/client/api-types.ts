@@ -7,11 +7,13 @@ import type {
   redriven,
 } from '../../dead-letters/schemas';
 import type { demonstrationOrder, redelivery, sentMessage } from '../../demonstration/schemas';
+import type { journeySchema } from '../../events/schemas';
 import type { handlingRates } from '../../handling-rates/schemas';
 import type { readiness } from '../../health/schemas';
 import type { lagSchema, processPage } from '../../pipeline/schemas';
 import type { inspectionSchema } from '../../product-inspection/schemas';
 import type { historyPage, productUserPage, rankingPage } from '../../product-metrics/schemas';
+import type { searchResults } from '../../search/schemas';
 import type { StreamedData } from '../../stream/schemas';
 import type { settingsSchema } from '../schemas';
 
@@ -51,6 +53,15 @@ export type HistoryEvent = z.output<typeof historyPage>['items'][number];
 
 /** An item of `GET /v1/metrics/products/{productId}/users`. */
 export type ProductUser = z.output<typeof productUserPage>['items'][number];
+
+/** `GET /v1/events/{eventId}`. */
+export type EventJourney = z.output<typeof journeySchema>;
+
+/** `GET /v1/search`. */
+export type SearchResults = z.output<typeof searchResults>;
+
+/** An item of `GET /v1/search`. */
+export type SearchHit = SearchResults['items'][number];
 
 /** An item of `GET /v1/dead-letters`. */
 export type DeadLetter = z.output<typeof deadLetterSchema>;

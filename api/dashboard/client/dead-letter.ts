@@ -2,11 +2,12 @@
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { DeadLetterWithMessage, EncodedBytes, Header, Redriven } from './api-types';
 import { bytesAsText, decodeBytes, formatCount, formatTime, hexDump } from './format';
+import { unlessMissing } from './not-found';
 import { messageOf, poll } from './polling';
 import { ask } from './question';
 import { offsetsOf, statusOf } from './dead-letters';
 import type { Session } from './session';
-import { panel, reading, workflowLink, type Content, type View } from './view';
+import { hrefOf, panel, reading, workflowLink, type Content, type View } from './view';
 
 /** Opens a dead letter. */
 export function openDeadLetter(session: Session, id: number): View {
@@ -90,22 +91,24 @@ export function openDeadLetter(session: Session, id: number): View {
     title: `Dead letter ${id}`,
     render: () =>
       html`<p class="back"><a href="#/dead-letters">All dead letters</a></p>
-        ${reading(
-          letter,
-          (found) => html`
-            <div class="title">
-              <h2>Dead letter ${id}</h2>
-              ${statusOf(found)}
-            </div>
-            ${panel('dead-letter', 'Reason', [problem(found), actions(found)])}
-            <div class="columns">
-              <div class="main-column">
-                ${panel('value', 'Value', bytes('Value', found.value, whole, showWhole))}
-                ${panel('headers', 'Headers', headers(found))}
+        ${unlessMissing(letter, `No dead letter ${id}`, () =>
+          reading(
+            letter,
+            (found) => html`
+              <div class="title">
+                <h2>Dead letter ${id}</h2>
+                ${statusOf(found)}
               </div>
-              <div class="side-column">${panel('facts', 'Facts', facts(session, found))}</div>
-            </div>
-          `,
+              ${panel('dead-letter', 'Reason', [problem(found), actions(found)])}
+              <div class="columns">
+                <div class="main-column">
+                  ${panel('value', 'Value', bytes('Value', found.value, whole, showWhole))}
+                  ${panel('headers', 'Headers', headers(found))}
+                </div>
+                <div class="side-column">${panel('facts', 'Facts', facts(session, found))}</div>
+              </div>
+            `,
+          ),
         )}`,
     close: () => letter.stop(),
   };
@@ -182,7 +185,12 @@ function facts(session: Session, letter: DeadLetterWithMessage): Content {
   const rows: (readonly [string, Content])[] = [
     ['Source', `${letter.topic}/${letter.partition} at ${offsetsOf(letter)}`],
     ['Key', key === null ? 'none' : bytesAsText(decodeBytes(key))],
-    ['Event', eventId ?? 'unreadable'],
+    [
+      'Event',
+      eventId === null
+        ? 'unreadable'
+        : html`<a class="id" href=${hrefOf('event', eventId)}>${eventId}</a>`,
+    ],
     ['Produced', formatTime(letter.producedAt)],
     ['Parked', html`${formatTime(letter.parkedAt)} ${workflowLink(session, letter.workflowId)}`],
     ['Tries', formatCount(tries)],

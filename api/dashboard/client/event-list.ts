@@ -4,7 +4,7 @@ import { repeat } from 'lit-html/directives/repeat.js';
 import type { HandledEvent } from './api-types';
 import { formatClock, formatDuration } from './format';
 import type { Session } from './session';
-import { eventType, panel, productLink, workflowLink, type Content } from './view';
+import { eventLink, panel, productLink, workflowLink, type Content } from './view';
 
 /** The list of events. */
 export interface EventList {
@@ -107,7 +107,7 @@ function row(session: Session, event: HandledEvent): Content {
   const ofProduct = topic === 'catalog-events';
   return html`<li data-event=${event.eventId}>
     <time datetime=${handledAt}>${formatClock(handledAt)}</time>
-    ${eventType(type)}
+    ${eventLink(event.eventId, type)}
     <span class="about"
       >${
         ofProduct

@@ -4,11 +4,14 @@ import { ApiError, createApi } from './api';
 import type { Settings } from './api-types';
 import { openDeadLetter } from './dead-letter';
 import { openDeadLetters } from './dead-letters';
+import { openEvent } from './event';
 import { formatClock, formatCount } from './format';
+import { openNotFound } from './not-found';
 import { openOverview } from './overview';
 import { messageOf } from './polling';
 import { openProduct } from './product';
 import { openProducts } from './products';
+import { createSearch, type Search } from './search';
 import { beginSession, type Session } from './session';
 import { fieldOf, type Content, type View } from './view';
 
@@ -17,6 +20,7 @@ const keyName = 'operator-key';
 
 const app = document.querySelector<HTMLElement>('#app')!;
 let session: Session | undefined;
+let search: Search | undefined;
 let view: View | undefined;
 let signIn: { problem: string | undefined; busy: boolean } = { problem: undefined, busy: false };
 let drawing = false;
@@ -27,7 +31,8 @@ function redraw(): void {
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
-    render(session === undefined || view === undefined ? signInForm() : frame(session, view), app);
+    const isOpen = session !== undefined && search !== undefined && view !== undefined;
+    render(isOpen ? frame(session!, search!, view!) : signInForm(), app);
   });
 }
 
@@ -40,6 +45,7 @@ async function begin(key: string): Promise<void> {
     sessionStorage.setItem(keyName, key);
     signIn = { problem: undefined, busy: false };
     session = beginSession(api, settings, redraw);
+    search = createSearch(api, redraw);
     openView();
   } catch (error) {
     // A key that may be valid is kept while the API is unavailable.
@@ -63,6 +69,7 @@ function signOut(problem?: string): void {
   view?.close();
   session.end();
   session = undefined;
+  search = undefined;
   view = undefined;
   signIn = { problem, busy: false };
   redraw();
@@ -77,20 +84,34 @@ function openView(): void {
 }
 
 function viewAt(current: Session, hash: string): View {
-  const [, section, part] = hash.split('/');
-  const id = part === undefined ? undefined : decodeURIComponent(part);
-  if (section === 'products') {
-    return id === undefined ? openProducts(current) : openProduct(current, id);
+  const [, section = '', part, ...rest] = hash.split('/');
+  const id = part === undefined ? undefined : decoded(part);
+  if (rest.length > 0) return openNotFound();
+  switch (section) {
+    case '':
+      return id === undefined ? openOverview(current) : openNotFound();
+    case 'events':
+      return id === undefined ? openNotFound() : openEvent(current, id);
+    case 'products':
+      return id === undefined ? openProducts(current) : openProduct(current, id);
+    case 'dead-letters':
+      if (id === undefined) return openDeadLetters(current);
+      return /^\d+$/.test(id) ? openDeadLetter(current, Number(id)) : openNotFound();
+    default:
+      return openNotFound();
   }
-  if (section === 'dead-letters') {
-    return id !== undefined && /^\d+$/.test(id)
-      ? openDeadLetter(current, Number(id))
-      : openDeadLetters(current);
-  }
-  return openOverview(current);
 }
 
-function frame(current: Session, open: View): Content {
+/** A part of an address that is no encoded text stands for itself. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+function frame(current: Session, find: Search, open: View): Content {
   const waiting = current.parked.data?.items.length ?? 0;
   const link = (section: View['section'], href: string, text: string, badge: Content = nothing) =>
     html`<a href=${href} aria-current=${open.section === section ? 'page' : 'false'}
@@ -110,6 +131,7 @@ function frame(current: Session, open: View): Content {
         ${link('overview', '#/', 'Overview')} ${link('products', '#/products', 'Products')}
         ${link('dead-letters', '#/dead-letters', 'Dead letters', badge)}
       </nav>
+      ${find.render()}
       <div class="session">
         ${liveness(current)}
         <button type="button" class="quiet" @click=${() => signOut()}>Sign out</button>
@@ -164,11 +186,14 @@ function signInForm(): Content {
   </main>`;
 }
 
+window.addEventListener('keydown', (event) => search?.onKey(event));
 window.addEventListener('hashchange', () => {
   openView();
   window.scrollTo(0, 0);
   // Keyboard and screen reader users start at the new view.
-  requestAnimationFrame(() => document.querySelector<HTMLElement>('#main')?.focus());
+  requestAnimationFrame(() =>
+    document.querySelector<HTMLElement>('#main')?.focus({ preventScroll: true }),
+  );
 });
 const kept = sessionStorage.getItem(keyName);
 if (kept === null) redraw();

@@ -6,7 +6,14 @@ export interface Reading<Data> {
   /** What was read last, however old. */
   readonly data: Data | undefined;
   /** Set while the last try failed: why, and since when nothing new is known. */
-  readonly failure: { readonly message: string; readonly since: number } | undefined;
+  readonly failure:
+    | {
+        readonly message: string;
+        readonly since: number;
+        /** Status of the API's answer; 0 when there was none. */
+        readonly status: number;
+      }
+    | undefined;
   /** Reads now, and not again before the usual time has passed. */
   refresh(): Promise<void>;
   /** Ends it. */
@@ -42,7 +49,8 @@ export function poll<Data>(
       failure = undefined;
     } catch (error) {
       if (stopped || ownTry !== latestTry) return;
-      failure = { message: messageOf(error), since: loadedAt };
+      const status = error instanceof ApiError ? error.status : 0;
+      failure = { message: messageOf(error), since: loadedAt, status };
     }
     changed();
     if (!document.hidden) timer = setTimeout(() => void refresh(), everyMs);

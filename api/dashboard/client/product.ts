@@ -4,9 +4,10 @@ import { workflowIds } from '../../../events/workflow-ids';
 import type { HistoryEvent, Inspection, Page, ProductUser } from './api-types';
 import { createDemonstration } from './demonstration';
 import { formatCount, formatCountdown, formatTime } from './format';
+import { notFound, unlessMissing } from './not-found';
 import { poll } from './polling';
 import type { Session } from './session';
-import { eventType, panel, reading, tile, workflowLink, type Content, type View } from './view';
+import { eventLink, panel, reading, tile, workflowLink, type Content, type View } from './view';
 
 /** Opens a product. */
 export function openProduct(session: Session, productId: string): View {
@@ -26,40 +27,57 @@ export function openProduct(session: Session, productId: string): View {
     historyLimit = 100;
     void history.refresh();
   };
+  const content = (): Content => html`
+    <div class="title">
+      <h2>${inspected.data?.shop?.name ?? productId}</h2>
+      <p class="where">${productId}</p>
+    </div>
+    <dl class="tiles">${tiles(inspected.data)}</dl>
+    <div class="columns">
+      <div class="main-column">
+        ${panel(
+          'history',
+          'History',
+          html`<div class="history">
+            ${reading(history, (page) => historyList(session, page, showMore))}
+          </div>`,
+          html`<span class="note">audit log, newest first</span>`,
+        )}
+      </div>
+      <div class="side-column">
+        ${panel('cache', 'Cache', reading(inspected, cacheState))}
+        ${session.settings.demonstration ? demonstration.render() : nothing}
+        ${panel('users', 'Users', reading(users, userTable))}
+      </div>
+    </div>
+  `;
   return {
     section: 'products',
     title: productId,
-    render: () => html`
-      <p class="back"><a href="#/products">All products</a></p>
-      <div class="title">
-        <h2>${inspected.data?.shop?.name ?? productId}</h2>
-        <p class="where">${productId}</p>
-      </div>
-      <dl class="tiles">${tiles(inspected.data)}</dl>
-      <div class="columns">
-        <div class="main-column">
-          ${panel(
-            'history',
-            'History',
-            html`<div class="history">
-              ${reading(history, (page) => historyList(session, page, showMore))}
-            </div>`,
-            html`<span class="note">audit log, newest first</span>`,
-          )}
-        </div>
-        <div class="side-column">
-          ${panel('cache', 'Cache', reading(inspected, cacheState))}
-          ${session.settings.demonstration ? demonstration.render() : nothing}
-          ${panel('users', 'Users', reading(users, userTable))}
-        </div>
-      </div>
-    `,
+    render: () =>
+      html`<p class="back"><a href="#/products">All products</a></p>
+        ${
+          isUnknown(inspected.data, history.data)
+            ? notFound(
+                `No product ${productId}`,
+                'Neither the catalog nor any event knows a product of this ID.',
+              )
+            : unlessMissing(inspected, `No product ${productId}`, content)
+        }`,
     close() {
       clearInterval(clock);
       for (const each of [inspected, history, users]) each.stop();
       demonstration.close();
     },
   };
+}
+
+/** Whether the shop, the metrics and the audit log have all answered that there is no such product. */
+function isUnknown(
+  inspected: Inspection | undefined,
+  history: Page<HistoryEvent> | undefined,
+): boolean {
+  return inspected?.shop === null && inspected.metrics === null && history?.items.length === 0;
 }
 
 interface Inspected extends Inspection {
@@ -131,7 +149,7 @@ function historyList(
             <time datetime=${event.occurredAt} title=${event.occurredAt}
               >${formatTime(event.occurredAt)}</time
             >
-            ${eventType(event.type)}
+            ${eventLink(event.eventId, event.type)}
             <span class="about">${about(session, event)}</span>
             <span class="links"
               >${

@@ -1,5 +1,6 @@
 /** What every view of the dashboard is, and the pieces that several of them are made of. */
 import { html, nothing, type TemplateResult } from 'lit-html';
+import type { SearchHit } from './api-types';
 import { formatClock } from './format';
 import type { Reading } from './polling';
 import type { Session } from './session';
@@ -10,7 +11,7 @@ export type Content = TemplateResult | string | number | typeof nothing | readon
 /** A view, from when it is opened until another is. */
 export interface View {
   /** Which part of the navigation it belongs to. */
-  readonly section: 'overview' | 'products' | 'dead-letters';
+  readonly section: 'overview' | 'products' | 'dead-letters' | 'none';
   readonly title: string;
   render(): Content;
   /** Ends what it has begun. */
@@ -92,7 +93,38 @@ export function workflowLink(
 
 /** A product's view. */
 export function productLink(productId: string, text = productId): TemplateResult {
-  return html`<a class="id" href=${`#/products/${encodeURIComponent(productId)}`}>${text}</a>`;
+  return html`<a class="id" href=${hrefOf('product', productId)}>${text}</a>`;
+}
+
+/** The address of the view of a thing; users have none, and lead to the orders. */
+export function hrefOf(kind: SearchHit['kind'], id: string): string {
+  const part = encodeURIComponent(id);
+  switch (kind) {
+    case 'event':
+      return `#/events/${part}`;
+    case 'order':
+      return `#/orders/${part}`;
+    case 'product':
+      return `#/products/${part}`;
+    case 'dead-letter':
+      return `#/dead-letters/${part}`;
+    case 'user':
+      return '#/orders';
+  }
+}
+
+/** The view of what an event is about: its order or its product. */
+export function aggregateLink(type: string, aggregateId: string): TemplateResult {
+  return ['order', 'payment'].includes(kindOf(type))
+    ? html`<a class="id" href=${hrefOf('order', aggregateId)}>${aggregateId}</a>`
+    : productLink(aggregateId);
+}
+
+/** An event's journey, under its type with the colour of what it is about. */
+export function eventLink(eventId: string, type: string): TemplateResult {
+  return html`<a class="type" data-kind=${kindOf(type)} href=${hrefOf('event', eventId)}
+    >${type}</a
+  >`;
 }
 
 /** An event's type, with the colour of what it is about. */
