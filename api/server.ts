@@ -39,6 +39,7 @@ import { createProductDetails } from './products/details';
 import { createProductInspection } from './product-inspection/reads';
 import { dashboardRoutes, dashboardSettingsRoutes } from './dashboard/routes';
 import { deadLetterRoutes } from './dead-letters/routes';
+import { deadLetterTriageRoutes } from './dead-letters/triage-routes';
 import { demonstrationRoutes } from './demonstration/routes';
 import { documentRoutes } from './documents/routes';
 import { eventRoutes } from './events/routes';
@@ -63,6 +64,7 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
   handlingRateRoutes,
   eventRoutes,
   deadLetterRoutes,
+  deadLetterTriageRoutes,
   searchRoutes,
   streamRoutes,
   pipelineRoutes,

@@ -3,7 +3,7 @@
  * parks it. Pure: depends on the message alone, and never fails.
  */
 import type { Event } from '../events/envelope';
-import { InvalidEventError } from '../events/errors';
+import { toRefusal } from '../events/errors';
 import { deriveBatchUuid } from './batch-uuid';
 import { parseMessage } from '../events/parse';
 import {
@@ -79,7 +79,7 @@ export function planWorkflow(received: PartitionMessage): HandlingPlan | Parking
   try {
     return planHandling(received, entry);
   } catch (error) {
-    return planParkingAnyway(received, whyRefused(error));
+    return planParkingAnyway(received, toRefusal(error));
   }
 }
 
@@ -94,16 +94,6 @@ function planParkingAnyway(received: PartitionMessage, refusal: Refusal): Parkin
     return toParkingPlan(coordinates, [{ ...coordinates, lastOffset: entry.offset, ...refusal }]);
   }
 }
-
-// Whatever throws: the same message would throw again, and block its partition forever.
-function whyRefused(error: unknown): Refusal {
-  if (error instanceof InvalidEventError) return { reason: error.code, detail: error.message };
-  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { reason: 'PLANNING_FAILED', detail: detail.slice(0, maxDetailLength) };
-}
-
-/** Longest detail that is passed on: enough for a stack, not for what it quotes of a message. */
-const maxDetailLength = 8 * 1024;
 
 /** The workflow that parks a message, with the reason. */
 export function planParking(

@@ -3,6 +3,8 @@
  * code as the reason, and its message, which names the field, as the detail.
  */
 
+import type { Refusal } from './received';
+
 /** Rejection codes. Stable: dead letters are listed and redriven by them. */
 export type InvalidEventCode =
   | 'NULL_VALUE'
@@ -33,3 +35,16 @@ export class InvalidEventError extends Error {
     super(message, options);
   }
 }
+
+/**
+ * Why a message is parked, from what reading it threw. Whatever that is: the same message would throw
+ * again, and block its partition forever.
+ */
+export function toRefusal(error: unknown): Pick<Refusal, 'reason' | 'detail'> {
+  if (error instanceof InvalidEventError) return { reason: error.code, detail: error.message };
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { reason: 'PLANNING_FAILED', detail: detail.slice(0, maxDetailLength) };
+}
+
+/** Longest detail that is passed on: enough for a stack, not for what it quotes of a message. */
+const maxDetailLength = 8 * 1024;

@@ -1,5 +1,5 @@
 /**
- * Operations on dead letters: list, redrive, discard. Shared by the HTTP routes and the command line.
+ * Operations on dead letters: list, group, check, redrive, discard. Shared by the HTTP routes and the command line.
  *
  * Reads are SQL. Changes are workflows, so that they run where the privileges are, survive a crash of
  * the caller, and are visible in the Web UI.
@@ -9,6 +9,11 @@
  * sent again only on explicit request (`again`): a redriven message that failed again is a new dead
  * letter, which is the one to redrive, and a discarded one has a reason that should be read first. A
  * redrive is safe at any time: an event takes effect once.
+ *
+ * **Many at once.** A command for a filter names how many it expects, and is refused with the true number
+ * when there are others by now. What it means is read once, so nothing that is parked meanwhile is
+ * touched. Each of them has its own workflow, as if it were redriven or discarded alone: a command that
+ * is cut off leaves some parked, and none half done.
  */
 import { isGrpcServiceError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { encodeBytes, type EncodedBytes, type ReceivedHeader } from '../events/received';
@@ -23,6 +28,20 @@ import type { Queryable } from '../platform/postgres/pool';
 import { workflowIds } from '../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../events/workflow-names';
 import { forEachConcurrently } from '../platform/process/concurrency';
+import {
+  checkMessages,
+  summarize,
+  type CheckedDeadLetter,
+  type CheckReport,
+} from './dead-letter-check';
+import {
+  filterParameters,
+  matches,
+  valuesOf,
+  type DeadLetterFilter,
+  type ParkedFilter,
+} from './dead-letter-filter';
+import { readGroups, type DeadLetterGroups } from './dead-letter-groups';
 
 /** A dead letter without its message. Times are RFC 3339. */
 export interface DeadLetter {
@@ -60,18 +79,23 @@ export interface DeadLetter {
   /** Whether the dead-letter topic has a copy, and why it never will. */
   readonly copied: boolean;
   readonly copyError: string | null;
+  /** Who sent it, as the message itself says; null where it does not. */
+  readonly producer: string | null;
+  /** What became of it once it was redriven; null where it was not. */
+  readonly outcome: RedrivenOutcome | null;
+  /** The dead letter that it became when it failed again; the latest, where that happened repeatedly. */
+  readonly parkedAgainAs: number | null;
 }
+
+/**
+ * What became of a redriven message: its event has had all its effects, it was parked as another dead
+ * letter, or neither so far.
+ */
+export type RedrivenOutcome = 'handled' | 'parked-again' | 'waiting';
 
 export interface DeadLetterWithMessage extends DeadLetter {
   readonly value: EncodedBytes | null;
   readonly headers: readonly ReceivedHeader[];
-}
-
-/** Filter of dead letters; all given conditions must hold. */
-export interface DeadLetterFilter {
-  readonly status?: DeadLetterStatus | undefined;
-  readonly reason?: string | undefined;
-  readonly topic?: string | undefined;
 }
 
 interface DeadLetterPage {
@@ -93,8 +117,14 @@ interface RedriveOptions {
   readonly again?: boolean;
 }
 
-interface RedriveManyOptions extends RedriveOptions {
-  /** Most redrives at once. */
+interface DiscardOptions {
+  readonly by: string;
+  /** Why, for a person. */
+  readonly reason: string;
+}
+
+interface Pace {
+  /** Most at once. */
   readonly concurrency?: number;
   /** Called after each, in no particular order. */
   readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
@@ -111,6 +141,31 @@ export interface RedriveReport {
     readonly outcome: Exclude<RedriveOutcome, { kind: 'redriven' }>;
   }[];
 }
+
+/** Result of discarding many. */
+export interface DiscardReport {
+  readonly discarded: number;
+  /** Those that were not discarded, and why. */
+  readonly failed: readonly {
+    readonly deadLetterId: number;
+    readonly outcome: Exclude<DiscardOutcome, { kind: 'discarded' }>;
+  }[];
+}
+
+/** Outcome of a command for all that match a filter. */
+export type MatchingOutcome<Report> =
+  /** `left` of the `matched` were not tried, since one command takes at most {@link maxPerCommand}. */
+  | {
+      readonly kind: 'done';
+      readonly matched: number;
+      readonly left: number;
+      readonly report: Report;
+    }
+  /** So many match, and not as many as expected: nothing was changed. */
+  | { readonly kind: 'count-differs'; readonly matched: number };
+
+/** Most dead letters that one command for a filter redrives, discards or checks. */
+export const maxPerCommand = 200;
 
 export interface DeadLetterOperations {
   /** The newest dead letters first. @param after the `next` of the page before */
@@ -139,18 +194,57 @@ export interface DeadLetterOperations {
    */
   redriveMany(
     deadLetterIds: readonly number[],
-    options: RedriveManyOptions,
+    options: RedriveOptions & Pace,
   ): Promise<RedriveReport>;
+
+  /**
+   * Redrives the parked ones that match, if they are as many as expected. What Kafka has refused before
+   * comes last, the oldest first.
+   *
+   * @throws DeadLetterCommandPendingError as `redriveMany`
+   */
+  redriveMatching(
+    filter: ParkedFilter,
+    expected: number,
+    options: Pick<RedriveOptions, 'by'>,
+  ): Promise<MatchingOutcome<RedriveReport>>;
 
   /**
    * Discards one; the record is kept.
    *
    * @throws DeadLetterCommandPendingError
    */
-  discard(
-    deadLetterId: number,
-    options: Omit<DiscardDeadLetter, 'deadLetterId'>,
-  ): Promise<DiscardOutcome>;
+  discard(deadLetterId: number, options: DiscardOptions): Promise<DiscardOutcome>;
+
+  /**
+   * Discards many, for one reason. Safe to retry after an interruption.
+   *
+   * @throws DeadLetterCommandPendingError for the first that times out; those after it are not started
+   */
+  discardMany(
+    deadLetterIds: readonly number[],
+    options: DiscardOptions & Pace,
+  ): Promise<DiscardReport>;
+
+  /**
+   * Discards the parked ones that match, if they are as many as expected, the oldest first.
+   *
+   * @throws DeadLetterCommandPendingError as `discardMany`
+   */
+  discardMatching(
+    filter: ParkedFilter,
+    expected: number,
+    options: DiscardOptions,
+  ): Promise<MatchingOutcome<DiscardReport>>;
+
+  /** Those that match, in groups. */
+  groups(filter: DeadLetterFilter): Promise<DeadLetterGroups>;
+
+  /** Whether the bridge would accept these messages now, in the order of their IDs; writes nothing. */
+  check(deadLetterIds: readonly number[]): Promise<CheckedDeadLetter[]>;
+
+  /** The same for all that match, the oldest first. */
+  checkMatching(filter: DeadLetterFilter): Promise<CheckReport>;
 }
 
 /** Timeout: the command may have been accepted, and may still be carried out. */
@@ -197,6 +291,18 @@ export function createDeadLetterOperations(
     return run(workflowTypes.redriveDeadLetter, workflowId, command);
   };
 
+  const redriveMany: DeadLetterOperations['redriveMany'] = async (deadLetterIds, options) =>
+    toRedriveReport(await settleMany(deadLetterIds, options, (id) => redrive(id, options)));
+
+  const discard: DeadLetterOperations['discard'] = (deadLetterId, { by, reason }) => {
+    const command: DiscardDeadLetter = { deadLetterId, by, reason };
+    const workflowId = workflowIds.discardDeadLetter(deadLetterId);
+    return run(workflowTypes.discardDeadLetter, workflowId, command);
+  };
+
+  const discardMany: DeadLetterOperations['discardMany'] = async (deadLetterIds, options) =>
+    toDiscardReport(await settleMany(deadLetterIds, options, (id) => discard(id, options)));
+
   return {
     redrive,
 
@@ -214,29 +320,76 @@ export function createDeadLetterOperations(
       return row && { ...toDeadLetter(row), value: encoded(row.value), headers: row.headers };
     },
 
-    select: (filter) => readIds(database, filter),
+    select: (filter) => readIds(database, filter, 'id'),
 
-    async redriveMany(deadLetterIds, { concurrency = defaultConcurrency, onProgress, ...options }) {
-      const distinct = [...new Set(deadLetterIds)];
-      const outcomes: { deadLetterId: number; outcome: RedriveOutcome }[] = [];
-      await forEachConcurrently(distinct, concurrency, async (deadLetterId) => {
-        outcomes.push({ deadLetterId, outcome: await redrive(deadLetterId, options) });
-        onProgress?.({ done: outcomes.length, total: distinct.length });
-      });
-      return toReport(outcomes);
+    redriveMany,
+
+    async redriveMatching(filter, expected, options) {
+      const ids = await readIds(database, toParked(filter), sendableFirst);
+      return ifAsExpected(ids, expected, (taken) => redriveMany(taken, options));
     },
 
-    discard(deadLetterId, { by, reason }) {
-      const command: DiscardDeadLetter = { deadLetterId, by, reason };
-      const workflowId = workflowIds.discardDeadLetter(deadLetterId);
-      return run(workflowTypes.discardDeadLetter, workflowId, command);
+    discard,
+    discardMany,
+
+    async discardMatching(filter, expected, options) {
+      const ids = await readIds(database, toParked(filter), 'id');
+      return ifAsExpected(ids, expected, (taken) => discardMany(taken, options));
+    },
+
+    groups: (filter) => readGroups(database, filter),
+
+    check: (deadLetterIds) => checkMessages(database, deadLetterIds),
+
+    async checkMatching(filter) {
+      const ids = await readIds(database, filter, 'id');
+      return summarize(ids.length, await checkMessages(database, ids.slice(0, maxPerCommand)));
     },
   };
 }
 
-function toReport(
-  outcomes: readonly { readonly deadLetterId: number; readonly outcome: RedriveOutcome }[],
-): RedriveReport {
+interface OutcomeOf<Outcome> {
+  readonly deadLetterId: number;
+  readonly outcome: Outcome;
+}
+
+async function settleMany<Outcome>(
+  deadLetterIds: readonly number[],
+  { concurrency = defaultConcurrency, onProgress }: Pace,
+  settle: (deadLetterId: number) => Promise<Outcome>,
+): Promise<OutcomeOf<Outcome>[]> {
+  const distinct = [...new Set(deadLetterIds)];
+  const outcomes: OutcomeOf<Outcome>[] = [];
+  await forEachConcurrently(distinct, concurrency, async (deadLetterId) => {
+    outcomes.push({ deadLetterId, outcome: await settle(deadLetterId) });
+    onProgress?.({ done: outcomes.length, total: distinct.length });
+  });
+  return outcomes;
+}
+
+async function ifAsExpected<Report>(
+  deadLetterIds: readonly number[],
+  expected: number,
+  work: (taken: readonly number[]) => Promise<Report>,
+): Promise<MatchingOutcome<Report>> {
+  const matched = deadLetterIds.length;
+  if (matched !== expected) return { kind: 'count-differs', matched };
+  const taken = deadLetterIds.slice(0, maxPerCommand);
+  return { kind: 'done', matched, left: matched - taken.length, report: await work(taken) };
+}
+
+function toParked(filter: ParkedFilter): DeadLetterFilter {
+  return { ...filter, status: 'parked' };
+}
+
+function toDiscardReport(outcomes: readonly OutcomeOf<DiscardOutcome>[]): DiscardReport {
+  const failed = outcomes.flatMap(({ deadLetterId, outcome }) =>
+    outcome.kind === 'discarded' ? [] : { deadLetterId, outcome },
+  );
+  return { discarded: outcomes.length - failed.length, failed };
+}
+
+function toRedriveReport(outcomes: readonly OutcomeOf<RedriveOutcome>[]): RedriveReport {
   let redriven = 0;
   let redrivenBefore = 0;
   const failed: RedriveReport['failed'][number][] = [];
@@ -307,15 +460,35 @@ interface DeadLetterRow {
   readonly note: string | null;
   readonly copied: boolean;
   readonly copy_error: string | null;
+  readonly producer: string | null;
+  readonly handled: boolean;
+  readonly parked_again_as: number | null;
 }
 
 const columns = `
-  id, topic, partition, "offset", last_offset, key, event_id, reason, detail, status, tries, redriven_from, attempt,
-  redriving_since, workflow_id, produced_at, parked_at, resolved_at, resolved_by, note, copied, copy_error`;
+  letter.id, topic, partition, "offset", last_offset, key, event_id, reason, detail, status, tries, redriven_from, attempt,
+  redriving_since, workflow_id, produced_at, letter.parked_at, resolved_at, resolved_by, note, copied, copy_error,
+  producer, again.id AS parked_again_as, handled`;
 
-const matches = `
-  ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR reason = $2)
-    AND ($3::text IS NULL OR topic = $3)`;
+// Derived, since whatever is recorded at a redrive is sent before it is known. What was parked again counts
+// as handled once its event is handled after that: by a later redrive, of this or of the other one. Only
+// its own event counts, not another one with the same ID, and only with all that it had to notify of.
+const outcome = `
+  LEFT JOIN LATERAL (
+    SELECT id, parked_at FROM collector.dead_letters AS later
+    WHERE later.redriven_from = letter.id ORDER BY id DESC LIMIT 1
+  ) AS again ON true
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN letter.status = 'redriven' THEN EXISTS (
+      SELECT FROM collector.event_log AS logged JOIN collector.event_handled AS done USING (event_id)
+      WHERE event_id = collector.json_of(letter.value) ->> 'id'
+        AND logged.payload = collector.json_of(letter.value)
+        AND done.handled_at > coalesce(again.parked_at, '-infinity')
+        AND NOT EXISTS (
+          SELECT FROM collector.notifications AS due
+          WHERE due.event_id = logged.event_id AND due.status <> 'delivered')
+    ) ELSE false END AS handled
+  ) AS outcome`;
 
 async function readPage(
   database: Queryable,
@@ -324,24 +497,31 @@ async function readPage(
 ): Promise<DeadLetterRow[]> {
   const { rows } = await database.query<DeadLetterRow>({
     text: `
-      SELECT ${columns} FROM collector.dead_letters
-      WHERE ${matches} AND ($4::bigint IS NULL OR id < $4)
-      ORDER BY id DESC LIMIT $5`,
+      SELECT ${columns} FROM (
+        SELECT * FROM collector.dead_letters
+        WHERE ${matches} AND ($${filterParameters + 1}::bigint IS NULL OR id < $${filterParameters + 1})
+        ORDER BY id DESC LIMIT $${filterParameters + 2}
+      ) AS letter ${outcome}
+      ORDER BY letter.id DESC`,
     values: [...valuesOf(filter), after ?? null, limit],
   });
   return rows;
 }
 
-async function readIds(database: Queryable, filter: DeadLetterFilter): Promise<number[]> {
+// An unreadable range is never sent, and what Kafka has refused, it will refuse again: neither may keep a
+// command of limited size from what is behind it.
+const sendableFirst = 'last_offset IS NOT NULL, note IS NOT NULL, id';
+
+async function readIds(
+  database: Queryable,
+  filter: DeadLetterFilter,
+  order: string,
+): Promise<number[]> {
   const { rows } = await database.query<{ id: number }>({
-    text: `SELECT id FROM collector.dead_letters WHERE ${matches} ORDER BY id`,
+    text: `SELECT id FROM collector.dead_letters WHERE ${matches} ORDER BY ${order}`,
     values: valuesOf(filter),
   });
   return rows.map(({ id }) => id);
-}
-
-function valuesOf({ status, reason, topic }: DeadLetterFilter): (string | null)[] {
-  return [status ?? null, reason ?? null, topic ?? null];
 }
 
 type DeadLetterRowWithMessage = DeadLetterRow & {
@@ -354,7 +534,9 @@ async function readOne(
   deadLetterId: number,
 ): Promise<DeadLetterRowWithMessage | undefined> {
   const { rows } = await database.query<DeadLetterRowWithMessage>({
-    text: `SELECT ${columns}, value, headers FROM collector.dead_letters WHERE id = $1`,
+    text: `
+      SELECT ${columns}, value, headers FROM collector.dead_letters AS letter ${outcome}
+      WHERE letter.id = $1`,
     values: [deadLetterId],
   });
   return rows[0];
@@ -397,7 +579,15 @@ function toDeadLetter(row: DeadLetterRow): DeadLetter {
     note: row.note,
     copied: row.copied,
     copyError: row.copy_error,
+    producer: row.producer,
+    outcome: row.status === 'redriven' ? outcomeOf(row) : null,
+    parkedAgainAs: row.parked_again_as,
   };
+}
+
+function outcomeOf({ handled, parked_again_as }: DeadLetterRow): RedrivenOutcome {
+  if (handled) return 'handled';
+  return parked_again_as === null ? 'waiting' : 'parked-again';
 }
 
 function encoded(bytes: Buffer | null): EncodedBytes | null {

@@ -3,12 +3,13 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { DiscardOutcome, RedriveOutcome } from '../../events/redrive';
 import { storableText } from '../../events/storable-text';
-import { DeadLetterCommandPendingError, type DeadLetter } from '../../operations/dead-letters';
-import { UndecidedError } from '../commands/temporal-commands';
+import type { DeadLetter } from '../../operations/dead-letters';
 import type { Services } from '../http/dependencies';
 import { commandProblems, databaseProblems } from '../http/operation';
 import { pageOrder, pageQuery, readPage } from '../http/pages';
-import { Problem, problemSchema } from '../http/problem';
+import { problemSchema } from '../http/problem';
+import { deadLetterFilter } from './filter';
+import { orUndecided, toDiscardProblem, toRedriveProblem, unknownDeadLetter } from './outcomes';
 import {
   deadLetterPage,
   deadLetterStatus,
@@ -58,7 +59,10 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
             example: { url: '/v1/dead-letters/$DEAD_LETTER', after: 'DEAD_LETTER' },
           },
         },
-        schema: { params, response: { 200: deadLetterWithMessage, default: problemSchema } },
+        schema: {
+          params: deadLetterParams,
+          response: { 200: deadLetterWithMessage, default: problemSchema },
+        },
       },
       async ({ params: { id } }) => {
         const found = await deadLetters.find(id);
@@ -85,7 +89,11 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
             },
           },
         },
-        schema: { params, body: redrive, response: { 200: redriven, default: problemSchema } },
+        schema: {
+          params: deadLetterParams,
+          body: redrive,
+          response: { 200: redriven, default: problemSchema },
+        },
       },
       async ({ params: { id }, body, caller }) => {
         const options = { by: caller.name, again: body?.again ?? false };
@@ -110,7 +118,11 @@ export function deadLetterRoutes({ deadLetters }: Services): FastifyPluginAsyncZ
             },
           },
         },
-        schema: { params, body: discard, response: { 200: discarded, default: problemSchema } },
+        schema: {
+          params: deadLetterParams,
+          body: discard,
+          response: { 200: discarded, default: problemSchema },
+        },
       },
       async ({ params: { id }, body: { reason }, caller }) => {
         const options = { by: caller.name, reason };
@@ -129,12 +141,11 @@ const settleProblems = [
 
 const idText = z.string().regex(/^[1-9]\d{0,14}$/, 'must be the ID of a dead letter');
 
-const params = z.strictObject({ id: idText.transform(Number) });
+/** The path of a route of one dead letter. */
+export const deadLetterParams = z.strictObject({ id: idText.transform(Number) });
 
-const listQuery = z.strictObject({
+const listQuery = deadLetterFilter.extend({
   status: deadLetterStatus.optional(),
-  reason: storableText(100).optional().describe('such as NOT_JSON'),
-  topic: storableText(249).optional(),
   ...pageQuery.shape,
 });
 
@@ -151,48 +162,18 @@ const redrive = z
 
 const discard = z.strictObject({ reason: storableText(500) });
 
-async function orUndecided<Outcome>(work: () => Promise<Outcome>): Promise<Outcome> {
-  try {
-    return await work();
-  } catch (error) {
-    throw error instanceof DeadLetterCommandPendingError ? new UndecidedError(error) : error;
-  }
-}
-
 function toRedriven(id: number, outcome: RedriveOutcome): z.output<typeof redriven> {
-  switch (outcome.kind) {
-    case 'redriven':
-      return { id, status: 'redriven', sentTo: outcome.sentTo ?? null };
-    case 'unknown-dead-letter':
-      throw unknownDeadLetter(id);
-    case 'settled':
-      // Asking twice is asking once.
-      if (outcome.status === 'redriven') return { id, status: 'redriven', sentTo: null };
-      throw settled(id, outcome.status);
-    case 'unreadable':
-      throw new Problem('UNREADABLE');
-    case 'refused':
-      throw new Problem('REDRIVE_REFUSED', { detail: `Nothing was sent: ${outcome.detail}` });
+  if (outcome.kind === 'redriven') {
+    return { id, status: 'redriven', sentTo: outcome.sentTo ?? null };
   }
+  // Asking twice is asking once.
+  if (outcome.kind === 'settled' && outcome.status === 'redriven') {
+    return { id, status: 'redriven', sentTo: null };
+  }
+  throw toRedriveProblem(id, outcome);
 }
 
 function toDiscarded(id: number, outcome: DiscardOutcome): z.output<typeof discarded> {
-  switch (outcome.kind) {
-    case 'discarded':
-      return { id, status: 'discarded' };
-    case 'unknown-dead-letter':
-      throw unknownDeadLetter(id);
-    case 'settled':
-      throw settled(id, outcome.status);
-    case 'redriving':
-      throw new Problem('REDRIVE_UNDER_WAY');
-  }
-}
-
-function settled(id: number, how: string): Problem {
-  return new Problem('DEAD_LETTER_SETTLED', { detail: `Dead letter ${id} is already ${how}.` });
-}
-
-function unknownDeadLetter(id: number): Problem {
-  return new Problem('DEAD_LETTER_NOT_FOUND', { detail: `There is no dead letter ${id}.` });
+  if (outcome.kind === 'discarded') return { id, status: 'discarded' };
+  throw toDiscardProblem(id, outcome);
 }

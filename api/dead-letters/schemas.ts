@@ -1,5 +1,6 @@
 /** Dead letters in answers. */
 import { z } from 'zod';
+import { maxGroups } from '../../operations/dead-letter-groups';
 import { pageSchema } from '../http/page-schema';
 
 /** Status of a dead letter. */
@@ -45,6 +46,18 @@ export const deadLetterSchema = z.object({
     .string()
     .nullable()
     .describe('why the dead-letter topic rejects the copy permanently'),
+  producer: z
+    .string()
+    .nullable()
+    .describe('who sent it, as the message itself says; null where it does not'),
+  outcome: z
+    .enum(['handled', 'parked-again', 'waiting'])
+    .nullable()
+    .describe('what became of it once it was redriven; null where it was not'),
+  parkedAgainAs: z
+    .int()
+    .nullable()
+    .describe('ID of the dead letter that it became when it failed again, the latest'),
 });
 
 /** A dead letter with its message. */
@@ -78,3 +91,67 @@ export const redriven = z.object({
 
 /** A discarded dead letter. */
 export const discarded = z.object({ id: z.int(), status: z.literal('discarded') });
+
+/** Dead letters by reason, topic and producer. */
+export const deadLetterGroups = z.object({
+  count: z.int().describe('dead letters that match, also those of groups that are left out'),
+  groupCount: z.int(),
+  items: z
+    .array(
+      z.object({
+        reason: z.string(),
+        topic: z.string(),
+        producer: z.string().nullable().describe('null where the messages name none'),
+        count: z.int(),
+        firstSeenAt: z.string().describe('when the first of them was parked'),
+        lastSeenAt: z.string(),
+      }),
+    )
+    .describe(`the largest first, at most ${maxGroups}`),
+});
+
+/** Whether the bridge would accept a dead letter's message now. */
+export const checkedDeadLetter = z.union([
+  z.object({ id: z.int(), parses: z.literal(true), eventId: z.string(), type: z.string() }),
+  z.object({
+    id: z.int(),
+    parses: z.literal(false),
+    reason: z.string().describe('why it would be parked again, such as NOT_JSON'),
+    detail: z.string(),
+  }),
+]);
+
+/** The same of many. */
+export const checkReport = z.object({
+  matched: z.int(),
+  checked: z.int().describe('the oldest of them'),
+  parses: z.int().describe('those that would be accepted'),
+  refusals: z
+    .array(
+      z.object({
+        reason: z.string(),
+        count: z.int(),
+        exampleId: z.int(),
+        detail: z.string().describe('what is wrong with the example'),
+      }),
+    )
+    .describe('what is wrong with the others, the most frequent first'),
+});
+
+const many = {
+  matched: z.int().describe('those that were parked and matched'),
+  left: z.int().describe('those of them that this command did not take: send another one'),
+  failed: z
+    .array(z.object({ id: z.int(), code: z.string(), detail: z.string() }))
+    .describe('those that it took and left as they were, with the code of a problem'),
+};
+
+/** Many redriven dead letters. */
+export const redrivenMany = z.object({
+  redriven: z.int(),
+  redrivenBefore: z.int().describe('those that another request redrove meanwhile'),
+  ...many,
+});
+
+/** Many discarded dead letters. */
+export const discardedMany = z.object({ discarded: z.int(), ...many });

@@ -132,6 +132,11 @@ export const problems = {
     meaning: 'A redrive of the dead letter is in progress.',
     remedy: 'Read the dead letter again in a moment to see its outcome.',
   },
+  COUNT_DIFFERS: {
+    status: 409,
+    meaning: 'Another number of dead letters matches than expected; nothing was changed.',
+    remedy: 'Look at the groups again, and send the number that you mean.',
+  },
   REQUEST_UNDER_WAY: {
     status: 409,
     meaning: 'A request with this Idempotency-Key is still in progress.',

@@ -1,10 +1,15 @@
 /** What the API answers: the types of its routes' own schemas, under the dashboard's names. */
 import type { z } from 'zod';
 import type {
+  checkedDeadLetter,
+  checkReport,
+  deadLetterGroups,
   deadLetterSchema,
   deadLetterWithMessage,
+  discardedMany,
   encodedBytes,
   redriven,
+  redrivenMany,
 } from '../../dead-letters/schemas';
 import type { demonstrationOrder, redelivery, sentMessage } from '../../demonstration/schemas';
 import type { journeySchema } from '../../events/schemas';
@@ -71,6 +76,24 @@ export type DeadLetterWithMessage = z.output<typeof deadLetterWithMessage>;
 
 /** `POST /v1/dead-letters/{id}/redrive`. */
 export type Redriven = z.output<typeof redriven>;
+
+/** `GET /v1/dead-letters/groups`. */
+export type DeadLetterGroups = z.output<typeof deadLetterGroups>;
+
+/** An item of `GET /v1/dead-letters/groups`. */
+export type DeadLetterGroup = DeadLetterGroups['items'][number];
+
+/** `GET /v1/dead-letters/{id}/check`. */
+export type CheckedDeadLetter = z.output<typeof checkedDeadLetter>;
+
+/** `GET /v1/dead-letters/check`. */
+export type CheckReport = z.output<typeof checkReport>;
+
+/** `POST /v1/dead-letters/redrive`. */
+export type RedrivenMany = z.output<typeof redrivenMany>;
+
+/** `POST /v1/dead-letters/discard`. */
+export type DiscardedMany = z.output<typeof discardedMany>;
 
 /** A header of a message. */
 export type Header = DeadLetterWithMessage['headers'][number];

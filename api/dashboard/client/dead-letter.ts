@@ -1,11 +1,18 @@
 /** One dead letter: its message byte for byte, what is wrong with it, and what can be done. */
 import { html, nothing, type TemplateResult } from 'lit-html';
-import type { DeadLetterWithMessage, EncodedBytes, Header, Redriven } from './api-types';
+import type {
+  CheckedDeadLetter,
+  DeadLetterWithMessage,
+  EncodedBytes,
+  Header,
+  Redriven,
+} from './api-types';
 import { bytesAsText, decodeBytes, formatCount, formatTime, hexDump } from './format';
 import { unlessMissing } from './not-found';
 import { messageOf, poll } from './polling';
 import { ask } from './question';
 import { offsetsOf, statusOf } from './dead-letters';
+import { sayWhetherParsed } from './dead-letter-groups';
 import type { Session } from './session';
 import { hrefOf, panel, reading, workflowLink, type Content, type View } from './view';
 
@@ -56,8 +63,14 @@ export function openDeadLetter(session: Session, id: number): View {
     });
   };
 
+  const check = (): Promise<void> =>
+    act(async () => sayWhetherParsed(await api.get<CheckedDeadLetter>(`${path}/check`)));
+
   const actions = ({ status, redrivingSince, lastOffset }: DeadLetterWithMessage): Content =>
     html`<div class="buttons">
+        <button type="button" data-act="check" @click=${() => void check()}>
+          Would it parse now?
+        </button>
         <button
           type="button"
           data-act="redrive"
@@ -181,7 +194,7 @@ function headerText({ text, base64 }: Header): Content {
 }
 
 function facts(session: Session, letter: DeadLetterWithMessage): Content {
-  const { key, eventId, tries, redrivenFrom } = letter;
+  const { key, eventId, tries, redrivenFrom, parkedAgainAs } = letter;
   const rows: (readonly [string, Content])[] = [
     ['Source', `${letter.topic}/${letter.partition} at ${offsetsOf(letter)}`],
     ['Key', key === null ? 'none' : bytesAsText(decodeBytes(key))],
@@ -191,6 +204,7 @@ function facts(session: Session, letter: DeadLetterWithMessage): Content {
         ? 'unreadable'
         : html`<a class="id" href=${hrefOf('event', eventId)}>${eventId}</a>`,
     ],
+    ['Producer', letter.producer ?? 'unknown'],
     ['Produced', formatTime(letter.producedAt)],
     ['Parked', html`${formatTime(letter.parkedAt)} ${workflowLink(session, letter.workflowId)}`],
     ['Tries', formatCount(tries)],
@@ -200,6 +214,12 @@ function facts(session: Session, letter: DeadLetterWithMessage): Content {
     rows.push([
       'Redriven from',
       html`<a href=${`#/dead-letters/${redrivenFrom}`}>Dead letter ${redrivenFrom}</a>`,
+    ]);
+  }
+  if (parkedAgainAs !== null) {
+    rows.push([
+      'Parked again as',
+      html`<a href=${`#/dead-letters/${parkedAgainAs}`}>Dead letter ${parkedAgainAs}</a>`,
     ]);
   }
   if (letter.resolvedAt !== null) {

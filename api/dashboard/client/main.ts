@@ -84,7 +84,8 @@ function openView(): void {
 }
 
 function viewAt(current: Session, hash: string): View {
-  const [, section = '', part, ...rest] = hash.split('/');
+  const [path = '', query] = hash.split('?');
+  const [, section = '', part, ...rest] = path.split('/');
   const id = part === undefined ? undefined : decoded(part);
   if (rest.length > 0) return openNotFound();
   switch (section) {
@@ -95,7 +96,7 @@ function viewAt(current: Session, hash: string): View {
     case 'products':
       return id === undefined ? openProducts(current) : openProduct(current, id);
     case 'dead-letters':
-      if (id === undefined) return openDeadLetters(current);
+      if (id === undefined) return openDeadLetters(current, new URLSearchParams(query));
       return /^\d+$/.test(id) ? openDeadLetter(current, Number(id)) : openNotFound();
     default:
       return openNotFound();

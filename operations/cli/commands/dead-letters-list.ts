@@ -1,28 +1,23 @@
 /** `dead-letters list`. */
-import { Option, type Command } from 'commander';
-import type { DeadLetterStatus } from '../../../events/redrive';
+import type { Command } from 'commander';
+import type { DeadLetterFilter } from '../../dead-letter-filter';
 import type { DeadLetter } from '../../dead-letters';
 import { positiveInteger } from '../arguments';
 import type { RunCommand } from '../command';
+import { addFilterOptions, statusOption } from '../dead-letter-options';
 import { table, type Column } from '../output';
 
-interface ListOptions {
-  readonly status?: DeadLetterStatus;
-  readonly reason?: string;
-  readonly topic?: string;
+interface ListOptions extends DeadLetterFilter {
   readonly after?: number;
   readonly limit: number;
 }
 
-const statuses: readonly DeadLetterStatus[] = ['parked', 'redriven', 'discarded'];
-
 export function addListCommand(deadLetters: Command, run: RunCommand): void {
-  deadLetters
+  const list = deadLetters
     .command('list')
     .description('list dead letters, newest first')
-    .addOption(new Option('--status <status>', 'only in this status').choices(statuses))
-    .option('--reason <code>', 'only for this reason, such as NOT_JSON')
-    .option('--topic <topic>', 'only from this topic')
+    .addOption(statusOption());
+  addFilterOptions(list)
     .option(
       '--after <ID>',
       'cursor: continue after this one, the last of the previous page',
@@ -50,7 +45,7 @@ Examples:
 
 const columns: readonly Column<DeadLetter>[] = [
   { title: 'ID', of: ({ id }) => id, align: 'right' },
-  { title: 'status', of: ({ status }) => status },
+  { title: 'status', of: statusOf },
   { title: 'reason', of: ({ reason }) => reason },
   { title: 'tries', of: ({ tries }) => tries, align: 'right' },
   { title: 'topic', of: ({ topic }) => topic },
@@ -59,6 +54,12 @@ const columns: readonly Column<DeadLetter>[] = [
   { title: 'event', of: ({ eventId }) => eventId },
   { title: 'parked', of: ({ parkedAt }) => parkedAt },
 ];
+
+/** What became of it, where it was redriven. */
+function statusOf({ status, outcome, parkedAgainAs }: DeadLetter): string {
+  if (outcome === 'parked-again') return `redriven, parked again as ${parkedAgainAs}`;
+  return outcome === null ? status : `redriven, ${outcome}`;
+}
 
 function offsets({ offset, lastOffset }: DeadLetter): string {
   return lastOffset === null || lastOffset === offset ? `${offset}` : `${offset}–${lastOffset}`;
