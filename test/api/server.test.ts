@@ -68,6 +68,11 @@ describe('who may do what', () => {
     ['GET', '/v1/dead-letters/1'],
     ['POST', '/v1/dead-letters/1/redrive'],
     ['POST', '/v1/dead-letters/1/discard'],
+    ['GET', '/v1/dead-letters/groups'],
+    ['GET', '/v1/dead-letters/check'],
+    ['GET', '/v1/dead-letters/1/check'],
+    ['POST', '/v1/dead-letters/redrive'],
+    ['POST', '/v1/dead-letters/discard'],
   ] as const)('%s %s is for operators only', async (method, url) => {
     expect((await app.inject({ method, url, headers: ann })).statusCode).toBe(403);
   });
@@ -172,6 +177,12 @@ describe('input that breaks its schema is 400 and names the field', () => {
     ['again', '/v1/dead-letters/1/redrive', { again: 'yes' }],
     ['reason', '/v1/dead-letters/1/discard', {}],
     ['reason', '/v1/dead-letters/1/discard', { reason: '' }],
+    ['expected', '/v1/dead-letters/redrive', { filter: {} }],
+    ['expected', '/v1/dead-letters/redrive', { filter: {}, expected: -1 }],
+    ['filter', '/v1/dead-letters/redrive', { expected: 1 }],
+    ['filter.status', '/v1/dead-letters/redrive', { filter: { status: 'parked' }, expected: 1 }],
+    ['filter.since', '/v1/dead-letters/redrive', { filter: { since: 'now' }, expected: 1 }],
+    ['reason', '/v1/dead-letters/discard', { filter: {}, expected: 1 }],
   ])('%s: %s %j', async (field, url, payload) => {
     const response = await post(url, payload);
     expect(response.statusCode).toBe(400);
@@ -190,6 +201,11 @@ describe('input that breaks its schema is 400 and names the field', () => {
     ['status', '/v1/dead-letters?status=lost'],
     ['cursor', '/v1/dead-letters?cursor=x'],
     ['id', '/v1/dead-letters/0'],
+    ['since', '/v1/dead-letters?since=yesterday'],
+    ['until', '/v1/dead-letters/groups?until=2026-02-30T00:00:00Z'],
+    ['producer', `/v1/dead-letters/groups?producer=${'x'.repeat(201)}`],
+    ['status', '/v1/dead-letters/check?status=lost'],
+    ['id', '/v1/dead-letters/x/check'],
     ['limit', '/v1/products?limit=0'],
     ['limit', '/v1/products?limit=101'],
     ['limit', '/v1/products?limit=1&limit=2'],

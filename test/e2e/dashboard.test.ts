@@ -1,7 +1,7 @@
 /** The dashboard in a real browser, on real servers: each click, from the button to the changed number. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, Page } from 'playwright-core';
-import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { messageOf, produce, viewed, type ForeignEvent } from '../../testkit/foreign-producer';
 import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 import {
@@ -331,14 +331,16 @@ describe('a dead letter', () => {
     await onView(`#/dead-letters/${id}`, async (page) => {
       await page.getByRole('button', { name: 'Redrive' }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Redrive' }).click();
-      await page.locator('.mark[data-status="redriven"]').waitFor(patiently);
       await page
         .locator('.outcome', { hasText: 'Sent back to catalog-events/' })
         .waitFor(patiently);
-    });
-    await until('its message is parked again', async () => {
-      const { body } = await stack.call('GET', '/v1/dead-letters?limit=100');
-      return body.items.some((each: { redrivenFrom: number | null }) => each.redrivenFrom === id);
+      const again = page.locator('.mark[data-status="parked-again"]').getByRole('link');
+      await again.click(patiently);
+      await page
+        .locator('#facts')
+        .getByRole('link', { name: `Dead letter ${id}` })
+        .click(patiently);
+      await page.locator('.mark[data-status="parked-again"]').waitFor(patiently);
     });
   });
 });
@@ -415,6 +417,55 @@ describe('with the keyboard alone', () => {
       expect(await focused(page)).toBe('Discard');
     });
   });
+
+  test('a group of 1,000 dead letters in 12 groups is opened, tried, redriven, and followed', async () => {
+    const events = await parkGroups();
+    await onView('#/dead-letters', async (page) => {
+      await page.locator('.dead-letter-groups tbody tr').nth(11).waitFor(patiently);
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+      expect(await reach(page, 'UNKNOWN_TYPE on catalog-events from /till')).toBe(true);
+      await page.keyboard.press('Enter');
+      await page.locator(`#dead-letter-group [data-count="${events.length}"]`).waitFor(patiently);
+      const outcome = (text: string) =>
+        page.locator('#dead-letter-group .outcome', { hasText: text }).waitFor(patiently);
+      expect(await reach(page, 'Would they parse now?')).toBe(true);
+      await page.keyboard.press('Enter');
+      await outcome(`${events.length} would parse.`);
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+      expect(await reach(page, `Redrive all ${events.length}`)).toBe(true);
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog', { name: `Redrive ${events.length} dead letters?` }).waitFor();
+      expect(await reach(page, 'Redrive')).toBe(true);
+      await page.keyboard.press('Enter');
+      await outcome(`${events.length} sent back.`);
+      expect(await reach(page, 'Redriven')).toBe(true);
+      await page.keyboard.press('Enter');
+      await page.locator('#dead-letters .mark[data-status="handled"]').first().waitFor(patiently);
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+    });
+  }, 120_000);
+
+  /** @returns the events of the one group that a redrive repairs */
+  async function parkGroups(): Promise<ForeignEvent[]> {
+    const events = Array.from({ length: 65 }, () => ({ ...viewed('triage'), source: '/till' }));
+    const values = events.map((event) => JSON.stringify(event));
+    await stack.pool.query(
+      `INSERT INTO collector.dead_letters
+         (topic, partition, "offset", key, value, value_hash, headers, produced_at, reason, detail, workflow_id)
+       SELECT 'catalog-events', 0, 1000000 + number, convert_to('triage', 'UTF8'), value, sha256(value),
+         '[]', now(), reason, 'by hand', 'none'
+       FROM (
+         SELECT number, convert_to(value, 'UTF8') AS value, 'UNKNOWN_TYPE' AS reason
+         FROM unnest($1::text[]) WITH ORDINALITY AS repaired (value, number)
+         UNION ALL
+         SELECT 1000 + number, convert_to(format('{"source":"/producer-%s","n":%s}', number % 11, number), 'UTF8'),
+           'INVALID_ENVELOPE'
+         FROM generate_series(1, 935) AS number
+       ) AS letter`,
+      [values],
+    );
+    return events;
+  }
 
   const focusedName = `(() => {
     const element = document.activeElement;
@@ -511,6 +562,12 @@ describe('what it looks like', () => {
       'dead-letters',
       () => '#/dead-letters',
       (page) => page.locator('tr[data-dead-letter]').first().waitFor(patiently),
+    ],
+    [
+      'dead-letter-group',
+      () => '#/dead-letters?reason=NOT_UTF8&topic=catalog-events&producer=',
+      (page) =>
+        page.locator('#dead-letter-group button[data-act="redrive-all"]').waitFor(patiently),
     ],
     [
       'dead-letter',

@@ -28,6 +28,27 @@ describe('a usage error does nothing, says why, and exits with 2', () => {
     ],
     ['all of the settled ones', ['dead-letters', 'redrive', '--all', '--again'], '--again'],
     ['IDs and a reason', ['dead-letters', 'redrive', '7', '--reason', 'X'], '--reason'],
+    [
+      'IDs and a time',
+      ['dead-letters', 'redrive', '7', '--since', '2026-01-31'],
+      'combined with IDs',
+    ],
+    ['a time that is none', ['dead-letters', 'list', '--since', 'yesterday'], 'a time such as'],
+    [
+      'a day that there is not',
+      ['dead-letters', 'groups', '--until', '2026-13-01'],
+      'a time such as',
+    ],
+    ['settled ones by a filter', ['dead-letters', 'redrive', '--topic', 'x', '--again'], '--again'],
+    [
+      'a count that is none',
+      ['dead-letters', 'redrive', '--all', '--expect', 'few'],
+      'whole number',
+    ],
+    ['nothing to check', ['dead-letters', 'check'], 'missing required argument'],
+    ['nothing to discard', ['dead-letters', 'discard'], '--all'],
+    ['an ID and a filter', ['dead-letters', 'discard', '7', '--topic', 'x'], 'cannot be combined'],
+    ['an ID and a count', ['dead-letters', 'discard', '7', '--expect', '1'], 'cannot be combined'],
     ['a discard for a blank reason', ['dead-letters', 'discard', '7', '--reason', ' '], 'why'],
     ['a negative grace', ['verify', '--grace', '-1'], 'whole number'],
   ])('%s', async (_what, commandArguments, says) => {
@@ -94,7 +115,9 @@ describe('help', () => {
   test.each([
     [['--help']],
     [['dead-letters', '--help']],
+    [['dead-letters', 'groups', '--help']],
     [['dead-letters', 'list', '--help']],
+    [['dead-letters', 'check', '--help']],
     [['dead-letters', 'show', '--help']],
     [['dead-letters', 'redrive', '--help']],
     [['dead-letters', 'discard', '--help']],

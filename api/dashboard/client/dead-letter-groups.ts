@@ -47,7 +47,14 @@ export function groupTable({ count, groupCount, items }: DeadLetterGroups): Cont
           ${items.map(
             (group) =>
               html`<tr>
-                <th scope="row"><a class="reason" href=${addressOf(group)}>${group.reason}</a></th>
+                <th scope="row">
+                  <a
+                    class="reason"
+                    href=${addressOf(group)}
+                    aria-label=${`${group.reason} on ${group.topic} from ${group.producer ?? 'unknown'}`}
+                    >${group.reason}</a
+                  >
+                </th>
                 <td class="nowrap">${group.topic}</td>
                 <td>${group.producer ?? html`<span class="empty">unknown</span>`}</td>
                 <td>${formatCount(group.count)}</td>
