@@ -43,7 +43,7 @@ import { deadLetterTriageRoutes } from './dead-letters/triage-routes';
 import { demonstrationRoutes } from './demonstration/routes';
 import { documentRoutes } from './documents/routes';
 import { eventRoutes } from './events/routes';
-import { healthRoutes } from './health/routes';
+import { createReadinessReading, healthRoutes } from './health/routes';
 import { handlingRateRoutes } from './handling-rates/routes';
 import { productInspectionRoutes } from './product-inspection/routes';
 import { productMetricsRoutes } from './product-metrics/routes';
@@ -52,6 +52,9 @@ import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
 import { createSearch } from './search/reads';
 import { searchRoutes } from './search/routes';
+import { watchServers, type ServerWatch } from './status/servers';
+import { statusRoutes } from './status/routes';
+import { createSystemStatus } from './status/status';
 import { streamRoutes } from './stream/routes';
 import { handOverToWorkflow } from './products/view-hand-over';
 import { createViewPublisher } from './products/view-publisher';
@@ -68,6 +71,7 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
   searchRoutes,
   streamRoutes,
   pipelineRoutes,
+  statusRoutes,
   productInspectionRoutes,
   dashboardSettingsRoutes,
   demonstrationRoutes,
@@ -79,7 +83,10 @@ const bodyLimitBytes = 64 * 1024;
 /** The server, ready to listen. Closing it lets requests under way finish; `dependencies` stay open. */
 export async function createServer(dependencies: ApiDependencies): Promise<FastifyInstance> {
   const app = createInstance(dependencies);
-  const services = createServices(dependencies);
+  const readReadiness = createReadinessReading(dependencies);
+  const servers = watchServers(readReadiness);
+  app.addHook('onClose', async () => servers.stop());
+  const services = createServices(dependencies, servers);
   // Runs after the last request, so that no view follows.
   app.addHook('onClose', () => services.views.stop());
   await app.register(shutdown);
@@ -92,7 +99,7 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   await app.register(openApi);
   await app.register(openApiViewer);
   await app.register(documentRoutes);
-  await app.register(healthRoutes(dependencies));
+  await app.register(healthRoutes(readReadiness));
   await app.register(dashboardRoutes);
   await app.register(
     async (v1) => {
@@ -155,7 +162,7 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
   return app;
 }
 
-function createServices(dependencies: ApiDependencies): Services {
+function createServices(dependencies: ApiDependencies, servers: ServerWatch): Services {
   const { config, pool, redis, kafka, sender, spool, temporal, logger } = dependencies;
   const database = createDatabase(pool);
   // Reads leave a quarter of the connections to changes, or at least one.
@@ -203,6 +210,13 @@ function createServices(dependencies: ApiDependencies): Services {
     productInspection: createProductInspection({ database: reads, redis, logger }),
     productMetricsReads: createProductMetricsReads(reads),
     search: createSearch({ database: reads, kafka }),
+    systemStatus: createSystemStatus({
+      servers,
+      database: reads,
+      pipeline: pipelineState,
+      temporal,
+      logger,
+    }),
     views: createViewPublisher({
       sender,
       spool,

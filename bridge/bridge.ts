@@ -3,17 +3,20 @@ import { availableParallelism } from 'node:os';
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../events/topics';
-import { readGroupProgress } from '../platform/kafka/consumer-lag';
+import { readGroupProgress, totalLag } from '../platform/kafka/consumer-lag';
 import type { ProcessContext } from '../platform/process/lifecycle';
 import type { Queryable } from '../platform/postgres/pool';
 import type { TopicWatch } from '../platform/kafka/topic-watch';
 import { createDispatcher, type DispatchMode } from './dispatcher';
 import { startEventConsumer, type EventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
+import { startHeartbeat } from './heartbeat';
 import { createInFlight } from './in-flight';
+import { createLagGrowth } from './lag-growth';
 import { watchLag } from './lag-watch';
 import { createRecreatedTopicWatch } from './recreated-topics';
 import { startReplays } from './replays';
+import { maxBatchEvents } from './start-queue';
 import { createWorkflowStarter } from './workflow-starter';
 
 /** Dependencies of the bridge. It closes none of them. */
@@ -58,6 +61,7 @@ export function startBridge(
   const groupId = config.BRIDGE_GROUP_ID;
   const consumer = startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
   const recreatedTopics = createRecreatedTopicWatch();
+  const lagGrowth = createLagGrowth();
   const readProgress = async () => {
     const progress = await readGroupProgress(kafka, groupId, eventTopics);
     const recreated = recreatedTopics.observe(progress.partitions);
@@ -68,12 +72,25 @@ export function startBridge(
       );
       consumer.restart();
     }
+    const lag = totalLag(progress.partitions);
+    if (lagGrowth.observe(lag, Date.now()) && config.BRIDGE_MODE === 'per-event') {
+      logger.warn({ lag }, lagGrowsPerEvent);
+    }
     return progress;
   };
   const lag = watchLag(readProgress, logger);
   const replays = startReplays({ kafka, database, dispatcher, logger });
+  const heartbeat = startHeartbeat({
+    database,
+    logger,
+    mode: config.BRIDGE_MODE,
+    lagGrowsSince: lagGrowth.since,
+  });
+  onStop('the heartbeat', () => heartbeat.stop());
   onStop('the lag watch', () => lag.stop());
   onStop('the replays', () => replays.stop());
   onStop('the consumer', () => consumer.stop());
   return consumer;
 }
+
+const lagGrowsPerEvent = `consumer lag grows, with a workflow for each event; BRIDGE_MODE=coalesce gives a backlog one workflow for up to ${maxBatchEvents} events`;

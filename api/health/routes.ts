@@ -6,7 +6,12 @@ import {
   redisCheck,
   temporalCheck,
 } from '../../platform/dependencies/probes';
-import { checkReadiness, isReady, type Check } from '../../platform/dependencies/readiness';
+import {
+  checkReadiness,
+  isReady,
+  type Check,
+  type Readiness,
+} from '../../platform/dependencies/readiness';
 import { metricsContentType, renderMetrics } from '../../platform/observability/telemetry';
 import { topicsCheck } from '../../platform/kafka/topic-watch';
 import { cacheProbeKey } from '../../cache/product-cache';
@@ -14,11 +19,17 @@ import type { ApiDependencies } from '../http/dependencies';
 import { shareReading } from '../http/shared-reading';
 import { alive, readiness } from './schemas';
 
-/** `GET /healthz`, `GET /readyz` and `GET /metrics`, without a key. */
-export function healthRoutes(dependencies: ApiDependencies): FastifyPluginAsyncZod {
+/** Probes every dependency. Bounded in time, and never throws. */
+export type ReadinessReading = () => Promise<Readiness>;
+
+/** The readiness of the API. Without a key and a rate limit: concurrent calls share one check. */
+export function createReadinessReading(dependencies: ApiDependencies): ReadinessReading {
   const checks = checksOf(dependencies);
-  // Without a key and a rate limit: concurrent calls share one check.
-  const readReadiness = shareReading(0, () => checkReadiness(checks));
+  return shareReading(0, () => checkReadiness(checks));
+}
+
+/** `GET /healthz`, `GET /readyz` and `GET /metrics`, without a key. */
+export function healthRoutes(readReadiness: ReadinessReading): FastifyPluginAsyncZod {
   const readMetrics = shareReading(0, renderMetrics);
   return async (app) => {
     app.get(

@@ -22,6 +22,7 @@ import type { PipelineState } from '../pipeline/state';
 import type { ProductDetails } from '../products/details';
 import type { ProductInspection } from '../product-inspection/reads';
 import type { Search } from '../search/reads';
+import type { SystemStatus } from '../status/status';
 import type { ViewPublisher } from '../products/view-publisher';
 import type { RedisConnection } from '../../platform/redis/client';
 
@@ -61,5 +62,6 @@ export interface Services {
   readonly productInspection: ProductInspection;
   readonly productMetricsReads: ProductMetricsReads;
   readonly search: Search;
+  readonly systemStatus: SystemStatus;
   readonly views: ViewPublisher;
 }

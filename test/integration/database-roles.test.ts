@@ -180,6 +180,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
 
   const tables = projections.map(({ table }) => table);
   const readsCollector = [
+    'bridges',
     'dead_letters',
     'event_effects',
     'event_handled',
@@ -204,6 +205,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.refusals: SELECT(command_id)',
     ],
     commerce_bridge: [
+      'collector.bridges: DELETE INSERT SELECT UPDATE',
       'collector.dead_letters: SELECT(event_id workflow_id)',
       'collector.event_handled: SELECT(event_id)',
       'collector.event_log: SELECT(event_id offset partition topic)',
@@ -211,6 +213,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'collector.replays: UPDATE(finished_at leased_until next_offset)',
     ],
     commerce_collector: [
+      'collector.bridges: DELETE INSERT SELECT UPDATE',
       'collector.dead_letters: INSERT SELECT UPDATE',
       'collector.event_effects: SELECT',
       'collector.event_handled: INSERT SELECT',

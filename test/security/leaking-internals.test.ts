@@ -35,7 +35,7 @@ afterAll(() => server.stop());
 const order = { items: [{ productId: 'tea', quantity: 1 }], paymentToken: secrets.token };
 
 // These go on asking in the background; test/api/server.test.ts has what /readyz may tell.
-const lasting = ['/v1/stream', '/readyz', '/v1/processes', '/v1/lag'];
+const lasting = ['/v1/stream', '/readyz', '/v1/processes', '/v1/lag', '/v1/status'];
 
 /** Requests of every kind: refused ones, broken ones, and those that fail without any dependency. */
 async function answersOfAllKinds() {

@@ -1,0 +1,58 @@
+/** Counts what waits, and reads the bridges' heartbeats, in one statement. */
+import type { Database } from '../http/database';
+import type { BridgeState, Counts, Waiting } from './measurements';
+
+/** Counts now. @throws DatabaseUnavailableError */
+export async function readCounts(database: Database): Promise<Counts> {
+  const [row] = await database.query<CountsRow>({
+    name: 'status-counts',
+    text: countsStatement,
+    values: [heartbeatWithinSeconds],
+  });
+  const { outbox, orders, deadLetters, bridges } = row!;
+  return {
+    outbox: toWaiting(outbox),
+    orders: toWaiting(orders),
+    deadLetters: toWaiting(deadLetters),
+    bridges: bridges.map(({ lagGrowsSince, ...bridge }) => ({
+      ...bridge,
+      lagGrowsSince: lagGrowsSince === null ? null : new Date(lagGrowsSince),
+    })),
+  };
+}
+
+/** A bridge that has not been seen for so long is not running. It says so every two seconds. */
+const heartbeatWithinSeconds = 10;
+
+/** As JSON has it. */
+interface CountedRow {
+  readonly count: number;
+  readonly oldest: string | null;
+}
+
+interface CountsRow {
+  readonly outbox: CountedRow;
+  readonly orders: CountedRow;
+  readonly deadLetters: CountedRow;
+  readonly bridges: readonly (Omit<BridgeState, 'lagGrowsSince'> & {
+    readonly lagGrowsSince: string | null;
+  })[];
+}
+
+function toWaiting({ count, oldest }: CountedRow): Waiting {
+  return { count, oldestAt: oldest === null ? null : new Date(oldest) };
+}
+
+const counted = (time: string, from: string): string => `
+  (SELECT json_build_object('count', count(*), 'oldest', min(${time})) FROM ${from})`;
+
+const countsStatement = `
+  SELECT
+    ${counted('created_at', 'commerce.outbox WHERE published_at IS NULL')} AS outbox,
+    ${counted('created_at', "commerce.orders WHERE status = 'PLACED'")} AS orders,
+    ${counted('parked_at', "collector.dead_letters WHERE status = 'parked'")} AS "deadLetters",
+    (SELECT coalesce(json_agg(json_build_object('id', bridge_id, 'mode', mode,
+        'inFlight', in_flight, 'slots', slots, 'pausedBy', paused_by,
+        'lagGrowsSince', lag_grows_since) ORDER BY bridge_id), '[]')
+      FROM collector.bridges
+      WHERE seen_at > now() - make_interval(secs => $1)) AS bridges`;

@@ -1,0 +1,79 @@
+import { pino } from 'pino';
+import { watchServers } from '../../../api/status/servers';
+import { createSystemStatus } from '../../../api/status/status';
+import type { Readiness } from '../../../platform/dependencies/readiness';
+import { createDisconnectedServer } from '../../../testkit/disconnected-server';
+import { until } from '../../../testkit/until';
+
+const never = () => new Promise<never>(() => undefined);
+
+test('with every server away it answers in time: unavailable, and what could not be measured', async () => {
+  const server = await createDisconnectedServer();
+  try {
+    const response = await server.app.inject({
+      url: '/v1/status',
+      headers: { authorization: 'Bearer dev-operator-key' },
+    });
+    expect(response.statusCode).toBe(200);
+    const { verdict, problems, unmeasured, outbox, lag } = response.json();
+    expect(verdict).toBe('unavailable');
+    expect(problems[0]).toMatchObject({
+      code: 'POSTGRES_UNAVAILABLE',
+      sentence: expect.stringMatching(
+        /^PostgreSQL unavailable since \d\d:\d\d UTC: requests are answered with 503/,
+      ),
+      runbook: 'docs/runbook.md#requestsfailing',
+    });
+    expect({ outbox, lag }).toEqual({ outbox: null, lag: null });
+    expect(unmeasured).toContainEqual({
+      what: 'outbox, orders, dead letters and bridges',
+      reason: 'PostgreSQL is unavailable',
+    });
+  } finally {
+    await server.stop();
+  }
+}, 20_000);
+
+test('what hangs is unknown after its bound, and is read once for all who ask', async () => {
+  const query = jest.fn(never);
+  const servers = watchServers(async () => ({ status: 'ready', dependencies: {} }));
+  const status = createSystemStatus({
+    servers,
+    database: { query },
+    pipeline: { readLag: async () => [], readProcesses: async () => [] },
+    temporal: { withDeadline: async () => undefined } as never,
+    logger: pino({ level: 'silent' }),
+  });
+  try {
+    const answers = await Promise.all([status.read(), status.read(), status.read()]);
+    expect(answers.map(({ verdict }) => verdict)).toEqual(['unknown', 'unknown', 'unknown']);
+    expect(answers[0]?.unmeasured).toMatchObject([{ reason: 'no answer within some seconds' }]);
+    await status.read();
+    expect(query).toHaveBeenCalledTimes(1);
+  } finally {
+    servers.stop();
+  }
+}, 20_000);
+
+test('an outage is dated also while nobody asks, and its end forgets it', async () => {
+  const down = { status: 'down', required: false } as const;
+  let dependencies: Readiness['dependencies'] = { kafka: down };
+  let probes = 0;
+  const readiness = async (): Promise<Readiness> => {
+    probes += 1;
+    return { status: 'degraded', dependencies };
+  };
+  const begun = Date.now();
+  const servers = watchServers(readiness, 1);
+  try {
+    await until('it has been probed twice', () => probes > 1);
+    const [first] = await servers.read();
+    const [later] = await servers.read();
+    expect(first?.downSince?.getTime()).toBeGreaterThanOrEqual(begun);
+    expect(later?.downSince).toEqual(first?.downSince);
+    dependencies = { kafka: { status: 'up', required: false } };
+    expect(await servers.read()).toMatchObject([{ status: 'up', downSince: null }]);
+  } finally {
+    servers.stop();
+  }
+});

@@ -1,0 +1,199 @@
+import { judge } from '../../../api/status/verdict';
+import type { BridgeState, Counts, Measurements } from '../../../api/status/measurements';
+import type { PartitionLag } from '../../../platform/kafka/consumer-lag';
+
+const at = new Date('2026-01-01T22:30:00.000Z');
+const ago = (seconds: number): Date => new Date(at.getTime() - seconds * 1_000);
+const none = { count: 0, oldestAt: null };
+
+const counts: Counts = { outbox: none, orders: none, deadLetters: none, bridges: [] };
+
+const healthy: Measurements = {
+  at,
+  servers: ['postgres', 'temporal', 'kafka', 'topics', 'redis'].map((name) => ({
+    name,
+    status: 'up',
+    required: ['postgres', 'temporal'].includes(name),
+    downSince: null,
+  })),
+  counts: { value: counts },
+  lag: { value: [] },
+  processes: {
+    value: [
+      { name: 'worker:commerce', running: 1 },
+      { name: 'worker:collector', running: 1 },
+      { name: 'bridge', running: 2 },
+    ],
+  },
+  audit: {
+    value: {
+      workflowId: 'delivery-audit-1',
+      startedAt: ago(30),
+      failure: null,
+      findings: {},
+      everyMs: 60_000,
+    },
+  },
+};
+
+function counting(changed: Partial<Counts>): Partial<Measurements> {
+  return { counts: { value: { ...counts, ...changed } } };
+}
+
+function down(name: string, seconds: number): Partial<Measurements> {
+  return {
+    servers: healthy.servers.map((server) =>
+      server.name === name ? { ...server, status: 'down', downSince: ago(seconds) } : server,
+    ),
+  };
+}
+
+function lagOf(lag: number, oldestSeconds: number): PartitionLag {
+  const oldestUncommittedAt = ago(oldestSeconds).getTime();
+  return {
+    ...{ topic: 'order-events', partition: 1, committed: 0, start: 0, end: lag, lag },
+    oldestUncommittedAt,
+  };
+}
+
+function bridge(mode: BridgeState['mode'], lagGrowsSince: Date | null): BridgeState {
+  return { id: 'b', mode, inFlight: 4, slots: 4, pausedBy: [], lagGrowsSince };
+}
+
+const judged = (changed: Partial<Measurements>) => judge({ ...healthy, ...changed });
+const codesOf = (changed: Partial<Measurements>): string[] =>
+  judged(changed).problems.map(({ code }) => code);
+
+test('everything measured and nothing wrong is ok', () => {
+  expect(judge(healthy)).toEqual({ verdict: 'ok', problems: [], unmeasured: [] });
+});
+
+test.each(['counts', 'lag', 'processes', 'audit'] as const)(
+  'nothing wrong, but no %s measured, is unknown and says why',
+  (part) => {
+    const { verdict, problems, unmeasured } = judged({ [part]: { unmeasured: 'it hangs' } });
+    expect({ verdict, problems }).toEqual({ verdict: 'unknown', problems: [] });
+    expect(unmeasured).toEqual([{ what: expect.any(String), reason: 'it hangs' }]);
+  },
+);
+
+test('a process that nobody could count is unknown, and not missing', () => {
+  const { verdict, unmeasured } = judged({
+    processes: { value: [{ name: 'bridge', running: undefined }] },
+  });
+  expect(verdict).toBe('unknown');
+  expect(unmeasured).toMatchObject([{ what: 'bridge' }]);
+});
+
+test('a server that every request needs makes the system unavailable, and comes first', () => {
+  const { verdict, problems } = judged({
+    ...counting({ deadLetters: { count: 1, oldestAt: ago(5) } }),
+    ...down('postgres', 60),
+  });
+  expect(verdict).toBe('unavailable');
+  expect(problems.map(({ code }) => code)).toEqual([
+    'POSTGRES_UNAVAILABLE',
+    'DEAD_LETTERS_WAITING',
+  ]);
+});
+
+test('Kafka unavailable says that orders are taken, and what waits, once', () => {
+  const { verdict, problems } = judged({
+    ...counting({ outbox: { count: 14, oldestAt: ago(48) } }),
+    ...down('kafka', 240),
+    lag: { unmeasured: 'Kafka is unavailable' },
+  });
+  expect(verdict).toBe('degraded');
+  expect(problems).toEqual([
+    {
+      code: 'KAFKA_UNAVAILABLE',
+      verdict: 'degraded',
+      since: ago(240),
+      title: 'Kafka unavailable',
+      detail: 'orders are taken; 14 events wait, the oldest 48 s',
+      runbook: 'OutboxNotPublished',
+    },
+  ]);
+});
+
+test.each<[string, Partial<Measurements>, string[]]>([
+  ['an event that waits for a moment', counting({ outbox: { count: 9, oldestAt: ago(2) } }), []],
+  [
+    'an event that is not published',
+    counting({ outbox: { count: 1, oldestAt: ago(10) } }),
+    ['EVENTS_NOT_PUBLISHED'],
+  ],
+  ['an order under way', counting({ orders: { count: 3, oldestAt: ago(9) } }), []],
+  [
+    'an order without a decision',
+    counting({ orders: { count: 3, oldestAt: ago(31) } }),
+    ['ORDERS_UNDECIDED'],
+  ],
+  [
+    'a dead letter',
+    counting({ deadLetters: { count: 1, oldestAt: ago(1) } }),
+    ['DEAD_LETTERS_WAITING'],
+  ],
+  ['a backlog that is being read', { lag: { value: [lagOf(5_000, 3)] } }, []],
+  ['a message that is not committed', { lag: { value: [lagOf(1, 31)] } }, ['COLLECTOR_BEHIND']],
+  [
+    'a process of which none runs',
+    { processes: { value: [{ name: 'worker:commerce', running: 0 }] } },
+    ['NO_WORKER_COMMERCE'],
+  ],
+  [
+    'a lag that grows with a workflow for each event',
+    counting({ bridges: [bridge('per-event', ago(60))] }),
+    ['LAG_GROWS_PER_EVENT'],
+  ],
+  [
+    'a lag that grows with batches',
+    counting({ bridges: [bridge('coalesce', ago(60)), bridge('per-event', null)] }),
+    [],
+  ],
+])('%s', (_what, changed, codes) => {
+  expect(codesOf(changed)).toEqual(codes);
+});
+
+test('the lag tells how much waits, for how long, and what blocks it', () => {
+  const [problem] = judged({
+    lag: { value: [{ ...lagOf(1_200, 90), heldBackBy: 'open-transaction' }, lagOf(7, 40)] },
+  }).problems;
+  expect(problem).toMatchObject({
+    since: ago(90),
+    detail:
+      '1,207 messages wait, the oldest 90 s, in 2 partitions; an open transaction blocks order-events/1',
+    runbook: 'PartitionHeldBack',
+  });
+});
+
+describe('the delivery audit', () => {
+  const last = (healthy.audit as { value: object }).value;
+  const audited = (changed: object): Partial<Measurements> => ({
+    audit: { value: { ...last, ...changed } as never },
+  });
+
+  test.each<[string, object, string[]]>([
+    ['that is late by more than it may take', { startedAt: ago(181) }, ['AUDIT_OVERDUE']],
+    ['that failed', { failure: 'unconfirmed events: Kafka' }, ['AUDIT_INCOMPLETE']],
+    ['that found something', { findings: { republished: 2 } }, ['AUDIT_FINDINGS']],
+  ])('%s', (_what, changed, codes) => {
+    expect(codesOf(audited(changed))).toEqual(codes);
+  });
+
+  test('tells what it found, by kind', () => {
+    const [problem] = judged(audited({ findings: { republished: 2, unhandled: 1 } })).problems;
+    expect(problem?.detail).toBe('2 republished, 1 unhandled; it mends what it can');
+  });
+
+  test.each([
+    ['that has not run yet', { value: undefined }, 'none has ended yet'],
+    ['that is paused', audited({ everyMs: undefined }).audit, 'its schedule is paused'],
+  ])('%s leaves the state unknown', (_what, audit, reason) => {
+    const { verdict, unmeasured } = judged({ audit: audit! });
+    expect({ verdict, unmeasured }).toEqual({
+      verdict: 'unknown',
+      unmeasured: [{ what: 'delivery audit', reason }],
+    });
+  });
+});
