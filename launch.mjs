@@ -86,6 +86,9 @@ function copyAssets() {
       filter: (source) => !/\.(ts|md)$/.test(source) || source.startsWith(dashboardScripts),
     });
   }
+  // The dashboard shows its sections.
+  const runbook = path.join('docs', 'runbook.md');
+  fs.cpSync(path.join(root, runbook), path.join(root, 'dist', runbook));
 }
 
 /** The lowest version stands in package.json alone, as `engines.node`: `>=20.19`. */

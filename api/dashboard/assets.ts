@@ -49,13 +49,14 @@ async function bundle(): Promise<DashboardAssets> {
       script: path.join(clientFolder, 'main.ts'),
       style: path.join(clientFolder, 'style.css'),
       icon: path.join(clientFolder, 'icon.svg'),
+      runbook: path.join(__dirname, '..', '..', 'docs', 'runbook.md'),
     },
     absWorkingDir: __dirname,
     outdir: 'bundle',
     publicPath: assetPath,
     entryNames: '[name]-[hash]',
     assetNames: '[name]-[hash]',
-    loader: { '.woff2': 'file', '.svg': 'copy' },
+    loader: { '.woff2': 'file', '.svg': 'copy', '.md': 'copy' },
     bundle: true,
     minify: true,
     write: false,
@@ -71,6 +72,7 @@ async function bundle(): Promise<DashboardAssets> {
     style: urlOf(names, '.css'),
     font: urlOf(names, '.woff2'),
     icon: urlOf(names, '.svg'),
+    runbook: urlOf(names, '.md'),
   });
   const files = await Promise.all(
     outputFiles.map(async (file) => [path.basename(file.path), await toAsset(file)] as const),
@@ -92,6 +94,7 @@ const contentTypes: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
   '.woff2': 'font/woff2',
+  '.md': 'text/markdown; charset=utf-8',
 };
 
 async function toAsset({ path: file, contents }: OutputFile): Promise<Asset> {

@@ -6,10 +6,12 @@ export interface PageFiles {
   readonly style: string;
   readonly font: string;
   readonly icon: string;
+  /** The runbook, as Markdown: what a problem means, and what to do. */
+  readonly runbook: string;
 }
 
 /** The page as HTML. Nothing in it is inline, so that its Content-Security-Policy can forbid that. */
-export function pageHtml({ script, style, font, icon }: PageFiles): string {
+export function pageHtml({ script, style, font, icon, runbook }: PageFiles): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -23,7 +25,7 @@ export function pageHtml({ script, style, font, icon }: PageFiles): string {
 <script src="${script}" type="module"></script>
 </head>
 <body>
-<div id="app"></div>
+<div id="app" data-runbook="${runbook}"></div>
 <noscript>The dashboard needs JavaScript. The API has the same data: see /docs.</noscript>
 </body>
 </html>

@@ -79,7 +79,7 @@ export function createHandledEventFeed(
     maxFollowers: options.maxFollowers ?? 64,
     pageSize: options.pageSize ?? 500,
     maxKeptEvents: options.maxKeptEvents ?? 5_000,
-    quietAfterMs: options.quietAfterMs ?? 15_000,
+    quietAfterMs: options.quietAfterMs ?? 2_000,
   });
 }
 

@@ -39,8 +39,8 @@ export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod
               'Server-sent events. `handled`: an event whose effects have been applied; its `id`, sent ' +
               'as `Last-Event-ID`, resumes the stream there without gaps or repeats. `ready`: the stream ' +
               'has started (`anew`: the given `Last-Event-ID` is of another database). `outage`: the ' +
-              'database is unavailable since then (null: available again). A comment is sent every 15 s ' +
-              'as a heartbeat.',
+              'database is unavailable since then (null: available again). A comment is sent after two ' +
+              'seconds without anything else, as a heartbeat.',
             key: 'operator',
             problems: [...databaseProblems, 'TOO_MANY_STREAMS'],
             produces: 'text/event-stream',

@@ -14,11 +14,11 @@ import type {
 import type { demonstrationOrder, redelivery, sentMessage } from '../../demonstration/schemas';
 import type { journeySchema } from '../../events/schemas';
 import type { handlingRates } from '../../handling-rates/schemas';
-import type { readiness } from '../../health/schemas';
-import type { lagSchema, processPage } from '../../pipeline/schemas';
+import type { lagSchema } from '../../pipeline/schemas';
 import type { inspectionSchema } from '../../product-inspection/schemas';
 import type { historyPage, productUserPage, rankingPage } from '../../product-metrics/schemas';
 import type { searchResults } from '../../search/schemas';
+import type { statusSchema } from '../../status/schemas';
 import type { StreamedData } from '../../stream/schemas';
 import type { settingsSchema } from '../schemas';
 
@@ -32,11 +32,8 @@ export type HandledEvent = StreamedData['handled'];
 /** `GET /v1/dashboard/settings`. */
 export type Settings = z.output<typeof settingsSchema>;
 
-/** `GET /readyz`. */
-export type Readiness = z.output<typeof readiness>;
-
-/** `GET /v1/processes`. */
-export type Processes = z.output<typeof processPage>;
+/** `GET /v1/status`. */
+export type Status = z.output<typeof statusSchema>;
 
 /** `GET /v1/lag`. */
 export type Lag = z.output<typeof lagSchema>;

@@ -18,8 +18,8 @@ export class ApiError extends Error {
 
 /** The API under one key. */
 export interface Api {
-  /** @throws ApiError */
-  get<Answer>(path: string): Promise<Answer>;
+  /** @param withinMs how long to wait for the answer, in ms @throws ApiError */
+  get<Answer>(path: string, withinMs?: number): Promise<Answer>;
   /** Sends the same request again while its outcome is not decided. @throws ApiError */
   post<Answer>(path: string, body?: object): Promise<Answer>;
   /** Opens a stream of server-sent events. @throws ApiError, or what `fetch` throws when aborted */
@@ -39,8 +39,8 @@ export function createApi(key: string, onRefusedKey: () => void): Api {
     return response;
   };
   return {
-    async get<Answer>(path: string) {
-      return answerOf<Answer>(await call(path, { signal: AbortSignal.timeout(10_000) }), path);
+    async get<Answer>(path: string, withinMs = 10_000) {
+      return answerOf<Answer>(await call(path, { signal: AbortSignal.timeout(withinMs) }));
     },
     async post<Answer>(path: string, body: object = {}) {
       const headers = {
@@ -52,7 +52,7 @@ export function createApi(key: string, onRefusedKey: () => void): Api {
         const response = await call(path, init);
         const problem = response.ok ? undefined : await toError(response.clone());
         if (problem?.code !== 'UNDECIDED' || tries === maxTries) {
-          return answerOf<Answer>(response, path);
+          return answerOf<Answer>(response);
         }
       }
     },
@@ -67,11 +67,8 @@ export function createApi(key: string, onRefusedKey: () => void): Api {
 
 const maxTries = 3;
 
-async function answerOf<Answer>(response: Response, path: string): Promise<Answer> {
-  // `/readyz` answers 503 with the same schema.
-  if (response.ok || (path === '/readyz' && response.status === 503)) {
-    return (await response.json()) as Answer;
-  }
+async function answerOf<Answer>(response: Response): Promise<Answer> {
+  if (response.ok) return (await response.json()) as Answer;
   throw await toError(response);
 }
 

@@ -8,6 +8,8 @@ export interface ChartLine {
   readonly colour: string;
   /** Whether the area below it is filled. */
   readonly filled?: boolean;
+  /** Whether it goes on over short times without a value, in which there was nothing to measure. */
+  readonly bridged?: boolean;
 }
 
 /** A chart. */
@@ -52,7 +54,8 @@ export function createChart(
   return {
     element,
     show(times, rows) {
-      data = [times, ...rows.map(bridgeShortGaps)] as uPlot.AlignedData;
+      const shown = rows.map((row, index) => (lines[index]?.bridged ? bridgeShortGaps(row) : row));
+      data = [times, ...shown] as uPlot.AlignedData;
       plot?.setData(data);
     },
     close() {

@@ -6,7 +6,8 @@
 /** A stretch of time. Times are in ms since 1970. */
 interface Stretch {
   readonly at: number;
-  readonly events: number;
+  /** Null where nobody has counted. */
+  readonly events: number | null;
   readonly medianMs: number | null;
   readonly p95Ms: number | null;
 }
@@ -17,6 +18,10 @@ export interface EventRates {
   replace(stretches: readonly Stretch[], lengthMs: number): void;
   /** Counts an event that was handled after what the server has counted. */
   add(handledAt: number, latencyMs: number): void;
+  /** From a time on nothing is streamed: what the server has not counted is unknown, until `resume`. */
+  interrupt(at: number): void;
+  /** What was missed follows, or is counted by the server. */
+  resume(): void;
   /** The stretches that are over, the oldest first, without gaps. */
   list(now: number): Stretch[];
   /** Events per second, and their latencies, of the last `ms`. */
@@ -49,10 +54,14 @@ export function createEventRates(): EventRates {
   let lengthMs = 2_000;
   let fromServer = new Map<number, Stretch>();
   let countedFrom = 0;
+  let unknownFrom = Infinity;
   const counted = new Map<number, Counted>();
 
   const startOf = (time: number): number => Math.floor(time / lengthMs) * lengthMs;
-  const stretchAt = (at: number): Stretch => fromServer.get(at) ?? toStretch(at, counted.get(at));
+  const stretchAt = (at: number): Stretch => {
+    if (!fromServer.has(at) && at + lengthMs > unknownFrom) return { ...nobodyCounted, at };
+    return fromServer.get(at) ?? toStretch(at, counted.get(at));
+  };
   return {
     get lengthMs() {
       return lengthMs;
@@ -72,6 +81,12 @@ export function createEventRates(): EventRates {
       if (stretch.latencies.length < keptLatencies) stretch.latencies.push(Math.max(latencyMs, 0));
       counted.set(at, stretch);
     },
+    interrupt(at) {
+      unknownFrom = at;
+    },
+    resume() {
+      unknownFrom = Infinity;
+    },
     list(now) {
       const end = startOf(now);
       const times = Array.from(
@@ -88,8 +103,8 @@ export function createEventRates(): EventRates {
       const stretches = Array.from({ length: count + 1 }, (_, index) =>
         stretchAt(end - index * lengthMs),
       );
-      const events = stretches.reduce((sum, stretch) => sum + stretch.events, 0);
-      const busy = stretches.filter((stretch) => stretch.events > 0);
+      const events = stretches.reduce((sum, stretch) => sum + (stretch.events ?? 0), 0);
+      const busy = stretches.filter((stretch) => (stretch.events ?? 0) > 0);
       return {
         events,
         perSecond: events / (ms / 1_000),
@@ -103,6 +118,8 @@ export function createEventRates(): EventRates {
     },
   };
 }
+
+const nobodyCounted = { events: null, medianMs: null, p95Ms: null };
 
 function toStretch(at: number, counted: Counted | undefined): Stretch {
   if (counted === undefined) return { at, events: 0, medianMs: null, p95Ms: null };
@@ -133,8 +150,8 @@ function weightedMean(
   for (const stretch of stretches) {
     const value = of(stretch);
     if (value === null) continue;
-    sum += value * stretch.events;
-    weight += stretch.events;
+    sum += value * (stretch.events ?? 0);
+    weight += stretch.events ?? 0;
   }
   return weight === 0 ? null : sum / weight;
 }

@@ -21,8 +21,8 @@ export interface StreamListener {
   onAnew(): void;
 }
 
-// The server sends something every 15 s.
-const silentAfterMs = 40_000;
+// The server sends something every two seconds.
+const silentAfterMs = 5_000;
 const retryDelaysMs = [250, 500, 1_000, 2_000, 4_000];
 // After a longer break, such as a night's sleep, the page starts afresh instead of catching up.
 const resumesWithinMs = 10 * 60_000;
@@ -73,11 +73,18 @@ async function readOnce(
 ): Promise<void> {
   const silence = new AbortController();
   const ended = AbortSignal.any([signal, silence.signal]);
-  const response = await api.open('/v1/stream?recent=50', place.lastEventId, ended);
+  const endSilent = (): void => silence.abort(new SilentError());
+  // An API that hangs does not answer at all.
+  let timer = setTimeout(endSilent, silentAfterMs);
+  const response = await api
+    .open('/v1/stream?recent=50', place.lastEventId, ended)
+    .catch((error: unknown) => {
+      clearTimeout(timer);
+      throw error;
+    });
   const pieces = response.body?.pipeThrough(new TextDecoderStream()).getReader();
   const read = createEventReader();
-  const endSilent = (): void => silence.abort(new Error('no heartbeat for 40 s'));
-  for (let timer = setTimeout(endSilent, silentAfterMs); pieces !== undefined;) {
+  while (pieces !== undefined) {
     const { done, value } = await pieces.read().finally(() => clearTimeout(timer));
     if (done) throw new Error('the API closed the stream');
     timer = setTimeout(endSilent, silentAfterMs);
@@ -113,7 +120,17 @@ function take(
   if (handled.length > 0) listener.onEvents(handled);
 }
 
+/** The stream has said nothing for so long that it may be dead. */
+class SilentError extends Error {
+  override readonly name = 'SilentError';
+
+  constructor() {
+    super(`no heartbeat for ${silentAfterMs / 1_000} s`);
+  }
+}
+
 function reasonOf(error: unknown): string {
+  if (error instanceof SilentError) return error.message;
   if (error instanceof ApiError) return error.message.replace(/\.$/, '');
   return error instanceof Error && error.message.startsWith('the API')
     ? error.message

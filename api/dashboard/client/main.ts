@@ -5,14 +5,16 @@ import type { Settings } from './api-types';
 import { openDeadLetter } from './dead-letter';
 import { openDeadLetters } from './dead-letters';
 import { openEvent } from './event';
-import { formatClock, formatCount } from './format';
+import { formatCount } from './format';
 import { openNotFound } from './not-found';
 import { openOverview } from './overview';
 import { messageOf } from './polling';
 import { openProduct } from './product';
 import { openProducts } from './products';
+import { openRunbook } from './runbook';
 import { createSearch, type Search } from './search';
 import { beginSession, type Session } from './session';
+import { verdictBadge, verdictBanner } from './verdict';
 import { fieldOf, type Content, type View } from './view';
 
 // Kept in sessionStorage: for this tab only.
@@ -98,6 +100,8 @@ function viewAt(current: Session, hash: string): View {
     case 'dead-letters':
       if (id === undefined) return openDeadLetters(current, new URLSearchParams(query));
       return /^\d+$/.test(id) ? openDeadLetter(current, Number(id)) : openNotFound();
+    case 'runbook':
+      return id === undefined ? openNotFound() : openRunbook(current, id);
     default:
       return openNotFound();
   }
@@ -134,24 +138,13 @@ function frame(current: Session, find: Search, open: View): Content {
       </nav>
       ${find.render()}
       <div class="session">
-        ${liveness(current)}
+        ${verdictBadge(current)}
         <button type="button" class="quiet" @click=${() => signOut()}>Sign out</button>
       </div>
     </header>
+    ${verdictBanner(current)}
     <main id="main" tabindex="-1">${open.render()}</main>
   `;
-}
-
-function liveness({ stream }: Session): Content {
-  const text = {
-    connecting: 'Connecting',
-    live: 'Live',
-    interrupted: 'Interrupted',
-  }[stream.kind];
-  const since = stream.kind === 'interrupted' ? ` since ${formatClock(stream.since)}` : '';
-  return html`<p class="live" id="live" role="status" data-state=${stream.kind}>
-    <span class="dot" aria-hidden="true"></span>${text}${since}
-  </p>`;
 }
 
 // The address says which view is open, so the link must not become it.

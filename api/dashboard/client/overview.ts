@@ -1,20 +1,21 @@
 /** The overview: how much is handled and how fast, what waits, what is up, and what happens right now. */
 import { html, nothing } from 'lit-html';
-import type { Lag, PartitionLag, Processes, Readiness } from './api-types';
+import type { Lag, PartitionLag, Status } from './api-types';
 import { createChart } from './charts';
 import { createDemonstration } from './demonstration';
 import { createEventList } from './event-list';
 import { keptStretches } from './event-rates';
-import { formatClock, formatCount, formatDuration, formatRate } from './format';
+import { formatClock, formatCount, formatDuration, formatRate, formatTime } from './format';
+import { createPipeline } from './pipeline';
 import { poll, type Reading } from './polling';
 import type { Session } from './session';
-import { panel, reading, tile, type Content, type View } from './view';
+import { panel, reading, runbookLink, tile, workflowLink, type Content, type View } from './view';
 
 /** Opens the overview. */
 export function openOverview(session: Session): View {
   const { api, redraw } = session;
   const lag = poll(2_000, () => api.get<Lag>('/v1/lag'), redraw);
-  const processes = poll(5_000, () => api.get<Processes>('/v1/processes'), redraw);
+  const pipeline = createPipeline(session);
   const events = createEventList(session);
   const demonstration = createDemonstration(session);
   const charts = createCharts(session);
@@ -26,6 +27,7 @@ export function openOverview(session: Session): View {
     render() {
       charts.update();
       return html`
+        ${pipeline.render()}
         <dl class="tiles">${tiles(session, lag)}</dl>
         <div class="charts">
           ${panel('throughput', 'Events handled per second', charts.throughput)}
@@ -35,10 +37,16 @@ export function openOverview(session: Session): View {
           <div class="main-column">${events.render()}</div>
           <div class="side-column">
             ${session.settings.demonstration ? demonstration.render() : nothing}
-            ${panel('servers', 'Servers and processes', [
-              reading(session.readiness, serverList),
-              reading(processes, processList),
-            ])}
+            ${panel(
+              'servers',
+              'Servers and processes',
+              reading(session.status, (status) => [serverList(status), processList(status)]),
+            )}
+            ${panel(
+              'audit',
+              'Delivery audit',
+              reading(session.status, (status) => lastAudit(session, status)),
+            )}
             ${panel('lag-by-partition', 'Lag by partition', reading(lag, lagTable))}
           </div>
         </div>
@@ -47,18 +55,19 @@ export function openOverview(session: Session): View {
     close() {
       clearInterval(clock);
       lag.stop();
-      processes.stop();
       charts.close();
       demonstration.close();
     },
   };
 }
 
-function tiles({ rates, parked, ratesAre }: Session, lag: Reading<Lag>): Content {
+function tiles({ rates, parked, ratesAre, stream }: Session, lag: Reading<Lag>): Content {
   const now = Date.now();
   const minute = rates.summarize(now, 60_000);
   const tenMinutes = rates.summarize(now, keptStretches * rates.lengthMs);
-  const known = ratesAre === 'known';
+  const known = ratesAre === 'known' && stream.kind !== 'interrupted';
+  const uncounted =
+    stream.kind === 'interrupted' ? `unknown since ${formatClock(stream.since)}` : 'counting';
   const waiting = parked.data?.items.length;
   const more = typeof parked.data?.nextCursor === 'string';
   const behind = lag.data?.partitions.filter((partition) => partition.lag > 0).length ?? 0;
@@ -67,15 +76,14 @@ function tiles({ rates, parked, ratesAre }: Session, lag: Reading<Lag>): Content
       'tile-rate',
       'Handled per second',
       known ? formatRate(minute.perSecond) : '–',
-      known ? `${formatCount(tenMinutes.events)} in 10 minutes` : 'counting',
+      known ? `${formatCount(tenMinutes.events)} in 10 minutes` : uncounted,
     ),
     tile(
       'tile-latency',
       'Latency, p95',
-      formatDuration(minute.p95Ms),
-      minute.medianMs === null
-        ? 'no events in the last minute'
-        : `median ${formatDuration(minute.medianMs)}`,
+      known ? formatDuration(minute.p95Ms) : '–',
+      known ? latencyDetail(minute) : uncounted,
+      known ? latencyTone(minute.p95Ms) : 'calm',
     ),
     tile(
       'tile-lag',
@@ -94,6 +102,20 @@ function tiles({ rates, parked, ratesAre }: Session, lag: Reading<Lag>): Content
       waiting !== undefined && waiting > 0 ? 'warn' : 'calm',
     ),
   ];
+}
+
+/** Where the alert on slow events fires, and where somebody should look before, in ms. */
+const slowMs = { bad: 30_000, warn: 5_000 };
+
+function latencyTone(p95Ms: number | null): 'calm' | 'warn' | 'bad' {
+  if (p95Ms === null || p95Ms < slowMs.warn) return 'calm';
+  return p95Ms < slowMs.bad ? 'warn' : 'bad';
+}
+
+function latencyDetail({ medianMs, p95Ms }: ReturnType<Session['rates']['summarize']>): string {
+  if (medianMs === null) return 'no events in the last minute';
+  const tone = latencyTone(p95Ms);
+  return `${tone === 'calm' ? '' : `over ${formatDuration(slowMs[tone])}; `}median ${formatDuration(medianMs)}`;
 }
 
 function lagDetail({ failure, data }: Reading<Lag>, behind: number): string {
@@ -119,8 +141,8 @@ function createCharts({ rates }: Session): Charts {
   const latency = createChart(
     'Latency from the time of an event to its effects over the last ten minutes',
     [
-      { label: 'median', colour: '--series-2' },
-      { label: '95th percentile', colour: '--series-3' },
+      { label: 'median', colour: '--series-2', bridged: true },
+      { label: '95th percentile', colour: '--series-3', bridged: true },
     ],
     formatDuration,
   );
@@ -132,12 +154,14 @@ function createCharts({ rates }: Session): Charts {
     update() {
       const stretches = rates.list(Date.now());
       const until = stretches.at(-1)?.at ?? 0;
-      const counted = stretches.reduce((sum, { events }) => sum + events, 0);
+      // Unknown counts as another number, so that it is drawn.
+      const counted = stretches.reduce((sum, { events }) => sum + (events ?? -1), 0);
       if (until === shownUntil && counted === shownEvents) return;
       shownUntil = until;
       shownEvents = counted;
       const times = stretches.map(({ at }) => at / 1_000);
-      const perSecond = stretches.map(({ events }) => events / (rates.lengthMs / 1_000));
+      const seconds = rates.lengthMs / 1_000;
+      const perSecond = stretches.map(({ events }) => (events === null ? null : events / seconds));
       throughput.show(times, [perSecond]);
       latency.show(times, [
         stretches.map(({ medianMs }) => medianMs),
@@ -158,10 +182,10 @@ const serverNames: Readonly<Record<string, string>> = {
   redis: 'Redis',
 };
 
-function serverList({ dependencies }: Readiness): Content {
+function serverList({ servers }: Status): Content {
   return html`<ul class="health">
-    ${Object.entries(dependencies).map(
-      ([name, { status, reason, required }]) =>
+    ${servers.map(
+      ({ name, status, reason, required }) =>
         html`<li
           data-state=${status === 'up' ? 'good' : required ? 'bad' : 'warn'}
           data-server=${name}
@@ -173,9 +197,10 @@ function serverList({ dependencies }: Readiness): Content {
   </ul>`;
 }
 
-function processList({ items }: Processes): Content {
+function processList({ processes }: Status): Content {
+  if (processes === null) return html`<p class="note">Processes: unknown.</p>`;
   return html`<ul class="health">
-    ${items.map(
+    ${processes.map(
       ({ name, running }) =>
         html`<li
           data-state=${running === null ? 'unknown' : running > 0 ? 'good' : 'bad'}
@@ -188,6 +213,28 @@ function processList({ items }: Processes): Content {
         </li>`,
     )}
   </ul>`;
+}
+
+/** The last audit; whether the figures add up is for operators to ask, whose role may read both sides. */
+function lastAudit(session: Session, { audit }: Status): Content {
+  const verify = html`<p class="note">
+    It runs by itself and mends what it finds. Whether all figures add up says
+    <code>npm run ops -- verify</code>: the API’s database user may not read all that this compares.
+  </p>`;
+  if (audit === null)
+    return html`<p class="fact">No run is known.</p>
+      ${verify}`;
+  const found = Object.entries(audit.findings).map(([kind, n]) => `${formatCount(n)} ${kind}`);
+  const state = audit.failure !== null || found.length > 0 ? 'warn' : 'good';
+  return html`<ul class="health">
+      <li data-state=${state} data-audit="last">
+        <span>${workflowLink(session, audit.workflowId, formatTime(audit.startedAt))}</span>
+        <span class="state"
+          >${audit.failure ?? (found.length === 0 ? 'found nothing' : found.join(', '))}</span
+        >
+      </li>
+    </ul>
+    ${state === 'warn' ? html`<p>${runbookLink('auditfindings')}</p>` : nothing} ${verify}`;
 }
 
 function lagTable({ partitions }: Lag): Content {

@@ -143,7 +143,7 @@ function historyList(
     return html`<p class="empty">No events of this product in the audit log.</p>`;
   }
   return html`<ol class="events">
-      ${items.map(
+      ${newestFirst(items).map(
         (event) =>
           html`<li data-event=${event.eventId}>
             <time datetime=${event.occurredAt} title=${event.occurredAt}
@@ -166,6 +166,11 @@ function historyList(
         ? html`<button type="button" class="more" @click=${onMore}>Show more</button>`
         : nothing
     }`;
+}
+
+/** By the times that are shown. Pages come in the order in which events were logged. */
+function newestFirst(events: readonly HistoryEvent[]): HistoryEvent[] {
+  return events.toSorted((one, other) => Date.parse(other.occurredAt) - Date.parse(one.occurredAt));
 }
 
 /** What the event says, with a link to the workflow of the order that it names. */

@@ -1,6 +1,6 @@
 /** State of a signed-in operator: the stream, its events and rates, and the settings. */
 import type { Api } from './api';
-import type { DeadLetter, HandledEvent, Page, Rates, Readiness, Settings } from './api-types';
+import type { DeadLetter, HandledEvent, Page, Rates, Settings, Status } from './api-types';
 import { createEventRates, type EventRates } from './event-rates';
 import { followEvents, type StreamStatus } from './event-stream';
 import { poll, type Reading } from './polling';
@@ -15,7 +15,8 @@ export interface Session {
   readonly rates: EventRates;
   /** Whether the rates of before have been read. */
   readonly ratesAre: 'unknown' | 'known';
-  readonly readiness: Reading<Readiness>;
+  /** How the system is. */
+  readonly status: Reading<Status>;
   /** The newest of the dead letters that wait for a decision. */
   readonly parked: Reading<Page<DeadLetter>>;
   /** Draws the page again, soon. */
@@ -29,6 +30,9 @@ const keptEvents = 200;
 // The server's counts correct those of the stream.
 const recountEveryMs = 30_000;
 
+// The API answers within less, whatever hangs behind it.
+const statusWithinMs = 5_000;
+
 /** Starts a session. @param redraw called after each change */
 export function beginSession(api: Api, settings: Settings, redraw: () => void): Session {
   const ended = new AbortController();
@@ -36,7 +40,7 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
   let stream: StreamStatus = { kind: 'connecting' };
   let events: HandledEvent[] = [];
   const counts = poll(recountEveryMs, () => readRates(api, rates), redraw);
-  const readiness = poll(5_000, () => api.get<Readiness>('/readyz'), redraw);
+  const status = poll(2_000, () => api.get<Status>('/v1/status', statusWithinMs), redraw);
   const parked = poll(
     5_000,
     () => api.get<Page<DeadLetter>>('/v1/dead-letters?status=parked&limit=100'),
@@ -45,8 +49,13 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
   void followEvents(
     api,
     {
-      onStatus(status) {
-        stream = status;
+      onStatus(now) {
+        if (now.kind === 'interrupted') rates.interrupt(now.since);
+        if (now.kind === 'live' && stream.kind === 'interrupted') {
+          rates.resume();
+          void counts.refresh();
+        }
+        stream = now;
         redraw();
       },
       onEvents(handled) {
@@ -67,7 +76,7 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
     api,
     settings,
     rates,
-    readiness,
+    status,
     parked,
     redraw,
     get stream() {
@@ -81,7 +90,7 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
     },
     end() {
       ended.abort();
-      for (const reading of [counts, readiness, parked]) reading.stop();
+      for (const reading of [counts, status, parked]) reading.stop();
     },
   };
 }

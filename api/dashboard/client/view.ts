@@ -91,6 +91,25 @@ export function workflowLink(
   >`;
 }
 
+/** Workflows in the Temporal Web UI. @param query in Temporal's visibility language */
+export function workflowSearchLink(
+  { settings }: Pick<Session, 'settings'>,
+  query: string,
+  text: string,
+): TemplateResult {
+  const { temporalUiUrl, temporalNamespace } = settings;
+  const base = temporalUiUrl.replace(/\/$/, '');
+  const url = `${base}/namespaces/${encodeURIComponent(temporalNamespace)}/workflows?query=${encodeURIComponent(query)}`;
+  return html`<a class="outside" href=${url} target="_blank" rel="noreferrer"
+    >${text}<span class="hidden"> (Temporal Web UI)</span></a
+  >`;
+}
+
+/** What to do: a section of the runbook. */
+export function runbookLink(anchor: string): TemplateResult {
+  return html`<a href=${`#/runbook/${anchor}`}>What to do</a>`;
+}
+
 /** A product's view. */
 export function productLink(productId: string, text = productId): TemplateResult {
   return html`<a class="id" href=${hrefOf('product', productId)}>${text}</a>`;

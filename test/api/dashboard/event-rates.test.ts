@@ -43,3 +43,25 @@ test('a longer time is summed up, with its worst 95th percentile', () => {
   });
   expect(createEventRates().summarize(now, 10_000)).toEqual({ ...none, perSecond: 0 });
 });
+
+test('while nothing is streamed, what nobody has counted is unknown, and not 0', () => {
+  const rates = createEventRates();
+  rates.add(now - 7_000, 10);
+  rates.interrupt(now - 5_000);
+  expect(rates.list(now).slice(-4)).toMatchObject([
+    { events: 1 },
+    { events: null, medianMs: null, p95Ms: null },
+    { events: null },
+    { events: null },
+  ]);
+  rates.replace(
+    [
+      { at: now - 6_000, events: 7, medianMs: 5, p95Ms: 9 },
+      { at: now - 4_000, events: 2, medianMs: 5, p95Ms: 9 },
+    ],
+    2_000,
+  );
+  expect(rates.list(now).slice(-3)).toMatchObject([{ events: 7 }, { events: null }, {}]);
+  rates.resume();
+  expect(rates.list(now).slice(-1)).toEqual([{ at: now - 2_000, ...none }]);
+});
