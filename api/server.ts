@@ -174,6 +174,7 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
   const commands = createCommands(temporal);
   const groupId = config.BRIDGE_GROUP_ID;
   const orderReadsOfChanges = createOrderReads(database);
+  const handledEventReads = createHandledEventReads(reads);
   const pipelineState = createPipelineState({ kafka, temporal, groupId });
   return {
     config,
@@ -192,7 +193,8 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
       readProgress: pipelineState.readLag,
     }),
     eventReads: createEventReads(reads),
-    handledEvents: createHandledEventFeed(createHandledEventReads(reads), logger),
+    handledEvents: createHandledEventFeed(handledEventReads, logger),
+    handledEventReads,
     handlingRateReads: createHandlingRateReads(reads),
     orderBound: createOrderBound(
       { ...orderReadsOfChanges, findRunningOrder: commands.findRunningOrder },

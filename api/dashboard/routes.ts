@@ -3,6 +3,7 @@ import { negotiate } from '@fastify/accept-negotiator';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { eventTypes } from '../../events/schemas';
 import { assetPath, createAssetLoader, type Asset, type ContentCoding } from './assets';
 import type { Services } from '../http/dependencies';
 import { Problem, problemSchema } from '../http/problem';
@@ -61,6 +62,7 @@ export function dashboardSettingsRoutes({
         operator: caller.name,
         temporalUiUrl: config.TEMPORAL_UI_URL,
         temporalNamespace: config.TEMPORAL_NAMESPACE,
+        eventTypes: [...eventTypes].sort(),
         demonstration: demonstration !== undefined,
       }),
     );

@@ -16,6 +16,7 @@ import type { Commands } from '../commands/temporal-commands';
 import type { Database } from './database';
 import type { Demonstration } from '../demonstration/scenarios';
 import type { HandledEventFeed } from '../stream/handled-event-feed';
+import type { HandledEventReads } from '../stream/handled-events';
 import type { OrderReads } from '../orders/reads';
 import type { OrderBound } from '../orders/undecided-orders';
 import type { PipelineState } from '../pipeline/state';
@@ -52,6 +53,7 @@ export interface Services {
   readonly eventJourneys: EventJourneys;
   readonly eventReads: EventReads;
   readonly handledEvents: HandledEventFeed;
+  readonly handledEventReads: HandledEventReads;
   readonly handlingRateReads: HandlingRateReads;
   readonly orderBound: OrderBound;
   readonly orderReads: OrderReads;

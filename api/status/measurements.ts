@@ -38,7 +38,7 @@ export interface Counts {
 }
 
 /** Instances of a process that poll for work; undefined when nobody could say. */
-export interface ProcessCount {
+interface ProcessCount {
   readonly name: 'worker:commerce' | 'worker:collector' | 'bridge';
   readonly running: number | undefined;
 }

@@ -7,7 +7,7 @@ import type { LastAudit } from './last-audit';
 import type { Counts, Measured, Measurements, Waiting } from './measurements';
 
 /** How the system is. `unknown`: nothing that was measured is wrong, and something could not be measured. */
-export type Verdict = 'ok' | 'degraded' | 'unavailable' | 'unknown';
+type Verdict = 'ok' | 'degraded' | 'unavailable' | 'unknown';
 
 /** Something that is wrong. */
 export interface Problem {
@@ -25,7 +25,7 @@ export interface Problem {
 }
 
 /** Something that could not be measured, and why. */
-export interface Unmeasured {
+interface Unmeasured {
   readonly what: string;
   readonly reason: string;
 }
@@ -39,7 +39,7 @@ export interface Judgement {
 }
 
 /** From when on what waits is a problem, in ms. An operator's thresholds, below those of the alerts. */
-export const thresholds = {
+const thresholds = {
   /** An event in the outbox: it is published within milliseconds. */
   unpublishedMs: 10_000,
   /** A message that is not committed. */

@@ -65,6 +65,8 @@ export interface HandledEventReads {
   ): Promise<HandledStep | undefined>;
   /** The last events that were committed before a snapshot, the oldest first. */
   readLast(latest: string, limit: number): Promise<HandledEvent[]>;
+  /** Those of the last events of a type that have been handled, the newest first. */
+  readLastOfType(type: string, limit: number): Promise<HandledEvent[]>;
 }
 
 /** The place behind everything that a snapshot sees. */
@@ -125,6 +127,15 @@ export function createHandledEventReads(database: Database): HandledEventReads {
       });
       return rows.map(({ transaction: _, ...event }) => event).reverse();
     },
+
+    async readLastOfType(type, limit) {
+      const rows = await database.query<HandledRow>({
+        name: 'handled-last-of-type',
+        text: lastOfTypeStatement,
+        values: [type, limit],
+      });
+      return rows.map(({ transaction: _, ...event }) => event);
+    },
   };
 }
 
@@ -181,4 +192,13 @@ const lastStatement = `
     ORDER BY handled_in DESC, event_id DESC LIMIT $2
   )
   SELECT ${columns} FROM handled JOIN collector.event_log USING (event_id)
+  ORDER BY handled_in DESC, event_id DESC`;
+
+// The log has an index by type; for the handled ones, a rare type would need all of them read.
+const lastOfTypeStatement = `
+  WITH logged AS (
+    SELECT * FROM collector.event_log WHERE type = $1
+    ORDER BY recorded_in DESC, event_id DESC LIMIT $2
+  )
+  SELECT ${columns} FROM logged JOIN collector.event_handled USING (event_id)
   ORDER BY handled_in DESC, event_id DESC`;

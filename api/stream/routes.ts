@@ -3,12 +3,14 @@ import { Readable } from 'node:stream';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Services } from '../http/dependencies';
+import { eventTypes } from '../../events/schemas';
 import { databaseProblems } from '../http/operation';
 import type { FeedMessage } from './handled-event-feed';
 import { readPosition, writePosition, type HandledEvent } from './handled-events';
+import { pageLimitSchema } from '../http/pages';
 import { problemSchema } from '../http/problem';
 import { wholeNumberParameter } from '../http/validation';
-import type { StreamedData } from './schemas';
+import { handledEvents as handledEventsSchema, type StreamedData } from './schemas';
 
 /** A client that reads nothing for this many ms is disconnected; it can resume. */
 const stalledAfterMs = 30_000;
@@ -16,8 +18,11 @@ const stalledAfterMs = 30_000;
 // Shutdown: how long a client has to read what is buffered, in ms.
 const endWithinMs = 2_000;
 
-/** `GET /stream`. */
-export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod {
+/** `GET /stream`, `GET /handled-events`. */
+export function streamRoutes({
+  handledEvents,
+  handledEventReads,
+}: Services): FastifyPluginAsyncZod {
   return async (app) => {
     const open = new Set<AbortController>();
     // Streams never end by themselves: closing would wait for them without end.
@@ -73,6 +78,31 @@ export function streamRoutes({ handledEvents }: Services): FastifyPluginAsyncZod
           .header('x-accel-buffering', 'no')
           .send(stream as unknown as string);
       },
+    );
+
+    app.get(
+      '/handled-events',
+      {
+        config: {
+          operation: {
+            operationId: 'listHandledEvents',
+            tag: 'Events',
+            summary: 'Read the last handled events of a type',
+            description:
+              'The newest first. To follow all of them, use the stream or the audit log.',
+            key: 'operator',
+            problems: databaseProblems,
+            example: { url: '/v1/handled-events?type=OrderPlaced&limit=3' },
+          },
+        },
+        schema: {
+          querystring: z.strictObject({ type: z.enum(eventTypes), limit: pageLimitSchema }),
+          response: { 200: handledEventsSchema, default: problemSchema },
+        },
+      },
+      async ({ query: { type, limit } }) => ({
+        items: (await handledEventReads.readLastOfType(type, limit)).map(toStreamed),
+      }),
     );
   };
 }

@@ -1,22 +1,27 @@
 /** What the stream of handled events sends. */
+import { z } from 'zod';
 
-/** An event whose effects have been applied. Times are RFC 3339. */
-interface HandledEvent {
-  readonly eventId: string;
-  readonly type: string;
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly aggregateId: string;
-  readonly occurredAt: string;
-  readonly handledAt: string;
-  /** The workflow that handled it. */
-  readonly workflowId: string;
-}
+/** An event whose effects have been applied. */
+const handledEvent = z.object({
+  eventId: z.string(),
+  type: z.string(),
+  topic: z.string(),
+  partition: z.int(),
+  offset: z.int(),
+  aggregateId: z.string(),
+  occurredAt: z.iso.datetime(),
+  handledAt: z.iso.datetime(),
+  workflowId: z.string().describe('the workflow that handled it'),
+});
+
+/** The last events of a type. */
+export const handledEvents = z.object({
+  items: z.array(handledEvent).describe('the one that was handled last comes first'),
+});
 
 /** The data of each type of server-sent event. */
 export interface StreamedData {
-  readonly handled: HandledEvent;
+  readonly handled: z.output<typeof handledEvent>;
   /** The stream has started; `anew` when it could not resume from `Last-Event-ID`. */
   readonly ready: { readonly anew: boolean };
   /** Since when the database is unavailable; null when it is available again. */

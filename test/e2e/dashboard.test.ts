@@ -350,7 +350,9 @@ test('a page whose API goes away says since when, and misses nothing when it is 
     await untilCounted(page);
     const [api] = stack.running('api');
     await api?.end();
-    await page.locator('#live[data-state="interrupted"]', { hasText: 'since' }).waitFor(patiently);
+    await page.locator('#live[data-state="interrupted"]').waitFor(patiently);
+    await page.locator('#live[data-verdict="unknown"]').waitFor(patiently);
+    await page.locator('#banner', { hasText: 'State of the system unknown since' }).waitFor();
     await page.locator('#events .note', { hasText: 'Interrupted since' }).waitFor(patiently);
     await page.locator('.stale', { hasText: 'cannot be reached' }).first().waitFor(patiently);
     expect(await findAccessibilityProblems(page)).toEqual([]);

@@ -19,7 +19,7 @@ import type { inspectionSchema } from '../../product-inspection/schemas';
 import type { historyPage, productUserPage, rankingPage } from '../../product-metrics/schemas';
 import type { searchResults } from '../../search/schemas';
 import type { statusSchema } from '../../status/schemas';
-import type { StreamedData } from '../../stream/schemas';
+import type { handledEvents, StreamedData } from '../../stream/schemas';
 import type { settingsSchema } from '../schemas';
 
 export type { Page } from '../../http/page-schema';
@@ -28,6 +28,9 @@ export type { StreamedData } from '../../stream/schemas';
 
 /** An event of the stream. */
 export type HandledEvent = StreamedData['handled'];
+
+/** `GET /v1/handled-events`. */
+export type HandledEvents = z.output<typeof handledEvents>;
 
 /** `GET /v1/dashboard/settings`. */
 export type Settings = z.output<typeof settingsSchema>;

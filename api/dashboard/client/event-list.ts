@@ -1,8 +1,9 @@
 /** The live list of handled events. It pauses on hover, on focus, and on request. */
 import { html } from 'lit-html';
 import { repeat } from 'lit-html/directives/repeat.js';
-import type { HandledEvent } from './api-types';
+import type { HandledEvent, HandledEvents } from './api-types';
 import { formatClock, formatDuration } from './format';
+import { messageOf } from './polling';
 import type { Session } from './session';
 import { eventLink, panel, productLink, workflowLink, type Content } from './view';
 
@@ -24,8 +25,16 @@ export function createEventList(session: Session): EventList {
   /** What is shown while the list holds still. */
   let held: readonly HandledEvent[] | undefined;
 
-  const matching = (): HandledEvent[] =>
-    session.events.filter((event) => type === all || event.type === type);
+  /** What the API has of the chosen type, from before what was streamed. */
+  let earlier: readonly HandledEvent[] = [];
+  let problem: string | undefined;
+
+  const matching = (): readonly HandledEvent[] => {
+    if (type === all) return session.events;
+    const streamed = session.events.filter((event) => event.type === type);
+    const known = new Set(streamed.map(({ eventId }) => eventId));
+    return [...streamed, ...earlier.filter(({ eventId }) => !known.has(eventId))];
+  };
   const hold = (): void => {
     held = paused || pointedAt ? (held ?? matching()) : undefined;
     session.redraw();
@@ -36,6 +45,21 @@ export function createEventList(session: Session): EventList {
   };
   const chooseType = (event: Event): void => {
     type = (event.target as HTMLSelectElement).value;
+    held = undefined;
+    earlier = [];
+    problem = undefined;
+    hold();
+    if (type !== all) void readEarlier(type);
+  };
+  const readEarlier = async (chosen: string): Promise<void> => {
+    const path = `/v1/handled-events?type=${encodeURIComponent(chosen)}&limit=${shownEvents}`;
+    try {
+      const { items } = await session.api.get<HandledEvents>(path);
+      // Another may have been chosen meanwhile.
+      if (chosen === type) earlier = items;
+    } catch (error) {
+      if (chosen === type) problem = messageOf(error);
+    }
     held = undefined;
     hold();
   };
@@ -49,14 +73,17 @@ export function createEventList(session: Session): EventList {
       const newest = matching();
       const shown = held ?? newest;
       const waiting = held === undefined ? 0 : countNewer(newest, held);
-      const types = [...new Set(session.events.map((event) => event.type))].sort();
       return panel(
         'events',
         'Handled events',
-        html`<p class="note" role="status">${noteOf(session, waiting)}</p>
+        html`<p class="note" role="status">
+            ${problem === undefined ? noteOf(session, waiting) : `Without those of before: ${problem}`}
+          </p>
           ${
             shown.length === 0
-              ? html`<p class="empty">No events handled yet.</p>`
+              ? html`<p class="empty">
+                  No events ${type === all ? '' : 'of this type '}handled yet.
+                </p>`
               : html`<ol
                   class="events"
                   @pointerenter=${pointAt(true)}
@@ -75,7 +102,7 @@ export function createEventList(session: Session): EventList {
           <label class="hidden" for="event-type">Type of event</label>
           <select id="event-type" @change=${chooseType}>
             <option value=${all}>All types</option>
-            ${types.map((each) => html`<option value=${each}>${each}</option>`)}
+            ${session.settings.eventTypes.map((each) => html`<option value=${each}>${each}</option>`)}
           </select>
           <button type="button" aria-pressed=${paused ? 'true' : 'false'} @click=${togglePause}>
             Pause

@@ -96,9 +96,11 @@ function tiles({ rates, parked, ratesAre, stream }: Session, lag: Reading<Lag>):
       'tile-dead-letters',
       'Dead letters waiting',
       waiting === undefined ? '–' : `${formatCount(waiting)}${more ? '+' : ''}`,
-      waiting === undefined || waiting === 0
-        ? 'none'
-        : html`<a href="#/dead-letters">Review them</a>`,
+      waiting === undefined
+        ? 'unknown'
+        : waiting === 0
+          ? 'none'
+          : html`<a href="#/dead-letters">Review them</a>`,
       waiting !== undefined && waiting > 0 ? 'warn' : 'calm',
     ),
   ];

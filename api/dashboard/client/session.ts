@@ -39,7 +39,21 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
   const rates = createEventRates();
   let stream: StreamStatus = { kind: 'connecting' };
   let events: HandledEvent[] = [];
-  const counts = poll(recountEveryMs, () => readRates(api, rates), redraw);
+  // What nobody has counted is unknown: before the server has been asked, and while nothing is streamed.
+  const noteGap = (): void => {
+    if (stream.kind === 'interrupted') rates.interrupt(stream.since);
+    else if (counts.data === undefined) rates.interrupt(0);
+    else rates.resume();
+  };
+  const counts = poll(
+    recountEveryMs,
+    () => readRates(api, rates),
+    () => {
+      noteGap();
+      redraw();
+    },
+  );
+  noteGap();
   const status = poll(2_000, () => api.get<Status>('/v1/status', statusWithinMs), redraw);
   const parked = poll(
     5_000,
@@ -50,12 +64,10 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
     api,
     {
       onStatus(now) {
-        if (now.kind === 'interrupted') rates.interrupt(now.since);
-        if (now.kind === 'live' && stream.kind === 'interrupted') {
-          rates.resume();
-          void counts.refresh();
-        }
+        const isBack = now.kind === 'live' && stream.kind === 'interrupted';
         stream = now;
+        noteGap();
+        if (isBack) void counts.refresh();
         redraw();
       },
       onEvents(handled) {

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { LastAudit } from '../../../api/status/last-audit';
 import { judge } from '../../../api/status/verdict';
 import type { BridgeState, Counts, Measurements } from '../../../api/status/measurements';
 import type { PartitionLag } from '../../../platform/kafka/consumer-lag';
@@ -7,6 +10,14 @@ const ago = (seconds: number): Date => new Date(at.getTime() - seconds * 1_000);
 const none = { count: 0, oldestAt: null };
 
 const counts: Counts = { outbox: none, orders: none, deadLetters: none, bridges: [] };
+
+const lastAudit: LastAudit = {
+  workflowId: 'delivery-audit-1',
+  startedAt: ago(30),
+  failure: null,
+  findings: {},
+  everyMs: 60_000,
+};
 
 const healthy: Measurements = {
   at,
@@ -25,15 +36,7 @@ const healthy: Measurements = {
       { name: 'bridge', running: 2 },
     ],
   },
-  audit: {
-    value: {
-      workflowId: 'delivery-audit-1',
-      startedAt: ago(30),
-      failure: null,
-      findings: {},
-      everyMs: 60_000,
-    },
-  },
+  audit: { value: lastAudit },
 };
 
 function counting(changed: Partial<Counts>): Partial<Measurements> {
@@ -167,13 +170,35 @@ test('the lag tells how much waits, for how long, and what blocks it', () => {
   });
 });
 
+test('whatever is wrong leads to a section of the runbook', () => {
+  const everything = judged({
+    ...counting({
+      outbox: { count: 1, oldestAt: ago(90) },
+      orders: { count: 1, oldestAt: ago(90) },
+      deadLetters: { count: 1, oldestAt: ago(90) },
+      bridges: [bridge('per-event', ago(60))],
+    }),
+    servers: ['postgres', 'temporal', 'topics', 'redis'].map((name) => ({
+      ...{ name, status: 'down', required: false, downSince: ago(1) },
+    })),
+    lag: { value: [lagOf(5, 90), { ...lagOf(5, 90), heldBackBy: 'open-transaction' }] },
+    processes: { value: [{ name: 'bridge', running: 0 }] },
+    audit: { value: { ...lastAudit, findings: { unhandled: 1 } } },
+  }).problems;
+  const sections = [...judged(down('kafka', 1)).problems, ...everything].map(
+    ({ runbook }) => runbook,
+  );
+  const runbook = readFileSync(path.join(__dirname, '../../../docs/runbook.md'), 'utf8');
+  expect(sections).toHaveLength(12);
+  expect(sections.filter((section) => !runbook.includes(`### ${section}\n`))).toEqual([]);
+});
+
 describe('the delivery audit', () => {
-  const last = (healthy.audit as { value: object }).value;
-  const audited = (changed: object): Partial<Measurements> => ({
-    audit: { value: { ...last, ...changed } as never },
+  const audited = (changed: Partial<LastAudit>): Partial<Measurements> => ({
+    audit: { value: { ...lastAudit, ...changed } },
   });
 
-  test.each<[string, object, string[]]>([
+  test.each<[string, Partial<LastAudit>, string[]]>([
     ['that is late by more than it may take', { startedAt: ago(181) }, ['AUDIT_OVERDUE']],
     ['that failed', { failure: 'unconfirmed events: Kafka' }, ['AUDIT_INCOMPLETE']],
     ['that found something', { findings: { republished: 2 } }, ['AUDIT_FINDINGS']],
