@@ -34,7 +34,10 @@ export function openOverview(session: Session): View {
           ${panel('latency', 'Latency from event to effects', charts.latency)}
         </div>
         <div class="columns">
-          <div class="main-column">${events.render()}</div>
+          <div class="main-column">
+            ${events.render()}
+            ${panel('lag-by-partition', 'Lag by partition', reading(lag, lagTables))}
+          </div>
           <div class="side-column">
             ${session.settings.demonstration ? demonstration.render() : nothing}
             ${panel(
@@ -47,7 +50,6 @@ export function openOverview(session: Session): View {
               'Delivery audit',
               reading(session.status, (status) => lastAudit(session, status)),
             )}
-            ${panel('lag-by-partition', 'Lag by partition', reading(lag, lagTable))}
           </div>
         </div>
       `;
@@ -236,12 +238,13 @@ function lastAudit(session: Session, { audit }: Status): Content {
         >
       </li>
     </ul>
-    ${state === 'warn' ? html`<p>${runbookLink('auditfindings')}</p>` : nothing} ${verify}`;
+    ${state === 'warn' ? html`<p class="note">${runbookLink('auditfindings')}</p>` : nothing}
+    ${verify}`;
 }
 
-function lagTable({ partitions }: Lag): Content {
+function lagTables({ partitions }: Lag): Content {
   const topics = [...new Set(partitions.map(({ topic }) => topic))];
-  return topics.map(
+  const tables = topics.map(
     (topic) =>
       html`<table class="lag">
         <caption>
@@ -260,6 +263,7 @@ function lagTable({ partitions }: Lag): Content {
         </tbody>
       </table>`,
   );
+  return html`<div class="lag-tables">${tables}</div>`;
 }
 
 function lagRow({ topic, partition, committed, end, lag }: PartitionLag): Content {
