@@ -91,7 +91,7 @@ export interface DeadLetter {
  * What became of a redriven message: its event has had all its effects, it was parked as another dead
  * letter, or neither so far.
  */
-export type RedrivenOutcome = 'handled' | 'parked-again' | 'waiting';
+type RedrivenOutcome = 'handled' | 'parked-again' | 'waiting';
 
 export interface DeadLetterWithMessage extends DeadLetter {
   readonly value: EncodedBytes | null;

@@ -250,13 +250,16 @@ function facts({ type, aggregateId, occurredAt, committed }: EventJourney): Cont
   </dl>`;
 }
 
+// What became of one that was redriven is the journey itself.
+const toldAbove = { outcome: null, parkedAgainAs: null } as const;
+
 function letterList({ deadLetters }: EventJourney): Content {
   return html`<ul class="letters">
     ${deadLetters.map(
       (letter) =>
         html`<li>
           <a href=${hrefOf('dead-letter', String(letter.id))}>Dead letter ${letter.id}</a>
-          ${statusOf(letter)} <span class="reason">${letter.reason}</span>
+          ${statusOf({ ...letter, ...toldAbove })} <span class="reason">${letter.reason}</span>
           <span class="where"
             >${letter.carriesEvent ? '' : 'another message with this ID, '}parked
             ${formatTime(letter.parkedAt)}</span
