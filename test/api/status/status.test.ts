@@ -47,7 +47,10 @@ test('what hangs is unknown after its bound, and is read once for all who ask', 
   try {
     const answers = await Promise.all([status.read(), status.read(), status.read()]);
     expect(answers.map(({ verdict }) => verdict)).toEqual(['unknown', 'unknown', 'unknown']);
-    expect(answers[0]?.unmeasured).toMatchObject([{ reason: 'no answer within some seconds' }]);
+    expect(answers[0]?.unmeasured).toContainEqual({
+      what: 'outbox, orders, dead letters and bridges',
+      reason: 'no answer within some seconds',
+    });
     await status.read();
     expect(query).toHaveBeenCalledTimes(1);
   } finally {
