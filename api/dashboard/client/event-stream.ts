@@ -48,7 +48,7 @@ export async function followEvents(
       if (signal.aborted) return;
       // The position is not of this installation.
       if (error instanceof ApiError && error.status === 400) place.lastEventId = undefined;
-      brokenAt ??= Date.now();
+      brokenAt ??= error instanceof SilentError ? place.at : Date.now();
       listener.onStatus({ kind: 'interrupted', since: brokenAt, reason: reasonOf(error) });
     }
     const delay = retryDelaysMs[Math.min(failures, retryDelaysMs.length - 1)] ?? 0;
@@ -76,20 +76,23 @@ async function readOnce(
   const endSilent = (): void => silence.abort(new SilentError());
   // An API that hangs does not answer at all.
   let timer = setTimeout(endSilent, silentAfterMs);
-  const response = await api
-    .open('/v1/stream?recent=50', place.lastEventId, ended)
-    .catch((error: unknown) => {
+  try {
+    const response = await api.open('/v1/stream?recent=50', place.lastEventId, ended);
+    const pieces = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    const read = createEventReader();
+    while (pieces !== undefined) {
+      const { done, value } = await pieces.read();
+      if (done) throw new Error('the API closed the stream');
       clearTimeout(timer);
-      throw error;
-    });
-  const pieces = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-  const read = createEventReader();
-  while (pieces !== undefined) {
-    const { done, value } = await pieces.read().finally(() => clearTimeout(timer));
-    if (done) throw new Error('the API closed the stream');
-    timer = setTimeout(endSilent, silentAfterMs);
-    place.at = Date.now();
-    take(read(value), place, listener, onLive);
+      timer = setTimeout(endSilent, silentAfterMs);
+      place.at = Date.now();
+      take(read(value), place, listener, onLive);
+    }
+  } catch (error) {
+    // What a reader throws does not name the reason.
+    throw silence.signal.aborted ? silence.signal.reason : error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -123,7 +123,9 @@ function latencyDetail({ medianMs, p95Ms }: ReturnType<Session['rates']['summari
 }
 
 function lagDetail({ failure, data }: Reading<Lag>, behind: number): string {
-  if (failure !== undefined) return `as of ${formatClock(failure.since)}`;
+  if (failure !== undefined) {
+    return `${data === undefined ? 'unknown since' : 'as of'} ${formatClock(failure.since)}`;
+  }
   if (data === undefined) return 'loading';
   if (behind === 0) return 'no lag';
   return `in ${behind} of ${data.partitions.length} partitions`;
