@@ -142,7 +142,7 @@ test('an event is told in every stage: committed, published, taken, logged, hand
   expect(JSON.parse(stdout)).toEqual(handled);
   const shown = await runOpsHere(stack, 'events', 'show', eventId);
   expect(shown.stdout).toMatch(/handled: Its effects are applied, once\./);
-  expect(shown.stdout).toContain('product_metrics_daily');
+  expect(shown.stdout).toContain('stock := 0, stock_version max 2');
 }, 240_000);
 
 test('what another producer sent has no commit; what is none is told as parked', async () => {
