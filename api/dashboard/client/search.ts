@@ -35,14 +35,20 @@ export function createSearch(api: Api, redraw: () => void): Search {
     problem = undefined;
     active = -1;
   };
+  // At once: what is typed before the next frame would be added to the old text.
+  const clear = (): void => {
+    forget();
+    text = '';
+    const box = searchBox();
+    if (box !== null) box.value = '';
+  };
   const close = (): void => {
     open = false;
     active = -1;
     redraw();
   };
   const go = (hit: SearchHit): void => {
-    forget();
-    text = '';
+    clear();
     close();
     const href = hrefOf(hit.kind, hit.id);
     if (location.hash === href) document.querySelector<HTMLElement>('#main')?.focus();
@@ -85,8 +91,7 @@ export function createSearch(api: Api, redraw: () => void): Search {
   };
   const leave = (): void => {
     if (open) return close();
-    forget();
-    text = '';
+    clear();
     redraw();
   };
   const keys: Readonly<Record<string, () => void>> = {
@@ -109,7 +114,7 @@ export function createSearch(api: Api, redraw: () => void): Search {
         (event.key.toLowerCase() === 'k' && (event.ctrlKey || event.metaKey));
       if (!isShortcut || document.querySelector('dialog[open]') !== null) return;
       event.preventDefault();
-      const box = document.querySelector<HTMLInputElement>('#search');
+      const box = searchBox();
       box?.focus();
       box?.select();
     },
@@ -146,6 +151,8 @@ export function createSearch(api: Api, redraw: () => void): Search {
     },
   };
 }
+
+const searchBox = (): HTMLInputElement | null => document.querySelector('#search');
 
 const optionId = (index: number): string => `search-result-${index}`;
 
