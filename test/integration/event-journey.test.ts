@@ -186,6 +186,22 @@ test('what another producer sent has no commit; what is none is told as parked',
   );
 }, 120_000);
 
+test('what another producer has logged under an ID is not taken for the event of the shop', async () => {
+  const claimed = viewed('claimed-tea');
+  await produce(stack.kafka, 'catalog-events', [messageOf(claimed)]);
+  await untilState(claimed.id, 'handled');
+  const own = { ...claimed, source: '/commerce-api' };
+  await stack.pool.query(
+    `INSERT INTO commerce.outbox (event_id, topic, key, type, payload)
+     VALUES ($1, 'catalog-events', 'claimed-tea', 'ProductViewed', $2)`,
+    [claimed.id, own],
+  );
+
+  const journey = await untilState(claimed.id, 'unpublished');
+
+  expect(journey).toMatchObject({ logged: null, handled: null, event: own });
+});
+
 test('an event whose effects can never be applied is parked, and says so', async () => {
   const tooMany = foreignEvent('ProductViewed', 'a-tea', { productId: 'a-tea' });
   // A sum beyond its column: whoever adds to it is refused.
