@@ -7,6 +7,7 @@ import type { Config } from '../platform/process/config';
 import { createProductCache } from '../cache/product-cache';
 import { createDeadLetterOperations } from '../operations/dead-letters';
 import { createEventJourneys } from '../operations/event-journey';
+import { createOrderOperations } from '../operations/orders';
 import { createProductMetricsReads } from './product-metrics/reads';
 import { createEventReads } from './events/reads';
 import { createHandlingRateReads } from './handling-rates/reads';
@@ -47,6 +48,7 @@ import { createReadinessReading, healthRoutes } from './health/routes';
 import { handlingRateRoutes } from './handling-rates/routes';
 import { productInspectionRoutes } from './product-inspection/routes';
 import { productMetricsRoutes } from './product-metrics/routes';
+import { orderInspectionRoutes } from './orders/inspection-routes';
 import { orderRoutes } from './orders/routes';
 import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
@@ -63,6 +65,7 @@ import { createViewPublisher } from './products/view-publisher';
 const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = [
   productRoutes,
   orderRoutes,
+  orderInspectionRoutes,
   productMetricsRoutes,
   handlingRateRoutes,
   eventRoutes,
@@ -200,6 +203,7 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
       { ...orderReadsOfChanges, findRunningOrder: commands.findRunningOrder },
       config.API_MAX_ORDERS_PER_USER,
     ),
+    orderOperations: createOrderOperations({ database: asQueryable(reads), temporal }),
     orderReads: createOrderReads(reads),
     orderReadsOfChanges,
     pipelineState,

@@ -2,6 +2,8 @@
  * Placing and cancelling an order: the largest command, whose workflow a second one cancels. The other
  * commands are in commands/. Idempotent: an order is decided once, and a retry returns the same outcome.
  */
+import { deriveEventId } from './identifiers';
+import { workflowIds } from './workflow-ids';
 
 /** One line of a requested order. */
 export interface OrderLine {
@@ -55,4 +57,26 @@ export type OrderOutcome =
 export interface CancelOrder {
   /** Why, for a person. */
   readonly reason: string;
+}
+
+/** Types of the events about an order itself, each of which it has at most once. */
+export type OrderEventType =
+  'OrderPlaced' | 'PaymentCompleted' | 'PaymentFailed' | 'OrderConfirmed' | 'OrderCancelled';
+
+/** The ID of an event about an order itself. */
+export function orderEventId(orderId: string, type: OrderEventType): string {
+  return deriveEventId(workflowIds.placeOrder(orderId), type, orderId);
+}
+
+/** What an order does with the stock of each of its products: reserves it, and releases it when cancelled. */
+export type StockStep = 'reserve' | 'release';
+
+/** The ID of the `StockAdjusted` of an order's product. */
+export function orderStockEventId(orderId: string, step: StockStep, productId: string): string {
+  return deriveEventId(workflowIds.placeOrder(orderId), 'StockAdjusted', `${step}/${productId}`);
+}
+
+/** The payment gateway's idempotency key for the charge of an order: all tries of it have this one. */
+export function orderChargeKey(orderId: string): string {
+  return `${workflowIds.placeOrder(orderId)}/charge`;
 }

@@ -51,6 +51,12 @@ export const cursors: fc.Arbitrary<string> = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(fc.oneof(time, figure), fc.constant('tea')).map(writeCursor) },
   {
     weight: 4,
+    arbitrary: fc
+      .tuple(fc.constantFrom('undecided', 'decided'), time, fc.constant('tea'))
+      .map(writeCursor),
+  },
+  {
+    weight: 4,
     arbitrary: fc.tuple(snapshot, snapshot, number, fc.constant('tea')).map(writeCursor),
   },
   { weight: 1, arbitrary: fc.jsonValue().map((json) => toBase64(JSON.stringify(json))) },

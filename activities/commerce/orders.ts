@@ -3,15 +3,18 @@
  * idempotent, so retries are safe at any point.
  */
 import type { Pool } from 'pg';
-import type {
-  Cancellation,
-  OrderLine,
-  OrderOutcome,
-  OrderRequest,
-  OrderStatus,
+import {
+  orderEventId,
+  orderStockEventId,
+  type Cancellation,
+  type OrderEventType,
+  type OrderLine,
+  type OrderOutcome,
+  type OrderRequest,
+  type OrderStatus,
+  type StockStep,
 } from '../../events/orders';
 import type { EventData } from '../../events/schemas';
-import { deriveEventId } from '../../events/identifiers';
 import type { Event } from '../../events/envelope';
 import { workflowIds } from '../../events/workflow-ids';
 import { ordersDecided } from '../../platform/observability/telemetry';
@@ -167,16 +170,14 @@ async function cancel(
 /** Reserves stock for an order, or releases it. */
 function stockChange(
   orderId: string,
-  step: 'reserve' | 'release',
+  step: StockStep,
   { productId, quantity }: OrderLine,
 ): OrderedStockChange {
-  const position = `${step}/${productId}`;
-  const workflowId = workflowIds.placeOrder(orderId);
   return {
     productId,
     delta: step === 'reserve' ? -quantity : quantity,
-    adjustmentId: `${workflowId}/${position}`,
-    eventId: deriveEventId(workflowId, 'StockAdjusted', position),
+    adjustmentId: `${workflowIds.placeOrder(orderId)}/${step}/${productId}`,
+    eventId: orderStockEventId(orderId, step, productId),
   };
 }
 
@@ -189,14 +190,10 @@ function stockEvent(
   return draftEvent({ id: eventId, type: 'StockAdjusted', time: new Date(), data });
 }
 
-type OrderEventType =
-  'OrderPlaced' | 'PaymentCompleted' | 'PaymentFailed' | 'OrderConfirmed' | 'OrderCancelled';
-
 function orderEvent<T extends OrderEventType>(
   orderId: string,
   type: T,
   data: Partial<EventData<T>>,
 ): Event {
-  const id = deriveEventId(workflowIds.placeOrder(orderId), type, orderId);
-  return draftEvent({ id, type, time: new Date(), data });
+  return draftEvent({ id: orderEventId(orderId, type), type, time: new Date(), data });
 }

@@ -3,7 +3,7 @@
  * reset or second run can charge twice.
  */
 import { ApplicationFailure } from '@temporalio/common';
-import { workflowIds } from '../../events/workflow-ids';
+import { orderChargeKey } from '../../events/orders';
 import {
   PaymentDeclinedError,
   PaymentGatewayProtocolError,
@@ -81,7 +81,7 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
      */
     async voidPayment(orderId: string): Promise<string | null> {
       const charge = await countingFailures(() =>
-        gateway.voidCharge({ idempotencyKey: chargeKey(orderId) }),
+        gateway.voidCharge({ idempotencyKey: orderChargeKey(orderId) }),
       );
       const chargeId = charge?.chargeId ?? null;
       if (chargeId !== null) payments.inc({ outcome: 'refunded' });
@@ -90,17 +90,12 @@ export function createPaymentActivities({ gateway }: { readonly gateway: Payment
   };
 }
 
-/** The gateway's idempotency key for the charge of an order. */
-function chargeKey(orderId: string): string {
-  return `${workflowIds.placeOrder(orderId)}/charge`;
-}
-
 async function chargeOrFind(
   gateway: PaymentGateway,
   { orderId, amount, paymentToken: token }: OrderCharge,
 ): Promise<ChargeOutcome> {
   try {
-    const request = { idempotencyKey: chargeKey(orderId), amount, token, reference: orderId };
+    const request = { idempotencyKey: orderChargeKey(orderId), amount, token, reference: orderId };
     const { chargeId } = await gateway.charge(request);
     return { kind: 'captured', paymentId: chargeId };
   } catch (error) {
@@ -117,7 +112,7 @@ function isUnknown(error: unknown): boolean {
 }
 
 async function findCaptured(gateway: PaymentGateway, orderId: string): Promise<string | undefined> {
-  const charge = await gateway.findCharge({ idempotencyKey: chargeKey(orderId) });
+  const charge = await gateway.findCharge({ idempotencyKey: orderChargeKey(orderId) });
   return charge?.refundedAmount === 0 ? charge.chargeId : undefined;
 }
 

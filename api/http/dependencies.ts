@@ -9,6 +9,7 @@ import type { Logger } from '../../platform/observability/logger';
 import type { TopicWatch } from '../../platform/kafka/topic-watch';
 import type { DeadLetterOperations } from '../../operations/dead-letters';
 import type { EventJourneys } from '../../operations/event-journey';
+import type { OrderOperations } from '../../operations/orders';
 import type { EventReads } from '../events/reads';
 import type { HandlingRateReads } from '../handling-rates/reads';
 import type { ProductMetricsReads } from '../product-metrics/reads';
@@ -56,6 +57,8 @@ export interface Services {
   readonly handledEventReads: HandledEventReads;
   readonly handlingRateReads: HandlingRateReads;
   readonly orderBound: OrderBound;
+  /** For operators; shoppers read and cancel by `orderReads` and `commands`. */
+  readonly orderOperations: OrderOperations;
   readonly orderReads: OrderReads;
   /** For changes, which must not queue behind reads. */
   readonly orderReadsOfChanges: OrderReads;

@@ -60,7 +60,7 @@ export function createOrderReads(database: Database): OrderReads {
       return rows[0];
     },
 
-    // By the index `orders_undecided_of_user`.
+    // By the index `orders_of_user`.
     async findUndecided(userId) {
       const rows = await database.query<{ order_id: string }>({
         name: 'orders-undecided',

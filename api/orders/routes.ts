@@ -157,7 +157,8 @@ const newOrder = z.strictObject({
 
 const cancellation = z.strictObject({ reason: storableText(500).optional() }).nullish();
 
-const orderParams = z.strictObject({ orderId: aggregateIdSchema });
+/** The parameters of a route of one order. */
+export const orderParams = z.strictObject({ orderId: aggregateIdSchema });
 
 type Order = z.output<typeof orderSchema>;
 
@@ -288,6 +289,7 @@ function cancelled(orderId: string, { cause, reason }: Cancellation): Problem {
   }
 }
 
-function unknownOrder(orderId: string): Problem {
+/** The 404 for an order that does not exist, or is not the caller's. */
+export function unknownOrder(orderId: string): Problem {
   return new Problem('ORDER_NOT_FOUND', { detail: `There is no order ${orderId}.` });
 }

@@ -6,6 +6,7 @@ import { addAfterRestoreCommand } from './commands/after-restore';
 import { addDeadLetterCommands } from './commands/dead-letters';
 import { addEventCommands } from './commands/events';
 import { addLagCommand } from './commands/lag';
+import { addOrderCommands } from './commands/orders';
 import { addRebuildMetricsCommand } from './commands/rebuild-metrics';
 import { addVerifyCommand } from './commands/verify';
 import { createOperator } from './operator';
@@ -61,6 +62,7 @@ function createProgram(run: RunCommand, { stdout, stderr }: Streams): Command {
 Examples:
   npm run ops -- dead-letters list --reason UNKNOWN_TYPE
   npm run ops -- dead-letters redrive --all --reason UNKNOWN_TYPE
+  npm run ops -- orders list --status PLACED --older-than 10s
   npm run ops -- verify --json
   npm run ops -- lag
 
@@ -70,6 +72,7 @@ Servers are configured by the same environment variables as every process of the
     .exitOverride();
   addDeadLetterCommands(program, run);
   addEventCommands(program, run);
+  addOrderCommands(program, run);
   addLagCommand(program, run);
   addVerifyCommand(program, run);
   addRebuildMetricsCommand(program, run);

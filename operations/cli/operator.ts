@@ -5,6 +5,7 @@ import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { createDeadLetterOperations, type DeadLetterOperations } from '../dead-letters';
 import { createEventJourneys, type EventJourneys } from '../event-journey';
+import { createOrderOperations, type OrderOperations } from '../orders';
 import { eventTopics } from '../../events/topics';
 import { readConfig, type Config } from '../../platform/process/config';
 import { createKafka } from '../../platform/kafka/client';
@@ -25,6 +26,7 @@ export interface Operator {
   kafka(): Kafka;
   deadLetters(): DeadLetterOperations;
   eventJourneys(): EventJourneys;
+  orders(): OrderOperations;
   /** The current user, kept on record. */
   name(): string;
   /** Closes the open connections. */
@@ -70,6 +72,7 @@ export function createOperator(output: Output): Operator {
           return (await withTimeout(reading, kafkaTimeoutMs)).partitions;
         },
       }),
+    orders: () => createOrderOperations({ database: getPool(), temporal: getTemporal() }),
     name: () => userInfo().username,
     async close() {
       await Promise.all([pool?.end(), owner?.end(), temporal?.connection.close()]);

@@ -60,6 +60,7 @@ test('whatever cursor is given, each route that takes one answers with a page or
   expect(carriers.map(({ url }) => url)).toEqual(
     expect.arrayContaining([
       '/v1/events',
+      '/v1/orders',
       '/v1/stream',
       '/v1/dead-letters',
       '/v1/metrics/products',

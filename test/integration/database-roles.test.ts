@@ -66,6 +66,7 @@ describe('refused is', () => {
       `INSERT INTO commerce.outbox (event_id, topic, key, type, payload) VALUES ('x', 'x', 'x', 'x', '{}')`,
     ],
     ['an API that reads who likes what', 'api', 'SELECT * FROM commerce.product_likes'],
+    ['an API that reads what events say', 'api', 'SELECT payload FROM commerce.outbox'],
     [
       'an API that makes the figures better',
       'api',
@@ -203,6 +204,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.payments: SELECT',
       'commerce.products: SELECT',
       'commerce.refusals: SELECT(command_id)',
+      'commerce.stock_adjustments: SELECT(created_at order_id product_id reason)',
     ],
     commerce_bridge: [
       'collector.bridges: DELETE INSERT SELECT UPDATE',

@@ -50,6 +50,9 @@ describe('a usage error does nothing, says why, and exits with 2', () => {
     ['an ID and a filter', ['dead-letters', 'discard', '7', '--topic', 'x'], 'cannot be combined'],
     ['an ID and a count', ['dead-letters', 'discard', '7', '--expect', '1'], 'cannot be combined'],
     ['a discard for a blank reason', ['dead-letters', 'discard', '7', '--reason', ' '], 'why'],
+    ['an order status that there is not', ['orders', 'list', '--status', 'gone'], 'PLACED'],
+    ['an age that is none', ['orders', 'list', '--older-than', '10'], '10s, 5m, 2h or 1d'],
+    ['a cancellation for a blank reason', ['orders', 'cancel', 'x', '--reason', ' '], 'why'],
     ['a negative grace', ['verify', '--grace', '-1'], 'whole number'],
   ])('%s', async (_what, commandArguments, says) => {
     expect(await run(commandArguments)).toBe(2);
@@ -74,6 +77,15 @@ describe('on a terminal, what cannot be undone', () => {
     expect(await ending).toBe(1);
     expect(streams.written.stdout).toContain('Discard dead letter 7?');
     expect(streams.written.stderr).toContain('Nothing was done.');
+  });
+
+  it('is asked about too where an order is cancelled', async () => {
+    streams = createMemoryStreams({ stdin: true, stdout: true });
+    const ending = run(['orders', 'cancel', 'o1']);
+    streams.type('n\n');
+
+    expect(await ending).toBe(1);
+    expect(streams.written.stdout).toContain('Cancel order o1?');
   });
 
   it('is asked about too where everything is rebuilt', async () => {
@@ -124,6 +136,10 @@ describe('help', () => {
     [['events', '--help']],
     [['events', 'list', '--help']],
     [['events', 'show', '--help']],
+    [['orders', '--help']],
+    [['orders', 'list', '--help']],
+    [['orders', 'show', '--help']],
+    [['orders', 'cancel', '--help']],
     [['lag', '--help']],
     [['verify', '--help']],
     [['rebuild-metrics', '--help']],
