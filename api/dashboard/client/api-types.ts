@@ -14,6 +14,12 @@ import type {
 import type { demonstrationOrder, redelivery, sentMessage } from '../../demonstration/schemas';
 import type { journeySchema } from '../../events/schemas';
 import type { handlingRates } from '../../handling-rates/schemas';
+import type {
+  cancelledOrder,
+  listedOrder,
+  orderTimeline,
+  undecidedOrder,
+} from '../../orders/schemas';
 import type { lagSchema } from '../../pipeline/schemas';
 import type { inspectionSchema } from '../../product-inspection/schemas';
 import type { historyPage, productUserPage, rankingPage } from '../../product-metrics/schemas';
@@ -67,6 +73,15 @@ export type SearchResults = z.output<typeof searchResults>;
 
 /** An item of `GET /v1/search`. */
 export type SearchHit = SearchResults['items'][number];
+
+/** An item of `GET /v1/orders`. */
+export type ListedOrder = z.output<typeof listedOrder>;
+
+/** `GET /v1/orders/{orderId}/timeline`. */
+export type OrderTimeline = z.output<typeof orderTimeline>;
+
+/** `POST /v1/orders/{orderId}/cancel`. */
+export type CancelledOrder = z.output<typeof cancelledOrder> | z.output<typeof undecidedOrder>;
 
 /** An item of `GET /v1/dead-letters`. */
 export type DeadLetter = z.output<typeof deadLetterSchema>;

@@ -14,7 +14,7 @@ import { ask } from './question';
 import { offsetsOf, statusOf } from './dead-letters';
 import { sayWhetherParsed } from './dead-letter-groups';
 import type { Session } from './session';
-import { hrefOf, panel, reading, workflowLink, type Content, type View } from './view';
+import { facts, hrefOf, panel, reading, workflowLink, type Content, type View } from './view';
 
 /** Opens a dead letter. */
 export function openDeadLetter(session: Session, id: number): View {
@@ -118,7 +118,7 @@ export function openDeadLetter(session: Session, id: number): View {
                   ${panel('value', 'Value', bytes('Value', found.value, whole, showWhole))}
                   ${panel('headers', 'Headers', headers(found))}
                 </div>
-                <div class="side-column">${panel('facts', 'Facts', facts(session, found))}</div>
+                <div class="side-column">${panel('facts', 'Facts', factsOf(session, found))}</div>
               </div>
             `,
           ),
@@ -193,7 +193,7 @@ function headerText({ text, base64 }: Header): Content {
   return html`<span class="empty">null</span>`;
 }
 
-function facts(session: Session, letter: DeadLetterWithMessage): Content {
+function factsOf(session: Session, letter: DeadLetterWithMessage): Content {
   const { key, eventId, tries, redrivenFrom, parkedAgainAs } = letter;
   const rows: (readonly [string, Content])[] = [
     ['Source', `${letter.topic}/${letter.partition} at ${offsetsOf(letter)}`],
@@ -226,13 +226,5 @@ function facts(session: Session, letter: DeadLetterWithMessage): Content {
     rows.push(['Settled', `${formatTime(letter.resolvedAt)} by ${letter.resolvedBy ?? 'unknown'}`]);
   }
   if (letter.note !== null) rows.push(['Note', letter.note]);
-  return html`<dl class="facts">
-    ${rows.map(
-      ([name, value]) =>
-        html`<div>
-          <dt>${name}</dt>
-          <dd>${value}</dd>
-        </div>`,
-    )}
-  </dl>`;
+  return facts(rows);
 }

@@ -9,6 +9,7 @@ import type { Session } from './session';
 import {
   aggregateLink,
   eventType,
+  facts,
   hrefOf,
   panel,
   productLink,
@@ -65,7 +66,7 @@ ${JSON.stringify(event, null, 2)}</pre>`,
         }
       </div>
       <div class="side-column">
-        ${panel('facts', 'Facts', facts(journey))}
+        ${panel('facts', 'Facts', factsOf(journey))}
         ${deadLetters.length === 0 ? nothing : panel('letters', 'Dead letters', letterList(journey))}
       </div>
     </div>
@@ -231,7 +232,7 @@ function wordsOf({ column, kind, value }: Change): string {
   }
 }
 
-function facts({ type, aggregateId, occurredAt, committed }: EventJourney): Content {
+function factsOf({ type, aggregateId, occurredAt, committed }: EventJourney): Content {
   const rows: (readonly [string, Content])[] = [
     ['About', type === null || aggregateId === null ? 'unknown' : aggregateLink(type, aggregateId)],
     ['Happened', occurredAt === null ? 'unknown' : formatTime(occurredAt)],
@@ -239,15 +240,7 @@ function facts({ type, aggregateId, occurredAt, committed }: EventJourney): Cont
   if (committed?.leftBehindAt) {
     rows.push(['Found unpublished by the audit', formatTime(committed.leftBehindAt)]);
   }
-  return html`<dl class="facts">
-    ${rows.map(
-      ([name, value]) =>
-        html`<div>
-          <dt>${name}</dt>
-          <dd>${value}</dd>
-        </div>`,
-    )}
-  </dl>`;
+  return facts(rows);
 }
 
 // What became of one that was redriven is the journey itself.

@@ -7,6 +7,8 @@ import { openDeadLetters } from './dead-letters';
 import { openEvent } from './event';
 import { formatCount } from './format';
 import { openNotFound } from './not-found';
+import { openOrder } from './order';
+import { openOrders } from './orders';
 import { openOverview } from './overview';
 import { messageOf } from './polling';
 import { openProduct } from './product';
@@ -97,6 +99,8 @@ function viewAt(current: Session, hash: string): View {
       return id === undefined ? openNotFound() : openEvent(current, id);
     case 'products':
       return id === undefined ? openProducts(current) : openProduct(current, id);
+    case 'orders':
+      return id === undefined ? openOrders(current) : openOrder(current, id);
     case 'dead-letters':
       if (id === undefined) return openDeadLetters(current, new URLSearchParams(query));
       return /^\d+$/.test(id) ? openDeadLetter(current, Number(id)) : openNotFound();
@@ -134,6 +138,7 @@ function frame(current: Session, find: Search, open: View): Content {
       <h1><span class="logo" aria-hidden="true"></span>Event pipeline</h1>
       <nav aria-label="Views">
         ${link('overview', '#/', 'Overview')} ${link('products', '#/products', 'Products')}
+        ${link('orders', '#/orders', 'Orders')}
         ${link('dead-letters', '#/dead-letters', 'Dead letters', badge)}
       </nav>
       ${find.render()}

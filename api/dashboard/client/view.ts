@@ -11,7 +11,7 @@ export type Content = TemplateResult | string | number | typeof nothing | readon
 /** A view, from when it is opened until another is. */
 export interface View {
   /** Which part of the navigation it belongs to. */
-  readonly section: 'overview' | 'products' | 'dead-letters' | 'none';
+  readonly section: 'overview' | 'products' | 'orders' | 'dead-letters' | 'none';
   readonly title: string;
   render(): Content;
   /** Ends what it has begun. */
@@ -70,6 +70,19 @@ export function tile(
       <span class="detail">${detail}</span>
     </dd>
   </div>`;
+}
+
+/** Names, each with its value. */
+export function facts(rows: readonly (readonly [name: string, value: Content])[]): TemplateResult {
+  return html`<dl class="facts">
+    ${rows.map(
+      ([name, value]) =>
+        html`<div>
+          <dt>${name}</dt>
+          <dd>${value}</dd>
+        </div>`,
+    )}
+  </dl>`;
 }
 
 /** A workflow in the Temporal Web UI. */
