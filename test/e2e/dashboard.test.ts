@@ -20,6 +20,7 @@ const patiently = { timeout: 30_000 };
 /** The views that the docs show, each in a look. */
 const pictured = [
   ...['overview-desk', 'overview-deskAtNight', 'overview-phone', 'products-desk'],
+  ...['orders-desk', 'order-desk'],
   ...['product-deskAtNight', 'product-phone', 'dead-letter-desk', 'dead-letter-phoneAtNight'],
   'event-desk',
 ];
@@ -88,6 +89,13 @@ async function click(page: Page, act: string): Promise<string> {
 async function registerProduct(name: string, stock: number): Promise<string> {
   const { body } = await stack.call('POST', '/v1/products', { body: { name, price: 900, stock } });
   return body.productId as string;
+}
+
+/** Orders one unit. @returns the order's ID */
+async function place(productId: string, paymentToken: string, userId: string): Promise<string> {
+  const body = { items: [{ productId, quantity: 1 }], paymentToken };
+  const answer = await stack.call('POST', '/v1/orders', { as: 'shopper', userId, body });
+  return answer.body.orderId as string;
 }
 
 async function sendPoison(): Promise<number> {
@@ -345,6 +353,61 @@ describe('a dead letter', () => {
   });
 });
 
+describe('the list of orders', () => {
+  let productId: string;
+  let declined: string;
+
+  beforeAll(async () => {
+    productId = await registerProduct('Houjicha', 100);
+    declined = await place(productId, 'tok_decline', 'bob');
+    for (let count = 0; count < 21; count += 1) await place(productId, 'tok_approve', 'ann');
+  }, 60_000);
+
+  const listed = (page: Page): Promise<number> => page.locator('tr[data-order]').count();
+
+  test('is filtered by status, by user and by product', async () => {
+    await onView('#/orders', async (page) => {
+      await page.getByLabel('Product ID').fill(productId);
+      await page.getByLabel('User ID').fill('bob');
+      await page.keyboard.press('Enter');
+      await until('only the declined one is listed', async () => (await listed(page)) === 1);
+      await page.locator(`tr[data-order="${declined}"]`, { hasText: 'declined' }).waitFor();
+      await page.getByRole('button', { name: 'Confirmed' }).click();
+      await page.getByText('No such orders.').waitFor(patiently);
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+    });
+  });
+
+  test('has pages, forth and back', async () => {
+    await onView('#/orders', async (page) => {
+      await page.getByLabel('Product ID').fill(productId);
+      await page.keyboard.press('Enter');
+      await until('the first page is there', async () => (await listed(page)) === 20);
+      await page.getByRole('button', { name: 'Next page' }).click();
+      await until('the rest is there', async () => (await listed(page)) === 2);
+      await page.locator(`tr[data-order="${declined}"]`).waitFor();
+      expect(await page.getByRole('button', { name: 'Next page' }).count()).toBe(0);
+      await page.getByRole('button', { name: 'Previous page' }).click();
+      await until('the first page is there again', async () => (await listed(page)) === 20);
+    });
+  });
+
+  test('leads to an order with its timeline, whose workflow opens in the Temporal Web UI', async () => {
+    await onView(`#/orders/${declined}`, async (page) => {
+      const steps = page.locator('.steps li');
+      await until('all has happened', async () => (await steps.count()) === 4);
+      const names = await steps.evaluateAll((all) => all.map((li) => li.getAttribute('data-step')));
+      expect(names).toEqual(['reserved', 'payment-failed', 'released', 'cancelled']);
+      const link = await page
+        .getByRole('link', { name: /^Open the workflow/ })
+        .getAttribute('href');
+      expect(link?.endsWith(`/workflows/order-${declined}`)).toBe(true);
+      expect(await page.locator('button[data-act="cancel"]').count()).toBe(0);
+      expect(await page.locator('#payment').innerText()).toContain(`order-${declined}/charge`);
+    });
+  });
+});
+
 test('a page whose API goes away says since when, and misses nothing when it is back', async () => {
   await onView('', async (page, opened) => {
     await untilCounted(page);
@@ -392,7 +455,7 @@ describe('with the keyboard alone', () => {
         'Skip to the content',
         'Overview',
         'Products',
-        expect.stringMatching(/^Dead letters/),
+        'Orders',
       ]);
       for (const name of ['Sign out', 'Pause', 'Place an order', 'Send a poison message']) {
         expect(await reach(page, name)).toBe(true);
@@ -469,6 +532,34 @@ describe('with the keyboard alone', () => {
     return events;
   }
 
+  test('an order is found in the list, and cancelled', async () => {
+    const productId = await registerProduct('Hojicha', 3);
+    const orderId = await place(productId, 'tok_approve', 'keyboard');
+    await onView('', async (page) => {
+      await untilCounted(page);
+      expect(await reach(page, 'Orders')).toBe(true);
+      await page.keyboard.press('Enter');
+      await page.locator(`tr[data-order="${orderId}"]`).waitFor(patiently);
+      expect(await reach(page, orderId)).toBe(true);
+      await page.keyboard.press('Enter');
+      await page.locator('button[data-act="cancel"]').waitFor(patiently);
+      expect(await reach(page, 'Cancel the order')).toBe(true);
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog').waitFor();
+      expect(await findAccessibilityProblems(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      expect(await focused(page)).toBe('Cancel the order');
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog').getByLabel('Reason').fill('by keyboard');
+      await page.keyboard.press('Enter');
+      await page.locator('.mark[data-status="cancelled"]').waitFor(patiently);
+      await page.locator('[data-step="refunded"]', { hasText: 'by keyboard' }).waitFor(patiently);
+    });
+    const { body } = await stack.call('GET', `/v1/orders/${orderId}`);
+    expect(body).toMatchObject({ status: 'CANCELLED', reason: 'by keyboard' });
+  });
+
   const focusedName = `(() => {
     const element = document.activeElement;
     return (element?.getAttribute('aria-label') ?? element?.innerText ?? '').trim().replace(/\\s+/g, ' ');
@@ -505,6 +596,7 @@ describe('what it looks like', () => {
   let product: string;
   let event: string;
   let deadLetter: number;
+  let order: string;
 
   beforeAll(async () => {
     product = await registerProduct('Sencha, first flush', 40);
@@ -518,6 +610,7 @@ describe('what it looks like', () => {
       return body.items[0] as { eventId: string } | undefined;
     });
     event = logged.eventId;
+    order = await place(product, 'tok_decline', 'ann');
     deadLetter = await sendPoison();
     if (process.env['SCREENSHOTS'] !== undefined) await shopForAMinute();
   }, 120_000);
@@ -559,6 +652,16 @@ describe('what it looks like', () => {
       'not-found',
       () => '#/nowhere',
       (page) => page.getByRole('heading', { name: 'Page not found' }).waitFor(),
+    ],
+    [
+      'orders',
+      () => '#/orders',
+      (page) => page.locator('tr[data-order]').first().waitFor(patiently),
+    ],
+    [
+      'order',
+      () => `#/orders/${order}`,
+      (page) => page.locator('[data-step="cancelled"]').waitFor(patiently),
     ],
     [
       'dead-letters',
