@@ -44,7 +44,7 @@ export interface OrderTimeline {
 }
 
 /** The payment of an order. */
-export interface OrderPayment {
+interface OrderPayment {
   /** The payment gateway's idempotency key: every try of the charge has this one. */
   readonly idempotencyKey: string;
   /** What the shop's books say; null until the payment is decided. */

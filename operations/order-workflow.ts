@@ -36,7 +36,7 @@ export interface WorkflowActivity {
  * `queued`: no worker has taken it yet. `retrying`: the last attempt failed, and the next one is waited for.
  * `abandoned`: the workflow no longer waits for it.
  */
-export type ActivityState =
+type ActivityState =
   'queued' | 'running' | 'retrying' | 'succeeded' | 'failed' | 'abandoned';
 
 /** The last run of an order's workflow. */

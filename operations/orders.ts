@@ -48,7 +48,7 @@ export interface OrderOperations {
 }
 
 /** Timeout: the cancellation may have been accepted, and may still be carried out. */
-export class OrderCancellationPendingError extends Error {
+class OrderCancellationPendingError extends Error {
   override readonly name = 'OrderCancellationPendingError';
   readonly code = 'ORDER_CANCELLATION_PENDING';
 
