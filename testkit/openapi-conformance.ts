@@ -39,7 +39,10 @@ export function createConformanceCheck(document: object): ConformanceCheck {
   return (method, url, { status, contentType, body }) => {
     const { pathname } = new URL(url);
     const what = `${method} ${pathname} answered ${status}`;
-    const template = templates.find(({ pattern }) => pattern.test(pathname))?.template;
+    // A path without parameters goes before one that has them, as in the router.
+    const template = Object.hasOwn(paths, pathname)
+      ? pathname
+      : templates.find(({ pattern }) => pattern.test(pathname))?.template;
     const operation = template && paths[template]?.[method.toLowerCase()];
     if (!template || !operation) {
       // Undescribed paths are 404, and undescribed methods 405, with the same problem everywhere.

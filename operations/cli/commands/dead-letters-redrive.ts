@@ -44,15 +44,16 @@ Examples:
   npm run ops -- dead-letters redrive --reason UNKNOWN_TYPE --expect 84
   npm run ops -- dead-letters redrive 7 --again`,
     )
-    .action((ids: number[] | undefined, options: RedriveOptions, command: Command) =>
+    .action((ids: readonly number[], options: RedriveOptions, command: Command) =>
       run(command, async ({ deadLetters: operations, output, name }) => {
-        refuseContradictions(ids ?? [], options);
+        refuseContradictions(ids, options);
         const { by = name(), again = false, concurrency, dryRun, expect, yes } = options;
-        const selected = ids ?? (await operations().select(parkedOf(options)));
+        const byFilter = ids.length === 0;
+        const selected = byFilter ? await operations().select(parkedOf(options)) : ids;
         if (!isExpected(output, selected.length, expect)) return exitCodes.failed;
         if (dryRun === true) return runDry(operations(), output, selected);
         const question = `Redrive ${countOf(selected.length, 'dead letter')}?`;
-        const asks = ids === undefined && selected.length > 0;
+        const asks = byFilter && selected.length > 0;
         if (asks && !(await confirm(output, question, { yes }))) return exitCodes.failed;
         const report = await operations().redriveMany(selected, {
           by,
