@@ -66,7 +66,7 @@ describe('refused is', () => {
       `INSERT INTO commerce.outbox (event_id, topic, key, type, payload) VALUES ('x', 'x', 'x', 'x', '{}')`,
     ],
     ['an API that reads who likes what', 'api', 'SELECT * FROM commerce.product_likes'],
-    ['an API that reads what events say', 'api', 'SELECT payload FROM commerce.outbox'],
+    ['an API that reads what stock was', 'api', 'SELECT stock FROM commerce.stock_adjustments'],
     [
       'an API that makes the figures better',
       'api',
