@@ -168,16 +168,16 @@ function ordersOfStatuses(part: Part, ofUser: string, productParameter: string):
       ${order}) AS of_status`;
 }
 
-// By the reservations of the product, which have the times of their orders. Reads past those in other statuses.
+// By the reservations of the product, which have the times of their orders. Reads past those in other statuses;
+// each is asked of as a scalar, for the same reason.
 const decidedOfProduct = `
   SELECT orders.* FROM (
-    SELECT order_id, created_at FROM commerce.stock_adjustments
+    SELECT order_id FROM commerce.stock_adjustments
     WHERE product_id = $6 AND reason = 'order' AND ${places.decided.condition}
-    ORDER BY created_at DESC, order_id DESC) AS reserved
-  CROSS JOIN LATERAL (
-    SELECT * FROM commerce.orders
-    WHERE orders.order_id = reserved.order_id AND status = ANY($1::text[])) AS orders
-  ORDER BY reserved.created_at DESC, reserved.order_id DESC LIMIT $5`;
+      AND (SELECT status FROM commerce.orders
+        WHERE orders.order_id = stock_adjustments.order_id) = ANY($1::text[])
+    ${places.decided.order}) AS reserved
+  JOIN commerce.orders USING (order_id)`;
 
 /** The place of an order in the list as it is now; undefined when it is not stored. */
 export async function findOrderPosition(

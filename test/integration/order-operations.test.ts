@@ -232,6 +232,7 @@ describe('with 100,000 orders', () => {
   const filters: [what: string, filter: OrderFilter][] = [
     ['all', {}],
     ['of a user', { userId: 'user-9' }],
+    ['of a product', { productId: 'bulk-product-9' }],
     ['of a user and a product', { userId: 'user-9', productId: 'bulk-product-9' }],
   ];
 
