@@ -31,7 +31,7 @@ export function groupOf(query: URLSearchParams): ChosenGroup | undefined {
 /** The groups, each of which opens its list. */
 export function groupTable({ count, groupCount, items }: DeadLetterGroups): Content {
   if (items.length === 0) return html`<p class="empty">No dead letters.</p>`;
-  return html`<div class="scrolling" role="region" aria-label="Groups" tabindex="0">
+  return html`<div class="scrolling" role="region" aria-label="List of groups" tabindex="0">
       <table class="dead-letter-groups">
         <thead>
           <tr>
