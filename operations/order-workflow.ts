@@ -36,8 +36,7 @@ export interface WorkflowActivity {
  * `queued`: no worker has taken it yet. `retrying`: the last attempt failed, and the next one is waited for.
  * `abandoned`: the workflow no longer waits for it.
  */
-type ActivityState =
-  'queued' | 'running' | 'retrying' | 'succeeded' | 'failed' | 'abandoned';
+type ActivityState = 'queued' | 'running' | 'retrying' | 'succeeded' | 'failed' | 'abandoned';
 
 /** The last run of an order's workflow. */
 export interface OrderWorkflow {

@@ -12,6 +12,7 @@ import {
   panel,
   productLink,
   reading,
+  runbookLink,
   workflowLink,
   type Content,
   type View,
@@ -117,7 +118,7 @@ function waitingFor({ waiting }: OrderTimeline): Content {
   const { what, advice, since, attempts, lastError, runbook } = waiting;
   const forLong = since === null ? undefined : Math.max(Date.now() - Date.parse(since), 0);
   return html`<p class="problem" data-waiting=${waiting.for}>${what}</p>
-    <p class="fact">${advice} Runbook: <code>${runbook}</code></p>
+    <p class="fact">${advice} ${runbookLink(runbook)}</p>
     ${facts([
       ...(forLong === undefined ? [] : [['Since', formatDuration(forLong)] as const]),
       ...(attempts === null ? [] : [['Attempts', formatCount(attempts)] as const]),

@@ -85,7 +85,7 @@ function linesOf({ status, stream }: Session): Line[] {
   return [
     ...problems.map(({ code, title, since, detail, runbook }) => ({
       ...{ code, title, text: `since ${formatTime(since)}: ${detail.replace(/\.$/, '')}.` },
-      runbook: runbook.replace(/^.*#/, ''),
+      runbook,
     })),
     ...(stream.kind === 'interrupted'
       ? [

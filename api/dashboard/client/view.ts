@@ -118,9 +118,9 @@ export function workflowSearchLink(
   >`;
 }
 
-/** What to do: a section of the runbook. */
-export function runbookLink(anchor: string): TemplateResult {
-  return html`<a href=${`#/runbook/${anchor}`}>What to do</a>`;
+/** What to do: a section of the runbook, by its anchor, also behind a path, as the API gives it. */
+export function runbookLink(place: string): TemplateResult {
+  return html`<a href=${`#/runbook/${place.replace(/^.*#/, '')}`}>What to do</a>`;
 }
 
 /** A product's view. */
