@@ -1,7 +1,4 @@
--- What the state of the system is told from: how much of the outbox waits, and each bridge as it says of itself.
-
--- How long an event has waited, and nothing of what is in it.
-GRANT SELECT (created_at, published_at) ON commerce.outbox TO commerce_api;
+-- What the state of the system is told from, besides what the API reads already: each bridge as it says of itself.
 
 CREATE TABLE collector.bridges (
   bridge_id       text        PRIMARY KEY,

@@ -154,7 +154,10 @@ export interface DiscardReport {
 
 /** Outcome of a command for all that match a filter. */
 export type MatchingOutcome<Report> =
-  /** `left` of the `matched` were not tried, since one command takes at most {@link maxPerCommand}. */
+  /**
+   * `left` of the `matched` were not tried, since one command takes at most {@link maxPerCommand} and begins
+   * with no others after ten seconds, or what became of them was not known in time.
+   */
   | {
       readonly kind: 'done';
       readonly matched: number;
@@ -320,21 +323,21 @@ export function createDeadLetterOperations(
       return row && { ...toDeadLetter(row), value: encoded(row.value), headers: row.headers };
     },
 
-    select: (filter) => readIds(database, filter, 'id'),
+    select: (filter) => readIds(database, filter),
 
     redriveMany,
 
     async redriveMatching(filter, expected, options) {
-      const ids = await readIds(database, toParked(filter), sendableFirst);
-      return ifAsExpected(ids, expected, (taken) => redriveMany(taken, options));
+      const matching = await readMatching(database, toParked(filter), sendableFirst);
+      return ifAsExpected(matching, expected, (id) => redrive(id, options), toRedriveReport);
     },
 
     discard,
     discardMany,
 
     async discardMatching(filter, expected, options) {
-      const ids = await readIds(database, toParked(filter), 'id');
-      return ifAsExpected(ids, expected, (taken) => discardMany(taken, options));
+      const matching = await readMatching(database, toParked(filter), 'id');
+      return ifAsExpected(matching, expected, (id) => discard(id, options), toDiscardReport);
     },
 
     groups: (filter) => readGroups(database, filter),
@@ -342,8 +345,8 @@ export function createDeadLetterOperations(
     check: (deadLetterIds) => checkMessages(database, deadLetterIds),
 
     async checkMatching(filter) {
-      const ids = await readIds(database, filter, 'id');
-      return summarize(ids.length, await checkMessages(database, ids.slice(0, maxPerCommand)));
+      const { matched, ids } = await readMatching(database, filter, 'id');
+      return summarize(matched, await checkMessages(database, ids));
     },
   };
 }
@@ -367,15 +370,37 @@ async function settleMany<Outcome>(
   return outcomes;
 }
 
-async function ifAsExpected<Report>(
-  deadLetterIds: readonly number[],
+async function ifAsExpected<Outcome, Report>(
+  { matched, ids }: Matching,
   expected: number,
-  work: (taken: readonly number[]) => Promise<Report>,
+  settle: (deadLetterId: number) => Promise<Outcome>,
+  toReport: (outcomes: readonly OutcomeOf<Outcome>[]) => Report,
 ): Promise<MatchingOutcome<Report>> {
-  const matched = deadLetterIds.length;
   if (matched !== expected) return { kind: 'count-differs', matched };
-  const taken = deadLetterIds.slice(0, maxPerCommand);
-  return { kind: 'done', matched, left: matched - taken.length, report: await work(taken) };
+  const outcomes = await settleInTime(ids, settle);
+  const left = matched - outcomes.length;
+  return { kind: 'done', matched, left, report: toReport(outcomes) };
+}
+
+/** For how long a command for a filter begins with further ones, in ms: its caller waits for all of them. */
+const beginsForMs = 10_000;
+
+// What is done must be told, whatever became of the others: a repeat of the command would find another count.
+async function settleInTime<Outcome>(
+  deadLetterIds: readonly number[],
+  settle: (deadLetterId: number) => Promise<Outcome>,
+): Promise<OutcomeOf<Outcome>[]> {
+  const until = Date.now() + beginsForMs;
+  const outcomes: OutcomeOf<Outcome>[] = [];
+  await forEachConcurrently(deadLetterIds, defaultConcurrency, async (deadLetterId) => {
+    if (Date.now() >= until) return;
+    try {
+      outcomes.push({ deadLetterId, outcome: await settle(deadLetterId) });
+    } catch (error) {
+      if (!(error instanceof DeadLetterCommandPendingError)) throw error;
+    }
+  });
+  return outcomes;
 }
 
 function toParked(filter: ParkedFilter): DeadLetterFilter {
@@ -512,13 +537,29 @@ async function readPage(
 // command of limited size from what is behind it.
 const sendableFirst = 'last_offset IS NOT NULL, note IS NOT NULL, id';
 
-async function readIds(
+/** How many match a filter, and the IDs of as many as one command takes. */
+interface Matching {
+  readonly matched: number;
+  readonly ids: readonly number[];
+}
+
+async function readMatching(
   database: Queryable,
   filter: DeadLetterFilter,
   order: string,
-): Promise<number[]> {
+): Promise<Matching> {
+  const { rows } = await database.query<{ id: number; matched: number }>({
+    text: `
+      SELECT id, (count(*) OVER ())::integer AS matched FROM collector.dead_letters
+      WHERE ${matches} ORDER BY ${order} LIMIT ${maxPerCommand}`,
+    values: valuesOf(filter),
+  });
+  return { matched: rows[0]?.matched ?? 0, ids: rows.map(({ id }) => id) };
+}
+
+async function readIds(database: Queryable, filter: DeadLetterFilter): Promise<number[]> {
   const { rows } = await database.query<{ id: number }>({
-    text: `SELECT id FROM collector.dead_letters WHERE ${matches} ORDER BY ${order}`,
+    text: `SELECT id FROM collector.dead_letters WHERE ${matches} ORDER BY id`,
     values: valuesOf(filter),
   });
   return rows.map(({ id }) => id);

@@ -4,11 +4,13 @@
  * Reads are SQL, and what Temporal knows of the order's workflow. A cancellation is an update of that workflow, so
  * that it is carried out where the privileges are, and survives a crash of whoever asked.
  */
+import { randomUUID } from 'node:crypto';
 import {
   isGrpcServiceError,
   ServiceError,
   WithStartWorkflowOperation,
   WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
 } from '@temporalio/client';
@@ -88,16 +90,23 @@ async function cancelOrder(
   orderId: string,
   command: CancelOrder,
 ): Promise<OrderOutcome> {
+  let updateId: string = cancelUpdate;
   for (let tries = 1; ; tries += 1) {
     try {
       return await temporal.withDeadline(Date.now() + cancellationTimeoutMs, () =>
         temporal.workflow.executeUpdateWithStart<PlaceOrderWorkflow, OrderOutcome, [CancelOrder]>(
           cancelUpdate,
-          { args: [command], startWorkflowOperation: resumption(orderId) },
+          // Repeats share an update, as those of the API do: a workflow takes few at once.
+          { updateId, args: [command], startWorkflowOperation: resumption(orderId) },
         ),
       );
     } catch (error) {
       if (isGone(error) && tries < maxTries) continue;
+      if (error instanceof WorkflowUpdateFailedError && updateId === cancelUpdate) {
+        // Perhaps the failure of an earlier run, which answers for its updates, too.
+        updateId = `${cancelUpdate}-${randomUUID()}`;
+        continue;
+      }
       throw isOutOfReach(error) ? new OrderCancellationPendingError(orderId, error) : error;
     }
   }

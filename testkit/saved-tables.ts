@@ -32,9 +32,10 @@ export async function saveTables(pool: Pool): Promise<SavedTables> {
         await connection.query('SET LOCAL session_replication_role = replica');
         const all = tables.map(({ schema, name }) => `${schema}.${name}`).join(', ');
         await connection.query(`TRUNCATE ${all}`);
-        for (const { schema, name } of tables) {
+        for (const { schema, name, columns } of tables) {
           await connection.query(
-            `INSERT INTO ${schema}.${name} OVERRIDING SYSTEM VALUE SELECT * FROM saved.${schema}_${name}`,
+            `INSERT INTO ${schema}.${name} (${columns}) OVERRIDING SYSTEM VALUE
+             SELECT ${columns} FROM saved.${schema}_${name}`,
           );
         }
         for (const [table, column] of [
@@ -50,11 +51,18 @@ export async function saveTables(pool: Pool): Promise<SavedTables> {
   };
 }
 
-async function listTables(
-  connection: PoolClient,
-): Promise<{ readonly schema: string; readonly name: string }[]> {
-  const { rows } = await connection.query<{ schema: string; name: string }>(`
-    SELECT schemaname AS schema, tablename AS name FROM pg_tables
-    WHERE schemaname IN ('commerce', 'collector')`);
+interface Table {
+  readonly schema: string;
+  readonly name: string;
+  /** All but those that PostgreSQL generates from the others. */
+  readonly columns: string;
+}
+
+async function listTables(connection: PoolClient): Promise<Table[]> {
+  const { rows } = await connection.query<Table>(`
+    SELECT table_schema AS schema, table_name AS name, string_agg(quote_ident(column_name), ', ') AS columns
+    FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+    WHERE table_schema IN ('commerce', 'collector') AND table_type = 'BASE TABLE' AND is_generated = 'NEVER'
+    GROUP BY table_schema, table_name`);
   return rows;
 }

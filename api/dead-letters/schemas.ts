@@ -140,7 +140,11 @@ export const checkReport = z.object({
 
 const many = {
   matched: z.int().describe('those that were parked and matched'),
-  left: z.int().describe('those of them that this command did not take: send another one'),
+  left: z
+    .int()
+    .describe(
+      'those of them that this command did not take, or did not see done in time: send another one',
+    ),
   failed: z
     .array(z.object({ id: z.int(), code: z.string(), detail: z.string() }))
     .describe('those that it took and left as they were, with the code of a problem'),

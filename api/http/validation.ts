@@ -24,13 +24,14 @@ export function wholeNumberParameter(minimum: number, maximum: number) {
   return z.preprocess(digits, z.int().min(minimum).max(maximum));
 }
 
+/** Most errors that one answer names: a body may have tens of thousands. */
+const mostErrors = 100;
+
 function invalidInput(issues: readonly z.core.$ZodIssue[], part: string): Problem {
-  const all = issues.flatMap((issue) => fieldErrors(issue, part));
+  const all = issues.slice(0, mostErrors).flatMap((issue) => fieldErrors(issue, part));
   // A number that breaks two of its bounds is told of all of them at once.
-  const errors = all.filter(
-    ({ field, message }, index) =>
-      index === all.findIndex((each) => each.field === field && each.message === message),
-  );
+  const distinct = new Map(all.map((error) => [`${error.field}: ${error.message}`, error]));
+  const errors = [...distinct.values()].slice(0, mostErrors);
   const detail = errors.map(({ field, message }) => `${field}: ${message}`).join('; ');
   return new Problem('VALIDATION_FAILED', { detail, errors });
 }
@@ -102,11 +103,16 @@ function numberMessage(schema: z.core.$ZodType | undefined): string {
   return `must be ${kind} from ${rangeOf(minimum, maximum)}`;
 }
 
+const descriptions = new WeakMap<z.core.$ZodType, z.core.JSONSchema.BaseSchema>();
+
 // The bounds as the OpenAPI document has them: those of the whole schema, not only the one that is broken.
 function describedBy(schema: z.core.$ZodType | undefined): z.core.JSONSchema.BaseSchema {
-  return schema === undefined
-    ? {}
-    : z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  if (schema === undefined) return {};
+  const known = descriptions.get(schema);
+  if (known !== undefined) return known;
+  const described = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  descriptions.set(schema, described);
+  return described;
 }
 
 function rangeOf(least: number | undefined, most: number | undefined): string {

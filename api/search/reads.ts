@@ -139,7 +139,7 @@ const searchStatement = `
   ), named AS (
     SELECT product_id, name, stock FROM commerce.products
     WHERE to_tsvector('simple', name)
-      @@ (nullif(plainto_tsquery('simple', $6)::text, '') || ':*')::tsquery
+      @@ regexp_replace(nullif(plainto_tsquery('simple', $6)::text, ''), '''( |$)', ''':*\\1', 'g')::tsquery
     LIMIT ${mostProducts}
   ), product AS (
     SELECT 1 AS rank, product_id, name, 'stock ' || stock AS detail

@@ -6,20 +6,21 @@ import { createProductActivities } from '../../activities/commerce/products';
 import { createStockActivities } from '../../activities/commerce/stock';
 import { eventTopics } from '../../events/topics';
 import { verify, type VerificationReport } from '../../operations/verification';
-import { projections } from '../../projections';
 import { readGroupProgress } from '../../platform/kafka/consumer-lag';
 import { produce } from '../../testkit/foreign-producer';
 import { runOps, runOpsHere } from '../../testkit/run-ops';
+import { saveTables, type SavedTables } from '../../testkit/saved-tables';
 import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
 let stack: Stack;
+let saved: SavedTables;
 
 beforeAll(async () => {
   stack = await createStack([]);
   await runAShop();
   await deliverEverything();
-  await keepCopies();
+  saved = await saveTables(stack.pool);
 });
 
 afterAll(() => stack.stop());
@@ -99,32 +100,6 @@ async function commitAsTheBridge(): Promise<void> {
   } finally {
     await consumer.disconnect();
   }
-}
-
-const tables = [
-  ...['products', 'orders', 'order_items', 'payments', 'product_likes', 'stock_adjustments'],
-  'outbox',
-].map((name) => `commerce.${name}`);
-const collectorTables = [
-  ...['event_log', 'event_handled', 'dead_letters', 'partition_progress', 'vanished_offsets'],
-  'replays',
-  ...projections.map(({ table }) => table),
-  'notifications',
-].map((name) => `collector.${name}`);
-const allTables = [...tables, ...collectorTables];
-
-const copyOf = (table: string): string => `copies.${table.replace('.', '_')}`;
-
-async function keepCopies(): Promise<void> {
-  const copies = allTables.map((table) => `CREATE TABLE ${copyOf(table)} AS TABLE ${table}`);
-  await stack.pool.query(['CREATE SCHEMA copies', ...copies].join(';'));
-}
-
-async function restore(): Promise<void> {
-  const filled = allTables.map(
-    (table) => `INSERT INTO ${table} OVERRIDING SYSTEM VALUE SELECT * FROM ${copyOf(table)}`,
-  );
-  await stack.pool.query([`TRUNCATE ${allTables.join(', ')}`, ...filled].join(';'));
 }
 
 function run(graceSeconds = 0): Promise<VerificationReport> {
@@ -321,7 +296,7 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
 ];
 
 describe('a deliberate damage is found', () => {
-  afterEach(restore);
+  afterEach(() => saved.restore(0));
 
   test.each(damages)('%s', async (_what, damage, noticedBy) => {
     await stack.pool.query(damage);
@@ -333,7 +308,7 @@ describe('a deliberate damage is found', () => {
 });
 
 describe('what may be in flight is no difference', () => {
-  afterEach(restore);
+  afterEach(() => saved.restore(0));
 
   test('an event that is logged and not yet handled, until ten minutes have passed', async () => {
     await stack.pool.query(`
@@ -412,7 +387,7 @@ describe('what may be in flight is no difference', () => {
 });
 
 describe('npm run ops -- verify', () => {
-  afterEach(restore);
+  afterEach(() => saved.restore(0));
 
   test('ends with 0 and a line a rule', async () => {
     const { exitCode, stdout, stderr } = await runOps(stack, 'verify', '--grace', '0');
