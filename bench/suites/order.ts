@@ -74,13 +74,19 @@ async function ordering(stack: Stack, lastsMs: number): Promise<Contestant> {
 
 /** Orders one of a product, and returns when it is decided. @throws unless it is confirmed */
 export async function askForOrder(stack: Stack, productId: string): Promise<void> {
-  const answer = await stack.call('POST', '/v1/orders', {
+  const status = await placeOrder(stack, productId);
+  if (status !== 201) throw new Error(`An order was answered with ${status}.`);
+}
+
+/** Orders one of a product. @returns the status of the answer */
+export async function placeOrder(stack: Stack, productId: string): Promise<number> {
+  const { status } = await stack.call('POST', '/v1/orders', {
     as: 'shopper',
     userId: 'user-1',
     idempotencyKey: randomUUID(),
     body: { items: [{ productId, quantity: 1 }], paymentToken: 'tok_approve' },
   });
-  if (answer.status !== 201) throw new Error(`An order was answered with ${answer.status}.`);
+  return status;
 }
 
 /** Registers so many products, each with more units than are ever ordered. @returns their IDs */
