@@ -7,7 +7,7 @@ import type { Services } from '../http/dependencies';
 import { commandProblems, databaseProblems } from '../http/operation';
 import { Problem, problemSchema } from '../http/problem';
 import { deadLetterFilter } from './filter';
-import { orUndecided, toDiscardProblem, toRedriveProblem, unknownDeadLetter } from './outcomes';
+import { toDiscardProblem, toRedriveProblem, unknownDeadLetter } from './outcomes';
 import { deadLetterParams } from './routes';
 import {
   checkedDeadLetter,
@@ -118,7 +118,7 @@ export function deadLetterTriageRoutes({ deadLetters }: Services): FastifyPlugin
       async ({ body: { filter, expected }, caller: { name: by } }) => {
         const { report, ...counts } = asExpected(
           expected,
-          await orUndecided(() => deadLetters.redriveMatching(filter, expected, { by })),
+          await deadLetters.redriveMatching(filter, expected, { by }),
         );
         const failed = report.failed.map(({ deadLetterId: id, outcome }) =>
           toFailure(id, toRedriveProblem(id, outcome)),
@@ -149,7 +149,7 @@ export function deadLetterTriageRoutes({ deadLetters }: Services): FastifyPlugin
       async ({ body: { filter, expected, reason }, caller: { name: by } }) => {
         const { report, ...counts } = asExpected(
           expected,
-          await orUndecided(() => deadLetters.discardMatching(filter, expected, { by, reason })),
+          await deadLetters.discardMatching(filter, expected, { by, reason }),
         );
         const failed = report.failed.map(({ deadLetterId: id, outcome }) =>
           toFailure(id, toDiscardProblem(id, outcome)),
