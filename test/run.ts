@@ -7,6 +7,10 @@
  *
  * `npm run test:watch` is the same with `--watch`: one cluster, which stays up until the watch ends.
  *
+ * With `CI=true`, files that fail run once more, alone: two processors shared by two clusters make a few
+ * limits of time fail that hold otherwise. A test that passes only then is named at the end as unsteady
+ * (decision 0030).
+ *
  * Its last line is `N passed, N failed`, and its exit code is jest's.
  */
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
@@ -23,14 +27,10 @@ import { withTestClusters, type TestRun } from '../testkit/test-cluster';
 import type { TestEnvironments } from './environment';
 import foldersNeedingServers from './needing-servers.json';
 
-/** How many tests ended how. A suite that could not be loaded is one failed test. */
+/** How a run ended. */
 interface Result {
   readonly exitCode: number;
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
-  readonly files: readonly Duration[];
-  readonly tests: readonly Duration[];
+  readonly files: readonly FileResult[];
 }
 
 /** How long a test or a file of tests took, in ms. */
@@ -39,20 +39,26 @@ interface Duration {
   readonly milliseconds: number;
 }
 
+/** A file, and how its tests ended. A file that could not be loaded or cleaned up is a failed test. */
+interface FileResult extends Duration {
+  readonly tests: readonly TestResult[];
+}
+
+interface TestResult extends Duration {
+  readonly outcome: 'passed' | 'failed' | 'skipped';
+}
+
 /** The parts of jest's report that are read here. */
 interface JestReport {
-  readonly numPassedTests: number;
-  readonly numFailedTests: number;
-  readonly numPendingTests: number;
-  readonly numTodoTests: number;
-  readonly numRuntimeErrorTestSuites: number;
   readonly success: boolean;
   readonly testResults: readonly {
     readonly name: string;
+    readonly status: string;
     readonly startTime: number;
     readonly endTime: number;
     readonly assertionResults: readonly {
       readonly fullName: string;
+      readonly status: string;
       readonly duration?: number | null;
     }[];
   }[];
@@ -62,6 +68,9 @@ const root = path.join(__dirname, '..');
 
 /** More than processors would be faster, and make tests run into limits that they keep otherwise. */
 const mostWorkers = Number(process.env['TEST_WORKERS'] || availableParallelism());
+
+/** More failing files than these are no matter of time: they are not repeated. */
+const mostRepeatedFiles = 3;
 
 /** After its report jest has nothing left to do but to end. */
 const endingMs = 15_000;
@@ -80,7 +89,11 @@ async function main(jestArguments: readonly string[]): Promise<number> {
     },
     async (run) => {
       const workers = run.clusters.length || availableParallelism();
-      return conclude(await runTests([`--maxWorkers=${workers}`, ...jestArguments], run));
+      const first = await runTests([`--maxWorkers=${workers}`, ...jestArguments], run);
+      const failing = first.files.filter(hasFailed).map(({ name }) => name);
+      if (process.env['CI'] !== 'true' || failing.length === 0) return conclude(first);
+      if (failing.length > mostRepeatedFiles) return conclude(first);
+      return conclude(first, await repeatAlone(failing, run));
     },
   );
 }
@@ -111,6 +124,11 @@ function needsServers(file: string): boolean {
   return foldersNeedingServers.some((folder) =>
     file.startsWith(path.join(__dirname, folder) + path.sep),
   );
+}
+
+function repeatAlone(files: readonly string[], run: TestRun): Promise<Result> {
+  console.log(`\nThese files failed, and run once more, alone: ${files.join(', ')}`);
+  return runTests(['--maxWorkers=1', '--runTestsByPath', ...files], run);
 }
 
 async function runTests(jestArguments: readonly string[], run: TestRun): Promise<Result> {
@@ -218,30 +236,36 @@ async function readReport(reportFile: string, exitCode: number | null): Promise<
     throw error;
   });
   // jest leaves no report when it could not even begin.
-  if (text === undefined) {
-    return { exitCode: exitCode || 1, passed: 0, failed: 1, skipped: 0, files: [], tests: [] };
-  }
+  if (text === undefined) return { exitCode: exitCode || 1, files: [notBegun] };
   const report = JSON.parse(text) as JestReport;
-  const files = report.testResults.map((file) => ({
-    ...file,
-    name: path.relative(root, file.name),
-  }));
   return {
     exitCode: exitCode ?? (report.success ? 0 : 1),
-    passed: report.numPassedTests,
-    failed: report.numFailedTests + report.numRuntimeErrorTestSuites,
-    skipped: report.numPendingTests + report.numTodoTests,
-    files: files.map(({ name, startTime, endTime }) => ({
-      name,
-      milliseconds: endTime - startTime,
-    })),
-    tests: files.flatMap(({ name, assertionResults }) =>
-      assertionResults.map(({ fullName, duration }) => ({
-        name: `${name}: ${fullName}`,
-        milliseconds: duration ?? 0,
-      })),
-    ),
+    files: report.testResults.map(toFileResult),
   };
+}
+
+const notBegun = failedAsWhole('jest', 'it did not begin');
+
+function failedAsWhole(name: string, what: string): FileResult {
+  const test = { name: `${name}: ${what}`, milliseconds: 0, outcome: 'failed' } as const;
+  return { name, milliseconds: 0, tests: [test] };
+}
+
+function toFileResult(file: JestReport['testResults'][number]): FileResult {
+  const name = path.relative(root, file.name);
+  const tests = file.assertionResults.map(({ fullName, status, duration }): TestResult => ({
+    name: `${name}: ${fullName}`,
+    milliseconds: duration ?? 0,
+    outcome: status === 'passed' || status === 'failed' ? status : 'skipped',
+  }));
+  if (file.status === 'failed' && !tests.some(({ outcome }) => outcome === 'failed')) {
+    tests.push(...failedAsWhole(name, 'it could not be loaded or cleaned up').tests);
+  }
+  return { name, milliseconds: file.endTime - file.startTime, tests };
+}
+
+function hasFailed({ tests }: FileResult): boolean {
+  return tests.some(({ outcome }) => outcome === 'failed');
 }
 
 const shownDurations = 10;
@@ -256,12 +280,31 @@ function tellSlowest(what: string, durations: readonly Duration[]): void {
   }
 }
 
-function conclude({ exitCode, passed, failed, skipped, files, tests }: Result): number {
+/** @param again the result of the files that failed first */
+function conclude(first: Result, again?: Result): number {
+  const repeated = new Map((again?.files ?? []).map((file) => [file.name, file]));
+  const files = first.files.map((file) => repeated.get(file.name) ?? file);
+  const tests = files.flatMap((file) => file.tests);
   tellSlowest('tests', tests);
   tellSlowest('files', files);
+  tellUnsteady(first.files, tests);
+  const [passed, failed, skipped] = (['passed', 'failed', 'skipped'] as const).map(
+    (each) => tests.filter(({ outcome }) => outcome === each).length,
+  ) as [number, number, number];
   if (passed + failed === 0) console.log('No test was run: does the pattern match any?');
   console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
-  return exitCode === 0 && passed + failed === 0 ? 1 : exitCode;
+  const { exitCode } = again ?? first;
+  return exitCode === 0 && (passed === 0 || failed > 0) ? 1 : exitCode;
+}
+
+function tellUnsteady(first: readonly FileResult[], last: readonly TestResult[]): void {
+  const failed = new Set(
+    last.filter(({ outcome }) => outcome === 'failed').map(({ name }) => name),
+  );
+  const unsteady = first
+    .flatMap(({ tests }) => tests)
+    .filter(({ name, outcome }) => outcome === 'failed' && !failed.has(name));
+  for (const { name } of unsteady) console.log(`UNSTEADY, failed first and passed alone: ${name}`);
 }
 
 runProgram(() => main(process.argv.slice(2)), {
