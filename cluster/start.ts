@@ -113,7 +113,14 @@ async function runAll(
     say(paint('dim', `Their logs are in ${logFolder(cluster.directory)}`));
     const apiUrl = urlOf(plan.addresses.api);
     const page = createPage(process.stdout, paint);
-    const productId = await tellStory({ apiUrl, config: plan.config, page, signal: interrupted });
+    const productId = await tellStory({
+      apiUrl,
+      config: plan.config,
+      environment: plan.environment as Record<string, string>,
+      cluster,
+      page,
+      signal: interrupted,
+    });
     say(whereToGo(plan, apiUrl, productId));
     if (!options.exit) await untilAborted(interrupted, 'Ctrl-C stops everything.');
   } finally {

@@ -102,6 +102,9 @@ export async function superviseServers(
     const backoff = backoffs.get(name) ?? createBackoff(restartBackoff);
     backoffs.set(name, backoff);
     try {
+      // One that somebody stops is for a moment like one that crashed: it has ended, and is still on record.
+      await delay(serverPollMs, undefined, { signal });
+      if (!(await cluster.ended()).includes(name)) return;
       const waitMs = backoff.next();
       report(name, `crashed; restarting in ${waitMs / 1000} s`);
       await delay(waitMs, undefined, { signal });

@@ -5,8 +5,11 @@ import { findResultingRows } from './find-resulting-rows';
 import { findWorkflows } from './find-workflows';
 import { readAfterEviction } from './read-after-eviction';
 import { findTopicEnds, readFromKafka } from './read-from-kafka';
+import { placeOrders } from './place-orders';
 import { registerProduct } from './register-product';
+import { orderWithoutKafka, startKafkaAgain } from './stop-kafka';
 import { StoryError } from './story-error';
+import { runVerify } from './verify';
 import { viewProduct } from './view-product';
 import { waitUntilReady } from './wait-until-ready';
 import { withWorld, type StoryOptions } from './world';
@@ -40,6 +43,12 @@ export function tellStory(options: StoryOptions): Promise<string> {
     await step('Duplicates: the same messages again', () =>
       deliverAgain(world, product, messages, workflows),
     );
+    const ordered = await step('An order is paid, and one is declined', () => placeOrders(world));
+    const order = await step('Kafka stops, and an order is taken all the same', () =>
+      orderWithoutKafka(world, ordered),
+    );
+    await step('Kafka is back', () => startKafkaAgain(world, order));
+    await step('The numbers add up', () => runVerify(world));
     return product.productId;
   });
 }

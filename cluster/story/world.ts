@@ -9,6 +9,7 @@ import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
 import { createRedis, type RedisConnection } from '../../platform/redis/client';
 import { createTemporalClient } from '../../platform/temporal/client';
+import type { Cluster } from '../local-cluster';
 import type { Page } from './page';
 import { createShop, type Shop } from './shop';
 
@@ -16,6 +17,10 @@ export interface StoryOptions {
   readonly apiUrl: string;
   /** The configuration of the processes. */
   readonly config: Config;
+  /** What that configuration is read from. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The servers, one of which is stopped for a moment. */
+  readonly cluster: Pick<Cluster, 'start' | 'stop'>;
   readonly page: Page;
   /** Aborts the story. */
   readonly signal: AbortSignal;

@@ -55,6 +55,11 @@ describe('npm start', () => {
     expect(output).toContain(`${cluster.temporalUiUrl}/namespaces/default/workflows/product-`);
     expect(output).toMatch(/x-cache: miss .*"soldOut":true/);
     expect(output).toMatch(/before +5 +5 +3 +0 +2\n +after +5 +5 +3 +0 +2\n/);
+    expect(output).toMatch(/402 .*"PAYMENT_FAILED"[^]*compensated/);
+    expect(output).toMatch(/kafka +stopped\n[^]*"CONFIRMED"[^]*events wait in the outbox/);
+    expect(output).toMatch(/kafka +answers on [^]*each once, and are handled/);
+    expect(output).toMatch(/Kafka available again/);
+    expect(output).toMatch(/holds +log-equals-outbox[^]*nothing counted twice/);
     expect(output).toContain(`http://127.0.0.1:${environment['API_PORT']}`);
     for (const [, url] of output.matchAll(/(http:\/\/127\.0\.0\.1:\d+\/metrics)/g)) {
       expect(await (await fetch(url!)).text()).toContain('process_cpu_seconds_total');
