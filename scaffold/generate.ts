@@ -1,8 +1,10 @@
 /**
  * The second half of `npm run generate`: writes what follows from the declarations of event types and
- * projections, to be read and committed: their released schemas, and the next migration.
+ * projections, to be read and committed: their released schemas, and the next migration. And the pages
+ * and manifests that follow from other files.
  */
 import { runProgram } from '../platform/process/program';
+import { plannedConfigurationPage } from './configuration-page';
 import { root, write } from './files';
 import { plannedProjectionFiles } from './projections';
 import { plannedSchemaFiles } from './released-schemas';
@@ -10,6 +12,7 @@ import { plannedSchemaFiles } from './released-schemas';
 async function main(): Promise<void> {
   write(plannedSchemaFiles());
   write(plannedProjectionFiles(root));
+  write([plannedConfigurationPage(root)]);
 }
 
 runProgram(main, { explain: (error) => (error instanceof Error ? error.message : error) });
