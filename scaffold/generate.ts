@@ -4,15 +4,18 @@
  * and manifests that follow from other files.
  */
 import { runProgram } from '../platform/process/program';
+import { plannedAlertManifest } from './alert-manifest';
 import { plannedConfigurationPage } from './configuration-page';
 import { root, write } from './files';
+import { plannedLocalServers } from './local-servers';
 import { plannedProjectionFiles } from './projections';
 import { plannedSchemaFiles } from './released-schemas';
 
 async function main(): Promise<void> {
   write(plannedSchemaFiles());
   write(plannedProjectionFiles(root));
-  write([plannedConfigurationPage(root)]);
+  write([plannedConfigurationPage(root), plannedAlertManifest(root)]);
+  write(plannedLocalServers(root));
 }
 
 runProgram(main, { explain: (error) => (error instanceof Error ? error.message : error) });
