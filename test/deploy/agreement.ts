@@ -1,0 +1,431 @@
+/**
+ * Where manifests for Kubernetes and the rest of the project disagree: what a process is started with, what
+ * it reads, where it listens, what it is asked, and how long it takes to stop.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { partitionsPerTopic } from '../../events/topics';
+import { taskQueues } from '../../events/workflow-names';
+import { probeTimeoutMs } from '../../platform/dependencies/readiness';
+import { environmentVariables, readConfig, type Config } from '../../platform/process/config';
+import { podTemplateOf, type Manifest } from '../../testkit/kustomize';
+import { readScrapeConfiguration } from '../../testkit/observability-files';
+import { root } from '../docs/markdown';
+
+const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
+
+const { services } = parse(read('docker-compose.yml'), { merge: true }) as {
+  services: Record<string, { command?: string[]; stop_grace_period?: string }>;
+};
+
+const processes = ['api', 'worker-commerce', 'worker-collector', 'bridge'];
+
+/** A whole number of a constant in a source; the constants are nobody's to import. */
+function numberIn(file: string, name: string): number {
+  const [, digits] = new RegExp(`\\b${name} = ([\\d_]+);`).exec(read(file)) ?? [];
+  if (digits === undefined) throw new Error(`${file} has no ${name}.`);
+  return Number(digits.replaceAll('_', ''));
+}
+
+const stopMs = numberIn('platform/process/lifecycle.ts', 'stopTimeoutMs');
+const promotionPatienceMs = numberIn('workers/promote.ts', 'patienceMs');
+/** For what comes after a process has told itself to end: the kubelet's and the runtime's part. */
+const reserveMs = 5_000;
+
+interface Probe {
+  readonly httpGet: { readonly path: string; readonly port: string };
+  readonly timeoutSeconds: number;
+}
+
+interface Container {
+  readonly name: string;
+  readonly image: string;
+  readonly command?: readonly string[];
+  readonly args: readonly string[];
+  readonly env: readonly {
+    readonly name: string;
+    readonly value?: string;
+    readonly valueFrom?: { readonly secretKeyRef: { readonly name: string } };
+  }[];
+  readonly envFrom: readonly { readonly configMapRef?: { readonly name: string } }[];
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string }[];
+  readonly securityContext: object;
+  readonly startupProbe?: Probe;
+  readonly livenessProbe?: Probe;
+  readonly readinessProbe?: Probe;
+}
+
+/** One of our programs as a pod. */
+interface Program {
+  readonly name: string;
+  readonly pod: Manifest['spec'];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly container: Container;
+  readonly variables: Readonly<Record<string, string>>;
+  readonly manifest: Manifest;
+}
+
+/** What is wrong, each with the name of the manifest; nothing when all agrees. */
+export function disagreements(manifests: readonly Manifest[]): string[] {
+  const programs = manifests.flatMap((manifest) => programOf(manifest, manifests));
+  const misconfigured = programs.flatMap((program) => told(program, checkVariables));
+  if (misconfigured.length > 0) return misconfigured;
+  return [
+    ...processes
+      .filter((name) => !programs.some((program) => program.name === name))
+      .map((name) => `${name}: is not there`),
+    ...programs.flatMap((program) => programChecks.flatMap((check) => told(program, check))),
+    ...manifestChecks.flatMap((check) => check(manifests, programs)),
+  ];
+}
+
+function told(program: Program, check: (program: Program) => string[]): string[] {
+  return check(program).map((problem) => `${program.name}: ${problem}`);
+}
+
+function programOf(manifest: Manifest, manifests: readonly Manifest[]): Program[] {
+  const template = podTemplateOf(manifest);
+  const container: Container | undefined = template?.['spec'].containers[0];
+  // The local overlay has servers, too.
+  if (template === undefined || !/commerce-event-pipeline(:|$)/.test(container?.image ?? ''))
+    return [];
+  if (container?.args.includes('dist/payments-simulator/main.js')) return [];
+  return [
+    {
+      name: manifest.metadata.name,
+      pod: template['spec'],
+      labels: template.metadata.labels ?? {},
+      container: container!,
+      variables: variablesOf(container!, manifests),
+      manifest,
+    },
+  ];
+}
+
+/** As the kubelet sets them, with something for what Secrets have. */
+function variablesOf({ env, envFrom }: Container, manifests: readonly Manifest[]) {
+  const shared = envFrom.flatMap(({ configMapRef }) =>
+    Object.entries<string>(
+      manifests.find(
+        ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === configMapRef?.name,
+      )?.['data'] ?? {},
+    ),
+  );
+  const own = env.map(({ name, value }) => [name, value ?? fromSecrets[name] ?? 'a-secret']);
+  return Object.fromEntries([...shared, ...own]) as Record<string, string>;
+}
+
+const fromSecrets: Readonly<Record<string, string>> = {
+  DATABASE_URL: 'postgres://user:password@postgres:5432/commerce',
+  REDIS_URL: 'redis://redis:6379',
+  API_KEYS: 'shop:shopper:a-secret',
+  PAYLOAD_ENCRYPTION_KEY: '',
+  WEBHOOK_SECRET: '',
+  KAFKA_SASL_USERNAME: '',
+  KAFKA_SASL_PASSWORD: '',
+};
+
+function configOf({ variables }: Program): Config {
+  const sasl = variables['KAFKA_SASL_MECHANISM'] === undefined ? {} : saslUser;
+  return readConfig({ ...variables, ...sasl });
+}
+
+const saslUser = { KAFKA_SASL_USERNAME: 'user', KAFKA_SASL_PASSWORD: 'password' };
+
+const programChecks: readonly ((program: Program) => string[])[] = [
+  checkCommand,
+  checkSecrets,
+  checkListening,
+  checkProbes,
+  checkGrace,
+  checkRights,
+  checkVolumes,
+  checkVersions,
+];
+
+function checkCommand({ name, container: { command, args } }: Program): string[] {
+  const source = args.find((word) => word.startsWith('dist/')) ?? '';
+  const file = source.replace(/^dist\/(.*)\.js$/, '$1.ts');
+  const inCompose = services[name]?.command;
+  return [
+    ...(command === undefined ? [] : ['takes the place of the image’s init']),
+    ...(existsSync(path.join(root, file)) ? [] : [`runs ${source}, which is not there`]),
+    ...(inCompose === undefined || inCompose.join(' ') === args.join(' ')
+      ? []
+      : ['runs another command than in docker-compose.yml']),
+  ];
+}
+
+function checkVariables(program: Program): string[] {
+  const unknown = Object.keys(program.variables).filter(
+    (name) => !environmentVariables.includes(name) && name !== 'DRAIN_MS',
+  );
+  try {
+    configOf(program);
+  } catch (error) {
+    return [...unknown.map((name) => `sets ${name}, which nothing reads`), String(error)];
+  }
+  return unknown.map((name) => `sets ${name}, which nothing reads`);
+}
+
+/** One Secret a process: none can read another's, and nobody but the migration the owner's password. */
+function checkSecrets({ name, container: { env, envFrom }, pod }: Program): string[] {
+  const named = env.flatMap(({ valueFrom }) => valueFrom?.secretKeyRef.name ?? []);
+  const foreign = named.filter((secret) => secret !== name);
+  const whole = envFrom.filter(({ configMapRef }) => configMapRef === undefined);
+  const mounted = (pod.volumes as object[]).filter((volume) => 'secret' in volume);
+  const needsDatabase = name !== 'promote' && !env.some((one) => one.name === 'DATABASE_URL');
+  return [
+    ...foreign.map((secret) => `reads the Secret of ${secret}`),
+    ...(whole.length + mounted.length === 0 ? [] : ['takes a whole Secret']),
+    ...(needsDatabase ? ['has no DATABASE_URL'] : []),
+  ];
+}
+
+function checkListening(program: Program): string[] {
+  const { name, container } = program;
+  if (!processes.includes(name)) return [];
+  const { API_HOST, API_PORT, METRICS_HOST, METRICS_PORT } = configOf(program);
+  const [host, port] = name === 'api' ? [API_HOST, API_PORT] : [METRICS_HOST, METRICS_PORT];
+  const ports = container.ports?.map(({ containerPort }) => containerPort);
+  return [
+    ...(host === '0.0.0.0' ? [] : [`listens on ${host} only`]),
+    ...(ports?.join() === String(port)
+      ? []
+      : [`listens on ${port}, and has the port ${ports?.join()}`]),
+  ];
+}
+
+function checkProbes({ name, container }: Program): string[] {
+  if (!processes.includes(name)) return [];
+  const asked = { startupProbe: '/healthz', livenessProbe: '/healthz', readinessProbe: '/readyz' };
+  const source = read(
+    name === 'api' ? 'api/health/routes.ts' : 'platform/observability/prometheus-server.ts',
+  );
+  return Object.entries(asked).flatMap(([kind, expected]) => {
+    const probe = container[kind as keyof typeof asked];
+    if (probe === undefined) return [`has no ${kind}`];
+    const { httpGet, timeoutSeconds } = probe;
+    const served = httpGet.path === expected && source.includes(`'${expected}'`);
+    const named = container.ports?.some((port) => port.name === httpGet.port);
+    return [
+      ...(served ? [] : [`${kind} asks for ${httpGet.path}, not for ${expected}`]),
+      ...(named ? [] : [`${kind} asks on ${httpGet.port}, which is no port of it`]),
+      // A dependency that hangs is told after probeTimeoutMs: sooner, the pod would seem to.
+      ...(timeoutSeconds * 1_000 > probeTimeoutMs + 500
+        ? []
+        : [`${kind} waits for ${timeoutSeconds} s, and the answer may take ${probeTimeoutMs} ms`]),
+    ];
+  });
+}
+
+function checkGrace({ name, pod, variables }: Program): string[] {
+  if (!processes.includes(name)) return [];
+  const given = Number(pod.terminationGracePeriodSeconds) * 1_000;
+  const drainMs = Number(variables['DRAIN_MS'] ?? 0);
+  const needed = stopMs + drainMs + reserveMs;
+  const inCompose = Number.parseInt(services[name]?.stop_grace_period ?? '0') * 1_000;
+  return [
+    ...(given >= needed ? [] : [`is given ${given} ms to stop, and may take ${needed}`]),
+    ...(given >= inCompose ? [] : [`is given ${given} ms to stop, and ${inCompose} in Compose`]),
+  ];
+}
+
+function checkRights({ pod, container }: Program): string[] {
+  const { runAsNonRoot, runAsUser, seccompProfile } = pod.securityContext ?? {};
+  const restricted =
+    runAsNonRoot === true && runAsUser > 0 && seccompProfile?.type === 'RuntimeDefault';
+  const expected = {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+  };
+  const bare = JSON.stringify(container.securityContext) === JSON.stringify(expected);
+  return [
+    ...(restricted && bare ? [] : ['is not restricted']),
+    ...(pod.automountServiceAccountToken === false ? [] : ['has a token of the cluster']),
+    ...(pod.enableServiceLinks === false ? [] : ['gets the variables of Services, as API_PORT']),
+  ];
+}
+
+function checkVolumes({ name, pod, container: { volumeMounts } }: Program): string[] {
+  const [, spool] = /VIEW_SPOOL_DIR=(\S+)/.exec(read('Dockerfile')) ?? [];
+  const expected = name === 'api' ? ['/tmp', spool] : ['/tmp'];
+  const places = volumeMounts.map(({ mountPath }) => mountPath);
+  const there = (pod.volumes as { name: string; emptyDir?: { sizeLimit?: string } }[])
+    .filter(({ emptyDir }) => emptyDir?.sizeLimit !== undefined)
+    .map((volume) => volume.name);
+  return [
+    ...(places.join() === expected.join() ? [] : [`may write to ${places.join()}`]),
+    ...volumeMounts
+      .filter((mount) => !there.includes(mount.name))
+      .map((mount) => `mounts ${mount.name}, which is no bounded volume of it`),
+  ];
+}
+
+/** The old version works until the new one is current. */
+function checkVersions({ name, manifest: { kind, spec } }: Program): string[] {
+  if (kind !== 'Deployment') return [];
+  const { maxSurge, maxUnavailable } = spec.strategy.rollingUpdate;
+  const scaled = spec.replicas === undefined ? [] : ['sets replicas, which are another’s to set'];
+  const kept = maxUnavailable === 0 ? [] : ['stops pods before others are ready'];
+  if (!name.startsWith('worker-')) return [...scaled, ...kept];
+  const beside = maxSurge === '100%' && spec.minReadySeconds * 1_000 > promotionPatienceMs;
+  return [...scaled, ...kept, ...(beside ? [] : ['may stop the version that is current'])];
+}
+
+type ManifestCheck = (manifests: readonly Manifest[], programs: readonly Program[]) => string[];
+
+const manifestChecks: readonly ManifestCheck[] = [
+  checkImages,
+  checkSelectors,
+  checkServices,
+  checkMonitors,
+  checkScaling,
+  checkNetwork,
+];
+
+const named = ({ kind, metadata }: Manifest): string => `${kind} ${metadata.name}`;
+const ofKind = (manifests: readonly Manifest[], kind: string): Manifest[] =>
+  manifests.filter((manifest) => manifest.kind === kind);
+
+function checkImages(_: readonly Manifest[], programs: readonly Program[]): string[] {
+  const images = new Set(programs.map(({ container }) => container.image));
+  return images.size === 1 ? [] : [`the processes are of several images: ${[...images].join()}`];
+}
+
+function matches(selector: Readonly<Record<string, string>>, labels: Program['labels']): boolean {
+  return Object.entries(selector).every(([name, value]) => labels[name] === value);
+}
+
+/** Whoever chooses pods by their labels chooses those of the process of the same name. */
+function checkSelectors(manifests: readonly Manifest[], programs: readonly Program[]): string[] {
+  const choosing = ['Deployment', 'PodDisruptionBudget', 'Service', 'NetworkPolicy'];
+  return manifests
+    .filter(({ kind, metadata }) => {
+      return choosing.includes(kind) && programs.some(({ name }) => name === metadata.name);
+    })
+    .flatMap((manifest) => {
+      const { kind, spec } = manifest;
+      const selector =
+        kind === 'Service' ? spec.selector : (spec.selector ?? spec.podSelector).matchLabels;
+      const chosen = programs.filter(({ labels }) => matches(selector, labels));
+      const names = chosen.map(({ name }) => name).join();
+      return names === manifest.metadata.name ? [] : [`${named(manifest)}: chooses ${names}`];
+    });
+}
+
+function checkServices(manifests: readonly Manifest[], programs: readonly Program[]): string[] {
+  const inService = ofKind(manifests, 'Service').flatMap((service) => {
+    const program = programs.find(({ name }) => name === service.metadata.name);
+    if (program === undefined) return [];
+    const ports = program.container.ports?.map(({ name }) => name) ?? [];
+    return (service['spec'].ports as { targetPort: string }[])
+      .filter(({ targetPort }) => !ports.includes(targetPort))
+      .map(({ targetPort }) => `${named(service)}: leads to ${targetPort}, which is no port`);
+  });
+  const [ingress] = ofKind(manifests, 'Ingress');
+  const paths = (ingress?.['spec'].rules[0].http.paths ?? []) as { path: string }[];
+  const open = paths.filter((one) => !one.path.startsWith('/v1'));
+  return [...inService, ...open.map((one) => `Ingress api: ${one.path} is for nobody outside`)];
+}
+
+/** Jobs are called as in Compose, which the alerts and the dashboard name them by. */
+function checkMonitors(manifests: readonly Manifest[]): string[] {
+  const monitors = ofKind(manifests, 'ServiceMonitor');
+  if (monitors.length === 0) return [];
+  const jobs = monitors.flatMap(({ spec }) =>
+    ofKind(manifests, 'Service')
+      .filter(({ metadata, spec: { ports } }) => {
+        const named = (ports as { name: string }[]).some(
+          ({ name }) => name === spec.endpoints[0].port,
+        );
+        return named && matches(spec.selector.matchLabels, metadata.labels ?? {});
+      })
+      .map(({ metadata }) => metadata.labels?.[spec.jobLabel]),
+  );
+  const expected = readScrapeConfiguration().scrape_configs.map(({ job_name: job }) => job);
+  return jobs.toSorted().join() === expected.toSorted().join()
+    ? []
+    : [`Prometheus collects ${jobs.join()} instead of ${expected.join()}`];
+}
+
+function checkScaling(manifests: readonly Manifest[], programs: readonly Program[]): string[] {
+  const scalers = [
+    ...ofKind(manifests, 'HorizontalPodAutoscaler'),
+    ...ofKind(manifests, 'ScaledObject'),
+  ];
+  const targets = scalers.map(({ spec }) => String(spec.scaleTargetRef.name)).toSorted();
+  const all = scalers.length === 0 || targets.join() === processes.toSorted().join();
+  return [
+    ...(all ? [] : [`what is scaled is ${targets.join()}`]),
+    ...ofKind(manifests, 'ScaledObject').flatMap((scaler) =>
+      checkTriggers(scaler, programs).map((problem) => `${named(scaler)}: ${problem}`),
+    ),
+  ];
+}
+
+function checkTriggers({ metadata: { name }, spec }: Manifest, programs: readonly Program[]) {
+  const program = programs.find((one) => one.name === name);
+  if (program === undefined) return [];
+  const config = configOf(program);
+  return (spec.triggers as { type: string; metadata: Record<string, string> }[]).flatMap(
+    ({ type, metadata }) => {
+      const unread = Object.entries(metadata)
+        .filter(([key, variable]) => key.endsWith('FromEnv') && !(variable in program.variables))
+        .map(([, variable]) => `reads ${variable}, which the pod does not set`);
+      const queue: string = taskQueues[name.replace('worker-', '') as keyof typeof taskQueues];
+      const wrong =
+        (type === 'kafka' && metadata['consumerGroup'] !== config.BRIDGE_GROUP_ID) ||
+        (type === 'temporal' && metadata['taskQueue'] !== queue);
+      const idle = type === 'kafka' && spec.maxReplicaCount > partitionsPerTopic;
+      return [
+        ...unread,
+        ...(wrong ? [`watches what ${name} does not take`] : []),
+        ...(idle ? [`runs more than ${partitionsPerTopic}, one a partition`] : []),
+      ];
+    },
+  );
+}
+
+/** With policies, each process may reach the servers that its configuration names. */
+function checkNetwork(manifests: readonly Manifest[], programs: readonly Program[]): string[] {
+  const policies = ofKind(manifests, 'NetworkPolicy');
+  if (policies.length === 0) return [];
+  return programs.flatMap((program) => {
+    const policy = policies.find(({ metadata }) => metadata.name === program.name);
+    if (policy === undefined) return [`${program.name}: has no NetworkPolicy`];
+    const open = (policy['spec'].egress as { ports: { port: number }[] }[]).flatMap(({ ports }) =>
+      ports.map(({ port }) => port),
+    );
+    const entered = (policy['spec'].ingress ?? []) as { ports: { port: number }[] }[];
+    const ports = program.container.ports?.map(({ containerPort }) => containerPort) ?? [];
+    return [
+      ...neededPorts(program)
+        .filter((port) => !open.includes(port))
+        .map((port) => `${program.name}: may not reach port ${port}`),
+      ...(entered.flatMap((one) => one.ports.map(({ port }) => port)).join() === ports.join()
+        ? []
+        : [`${program.name}: is not let in where it listens`]),
+    ];
+  });
+}
+
+function neededPorts(program: Program): number[] {
+  const { KAFKA_BROKERS, TEMPORAL_ADDRESS, PAYMENT_GATEWAY_URL } = configOf(program);
+  const own = program.container.env.map(({ name }) => name);
+  const gateway = new URL(PAYMENT_GATEWAY_URL);
+  return [
+    ...(own.includes('DATABASE_URL') ? [5432] : []),
+    ...(own.includes('REDIS_URL') ? [6379] : []),
+    ...(program.name === 'promote' ? [] : KAFKA_BROKERS.map(portOf)),
+    ...(program.name === 'verify' ? [] : [portOf(TEMPORAL_ADDRESS)]),
+    ...(program.name === 'worker-commerce' ? [Number(gateway.port || 443)] : []),
+  ];
+}
+
+function portOf(address: string): number {
+  return Number(address.split(':').at(-1));
+}
