@@ -40,7 +40,7 @@ const heading = [
 
 const ending = [
   '',
-  'TLS, passwords and servers that fail over: [0013](docs/decisions/0013-transport-and-credentials.md). A user of the database for each process: [0012](docs/decisions/0012-database-roles.md). In containers: [`docker-compose.yml`](docker-compose.yml).',
+  'TLS, passwords and servers that fail over: [0013](docs/decisions/0013-transport-and-credentials.md). A user of the database for each process: [0012](docs/decisions/0012-database-roles.md). In containers: [`docker-compose.yml`](docker-compose.yml), [Kubernetes](docs/kubernetes.md).',
 ];
 
 /** A row of the table. */
