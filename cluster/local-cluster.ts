@@ -117,6 +117,8 @@ export interface Cluster {
   revive(name: ServerName, options?: StartOptions): Promise<boolean>;
 }
 
+const directoryVariable = 'CLUSTER_DIRECTORY';
+
 type ConnectionVariable =
   'DATABASE_URL' | 'REDIS_URL' | 'KAFKA_BROKERS' | 'TEMPORAL_ADDRESS' | 'PAYMENT_GATEWAY_URL';
 
@@ -159,6 +161,13 @@ export function createCluster(options: ClusterOptions = {}): Cluster {
   };
 }
 
+/** The variables that say what a cluster is, beside those of the programs that it installs. */
+export const clusterVariables: readonly string[] = [
+  directoryVariable,
+  brokersVariable,
+  ...Object.values(portVariables),
+];
+
 /** Where an API of the cluster keeps views until Kafka has them. */
 export function viewSpoolFolder(directory: string): string {
   return join(directory, 'view-spool');
@@ -182,7 +191,7 @@ const pollMs = 100;
 const stopPatienceMs = 20_000;
 
 function defaultDirectory(): string {
-  return process.env['CLUSTER_DIRECTORY'] || join(__dirname, '..', '.cluster');
+  return process.env[directoryVariable] || join(__dirname, '..', '.cluster');
 }
 
 function connectionVariables({

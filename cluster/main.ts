@@ -1,13 +1,22 @@
 /** The command line of the local cluster: `npm run cluster -- up|down|status|reset|start|stop`. */
 import { Argument, Command } from 'commander';
+import { warnOfMisspeltVariables } from '../platform/process/misspelt-variables';
 import { runProgram } from '../platform/process/program';
-import { ClusterError, createCluster, printProgress, serverNames } from './local-cluster';
+import {
+  ClusterError,
+  clusterVariables,
+  createCluster,
+  printProgress,
+  serverNames,
+} from './local-cluster';
 import type { Cluster, ServerName, ServerStatus } from './local-cluster';
 import { messageOf, ProgramNotFoundError } from './errors';
 
 runProgram(main, { explain });
 
 async function main(): Promise<void> {
+  for (const warning of warnOfMisspeltVariables(process.env, clusterVariables))
+    console.warn(warning);
   const cluster = createCluster({ report: printProgress(process.stdout) });
   await commandLine(cluster).parseAsync();
 }

@@ -7,11 +7,18 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { withLinkedSignal } from '../platform/process/abort';
 import { ConfigurationError, readConfig, type Config } from '../platform/process/config';
+import { warnOfMisspeltVariables } from '../platform/process/misspelt-variables';
 import { runProgram } from '../platform/process/program';
 import { runCommand } from './command';
 import { ClusterError, messageOf } from './errors';
 import { listenForInterruption } from './interruption';
-import { createCluster, printProgress, viewSpoolFolder, type Cluster } from './local-cluster';
+import {
+  clusterVariables,
+  createCluster,
+  printProgress,
+  viewSpoolFolder,
+  type Cluster,
+} from './local-cluster';
 import { chooseAddresses, urlOf, type Addresses } from './process-addresses';
 import { becomeOnlyStart } from './only-start';
 import { paintFor } from './paint';
@@ -60,6 +67,8 @@ async function main(): Promise<void> {
     onFirst: () => say('\nStopping everything (Ctrl-C again stops at once)'),
     onSecond: endAtOnce,
   });
+  for (const warning of warnOfMisspeltVariables(process.env, clusterVariables))
+    say(paint('yellow', warning));
   const plan = makePlan();
   const giveUpNote = await becomeOnlyStart(plan.cluster.directory, interrupted);
   try {

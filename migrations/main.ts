@@ -2,6 +2,7 @@
 import type { Kafka } from 'kafkajs';
 import { assertNotRejected } from '../platform/dependencies/startup-checks';
 import { readConfig, type Config } from '../platform/process/config';
+import { warnOfMisspeltVariables } from '../platform/process/misspelt-variables';
 import { runProgram } from '../platform/process/program';
 import {
   kafkaStartupCheck,
@@ -20,6 +21,7 @@ import { migrateSearchAttributes } from './search-attributes';
 async function main(): Promise<void> {
   const config = readConfig();
   const logger = createLogger('migrate', config.LOG_LEVEL);
+  for (const warning of warnOfMisspeltVariables()) logger.warn(warning);
   const kafka = createKafka(config, logger, { clientId: 'migrate' });
   await assertCredentialsAccepted(config, kafka, logger);
   await migrateDatabase(config.DATABASE_URL, logger);

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError, readConfig, type Config } from '../platform/process/config';
+import { warnOfMisspeltVariables } from '../platform/process/misspelt-variables';
 import { runProgram } from '../platform/process/program';
 import { createTemporalClient } from '../platform/temporal/client';
 import { taskQueues } from '../events/workflow-names';
@@ -16,6 +17,7 @@ const retryMs = 500;
 
 async function main(): Promise<void> {
   const config = readConfig();
+  for (const warning of warnOfMisspeltVariables()) console.warn(warning);
   const buildId = await workflowBuildId();
   const given = process.argv.slice(2);
   const queues = given.length > 0 ? given : Object.values(taskQueues);

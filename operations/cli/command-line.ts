@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { exitCodes, UsageError, type ExitCode, type RunCommand } from './command';
 import { toConnectionRejection } from '../../platform/dependencies/servers';
+import { warnOfMisspeltVariables } from '../../platform/process/misspelt-variables';
 import { addAfterRestoreCommand } from './commands/after-restore';
 import { addDeadLetterCommands } from './commands/dead-letters';
 import { addEventCommands } from './commands/events';
@@ -21,6 +22,7 @@ export async function runCommandLine(
   const run: RunCommand = async (command, work) => {
     const { json } = command.optsWithGlobals<{ json?: boolean }>();
     const output = createOutput({ json: json === true }, streams);
+    for (const warning of warnOfMisspeltVariables()) output.note(warning);
     const operator = createOperator(output);
     try {
       exitCode = (await work(operator)) ?? exitCodes.ok;

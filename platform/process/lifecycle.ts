@@ -4,6 +4,7 @@
  */
 import { ConnectionRejectedError } from '../dependencies/startup-checks';
 import { ConfigurationError, readConfig, type Config } from './config';
+import { warnOfMisspeltVariables } from './misspelt-variables';
 import { createLogger, type Logger } from '../observability/logger';
 import { startTracing, type RecordedTraces } from '../observability/trace-recording';
 import { WorkflowBlockedError } from '../temporal/lean-sandbox/watchdog';
@@ -43,6 +44,7 @@ export async function runProcess(
 ): Promise<void> {
   const config = readConfigOrExit();
   const logger = createLogger(name, config.LOG_LEVEL);
+  for (const warning of warnOfMisspeltVariables()) logger.warn(warning);
   const stops: { what: string; stop: () => Promise<unknown> }[] = [];
   let stopping = false;
 

@@ -39,3 +39,25 @@ test('a process that is told to stop while it starts does not go on starting', a
     child.kill('SIGKILL');
   }
 }, 20_000);
+
+test('a process whose variable is misspelt says so when it starts', async () => {
+  const child = spawn(
+    process.execPath,
+    ['--require', './typescript.cjs', path.join(__dirname, 'quiet-process.ts')],
+    {
+      env: { ...process.env, LOG_LEVEL: 'info', API_PORTT: '4000' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  try {
+    const [first] = (await once(child.stdout, 'data', {
+      signal: AbortSignal.timeout(15_000),
+    })) as [Buffer];
+    expect(JSON.parse(first.toString().split('\n')[0]!)).toMatchObject({
+      level: 40,
+      msg: 'API_PORTT is not read by anything; did you mean API_PORT?',
+    });
+  } finally {
+    child.kill('SIGKILL');
+  }
+}, 20_000);
