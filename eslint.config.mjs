@@ -31,7 +31,7 @@ const arrows = {
     ...['activities/commerce', 'activities/collector'],
   ],
   bridge: ['events', 'platform'],
-  operations: ['events', 'platform', 'projections'],
+  operations: ['events', 'platform', 'projections', 'cluster'],
   api: ['events', 'platform', 'cache', 'operations'],
   cluster: ['events', 'platform', 'cache'],
   migrations: ['events', 'platform', 'projections'],

@@ -13,6 +13,7 @@ import {
 } from './daemon';
 import type { Daemon, DaemonFiles } from './daemon';
 import { exists } from './command';
+import { defaultDirectory, directoryVariable, pidFileOf } from './directory';
 import { ClusterError, ServerStartError } from './errors';
 import { withLock } from './lock';
 import { assertPortFree, loopback, portVariables, portsFromEnvironment } from './ports';
@@ -117,8 +118,6 @@ export interface Cluster {
   revive(name: ServerName, options?: StartOptions): Promise<boolean>;
 }
 
-const directoryVariable = 'CLUSTER_DIRECTORY';
-
 type ConnectionVariable =
   'DATABASE_URL' | 'REDIS_URL' | 'KAFKA_BROKERS' | 'TEMPORAL_ADDRESS' | 'PAYMENT_GATEWAY_URL';
 
@@ -189,10 +188,6 @@ const neverAborted = new AbortController().signal;
 const answerWithinMs = 90_000;
 const pollMs = 100;
 const stopPatienceMs = 20_000;
-
-function defaultDirectory(): string {
-  return process.env[directoryVariable] || join(__dirname, '..', '.cluster');
-}
 
 function connectionVariables({
   ports,
@@ -442,7 +437,10 @@ function directoryOf(place: Place, server: Server): string {
 
 function filesOf(place: Place, server: Server): DaemonFiles {
   const directory = directoryOf(place, server);
-  return { pidFile: join(directory, 'process.json'), logFile: join(directory, 'server.log') };
+  return {
+    pidFile: pidFileOf(place.directory, server.name),
+    logFile: join(directory, 'server.log'),
+  };
 }
 
 function portsOf(place: Place, server: Server): Record<string, number> {

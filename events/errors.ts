@@ -6,20 +6,24 @@
 import type { Refusal } from './received';
 
 /** Rejection codes. Stable: dead letters are listed and redriven by them. */
-export type InvalidEventCode =
-  | 'NULL_VALUE'
-  | 'TOO_LARGE'
-  | 'NOT_UTF8'
-  | 'NOT_JSON'
-  | 'UNSTORABLE_JSON'
-  | 'INVALID_ENVELOPE'
-  | 'UNKNOWN_TYPE'
-  | 'UNKNOWN_SCHEMA_VERSION'
-  | 'INVALID_DATA'
-  | 'RESERVED_ID'
-  | 'MISSING_KEY'
-  | 'KEY_MISMATCH'
-  | 'WRONG_TOPIC';
+export const invalidEventCodes = [
+  'NULL_VALUE',
+  'TOO_LARGE',
+  'NOT_UTF8',
+  'NOT_JSON',
+  'UNSTORABLE_JSON',
+  'INVALID_ENVELOPE',
+  'UNKNOWN_TYPE',
+  'UNKNOWN_SCHEMA_VERSION',
+  'INVALID_DATA',
+  'RESERVED_ID',
+  'MISSING_KEY',
+  'KEY_MISMATCH',
+  'WRONG_TOPIC',
+] as const;
+
+/** One of {@link invalidEventCodes}. */
+export type InvalidEventCode = (typeof invalidEventCodes)[number];
 
 /** An invalid message. Not retryable: the same bytes fail the same way. */
 export class InvalidEventError extends Error {

@@ -10,6 +10,7 @@ import { addLagCommand } from './commands/lag';
 import { addOrderCommands } from './commands/orders';
 import { addRebuildMetricsCommand } from './commands/rebuild-metrics';
 import { addVerifyCommand } from './commands/verify';
+import { withLocalCluster } from './local-cluster';
 import { createOperator } from './operator';
 import { createOutput, type Streams } from './output';
 
@@ -23,7 +24,7 @@ export async function runCommandLine(
     const { json } = command.optsWithGlobals<{ json?: boolean }>();
     const output = createOutput({ json: json === true }, streams);
     for (const warning of warnOfMisspeltVariables()) output.note(warning);
-    const operator = createOperator(output);
+    const operator = createOperator(output, await withLocalCluster(process.env, output));
     try {
       exitCode = (await work(operator)) ?? exitCodes.ok;
     } finally {
@@ -68,7 +69,7 @@ Examples:
   npm run ops -- verify --json
   npm run ops -- lag
 
-Servers are configured by the same environment variables as every process of the project. Results go to standard output, everything else to standard error. On a terminal, irreversible or long commands ask for confirmation; programs are not asked. Colours: on a terminal only, and not with NO_COLOR.`,
+Servers are configured by the same environment variables as every process of the project; without them, those of the local cluster that runs are used. Results go to standard output, everything else to standard error. On a terminal, irreversible or long commands ask for confirmation; programs are not asked. Colours: on a terminal only, and not with NO_COLOR.`,
     )
     .addHelpText('afterAll', exitCodesHelp)
     .exitOverride();

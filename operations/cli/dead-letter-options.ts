@@ -2,12 +2,13 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { DeadLetterStatus } from '../../events/redrive';
 import type { ParkedFilter } from '../dead-letter-filter';
+import { deadLetterReasons } from '../dead-letter-reasons';
 import { formatCount, type Output } from './output';
 
 /** Adds the options that a filter has; their values are a {@link ParkedFilter}. */
 export function addFilterOptions(command: Command): Command {
   return addPlaceOptions(
-    command.option('--reason <code>', 'only for this reason, such as NOT_JSON'),
+    command.addOption(reasonOption('--reason <code>', 'only for this reason')),
   );
 }
 
@@ -18,6 +19,11 @@ export function addPlaceOptions(command: Command): Command {
     .option('--producer <name>', "only from this producer; '' for those that name none")
     .option('--since <time>', 'only parked at this time (RFC 3339) or later', time)
     .option('--until <time>', 'only parked before this time (RFC 3339)', time);
+}
+
+/** An option whose value is one of the reasons for which messages are parked. */
+export function reasonOption(flags: string, description: string): Option {
+  return new Option(flags, description).choices(deadLetterReasons);
 }
 
 /** The option of a status. */

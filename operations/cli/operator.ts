@@ -34,8 +34,11 @@ export interface Operator {
 }
 
 /** @throws ConfigurationError */
-export function createOperator(output: Output): Operator {
-  const config = readConfig();
+export function createOperator(
+  output: Output,
+  environment: NodeJS.ProcessEnv = process.env,
+): Operator {
+  const config = readConfig(environment);
   // Errors are thrown and printed once; log lines would mix with the output.
   const logger = createLogger('ops', 'silent');
   let pool: Pool | undefined;

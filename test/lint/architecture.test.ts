@@ -35,7 +35,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     'activities/collector',
   ]),
   bridge: ['events', 'platform'],
-  operations: ['events', 'platform', 'projections'],
+  operations: ['events', 'platform', 'projections', 'cluster'],
   api: ['events', 'platform', 'cache', 'operations'],
   cluster: ['events', 'platform', 'cache'],
   migrations: ['events', 'platform', 'projections'],

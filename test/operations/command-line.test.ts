@@ -1,3 +1,7 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { processIdentity } from '../../cluster/process-identity';
 import { runCommandLine } from '../../operations/cli/command-line';
 import {
   createMemoryStreams,
@@ -27,7 +31,21 @@ describe('a usage error does nothing, says why, and exits with 2', () => {
       'cannot be combined with IDs',
     ],
     ['all of the settled ones', ['dead-letters', 'redrive', '--all', '--again'], '--again'],
-    ['IDs and a reason', ['dead-letters', 'redrive', '7', '--reason', 'X'], '--reason'],
+    [
+      'IDs and a reason',
+      ['dead-letters', 'redrive', '7', '--reason', 'NOT_JSON'],
+      'combined with IDs',
+    ],
+    [
+      'a reason that there is not',
+      ['dead-letters', 'list', '--reason', 'NOT_JASON'],
+      'NOT_UTF8, NOT_JSON, UNSTORABLE_JSON',
+    ],
+    [
+      'a reason to have been parked that there is not',
+      ['dead-letters', 'discard', '--parked-for', 'test messages'],
+      'Allowed choices are NULL_VALUE',
+    ],
     [
       'IDs and a time',
       ['dead-letters', 'redrive', '7', '--since', '2026-01-31'],
@@ -123,6 +141,44 @@ describe('on a terminal, what cannot be undone', () => {
   });
 });
 
+describe('without an address in the environment', () => {
+  const before = process.env;
+  let directory: string;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(path.join(tmpdir(), 'local-cluster-'));
+    process.env = { ...before, CLUSTER_DIRECTORY: directory };
+    for (const name of ['DATABASE_URL', 'KAFKA_BROKERS', 'TEMPORAL_ADDRESS', 'REDIS_URL']) {
+      delete process.env[name];
+    }
+    await mkdir(path.join(directory, 'postgres'));
+    const record = { pid: process.pid, ports: { postgres: 1 } };
+    await writeFile(
+      path.join(directory, 'postgres', 'process.json'),
+      JSON.stringify({ ...record, identity: await processIdentity(process.pid) }),
+    );
+  });
+
+  afterEach(async () => {
+    process.env = before;
+    await rm(directory, { recursive: true });
+  });
+
+  it('the local cluster that runs is used, and named', async () => {
+    expect(await run(['dead-letters', 'list', '--json'])).toBe(1);
+    expect(streams.written.stderr).toContain(`Local cluster: ${directory}`);
+    expect(streams.written.stderr).toContain('127.0.0.1:1');
+  });
+
+  it('an address in the environment is used instead', async () => {
+    process.env['DATABASE_URL'] = 'postgres://x:x@127.0.0.1:2/x';
+
+    expect(await run(['dead-letters', 'list', '--json'])).toBe(1);
+    expect(streams.written.stderr).not.toContain('Local cluster');
+    expect(streams.written.stderr).toContain('127.0.0.1:2');
+  });
+});
+
 describe('help', () => {
   test.each([
     [['--help']],
@@ -143,6 +199,8 @@ describe('help', () => {
     [['lag', '--help']],
     [['verify', '--help']],
     [['rebuild-metrics', '--help']],
+    [['after-restore', '--help']],
+    [['help', 'verify']],
   ])(
     'of %j is printed, ends with 0, tells of --json and the exit codes, and has an example',
     async (commandArguments) => {

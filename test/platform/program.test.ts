@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import path from 'node:path';
 import { promisify } from 'node:util';
 
@@ -35,3 +36,25 @@ test('a program that waits for what never comes does not pass for one that is do
     stderr: 'The program ended before its work was done: nothing was left to wait for.\n',
   });
 });
+
+test('a program whose reader is gone ends quietly, as one that SIGPIPE ends, where it is told to', async () => {
+  const module = path.join(__dirname, '../../platform/process/program.ts');
+  const program = `require(${JSON.stringify(module)}).runProgram(async () => {
+    setInterval(() => process.stdout.write('a line\\n'), 1);
+    await new Promise(() => {});
+  }, { endsWithReader: true });`;
+  const child = spawn(process.execPath, ['--require', './typescript.cjs', '--eval', program], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const closed = once(child, 'close', { signal: AbortSignal.timeout(15_000) });
+  try {
+    await once(child.stdout, 'data');
+    child.stdout.destroy();
+    expect(await closed).toEqual([141, null]);
+    expect(stderr).toBe('');
+  } finally {
+    child.kill('SIGKILL');
+  }
+}, 20_000);

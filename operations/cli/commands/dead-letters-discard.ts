@@ -6,7 +6,13 @@ import type { DiscardReport } from '../../dead-letters';
 import { positiveInteger, wholeNumber } from '../arguments';
 import { exitCodes, UsageError, type ExitCode, type RunCommand } from '../command';
 import { confirm } from '../confirmation';
-import { addPlaceOptions, filterOf, isExpected, isFiltered } from '../dead-letter-options';
+import {
+  addPlaceOptions,
+  filterOf,
+  isExpected,
+  isFiltered,
+  reasonOption,
+} from '../dead-letter-options';
 import type { Operator } from '../operator';
 import { countOf } from '../output';
 import { runDry } from './dead-letters-check';
@@ -29,7 +35,7 @@ export function addDiscardCommand(deadLetters: Command, run: RunCommand): void {
     .description('discard dead letters; keeps the record, with who did so and why')
     .addArgument(new Argument('[ID]', 'as in the list').argParser(positiveInteger))
     .option('--all', 'all parked dead letters')
-    .option('--parked-for <code>', 'only those parked for this reason, such as NOT_JSON');
+    .addOption(reasonOption('--parked-for <code>', 'only those parked for this reason'));
   addPlaceOptions(discard)
     .option('--expect <number>', 'do nothing if another number is parked and matches', wholeNumber)
     .option('--dry-run', 'only say how many match, and how many would be accepted now')

@@ -20,7 +20,7 @@ An offset is committed once Temporal has accepted the event's workflow: no lag m
 
 Examples:
   npm run ops -- lag
-  npm run ops -- lag --json | jq .total`,
+  npm run --silent ops -- lag --json | jq .total`,
     )
     .action((_options: unknown, command: Command) =>
       run(command, async ({ config, kafka, output }) => {
