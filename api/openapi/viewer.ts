@@ -1,12 +1,15 @@
 /** `GET /docs`: the OpenAPI document for people, from this server alone. */
 import swaggerUi from '@fastify/swagger-ui';
 import fastifyPlugin from 'fastify-plugin';
+import { exampleServer } from './examples';
 
 /** Serves the viewer. Needs `openApi` before it. */
 export const openApiViewer = fastifyPlugin(async (app) => {
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: policy,
+    transformSpecification: (document, { protocol, host }) =>
+      onHost(document, `${protocol}://${host}`),
     theme: {
       title: 'Commerce API',
       css: [{ filename: 'theme.css', content: style }],
@@ -26,6 +29,14 @@ export const openApiViewer = fastifyPlugin(async (app) => {
     },
   });
 });
+
+/** Requests and examples go to the host under which the reader has reached this server. */
+function onHost(document: Readonly<Record<string, unknown>>, origin: string): object {
+  const here = { ...document, servers: [{ url: '/', description: 'this server' }] };
+  // What else a client may have put there is no part of a command that somebody copies.
+  if (!/^https?:\/\/[\w.:[\]-]+$/.test(origin)) return here;
+  return JSON.parse(JSON.stringify(here).replaceAll(exampleServer, origin)) as object;
+}
 
 const policy = {
   'default-src': "'none'",

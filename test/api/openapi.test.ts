@@ -182,3 +182,15 @@ test.each([
   expect(response.statusCode).toBe(status);
   expect(response.json().code).toBe(code);
 });
+
+test('the viewer shows examples for the host that serves it, and for no other text of a client', async () => {
+  const read = async (host: string): Promise<string> =>
+    (await server.app.inject({ url: '/docs/json', headers: { host } })).body;
+
+  const seen = await read('shop.example:8443');
+  expect(seen).toContain('curl -i');
+  expect(seen).toContain('http://shop.example:8443/v1/orders');
+  expect(seen).not.toContain('127.0.0.1:3000');
+  expect(JSON.parse(seen).servers).toEqual([{ url: '/', description: 'this server' }]);
+  expect(await read('$(id)')).not.toContain('$(id)');
+});
