@@ -8,6 +8,9 @@ import { createProductCache } from '../cache/product-cache';
 import { createDeadLetterOperations } from '../operations/dead-letters';
 import { createEventJourneys } from '../operations/event-journey';
 import { createOrderOperations } from '../operations/orders';
+import { createPipelineState } from '../operations/pipeline-state';
+import { watchServers, type ServerWatch } from '../operations/status/servers';
+import { createSystemStatus } from '../operations/status/status';
 import { createProductMetricsReads } from './product-metrics/reads';
 import { createEventReads } from './events/reads';
 import { createHandlingRateReads } from './handling-rates/reads';
@@ -35,7 +38,7 @@ import { createOrderReads } from './orders/reads';
 import { createOrderBound } from './orders/undecided-orders';
 import { boundDatabase } from './http/overload';
 import { validateInput } from './http/validation';
-import { createPipelineState } from './pipeline/state';
+import { withOutagesAsProblems } from './pipeline/outages';
 import { createProductDetails } from './products/details';
 import { createProductInspection } from './product-inspection/reads';
 import { dashboardRoutes, dashboardSettingsRoutes } from './dashboard/routes';
@@ -54,9 +57,8 @@ import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
 import { createSearch } from './search/reads';
 import { searchRoutes } from './search/routes';
-import { watchServers, type ServerWatch } from './status/servers';
+import { explainUnmeasured } from './status/reasons';
 import { statusRoutes } from './status/routes';
-import { createSystemStatus } from './status/status';
 import { streamRoutes } from './stream/routes';
 import { handOverToWorkflow } from './products/view-hand-over';
 import { createViewPublisher } from './products/view-publisher';
@@ -178,7 +180,7 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
   const groupId = config.BRIDGE_GROUP_ID;
   const orderReadsOfChanges = createOrderReads(database);
   const handledEventReads = createHandledEventReads(reads);
-  const pipelineState = createPipelineState({ kafka, temporal, groupId });
+  const pipelineState = withOutagesAsProblems(createPipelineState({ kafka, temporal, groupId }));
   return {
     config,
     database,
@@ -218,9 +220,10 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
     search: createSearch({ database: reads, kafka }),
     systemStatus: createSystemStatus({
       servers,
-      database: reads,
+      database: asQueryable(reads),
       pipeline: pipelineState,
       temporal,
+      explain: explainUnmeasured,
       logger,
     }),
     views: createViewPublisher({

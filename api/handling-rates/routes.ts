@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Services } from '../http/dependencies';
 import { databaseProblems } from '../http/operation';
 import { problemSchema } from '../http/problem';
-import { shareReading } from '../http/shared-reading';
+import { shareReading } from '../../platform/process/shared-reading';
 import { handlingRates } from './schemas';
 
 /** `GET /metrics/rates`. */

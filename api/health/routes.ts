@@ -16,7 +16,7 @@ import { metricsContentType, renderMetrics } from '../../platform/observability/
 import { topicsCheck } from '../../platform/kafka/topic-watch';
 import { cacheProbeKey } from '../../cache/product-cache';
 import type { ApiDependencies } from '../http/dependencies';
-import { shareReading } from '../http/shared-reading';
+import { shareReading } from '../../platform/process/shared-reading';
 import { alive, readiness } from './schemas';
 
 /** Probes every dependency. Bounded in time, and never throws. */

@@ -20,11 +20,11 @@ import type { HandledEventFeed } from '../stream/handled-event-feed';
 import type { HandledEventReads } from '../stream/handled-events';
 import type { OrderReads } from '../orders/reads';
 import type { OrderBound } from '../orders/undecided-orders';
-import type { PipelineState } from '../pipeline/state';
+import type { PipelineState } from '../../operations/pipeline-state';
 import type { ProductDetails } from '../products/details';
 import type { ProductInspection } from '../product-inspection/reads';
 import type { Search } from '../search/reads';
-import type { SystemStatus } from '../status/status';
+import type { SystemStatus } from '../../operations/status/status';
 import type { ViewPublisher } from '../products/view-publisher';
 import type { RedisConnection } from '../../platform/redis/client';
 

@@ -9,7 +9,7 @@ import type { CacheLookup, ProductCache } from '../../cache/product-cache';
 import { isSoldOut, shownLikeCount } from '../../events/product-detail';
 import type { Database } from '../http/database';
 import type { PageRequest } from '../http/pages';
-import { shareNextReading } from '../http/shared-reading';
+import { shareNextReading } from '../../platform/process/shared-reading';
 import type { productDetailSchema } from './schemas';
 
 /** The product detail that every caller may see. */

@@ -1,13 +1,9 @@
 /** The state of the whole system with a verdict, for operators. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import type { z } from 'zod';
-import { totalLag, type PartitionLag } from '../../platform/kafka/consumer-lag';
+import { toStatusAnswer } from '../../operations/status/answer';
 import type { Services } from '../http/dependencies';
 import { problemSchema } from '../http/problem';
-import type { LastAudit } from './last-audit';
-import type { BridgeState, Waiting } from './measurements';
 import { statusSchema } from './schemas';
-import type { SystemState } from './status';
 
 /** `GET /status`. */
 export function statusRoutes({ systemStatus }: Services): FastifyPluginAsyncZod {
@@ -30,63 +26,7 @@ export function statusRoutes({ systemStatus }: Services): FastifyPluginAsyncZod 
         },
         schema: { response: { 200: statusSchema, default: problemSchema } },
       },
-      async () => toAnswer(await systemStatus.read()),
+      async () => toStatusAnswer(await systemStatus.read()),
     );
   };
-}
-
-function toAnswer({ verdict, problems, unmeasured, measurements }: SystemState) {
-  const { at, servers, counts, lag, processes, audit } = measurements;
-  const counted = 'value' in counts ? counts.value : undefined;
-  return {
-    verdict,
-    measuredAt: at.toISOString(),
-    problems: problems.map((problem) => ({
-      ...problem,
-      since: problem.since.toISOString(),
-      sentence: sentenceOf(problem),
-      runbook: `docs/runbook.md#${problem.runbook.toLowerCase()}`,
-    })),
-    unmeasured: [...unmeasured],
-    servers: servers.map((server) => ({ ...server, downSince: toTime(server.downSince) })),
-    outbox: counted === undefined ? null : toWaiting(counted.outbox),
-    lag: 'value' in lag ? toLag(lag.value) : null,
-    bridges: counted === undefined ? null : counted.bridges.map(toBridge),
-    processes:
-      'value' in processes
-        ? processes.value.map(({ name, running }) => ({ name, running: running ?? null }))
-        : null,
-    orders: counted === undefined ? null : toWaiting(counted.orders),
-    deadLetters: counted === undefined ? null : toWaiting(counted.deadLetters),
-    audit: 'value' in audit && audit.value !== undefined ? toAudit(audit.value) : null,
-  } satisfies z.input<typeof statusSchema>;
-}
-
-/** As `Kafka unavailable since 22:26 UTC: orders are taken; 14 events wait, the oldest 48 s.` */
-function sentenceOf({ title, since, detail }: SystemState['problems'][number]): string {
-  const time = since.toISOString();
-  const day = time.startsWith(new Date().toISOString().slice(0, 10)) ? '' : `${time.slice(0, 10)} `;
-  return `${title} since ${day}${time.slice(11, 16)} UTC: ${detail.replace(/\.$/, '')}.`;
-}
-
-function toTime(time: Date | null): string | null {
-  return time === null ? null : time.toISOString();
-}
-
-function toWaiting({ count, oldestAt }: Waiting) {
-  return { count, oldestAt: toTime(oldestAt) };
-}
-
-function toLag(partitions: readonly PartitionLag[]) {
-  const times = partitions.flatMap(({ oldestUncommittedAt: at }) => (at === undefined ? [] : [at]));
-  const oldestAt = times.length === 0 ? null : new Date(Math.min(...times));
-  return { total: totalLag(partitions), oldestAt: toTime(oldestAt) };
-}
-
-function toBridge({ pausedBy, lagGrowsSince, ...bridge }: BridgeState) {
-  return { ...bridge, pausedBy: [...pausedBy], lagGrowsSince: toTime(lagGrowsSince) };
-}
-
-function toAudit({ workflowId, startedAt, failure, findings }: LastAudit) {
-  return { workflowId, startedAt: startedAt.toISOString(), failure, findings };
 }

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { LastAudit } from '../../../api/status/last-audit';
-import { judge } from '../../../api/status/verdict';
-import type { BridgeState, Counts, Measurements } from '../../../api/status/measurements';
+import type { LastAudit } from '../../../operations/status/last-audit';
+import { judge } from '../../../operations/status/verdict';
+import type { BridgeState, Counts, Measurements } from '../../../operations/status/measurements';
 import type { PartitionLag } from '../../../platform/kafka/consumer-lag';
 
 const at = new Date('2026-01-01T22:30:00.000Z');

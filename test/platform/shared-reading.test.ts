@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { shareNextReading, shareReading } from '../../api/http/shared-reading';
+import { shareNextReading, shareReading } from '../../platform/process/shared-reading';
 
 test('who asks while it is read, or shortly after, gets the same answer', async () => {
   let reads = 0;

@@ -1,12 +1,11 @@
 /** State of the pipeline: the collector's consumer lag, and the running processes. */
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
-import { eventTopics } from '../../events/topics';
-import { withTimeout } from '../../platform/process/waiting';
-import { readConsumerLag, type PartitionLag } from '../../platform/kafka/consumer-lag';
-import { taskQueues } from '../../events/workflow-names';
-import { Problem } from '../http/problem';
-import { shareReading } from '../http/shared-reading';
+import { eventTopics } from '../events/topics';
+import { withTimeout } from '../platform/process/waiting';
+import { readConsumerLag, type PartitionLag } from '../platform/kafka/consumer-lag';
+import { taskQueues } from '../events/workflow-names';
+import { shareReading } from '../platform/process/shared-reading';
 
 /** A kind of process, and how many of it are running. */
 interface ProcessState {
@@ -17,7 +16,7 @@ interface ProcessState {
 
 /** Reads the state. */
 export interface PipelineState {
-  /** Consumer lag of the collector by partition. @throws Problem 503 when Kafka is unavailable */
+  /** Consumer lag of the collector by partition. @throws when Kafka is unavailable */
   readLag(): Promise<PartitionLag[]>;
   /**
    * Processes that poll for work. Killed workers are counted for up to 90 s, since Temporal keeps
@@ -44,13 +43,7 @@ export function createPipelineState(dependencies: PipelineStateDependencies): Pi
   const readLag = shareReading(freshForMs, () => readConsumerLag(kafka, groupId, eventTopics));
   const readMembers = shareReading(freshForMs, () => countMembers(kafka, groupId));
   return {
-    async readLag() {
-      try {
-        return await withTimeout(readLag(), answerWithinMs);
-      } catch (error) {
-        throw new Problem('KAFKA_UNAVAILABLE', { cause: error });
-      }
-    },
+    readLag: () => withTimeout(readLag(), answerWithinMs),
 
     async readProcesses() {
       const { temporal } = dependencies;

@@ -1,15 +1,15 @@
 /** Counts what waits, and reads the bridges' heartbeats, in one statement. */
-import type { Database } from '../http/database';
+import type { Queryable } from '../../platform/postgres/pool';
 import type { BridgeState, Counts, Waiting } from './measurements';
 
-/** Counts now. @throws DatabaseUnavailableError */
-export async function readCounts(database: Database): Promise<Counts> {
-  const [row] = await database.query<CountsRow>({
+/** Counts now. @throws when PostgreSQL is unavailable */
+export async function readCounts(database: Queryable): Promise<Counts> {
+  const { rows } = await database.query<CountsRow>({
     name: 'status-counts',
     text: countsStatement,
     values: [heartbeatWithinSeconds],
   });
-  const { outbox, orders, deadLetters, bridges } = row!;
+  const { outbox, orders, deadLetters, bridges } = rows[0]!;
   return {
     outbox: toWaiting(outbox),
     orders: toWaiting(orders),

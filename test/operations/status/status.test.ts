@@ -1,6 +1,7 @@
 import { pino } from 'pino';
-import { watchServers } from '../../../api/status/servers';
-import { createSystemStatus } from '../../../api/status/status';
+import { explainUnmeasured } from '../../../api/status/reasons';
+import { watchServers } from '../../../operations/status/servers';
+import { createSystemStatus } from '../../../operations/status/status';
 import type { Readiness } from '../../../platform/dependencies/readiness';
 import { createDisconnectedServer } from '../../../testkit/disconnected-server';
 import { until } from '../../../testkit/until';
@@ -39,9 +40,10 @@ test('what hangs is unknown after its bound, and is read once for all who ask', 
   const servers = watchServers(async () => ({ status: 'ready', dependencies: {} }));
   const status = createSystemStatus({
     servers,
-    database: { query },
+    database: { query } as never,
     pipeline: { readLag: async () => [], readProcesses: async () => [] },
     temporal: { withDeadline: async () => undefined } as never,
+    explain: explainUnmeasured,
     logger: pino({ level: 'silent' }),
   });
   try {

@@ -5,9 +5,9 @@
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../../platform/observability/logger';
 import { withTimeout } from '../../platform/process/waiting';
-import type { Database } from '../http/database';
-import { shareReading } from '../http/shared-reading';
-import type { PipelineState } from '../pipeline/state';
+import type { Queryable } from '../../platform/postgres/pool';
+import { shareReading } from '../../platform/process/shared-reading';
+import type { PipelineState } from '../pipeline-state';
 import { readCounts } from './counts';
 import { readLastAudit } from './last-audit';
 import type { Measured, Measurements } from './measurements';
@@ -29,9 +29,11 @@ export interface SystemStatus {
 /** What is read. */
 export interface SystemStatusDependencies {
   readonly servers: ServerWatch;
-  readonly database: Database;
+  readonly database: Queryable;
   readonly pipeline: PipelineState;
   readonly temporal: Client;
+  /** Says in words why something could not be measured, to whoever may read the state. */
+  explain(error: unknown): string;
   readonly logger: Logger;
 }
 
@@ -46,7 +48,7 @@ const auditFreshForMs = 10_000;
 
 /** Measures with every call, but once for all who call within a second. */
 export function createSystemStatus(dependencies: SystemStatusDependencies): SystemStatus {
-  const { servers, database, pipeline, temporal, logger } = dependencies;
+  const { servers, database, pipeline, temporal, explain, logger } = dependencies;
   // A read that hangs is shared, too, so that it is never under way twice.
   const counts = shareReading(freshForMs, () => readCounts(database));
   const audit = shareReading(auditFreshForMs, () => readLastAudit(temporal, measuredWithinMs));
@@ -58,7 +60,7 @@ export function createSystemStatus(dependencies: SystemStatusDependencies): Syst
       return { value: await withTimeout(read(), measuredWithinMs) };
     } catch (error) {
       logger.debug({ err: error }, `cannot measure ${what} for the status`);
-      return { unmeasured: reasonOf(error) };
+      return { unmeasured: explain(error) };
     }
   };
   const firstSeen = createFirstSeen();
@@ -94,16 +96,3 @@ function createFirstSeen() {
     return problems.map((problem) => ({ ...problem, since: known.get(problem.code)! }));
   };
 }
-
-// Without addresses or statements: only errors of ours have a text for people.
-function reasonOf(error: unknown): string {
-  const { code } = error as { readonly code?: unknown };
-  if (code === 'TIMEOUT') return 'no answer within some seconds';
-  return reasons[String(code)] ?? 'it could not be read; the log of the API says why';
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  DATABASE_UNAVAILABLE: 'PostgreSQL is unavailable',
-  KAFKA_UNAVAILABLE: 'Kafka is unavailable',
-  OVERLOADED: 'the API is overloaded',
-};
