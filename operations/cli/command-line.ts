@@ -9,6 +9,7 @@ import { addEventCommands } from './commands/events';
 import { addLagCommand } from './commands/lag';
 import { addOrderCommands } from './commands/orders';
 import { addRebuildMetricsCommand } from './commands/rebuild-metrics';
+import { addStatusCommand } from './commands/status';
 import { addVerifyCommand } from './commands/verify';
 import { withLocalCluster } from './local-cluster';
 import { createOperator } from './operator';
@@ -45,8 +46,8 @@ export async function runCommandLine(
 
 const exitCodesHelp = `
 Exit codes:
-  0  done; for verify, nothing differs
-  1  failed, or cancelled; for verify, something differs
+  0  done; for verify, nothing differs; for status, the verdict is ok
+  1  failed, or cancelled; for verify, something differs; for status, another verdict
   2  usage error; nothing was done`;
 
 function createProgram(run: RunCommand, { stdout, stderr }: Streams): Command {
@@ -63,6 +64,7 @@ function createProgram(run: RunCommand, { stdout, stderr }: Streams): Command {
       'after',
       `
 Examples:
+  npm run ops -- status
   npm run ops -- dead-letters list --reason UNKNOWN_TYPE
   npm run ops -- dead-letters redrive --all --reason UNKNOWN_TYPE
   npm run ops -- orders list --status PLACED --older-than 10s
@@ -73,6 +75,7 @@ Servers are configured by the same environment variables as every process of the
     )
     .addHelpText('afterAll', exitCodesHelp)
     .exitOverride();
+  addStatusCommand(program, run);
   addDeadLetterCommands(program, run);
   addEventCommands(program, run);
   addOrderCommands(program, run);

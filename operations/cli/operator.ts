@@ -14,7 +14,9 @@ import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
 import { withTimeout } from '../../platform/process/waiting';
 import { createTemporalClient } from '../../platform/temporal/client';
+import type { SystemState } from '../status/status';
 import type { Output } from './output';
+import { readSystemState } from './system-state';
 
 /** Dependencies of a command. */
 export interface Operator {
@@ -27,6 +29,8 @@ export interface Operator {
   deadLetters(): DeadLetterOperations;
   eventJourneys(): EventJourneys;
   orders(): OrderOperations;
+  /** The state of the system, measured now. Never throws. */
+  systemState(): Promise<SystemState>;
   /** The current user, kept on record. */
   name(): string;
   /** Closes the open connections. */
@@ -76,6 +80,14 @@ export function createOperator(
         },
       }),
     orders: () => createOrderOperations({ database: getPool(), temporal: getTemporal() }),
+    systemState: () =>
+      readSystemState({
+        config,
+        pool: getPool(),
+        kafka: kafka(),
+        temporal: getTemporal(),
+        logger,
+      }),
     name: () => userInfo().username,
     async close() {
       await Promise.all([pool?.end(), owner?.end(), temporal?.connection.close()]);

@@ -312,7 +312,7 @@ function sinceOldest({ oldestAt }: Waiting): { since?: Date } {
 }
 
 /** `14 events wait, the oldest 48 s`. */
-function describeWaiting(waiting: Waiting, unit: string, at: Date): string {
+export function describeWaiting(waiting: Waiting, unit: string, at: Date): string {
   if (waiting.count === 0) return `no ${unit} waits`;
   const verb = waiting.count === 1 ? 'waits' : 'wait';
   return `${countOf(waiting.count, unit)} ${verb}, the oldest ${describeAge(ageOf(waiting, at))}`;
@@ -327,7 +327,7 @@ function formatCount(count: number): string {
 }
 
 /** `48 s`, `12 min`, `5 h`, `3 days`. */
-function describeAge(ms: number): string {
+export function describeAge(ms: number): string {
   const seconds = Math.max(Math.round(ms / 1_000), 0);
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;

@@ -141,6 +141,46 @@ describe('on a terminal, what cannot be undone', () => {
   });
 });
 
+test('status says what is wrong, and fails, while no server answers', async () => {
+  const before = process.env;
+  process.env = {
+    ...before,
+    DATABASE_URL: 'postgres://x:x@127.0.0.1:1/x',
+    KAFKA_BROKERS: '127.0.0.1:1',
+    REDIS_URL: 'redis://127.0.0.1:1',
+    TEMPORAL_ADDRESS: '127.0.0.1:1',
+  };
+  try {
+    expect(await run(['status', '--json'])).toBe(1);
+    const { verdict, problems, unmeasured, outbox } = JSON.parse(streams.written.stdout) as {
+      verdict: string;
+      problems: { code: string }[];
+      unmeasured: { what: string; reason: string }[];
+      outbox: unknown;
+    };
+    expect(verdict).toBe('unavailable');
+    expect(problems.map(({ code }) => code)).toEqual([
+      'POSTGRES_UNAVAILABLE',
+      'TEMPORAL_UNAVAILABLE',
+      'KAFKA_UNAVAILABLE',
+      'REDIS_UNAVAILABLE',
+    ]);
+    expect(unmeasured.map(({ what }) => what)).toContain('consumer lag');
+    expect(outbox).toBeNull();
+
+    streams = createMemoryStreams();
+    expect(await run(['status'])).toBe(1);
+    expect(streams.written.stdout).toMatch(
+      /^UNAVAILABLE\nPostgreSQL unavailable since \d\d:\d\d UTC/,
+    );
+    expect(streams.written.stdout).toContain('What to do: docs/runbook.md#requestsfailing');
+    expect(streams.written.stdout).toMatch(/servers +postgres down, temporal down, kafka down/);
+    expect(streams.written.stdout).toMatch(/outbox +unknown/);
+  } finally {
+    process.env = before;
+  }
+}, 40_000);
+
 describe('without an address in the environment', () => {
   const before = process.env;
   let directory: string;
@@ -182,6 +222,7 @@ describe('without an address in the environment', () => {
 describe('help', () => {
   test.each([
     [['--help']],
+    [['status', '--help']],
     [['dead-letters', '--help']],
     [['dead-letters', 'groups', '--help']],
     [['dead-letters', 'list', '--help']],
