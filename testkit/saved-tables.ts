@@ -1,6 +1,6 @@
 /** Saves all tables at one moment, as a logical backup does, and restores them. */
 import type { Pool, PoolClient } from 'pg';
-import { inTransaction } from '../platform/postgres/pool';
+import { inTransaction, type Queryable } from '../platform/postgres/pool';
 
 /** Tables as they were at one moment. */
 export interface SavedTables {
@@ -38,17 +38,22 @@ export async function saveTables(pool: Pool): Promise<SavedTables> {
              SELECT ${columns} FROM saved.${schema}_${name}`,
           );
         }
-        for (const [table, column] of [
-          ['event_log', 'recorded_in'],
-          ['event_handled', 'handled_in'],
-        ]) {
-          await connection.query(
-            `UPDATE collector.${table} SET ${column} = (${column}::text::bigint + $1)::text::xid8`,
-            [transactionsAhead],
-          );
-        }
+        await advanceTransactionIds(connection, transactionsAhead);
       }),
   };
+}
+
+/** Moves the transaction IDs of all rows ahead, to where those of another server may have been. */
+export async function advanceTransactionIds(database: Queryable, by: number): Promise<void> {
+  for (const [table, column] of [
+    ['event_log', 'recorded_in'],
+    ['event_handled', 'handled_in'],
+  ]) {
+    await database.query(
+      `UPDATE collector.${table} SET ${column} = (${column}::text::bigint + $1)::text::xid8`,
+      [by],
+    );
+  }
 }
 
 interface Table {

@@ -2,24 +2,28 @@
  * PostgreSQL is restored to an earlier moment, while Kafka and Temporal remember the later one: what Kafka
  * still has is counted, once, and readers see what comes next.
  */
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { createEventReader } from '../../api/dashboard/client/server-sent-events';
 import { repairAfterRestore } from '../../operations/after-restore';
 import { verify } from '../../operations/verification';
 import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
 import { eventTopics } from '../../events/topics';
 import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import { saveDatabase } from '../../testkit/database-dump';
 import { runOps } from '../../testkit/run-ops';
-import { saveTables } from '../../testkit/saved-tables';
-import { createStack, type Stack } from '../../testkit/stack';
+import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
 const groupId = 'commerce-collector';
 
 describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
+  const writers: ProcessName[] = ['worker:collector', 'worker:commerce', 'api'];
   let stack: Stack;
   const sent: string[] = [];
 
   beforeAll(async () => {
-    stack = await createStack(['worker:collector', 'worker:commerce', 'api'], {
+    stack = await createStack(writers, {
       BRIDGE_MODE: mode,
       AUDIT_INTERVAL_MS: '2000',
       AUDIT_UNCONFIRMED_AFTER_MS: '2000',
@@ -59,6 +63,36 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     }
   }
 
+  /** The IDs that the stream tells from now on, as they come. */
+  async function followStream(): Promise<{ eventIds: Set<string>; leave(): void }> {
+    const headers = { authorization: 'Bearer dev-operator-key' };
+    const request = get(`${stack.apiUrl()}/v1/stream`, { headers, agent: false });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    const eventIds = new Set<string>();
+    const read = createEventReader();
+    response.setEncoding('utf8').on('data', (piece: string) => {
+      for (const { type, data } of read(piece)) {
+        if (type === 'handled') eventIds.add((JSON.parse(data) as { eventId: string }).eventId);
+      }
+    });
+    response.on('error', () => undefined);
+    return { eventIds, leave: () => response.destroy() };
+  }
+
+  async function untilAuditIsQuiet(): Promise<void> {
+    const since = new Date().toISOString();
+    let audit: { startedAt: string; failure: string | null; findings: object } | null = null;
+    await until(
+      'an audit of now has ended',
+      async () => {
+        ({ audit } = (await stack.call('GET', '/v1/status')).body as { audit: typeof audit });
+        return audit !== null && audit.startedAt > since;
+      },
+      { timeoutMs: 60_000 },
+    );
+    expect(audit).toMatchObject({ failure: null, findings: {} });
+  }
+
   async function untilAtRest(letters: number): Promise<void> {
     await until(
       'everything is handled and committed',
@@ -78,8 +112,8 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     await untilAtRest(0);
     await view(40);
     // Some of the last are logged by now, some on their way, some not read.
-    const saved = await saveTables(stack.pool);
-    await view(100);
+    const saved = await saveDatabase(stack);
+    await view(500);
     await produce(stack.kafka, 'order-events', [{ key: 'poison', value: 'not json' }]);
     const adjustment = { delta: -3, reason: 'correction' };
     const adjusted = await stack.call('POST', `/v1/products/${productId}/stock-adjustments`, {
@@ -98,8 +132,10 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     await expect(
       repairAfterRestore({ pool: stack.pool, kafka: stack.kafka, groupId }),
     ).rejects.toMatchObject({ code: 'GROUP_ACTIVE' });
-    await Promise.all(stack.running('bridge').map((bridge) => bridge.end('SIGTERM')));
+    const running = [...writers, 'bridge' as const].flatMap((name) => stack.running(name));
+    await Promise.all(running.map((each) => each.end('SIGTERM')));
     await saved.restore(1_000_000_000);
+    await Promise.all(writers.map((name) => stack.start(name)));
     const beforeRestore = await followLog();
     expect(await handled()).toBeLessThan(sent.length);
 
@@ -123,16 +159,22 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     expect(old.status).toBe(400);
     expect(old.body.detail).toContain('begin without it');
     const { cursor } = await followLog();
+    const stream = await followStream();
     await stack.start('bridge');
     await view(10);
     await untilAtRest(1);
     expect(await viewsCounted()).toBe(sent.length);
     const { eventIds } = await followLog(cursor);
     expect(eventIds).toEqual(expect.arrayContaining(sent.slice(-10)));
+    await until('the stream tells what came next', async () =>
+      sent.slice(-10).every((id) => stream.eventIds.has(id)),
+    );
+    stream.leave();
     const { checks } = await verify(
       { pool: stack.pool, kafka: stack.kafka, groupId },
       { graceSeconds: 0 },
     );
     expect(checks.filter(({ holds }) => !holds)).toEqual([]);
-  }, 180_000);
+    await untilAuditIsQuiet();
+  }, 240_000);
 });
