@@ -22,6 +22,7 @@ import { taskQueues, waitingTaskQueues } from '../events/workflow-names';
 import { watchOutbox } from './backlog-gauges';
 import { scheduleDeliveryAudit } from './delivery-audit-schedule';
 import { createOutage, keepingSlots, sparingWorkflowTasks } from './outage';
+import { boundingProductLocks, createProductLocks } from './product-locks';
 import { startActivityWorkers, startWorker } from './start-worker';
 
 void runProcess('worker:commerce', async (context) => {
@@ -30,6 +31,8 @@ void runProcess('worker:commerce', async (context) => {
     applicationName: 'worker-commerce',
     role: 'commerce_shop',
     maxConnections: 16,
+    // Below the timeout of a local attempt, so that the next one does not find its connection taken.
+    lockTimeoutMs: 2_000,
   });
   onStop('the database pool', () => pool.end());
   const relayPool = createPool(config.DATABASE_URL, logger, {
@@ -59,6 +62,7 @@ void runProcess('worker:commerce', async (context) => {
   });
   const activities = createShopActivities({ pool, relayPool, sender, gateway });
   const gatewayOutage = createOutage((error) => error instanceof PaymentGatewayUnavailableError);
+  const productLocks = boundingProductLocks(createProductLocks());
   const { connection, servesMetrics } = await startWorker(context, {
     kinds: ['worker:commerce'],
     checks: [
@@ -68,7 +72,10 @@ void runProcess('worker:commerce', async (context) => {
     ],
     taskQueue: taskQueues.commerce,
     activities,
-    interceptors: [sparingWorkflowTasks(gatewayOutage, ['chargeOrder', 'findCharge'])],
+    interceptors: [
+      sparingWorkflowTasks(gatewayOutage, ['chargeOrder', 'findCharge']),
+      productLocks,
+    ],
   });
   await startActivityWorkers(context, connection, [
     {
@@ -84,7 +91,7 @@ void runProcess('worker:commerce', async (context) => {
       activities,
       interceptors: [keepingSlots(gatewayOutage)],
     },
-    { taskQueue: waitingTaskQueues.state, slots: 32, activities },
+    { taskQueue: waitingTaskQueues.state, slots: 32, activities, interceptors: [productLocks] },
   ]);
   if (servesMetrics) watchOutbox(context, pool);
   const client = createTemporalClient(config);

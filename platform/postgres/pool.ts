@@ -37,6 +37,11 @@ export interface PoolOptions {
   readonly idleInTransactionTimeoutMs?: number;
   /** `statement_timeout` in ms; 0 for none. */
   readonly statementTimeoutMs?: number;
+  /**
+   * `lock_timeout` in ms: how long a statement waits for a lock that another transaction holds, with its
+   * connection. None by default.
+   */
+  readonly lockTimeoutMs?: number;
 }
 
 // How much longer than PostgreSQL's own timeout the client waits, in ms.
@@ -64,6 +69,7 @@ export function createPool(connectionString: string, logger: Logger, options: Po
     connectionTimeoutMillis: 5_000,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? 15_000,
     statement_timeout: statementTimeoutMs,
+    ...(options.lockTimeoutMs === undefined ? {} : { lock_timeout: options.lockTimeoutMs }),
     // PostgreSQL's own timeout does not help when PostgreSQL hangs.
     query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + answerGraceMs,
     keepAlive: true,

@@ -1,0 +1,153 @@
+/**
+ * Keeps the locked row of one product from holding up the shop's other products: every change of that product
+ * waits for it, each with a connection of the pool and, as a local attempt, with a workflow task.
+ */
+import { ApplicationFailure } from '@temporalio/common';
+import type { ActivityInterceptorsFactory } from '@temporalio/worker';
+import { DatabaseError } from 'pg';
+import type { AdjustStock } from '../events/commands/adjust-stock';
+import type { ChangeLike } from '../events/commands/change-like';
+import type { OrderRequest } from '../events/orders';
+
+/** Options of the bounds. */
+export interface ProductLocksOptions {
+  /** Attempts at one product that run at once, of one process; further ones wait without a connection. */
+  readonly attemptsAtOnce?: number;
+  /** How long after a wait for a lock was given up nothing is tried, in ms. */
+  readonly pauseMs?: number;
+  /** The current time, in ms. */
+  readonly now?: () => number;
+}
+
+/** What is under way at a product, and when it may be tried again after its lock was not to be had. */
+interface Product {
+  running: number;
+  readonly waiting: (() => void)[];
+  lockedUntil?: number;
+}
+
+/** Runs attempts at products. */
+export interface ProductLocks {
+  /**
+   * Runs an attempt when each of its products has room for it. Once a wait for a lock was given up, a single
+   * attempt at a time finds out whether it can be had again.
+   *
+   * @throws ProductLockedError while that is not known; whatever the attempt throws
+   */
+  attempt<T>(productIds: readonly string[], work: () => Promise<T>): Promise<T>;
+}
+
+/** Another transaction holds the lock of a product's row for long. A retry can succeed. */
+export class ProductLockedError extends Error {
+  override readonly name = 'ProductLockedError';
+  readonly code = 'PRODUCT_LOCKED';
+
+  constructor(productIds: readonly string[], options?: ErrorOptions) {
+    super(
+      `Another transaction locks the row of ${productIds.join(' or ')} in commerce.products. ` +
+        'Find it in pg_stat_activity and end it; this goes on by itself.',
+      options,
+    );
+  }
+}
+
+/** No product is known to be locked at first. */
+export function createProductLocks({
+  attemptsAtOnce = 8,
+  pauseMs = 1_000,
+  now = Date.now,
+}: ProductLocksOptions = {}): ProductLocks {
+  const products = new Map<string, Product>();
+
+  const enter = async (productId: string): Promise<void> => {
+    const product = products.get(productId) ?? { running: 0, waiting: [] };
+    products.set(productId, product);
+    for (;;) {
+      const { running, lockedUntil } = product;
+      if (lockedUntil !== undefined && (running > 0 || now() < lockedUntil)) {
+        throw new ProductLockedError([productId]);
+      }
+      if (running < attemptsAtOnce) break;
+      await new Promise<void>((resolve) => product.waiting.push(resolve));
+    }
+    product.running += 1;
+  };
+
+  const leave = (productId: string, outcome: 'free' | 'locked' | 'unknown'): void => {
+    const product = products.get(productId)!;
+    product.running -= 1;
+    if (outcome === 'free') delete product.lockedUntil;
+    if (outcome === 'locked') product.lockedUntil = now() + pauseMs;
+    // Those that wait for a product that is locked are told at once.
+    const woken = product.waiting.splice(0, product.lockedUntil === undefined ? 1 : Infinity);
+    for (const wake of woken) wake();
+    const isIdle = product.running === 0 && woken.length === 0;
+    if (isIdle && product.lockedUntil === undefined) products.delete(productId);
+  };
+
+  return {
+    async attempt(productIds, work) {
+      // In the order of the locks themselves, so that no two wait for each other.
+      const distinct = [...new Set(productIds)].sort();
+      const entered: string[] = [];
+      let outcome: 'free' | 'locked' | 'unknown' = 'unknown';
+      try {
+        for (const productId of distinct) {
+          await enter(productId);
+          entered.push(productId);
+        }
+        const result = await work();
+        outcome = 'free';
+        return result;
+      } catch (error) {
+        if (!isLockTimeout(error)) throw error;
+        // Which of several it was, nobody says; the others are found free by the next attempt at each.
+        outcome = 'locked';
+        throw new ProductLockedError(distinct, { cause: error });
+      } finally {
+        for (const productId of entered) leave(productId, outcome);
+      }
+    },
+  };
+}
+
+// SQLSTATE lock_not_available, of lock_timeout.
+function isLockTimeout(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === '55P03';
+}
+
+/** The products that an attempt of an activity changes; none where its input does not say so. */
+function productsOf(activityType: string, args: readonly unknown[]): readonly string[] {
+  switch (activityType) {
+    case 'reserveStock': {
+      const request = args[1] as OrderRequest | undefined;
+      return request?.items.map(({ productId }) => productId) ?? [];
+    }
+    case 'changeStock':
+    case 'setLike':
+      return [(args[0] as AdjustStock | ChangeLike).productId];
+    default:
+      return [];
+  }
+}
+
+/**
+ * Bounds the attempts at each product. A local attempt at one that is locked is the last: the workflow takes the
+ * ordinary activity, whose retries wait in Temporal.
+ */
+export function boundingProductLocks(locks: ProductLocks): ActivityInterceptorsFactory {
+  return ({ info: { isLocal, activityType } }) => ({
+    inbound: {
+      async execute(input, next) {
+        const productIds = productsOf(activityType, input.args);
+        if (productIds.length === 0) return next(input);
+        try {
+          return await locks.attempt(productIds, () => next(input));
+        } catch (error) {
+          if (!(isLocal && error instanceof ProductLockedError)) throw error;
+          throw ApplicationFailure.nonRetryable(error.message, error.code);
+        }
+      },
+    },
+  });
+}
