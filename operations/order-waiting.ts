@@ -22,8 +22,8 @@ export interface OrderWaiting {
 
 /**
  * `gateway`: the payment gateway. `database`: PostgreSQL. `outbox`: Kafka, for events that are written but not
- * published. `worker`: a worker on a task queue. `audit`: its workflow has ended too early; the delivery audit
- * carries it on. `unknown`: Temporal is unavailable, so nobody can say.
+ * published. `worker`: a worker, to take it from a task queue, or to end what it has in hand. `audit`: its workflow
+ * has ended too early; the delivery audit carries it on. `unknown`: Temporal is unavailable, so nobody can say.
  */
 export const waitingFor = ['gateway', 'database', 'outbox', 'worker', 'audit', 'unknown'] as const;
 
@@ -48,6 +48,7 @@ export function waitingOf(known: KnownOfOrder): OrderWaiting | null {
   if (known.workflow === undefined) return unknown(known);
   if (running === null) return left(known, isDecided);
   if (pending !== undefined) return atActivity(pending);
+  if (running.queuedSince === null) return carriedOn;
   return forWorker(
     running.queuedSince,
     'The workflow waits for a worker to carry it on.',
@@ -138,6 +139,18 @@ function forWorker(since: string | null, what: string, taskQueue: string): Order
     runbook: 'docs/runbook.md#ordersundecided',
   };
 }
+
+// A worker has its workflow task, in which it reserves and charges without telling Temporal of it before the end.
+const carriedOn: OrderWaiting = {
+  for: 'worker',
+  since: null,
+  attempts: null,
+  lastError: null,
+  what: 'A worker is carrying the workflow on.',
+  advice:
+    'Wait: it takes seconds. Look again; what it cannot do by then is told as a step that is retried.',
+  runbook: 'docs/runbook.md#ordersundecided',
+};
 
 function left({ unpublishedSince }: KnownOfOrder, isDecided: boolean): OrderWaiting {
   const nothing = { attempts: null, lastError: null, for: 'audit' } as const;

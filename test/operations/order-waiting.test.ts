@@ -85,6 +85,7 @@ describe('an order waits for', () => {
       placed({ ...running(), queuedSince: since }),
       'ordersundecided',
     ],
+    ['the worker that has the workflow', 'worker', placed(running()), 'ordersundecided'],
     ['the audit, where no workflow runs', 'audit', placed(null), 'auditfindings'],
     [
       'the audit, where the workflow was terminated',
@@ -134,4 +135,10 @@ test('what it waits for comes with since when, how often it was tried, and the l
 test('the worker that is missing is told by its task queue', () => {
   const queued = activity('chargeOrder', { state: 'queued' });
   expect(waitingOf(placed(running(queued)))?.advice).toContain('commerce-payments');
+});
+
+test('an order that a worker has in hand does not ask for another worker', () => {
+  const waiting = waitingOf(placed(running()));
+  expect(waiting).toMatchObject({ since: null, what: 'A worker is carrying the workflow on.' });
+  expect(waiting?.advice).not.toContain('start a worker');
 });
