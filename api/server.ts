@@ -187,7 +187,8 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
     commands,
     deadLetters: createDeadLetterOperations(
       { database: asQueryable(database), temporal },
-      { commandTimeoutMs: 10_000 },
+      // Below the lease of an Idempotency-Key, which leaves time to record the answer.
+      { commandTimeoutMs: 10_000, matchingTimeoutMs: 15_000 },
     ),
     demonstration: config.DEMONSTRATION
       ? createDemonstration({ database, commands, sender })

@@ -28,6 +28,7 @@ import type { Queryable } from '../platform/postgres/pool';
 import { workflowIds } from '../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../events/workflow-names';
 import { forEachConcurrently } from '../platform/process/concurrency';
+import { TimeoutError, withTimeout } from '../platform/process/waiting';
 import {
   checkMessages,
   summarize,
@@ -155,8 +156,8 @@ export interface DiscardReport {
 /** Outcome of a command for all that match a filter. */
 export type MatchingOutcome<Report> =
   /**
-   * `left` of the `matched` were not tried, since one command takes at most {@link maxPerCommand} and begins
-   * with no others after ten seconds, or what became of them was not known in time.
+   * `left` of the `matched` were not tried, since one command takes at most {@link maxPerCommand} and ends
+   * after fifteen seconds, or what became of them was not known by then.
    */
   | {
       readonly kind: 'done';
@@ -269,6 +270,11 @@ export class DeadLetterCommandPendingError extends Error {
 
 export interface DeadLetterLimits {
   readonly commandTimeoutMs?: number;
+  /**
+   * How long a command for a filter takes at most, in ms, with the reading of what matches: what has not ended
+   * by then is left.
+   */
+  readonly matchingTimeoutMs?: number;
 }
 
 const defaultPageLength = 50;
@@ -277,7 +283,7 @@ const defaultConcurrency = 16;
 /** The operations on a database and a Temporal client. */
 export function createDeadLetterOperations(
   { database, temporal }: DeadLetterDependencies,
-  { commandTimeoutMs = 30_000 }: DeadLetterLimits = {},
+  { commandTimeoutMs = 30_000, matchingTimeoutMs = 15_000 }: DeadLetterLimits = {},
 ): DeadLetterOperations {
   const run = <Outcome>(type: string, workflowId: string, command: object): Promise<Outcome> =>
     startAndWait<Outcome>(temporal, { type, workflowId, command, timeoutMs: commandTimeoutMs });
@@ -328,16 +334,26 @@ export function createDeadLetterOperations(
     redriveMany,
 
     async redriveMatching(filter, expected, options) {
+      const deadline = Date.now() + matchingTimeoutMs;
       const matching = await readMatching(database, toParked(filter), sendableFirst);
-      return ifAsExpected(matching, expected, (id) => redrive(id, options), toRedriveReport);
+      return ifAsExpected(
+        { ...matching, expected, deadline },
+        (id) => redrive(id, options),
+        toRedriveReport,
+      );
     },
 
     discard,
     discardMany,
 
     async discardMatching(filter, expected, options) {
+      const deadline = Date.now() + matchingTimeoutMs;
       const matching = await readMatching(database, toParked(filter), 'id');
-      return ifAsExpected(matching, expected, (id) => discard(id, options), toDiscardReport);
+      return ifAsExpected(
+        { ...matching, expected, deadline },
+        (id) => discard(id, options),
+        toDiscardReport,
+      );
     },
 
     groups: (filter) => readGroups(database, filter),
@@ -371,33 +387,35 @@ async function settleMany<Outcome>(
 }
 
 async function ifAsExpected<Outcome, Report>(
-  { matched, ids }: Matching,
-  expected: number,
+  { matched, ids, expected, deadline }: ExpectedMatching,
   settle: (deadLetterId: number) => Promise<Outcome>,
   toReport: (outcomes: readonly OutcomeOf<Outcome>[]) => Report,
 ): Promise<MatchingOutcome<Report>> {
   if (matched !== expected) return { kind: 'count-differs', matched };
-  const outcomes = await settleInTime(ids, settle);
+  const outcomes = await settleInTime(ids, deadline, settle);
   const left = matched - outcomes.length;
   return { kind: 'done', matched, left, report: toReport(outcomes) };
 }
 
-/** For how long a command for a filter begins with further ones, in ms: its caller waits for all of them. */
-const beginsForMs = 10_000;
+/** How long before its deadline a command for a filter begins with no further one, in ms. */
+const lastBeginsBeforeMs = 5_000;
 
 // What is done must be told, whatever became of the others: a repeat of the command would find another count.
 async function settleInTime<Outcome>(
   deadLetterIds: readonly number[],
+  deadline: number,
   settle: (deadLetterId: number) => Promise<Outcome>,
 ): Promise<OutcomeOf<Outcome>[]> {
-  const until = Date.now() + beginsForMs;
   const outcomes: OutcomeOf<Outcome>[] = [];
   await forEachConcurrently(deadLetterIds, defaultConcurrency, async (deadLetterId) => {
-    if (Date.now() >= until) return;
+    const leftMs = deadline - Date.now();
+    if (leftMs <= lastBeginsBeforeMs) return;
     try {
-      outcomes.push({ deadLetterId, outcome: await settle(deadLetterId) });
+      outcomes.push({ deadLetterId, outcome: await withTimeout(settle(deadLetterId), leftMs) });
     } catch (error) {
-      if (!(error instanceof DeadLetterCommandPendingError)) throw error;
+      const isPending =
+        error instanceof DeadLetterCommandPendingError || error instanceof TimeoutError;
+      if (!isPending) throw error;
     }
   });
   return outcomes;
@@ -541,6 +559,12 @@ const sendableFirst = 'last_offset IS NOT NULL, note IS NOT NULL, id';
 interface Matching {
   readonly matched: number;
   readonly ids: readonly number[];
+}
+
+/** What matches, how many the caller expects, and when the command is over, in ms. */
+interface ExpectedMatching extends Matching {
+  readonly expected: number;
+  readonly deadline: number;
 }
 
 async function readMatching(
