@@ -59,5 +59,7 @@ void runProcess('api', async (context) => {
   });
   onStop('the HTTP server', () => server.close());
   const address = await server.listen({ host: config.API_HOST, port: config.API_PORT });
+  // Registered last, so that it comes before everything else that stops.
+  onStop('load balancing to it', () => server.drain(config.DRAIN_MS));
   logger.info({ address }, 'listening');
 });

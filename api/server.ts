@@ -152,7 +152,7 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
     http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     // Against slow readers and idle connections.
     connectionTimeout: 60_000,
-    keepAliveTimeout: 60_000,
+    keepAliveTimeout: config.API_KEEP_ALIVE_MS,
     // During shutdown, requests on open connections are still served, with connection: close.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {

@@ -23,8 +23,11 @@ export interface Readiness {
   readonly dependencies: Readonly<Record<string, DependencyState>>;
 }
 
-/** Timeout of a probe, in ms. */
-export const probeTimeoutMs = 1_000;
+/**
+ * Timeout of a probe, in ms. `/readyz` has to answer within the second that a load balancer or a kubelet
+ * waits for by default: without an answer, a server that hangs and is not required would cost every process.
+ */
+export const probeTimeoutMs = 750;
 
 /** Probes every dependency, concurrently. */
 export async function checkReadiness(checks: readonly Check[]): Promise<Readiness> {

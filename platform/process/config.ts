@@ -171,6 +171,16 @@ const schema = z.object({
    */
   API_MAX_CONNECTIONS: positive.default(2_000),
   /**
+   * How long, in ms, the API keeps an idle connection open. It must be longer than a load balancer in front
+   * of it does, which is often 60 s: or the balancer sends a request on a connection that is being closed.
+   */
+  API_KEEP_ALIVE_MS: positive.default(65_000),
+  /**
+   * How long, in ms, a stopping API goes on accepting requests while `/readyz` answers 503: longer than its
+   * load balancer needs to notice. 0, the default: nothing balances between APIs.
+   */
+  DRAIN_MS: milliseconds.default(0),
+  /**
    * Where the API keeps views until Kafka has them. Several processes of a host may share it; it should be
    * on a disk that outlives them.
    */

@@ -31,7 +31,10 @@ class StoppingError extends Error {
   readonly code = 'STOPPING';
 }
 
-// A process that hangs while stopping is of no use to anybody; what it did not finish is durable.
+/**
+ * How long a process stops at most, in ms, after it has drained (`DRAIN_MS`). One that hangs while stopping
+ * is of no use to anybody; what it did not finish is durable.
+ */
 const stopTimeoutMs = 30_000;
 
 /**
@@ -52,10 +55,11 @@ export async function runProcess(
     if (stopping) return;
     stopping = true;
     process.exitCode = exitCode;
+    const timeoutMs = config.DRAIN_MS + stopTimeoutMs;
     const timer = setTimeout(() => {
-      logger.error({ timeoutMs: stopTimeoutMs }, 'shutdown timed out; exiting now');
+      logger.error({ timeoutMs }, 'shutdown timed out; exiting now');
       process.exit(1);
-    }, stopTimeoutMs);
+    }, timeoutMs);
     for (const { what, stop } of stops.toReversed()) await stopOne(logger, what, stop);
     clearTimeout(timer);
     logger.info('stopped');

@@ -338,6 +338,10 @@ describe('problems that no route knows of', () => {
   });
 });
 
+test('an idle connection is kept for longer than load balancers usually keep theirs, a minute', () => {
+  expect(app.server.keepAliveTimeout).toBeGreaterThan(60_000);
+});
+
 describe('with its dependencies away', () => {
   test('the process is alive', async () => {
     const response = await get('/healthz', {});
