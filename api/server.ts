@@ -5,6 +5,7 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } 
 import { serializerCompiler, type FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Config } from '../platform/process/config';
 import { createProductCache } from '../cache/product-cache';
+import { createConsumptionOperations } from '../operations/consumption';
 import { createDeadLetterOperations } from '../operations/dead-letters';
 import { createEventJourneys } from '../operations/event-journey';
 import { createOrderOperations } from '../operations/orders';
@@ -53,6 +54,7 @@ import { productInspectionRoutes } from './product-inspection/routes';
 import { productMetricsRoutes } from './product-metrics/routes';
 import { orderInspectionRoutes } from './orders/inspection-routes';
 import { orderRoutes } from './orders/routes';
+import { consumptionRoutes } from './pipeline/consumption-routes';
 import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
 import { createSearch } from './search/reads';
@@ -76,6 +78,7 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
   searchRoutes,
   streamRoutes,
   pipelineRoutes,
+  consumptionRoutes,
   statusRoutes,
   productInspectionRoutes,
   dashboardSettingsRoutes,
@@ -185,6 +188,7 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
     config,
     database,
     commands,
+    consumption: createConsumptionOperations(asQueryable(database)),
     deadLetters: createDeadLetterOperations(
       { database: asQueryable(database), temporal },
       // Below the lease of an Idempotency-Key, which leaves time to record the answer.

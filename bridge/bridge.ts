@@ -7,6 +7,7 @@ import { readGroupProgress, totalLag } from '../platform/kafka/consumer-lag';
 import type { ProcessContext } from '../platform/process/lifecycle';
 import type { Queryable } from '../platform/postgres/pool';
 import type { TopicWatch } from '../platform/kafka/topic-watch';
+import { watchConsumptionHolds } from './consumption-holds';
 import { createDispatcher, type DispatchMode } from './dispatcher';
 import { startEventConsumer, type EventConsumer } from './event-consumer';
 import { createFinishedWork } from './finished-work';
@@ -15,6 +16,7 @@ import { createInFlight } from './in-flight';
 import { createLagGrowth } from './lag-growth';
 import { watchLag } from './lag-watch';
 import { createRecreatedTopicWatch } from './recreated-topics';
+import { createRateLimiter } from './rate-limiter';
 import { startReplays } from './replays';
 import { maxBatchEvents } from './start-queue';
 import { createWorkflowStarter } from './workflow-starter';
@@ -22,7 +24,7 @@ import { createWorkflowStarter } from './workflow-starter';
 /** Dependencies of the bridge. It closes none of them. */
 export interface BridgeDependencies {
   readonly kafka: Kafka;
-  /** Reads what is done, and notes how far replays are. */
+  /** Reads what is done and what operators hold, and notes how far replays are. */
   readonly database: Queryable;
   readonly client: Client;
   /** The watch over the event topics. */
@@ -59,7 +61,12 @@ export function startBridge(
     config.BRIDGE_MODE,
   );
   const groupId = config.BRIDGE_GROUP_ID;
-  const consumer = startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
+  const holds = watchConsumptionHolds({ database, logger });
+  const rateLimiter = createRateLimiter(holds.limit);
+  const consumer = startEventConsumer(
+    { kafka, dispatcher, topics, holds, rateLimiter, logger },
+    { groupId },
+  );
   const recreatedTopics = createRecreatedTopicWatch();
   const lagGrowth = createLagGrowth();
   const readProgress = async () => {
@@ -72,13 +79,15 @@ export function startBridge(
       );
       consumer.restart();
     }
-    const lag = totalLag(progress.partitions);
+    // What operators hold or bound grows because they do.
+    const free = progress.partitions.filter((partition) => !holds.isHeld(partition));
+    const lag = holds.limit() === undefined ? totalLag(free) : 0;
     if (lagGrowth.observe(lag, Date.now()) && config.BRIDGE_MODE === 'per-event') {
       logger.warn({ lag }, lagGrowsPerEvent);
     }
     return progress;
   };
-  const lag = watchLag(readProgress, logger);
+  const lag = watchLag(readProgress, logger, { isHeld: holds.isHeld });
   const replays = startReplays({ kafka, database, dispatcher, logger });
   const heartbeat = startHeartbeat({
     database,
@@ -87,6 +96,7 @@ export function startBridge(
     lagGrowsSince: lagGrowth.since,
   });
   onStop('the heartbeat', () => heartbeat.stop());
+  onStop('the watch of what is held', () => holds.stop());
   onStop('the lag watch', () => lag.stop());
   onStop('the replays', () => replays.stop());
   onStop('the consumer', () => consumer.stop());

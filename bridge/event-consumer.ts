@@ -1,7 +1,7 @@
 /**
  * The Kafka consumer, at-least-once: reads the available topics in slices and commits a slice's offset
  * only after Temporal has acknowledged the workflow of each of its messages. A crash causes redelivery,
- * never loss.
+ * never loss. What an operator holds is not fetched; a slice that was taken before is handled and committed.
  */
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import { eventTopics, partitionsPerTopic } from '../events/topics';
@@ -14,6 +14,7 @@ import type { Logger } from '../platform/observability/logger';
 import { consumersReplaced } from '../platform/observability/telemetry';
 import type { TopicWatch } from '../platform/kafka/topic-watch';
 import { watchConsumer } from './consumer-watchdog';
+import type { ConsumptionHold, ConsumptionHolds } from './consumption-holds';
 import type { Dispatcher } from './dispatcher';
 import {
   assignPartitionsWithLeader,
@@ -21,6 +22,7 @@ import {
   subscribeToReadable,
 } from './topic-availability';
 import { decompressedSlices } from './decompressed-slices';
+import type { RateLimiter } from './rate-limiter';
 import { createStickyAssignment } from './sticky-assignment';
 import type { PartitionMessage } from './workflow-plan';
 
@@ -29,6 +31,9 @@ export interface EventConsumerDependencies {
   readonly dispatcher: Dispatcher;
   /** Reports which topics are available. */
   readonly topics: TopicWatch;
+  /** Reports what operators hold. */
+  readonly holds: ConsumptionHolds;
+  readonly rateLimiter: RateLimiter;
   readonly logger: Logger;
 }
 
@@ -119,7 +124,7 @@ async function consumeUntil(
 /** Runs one kafkajs consumer until told to stop. @throws the error that stopped the consumer */
 async function consumeOnce(
   stop: AbortSignal,
-  { kafka, dispatcher, topics: watch, logger }: EventConsumerDependencies,
+  dependencies: EventConsumerDependencies,
   {
     groupId,
     sessionTimeoutMs = 6_000,
@@ -128,6 +133,8 @@ async function consumeOnce(
   }: EventConsumerOptions,
   current: CurrentConsumer,
 ): Promise<void> {
+  const { kafka, topics: watch, holds, logger } = dependencies;
+  await holds.untilKnown(stop);
   const subscription = await subscribeToReadable(watch, stop);
   const { topics, outdated } = subscription;
   const assignment = createStickyAssignment();
@@ -157,6 +164,7 @@ async function consumeOnce(
   const ended = new Promise<void>((resolve) => {
     current.end = resolve;
   });
+  const over = new AbortController();
   try {
     await consumer.connect();
     await consumer.subscribe({ topics: [...topics], fromBeginning: true });
@@ -165,15 +173,38 @@ async function consumeOnce(
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: eventTopics.length * partitionsPerTopic,
       eachBatch: (payload) =>
-        health.during(() => handleFetched(payload, { kafka, dispatcher, logger, stop, turnMs })),
+        health.during(() => handleFetched(payload, { ...dependencies, stop, turnMs })),
     });
+    const showHolds = (): void => pauseWhatIsHeld(consumer, topics, holds.current());
+    showHolds();
+    holds.onChange(showHolds, over.signal);
     logger.info({ groupId, topics }, 'consuming');
     current.hasJoined = true;
     await Promise.race([stopped, health.failure, outdated, ended]);
   } finally {
+    over.abort();
     subscription.end();
     health.stop();
     await disconnectInTime(consumer, logger);
+  }
+}
+
+/**
+ * Has the consumer fetch nothing of what is held, and all else. It remembers that for partitions that it does
+ * not have, so that a rebalance changes nothing. A topic is resumed first: kafkajs forgets that a whole topic
+ * is paused when one of its partitions is.
+ */
+function pauseWhatIsHeld(
+  consumer: Consumer,
+  topics: readonly string[],
+  holds: readonly ConsumptionHold[],
+): void {
+  for (const topic of topics) {
+    const own = holds.filter((hold) => hold.topic === null || hold.topic === topic);
+    const partitions = own.flatMap(({ partition }) => (partition === null ? [] : [partition]));
+    consumer.resume([{ topic }]);
+    if (partitions.length < own.length) consumer.pause([{ topic }]);
+    else if (partitions.length > 0) consumer.pause([{ topic, partitions }]);
   }
 }
 
@@ -186,7 +217,7 @@ async function disconnectInTime(consumer: Consumer, logger: Logger): Promise<voi
   if (!inTime) logger.warn('consumer disconnect timed out; abandoning it');
 }
 
-interface BatchContext extends Pick<EventConsumerDependencies, 'kafka' | 'dispatcher' | 'logger'> {
+interface BatchContext extends EventConsumerDependencies {
   readonly stop: AbortSignal;
   readonly turnMs: number;
 }
@@ -198,6 +229,8 @@ interface BatchContext extends Pick<EventConsumerDependencies, 'kafka' | 'dispat
 async function handleFetched(payload: EachBatchPayload, context: BatchContext): Promise<void> {
   const { batch, isRunning, isStale } = payload;
   const { topic, partition } = batch;
+  // Fetched before it was held: fetched again once it is not.
+  if (context.holds.isHeld({ topic, partition })) return;
   const batches: FetchedBatch[] = [];
   for (const fetched of batch.messages.map(batchOf)) {
     if ('kind' in fetched) {
@@ -209,8 +242,10 @@ async function handleFetched(payload: EachBatchPayload, context: BatchContext): 
   const turnEndsAt = performance.now() + context.turnMs;
   // The first batch may begin before the requested offset.
   const from = Number((batch as typeof batch & { readonly fetchedOffset: string }).fetchedOffset);
-  for await (const slice of decompressedSlices(batches, from, context.dispatcher.sliceSize)) {
+  const sliceSize = context.rateLimiter.sliceSize(context.dispatcher.sliceSize);
+  for await (const slice of decompressedSlices(batches, from, sliceSize)) {
     if (!isRunning() || isStale() || context.stop.aborted) return;
+    if (context.holds.isHeld({ topic, partition })) return;
     const received = slice.entries.map((entry) => ({ topic, partition, entry }));
     const committed = await handleSlice(payload, received, slice.next, context);
     if (!committed || performance.now() > turnEndsAt) return;
@@ -222,11 +257,16 @@ async function handleSlice(
   payload: EachBatchPayload,
   received: readonly PartitionMessage[],
   next: number,
-  { dispatcher, stop }: BatchContext,
+  { dispatcher, rateLimiter, stop }: BatchContext,
 ): Promise<boolean> {
   try {
     if (received.length > 0) {
-      await withHeartbeats(payload, stop, (signal) => dispatcher.dispatch(received, signal));
+      const isTaken = await withHeartbeats(payload, stop, async (signal) => {
+        if (!(await rateLimiter.take(received.length, signal))) return false;
+        await dispatcher.dispatch(received, signal);
+        return true;
+      });
+      if (!isTaken) return false;
     }
   } catch (error) {
     // Stopping: what was not started is not committed, and is redelivered.
@@ -277,12 +317,12 @@ async function goOnBehindTheGap(
  * Runs `work` with heartbeats to the group. When the partition is revoked or the process stops, the
  * work is aborted; starts in progress still finish before this returns.
  */
-async function withHeartbeats(
+async function withHeartbeats<Result>(
   { heartbeat }: Pick<EachBatchPayload, 'heartbeat'>,
   stop: AbortSignal,
-  work: (signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  await withLinkedSignal(stop, async (linked) => {
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  return withLinkedSignal(stop, async (linked) => {
     const working = work(linked.signal);
     const settled = working.then(
       () => true,
@@ -295,6 +335,6 @@ async function withHeartbeats(
       await settled;
       throw error;
     }
-    await working;
+    return working;
   });
 }

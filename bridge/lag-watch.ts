@@ -3,7 +3,7 @@
  * partitions.
  */
 import { performance } from 'node:perf_hooks';
-import type { GroupProgress, UnreadableTopic } from '../platform/kafka/consumer-lag';
+import type { GroupProgress, PartitionLag, UnreadableTopic } from '../platform/kafka/consumer-lag';
 import type { Logger } from '../platform/observability/logger';
 import { pause, withTimeout } from '../platform/process/waiting';
 import {
@@ -18,6 +18,8 @@ export interface LagWatchOptions {
   /** Poll interval, in ms. */
   readonly intervalMs?: number;
   readonly pollTimeoutMs?: number;
+  /** Whether an operator holds a partition, which then does not count as stalled. */
+  readonly isHeld?: (partition: PartitionLag) => boolean;
 }
 
 /** A running watch. */
@@ -35,11 +37,11 @@ export interface LagWatch {
 export function watchLag(
   read: () => Promise<GroupProgress>,
   logger: Logger,
-  { intervalMs = 5_000, pollTimeoutMs = 10_000 }: LagWatchOptions = {},
+  { intervalMs = 5_000, pollTimeoutMs = 10_000, isHeld = () => false }: LagWatchOptions = {},
 ): LagWatch {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const context = { logger, signal, standstill: createStandstillWatch() };
+  const context = { logger, signal, isHeld, standstill: createStandstillWatch() };
   // Otherwise a hanging broker would leave stale values in the metrics.
   const message = `timed out after ${pollTimeoutMs} ms`;
   const readInTime = () => withTimeout(read(), pollTimeoutMs, { message, signal });
@@ -67,16 +69,18 @@ async function pollAtIntervals(
 interface PollContext {
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  readonly isHeld: (partition: PartitionLag) => boolean;
   readonly standstill: StandstillWatch;
 }
 
 async function poll(
   read: () => Promise<GroupProgress>,
-  { logger, signal, standstill }: PollContext,
+  { logger, signal, isHeld, standstill }: PollContext,
 ): Promise<void> {
   try {
     const progress = await read();
-    standstill.observe(progress.partitions, performance.now());
+    const free = progress.partitions.filter((partition) => !isHeld(partition));
+    standstill.observe(free, performance.now());
     show(progress, standstill);
     progress.unreadable.forEach((topic) => logUnreadable(topic, logger));
   } catch (error) {

@@ -1,7 +1,7 @@
 /**
  * Reads ranges of messages again that are asked for in `collector.replays`, beside the consumer group, whose
  * offsets do not move. Any bridge may do it: no effect depends on order, and what was handled before changes
- * nothing.
+ * nothing. What an operator holds is not begun, and what is under way goes on.
  */
 import type { Kafka } from 'kafkajs';
 import { readPartitionLogs, readRange, type PartitionLog } from '../platform/kafka/partition-log';
@@ -9,6 +9,7 @@ import type { LogRecord, UnreadableOffsets } from '../platform/kafka/record-batc
 import type { Logger } from '../platform/observability/logger';
 import type { Queryable } from '../platform/postgres/pool';
 import { pause } from '../platform/process/waiting';
+import { isReplayHeld } from './consumption-holds';
 import type { Dispatcher } from './dispatcher';
 
 export interface ReplayDependencies {
@@ -88,7 +89,8 @@ async function claim(database: Queryable): Promise<Replay | undefined> {
     text: `
       UPDATE collector.replays SET leased_until = now() + make_interval(secs => $1)
       WHERE id = (
-        SELECT id FROM collector.replays WHERE finished_at IS NULL AND leased_until <= now()
+        SELECT id FROM collector.replays
+        WHERE finished_at IS NULL AND leased_until <= now() AND NOT ${isReplayHeld}
         ORDER BY leased_until, id LIMIT 1 FOR UPDATE SKIP LOCKED)
       RETURNING id, topic, partition, next_offset AS from, last_offset AS last`,
     values: [leaseSeconds],

@@ -7,6 +7,7 @@ import type { Spool } from '../../platform/disk/spool';
 import type { KafkaSender } from '../../platform/kafka/sender';
 import type { Logger } from '../../platform/observability/logger';
 import type { TopicWatch } from '../../platform/kafka/topic-watch';
+import type { ConsumptionOperations } from '../../operations/consumption';
 import type { DeadLetterOperations } from '../../operations/dead-letters';
 import type { EventJourneys } from '../../operations/event-journey';
 import type { OrderOperations } from '../../operations/orders';
@@ -48,6 +49,7 @@ export interface Services {
   readonly config: Config;
   readonly database: Database;
   readonly commands: Commands;
+  readonly consumption: ConsumptionOperations;
   readonly deadLetters: DeadLetterOperations;
   /** Undefined where a demonstration is not allowed. */
   readonly demonstration: Demonstration | undefined;

@@ -137,6 +137,16 @@ export const problems = {
     meaning: 'Another number of dead letters matches than expected; nothing was changed.',
     remedy: 'Look at the groups again, and send the number that you mean.',
   },
+  CONSUMPTION_HELD: {
+    status: 409,
+    meaning: 'Consumption of this is held already; nothing was changed.',
+    remedy: 'GET /v1/pipeline says by whom and why.',
+  },
+  CONSUMPTION_NOT_HELD: {
+    status: 409,
+    meaning: 'Consumption of exactly this is not held; nothing was changed.',
+    remedy: 'Resume what GET /v1/pipeline lists: everything, a topic or a partition.',
+  },
   REQUEST_UNDER_WAY: {
     status: 409,
     meaning: 'A request with this Idempotency-Key is still in progress.',

@@ -18,6 +18,32 @@ export const lagSchema = z.object({
   ),
 });
 
+const held = {
+  by: z.string().describe('who did it: the name of an API key, or of a user of the command line'),
+  reason: z.string(),
+  since: z.iso.datetime(),
+};
+
+/** Consumption as operators hold or bound it. */
+export const consumptionSchema = z.object({
+  holds: z
+    .array(
+      z.object({
+        topic: z.string().nullable().describe('null for everything'),
+        partition: z.int().nullable().describe('null for all of the topic'),
+        ...held,
+      }),
+    )
+    .describe('what is held, the oldest first'),
+  limit: z
+    .object({
+      messagesPerSecond: z.int().describe('most that all bridges together take in a second'),
+      ...held,
+    })
+    .nullable()
+    .describe('null while the rate is not bounded'),
+});
+
 /** The processes behind the API. */
 export const processPage = z.object({
   items: z.array(

@@ -1,5 +1,6 @@
 /** The state of the system in answers. */
 import { z } from 'zod';
+import { consumptionSchema } from '../pipeline/schemas';
 
 const waiting = z
   .object({
@@ -60,6 +61,9 @@ export const statusSchema = z.object({
     .nullable()
     .describe('messages that are not committed; null when it could not be measured'),
   bridges: z.array(bridge).nullable().describe('null when they could not be read'),
+  consumption: consumptionSchema
+    .nullable()
+    .describe('what operators hold or bound; null when it could not be read'),
   processes: z
     .array(z.object({ name: z.string(), running: z.int().nullable() }))
     .nullable()

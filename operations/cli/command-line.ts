@@ -4,6 +4,7 @@ import { exitCodes, UsageError, type ExitCode, type RunCommand } from './command
 import { toConnectionRejection } from '../../platform/dependencies/servers';
 import { warnOfMisspeltVariables } from '../../platform/process/misspelt-variables';
 import { addAfterRestoreCommand } from './commands/after-restore';
+import { addConsumptionCommands } from './commands/consumption';
 import { addDeadLetterCommands } from './commands/dead-letters';
 import { addEventCommands } from './commands/events';
 import { addLagCommand } from './commands/lag';
@@ -80,6 +81,7 @@ Servers are configured by the same environment variables as every process of the
   addEventCommands(program, run);
   addOrderCommands(program, run);
   addLagCommand(program, run);
+  addConsumptionCommands(program, run);
   addVerifyCommand(program, run);
   addRebuildMetricsCommand(program, run);
   addAfterRestoreCommand(program, run);

@@ -3,6 +3,7 @@ import { userInfo } from 'node:os';
 import type { Client } from '@temporalio/client';
 import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
+import { createConsumptionOperations, type ConsumptionOperations } from '../consumption';
 import { createDeadLetterOperations, type DeadLetterOperations } from '../dead-letters';
 import { createEventJourneys, type EventJourneys } from '../event-journey';
 import { createOrderOperations, type OrderOperations } from '../orders';
@@ -26,6 +27,7 @@ export interface Operator {
   /** As the user of DATABASE_URL itself, without the operator's role. */
   owner(): Pool;
   kafka(): Kafka;
+  consumption(): ConsumptionOperations;
   deadLetters(): DeadLetterOperations;
   eventJourneys(): EventJourneys;
   orders(): OrderOperations;
@@ -69,6 +71,7 @@ export function createOperator(
         statementTimeoutMs: 0,
       })),
     kafka,
+    consumption: () => createConsumptionOperations(getPool()),
     deadLetters: () => createDeadLetterOperations({ database: getPool(), temporal: getTemporal() }),
     eventJourneys: () =>
       createEventJourneys({

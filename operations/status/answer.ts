@@ -22,6 +22,10 @@ export function toStatusAnswer({ verdict, problems, unmeasured, measurements }: 
     outbox: counted === undefined ? null : toWaiting(counted.outbox),
     lag: 'value' in lag ? toLag(lag.value) : null,
     bridges: counted === undefined ? null : counted.bridges.map(toBridge),
+    consumption:
+      counted === undefined
+        ? null
+        : { ...counted.consumption, holds: [...counted.consumption.holds] },
     processes:
       'value' in processes
         ? processes.value.map(({ name, running }) => ({ name, running: running ?? null }))

@@ -1,5 +1,6 @@
-/** Counts what waits, and reads the bridges' heartbeats, in one statement. */
+/** Counts what waits, and reads the bridges' heartbeats and what operators hold, in one statement. */
 import type { Queryable } from '../../platform/postgres/pool';
+import { consumptionColumns, type Consumption } from '../consumption';
 import type { BridgeState, Counts, Waiting } from './measurements';
 
 /** Counts now. @throws when PostgreSQL is unavailable */
@@ -9,7 +10,7 @@ export async function readCounts(database: Queryable): Promise<Counts> {
     text: countsStatement,
     values: [heartbeatWithinSeconds],
   });
-  const { outbox, orders, deadLetters, bridges } = rows[0]!;
+  const { outbox, orders, deadLetters, bridges, holds, limit } = rows[0]!;
   return {
     outbox: toWaiting(outbox),
     orders: toWaiting(orders),
@@ -18,6 +19,7 @@ export async function readCounts(database: Queryable): Promise<Counts> {
       ...bridge,
       lagGrowsSince: lagGrowsSince === null ? null : new Date(lagGrowsSince),
     })),
+    consumption: { holds, limit },
   };
 }
 
@@ -30,7 +32,7 @@ interface CountedRow {
   readonly oldest: string | null;
 }
 
-interface CountsRow {
+interface CountsRow extends Consumption {
   readonly outbox: CountedRow;
   readonly orders: CountedRow;
   readonly deadLetters: CountedRow;
@@ -55,4 +57,5 @@ const countsStatement = `
         'inFlight', in_flight, 'slots', slots, 'pausedBy', paused_by,
         'lagGrowsSince', lag_grows_since) ORDER BY bridge_id), '[]')
       FROM collector.bridges
-      WHERE seen_at > now() - make_interval(secs => $1)) AS bridges`;
+      WHERE seen_at > now() - make_interval(secs => $1)) AS bridges,
+    ${consumptionColumns}`;

@@ -1,4 +1,5 @@
 /** What the state of the system is judged by: each measured by itself, or missing for a reason. */
+import type { Consumption } from '../../operations/consumption';
 import type { PartitionLag } from '../../platform/kafka/consumer-lag';
 import type { LastAudit } from './last-audit';
 import type { ServerState } from './servers';
@@ -35,6 +36,8 @@ export interface Counts {
   readonly deadLetters: Waiting;
   /** The bridges that run. */
   readonly bridges: readonly BridgeState[];
+  /** What operators hold or bound. */
+  readonly consumption: Consumption;
 }
 
 /** Instances of a process that poll for work; undefined when nobody could say. */

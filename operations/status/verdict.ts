@@ -2,6 +2,7 @@
  * The verdict on the system, from what was measured. Pure. It is `ok` only if everything was measured and
  * nothing is wrong.
  */
+import { describeScope, isCovered } from '../../events/consumption-scope';
 import { taskQueues } from '../../events/workflow-names';
 import type { LastAudit } from './last-audit';
 import type { Counts, Measured, Measurements, Waiting } from './measurements';
@@ -74,6 +75,8 @@ type Rule = (measurements: Measurements) => readonly Problem[];
 /** What is found first is told first among what is as bad. */
 const rules: readonly Rule[] = [
   findServersDown,
+  findHolds,
+  findRateBound,
   findProcessesMissing,
   findUnpublished,
   findUncommitted,
@@ -159,6 +162,41 @@ function findServersDown({ servers: states, counts, at }: Measurements): Problem
     });
 }
 
+function findHolds({ counts, lag }: Measurements): Problem[] {
+  const holds = valueOf(counts)?.consumption.holds ?? [];
+  const [oldest] = holds;
+  if (oldest === undefined) return [];
+  const waiting = valueOf(lag)?.filter((partition) => isCovered(holds, partition));
+  const told = holds.map((hold) => `${describeScope(hold)}, by ${hold.by}: ${hold.reason}`);
+  const messages = waiting?.reduce((sum, each) => sum + each.lag, 0);
+  return [
+    {
+      code: 'CONSUMPTION_HELD',
+      verdict: 'degraded',
+      since: new Date(oldest.since),
+      title: 'Consumption is held',
+      detail:
+        told.join('; ') + (messages === undefined ? '' : `; ${waitingOf(messages, 'message')}`),
+      runbook: 'ConsumptionHeld',
+    },
+  ];
+}
+
+function findRateBound({ counts }: Measurements): Problem[] {
+  const limit = valueOf(counts)?.consumption.limit ?? null;
+  if (limit === null) return [];
+  return [
+    {
+      code: 'CONSUMPTION_THROTTLED',
+      verdict: 'degraded',
+      since: new Date(limit.since),
+      title: 'Consumption is throttled',
+      detail: `at most ${countOf(limit.messagesPerSecond, 'message')} per second, by ${limit.by}: ${limit.reason}`,
+      runbook: 'ConsumptionHeld',
+    },
+  ];
+}
+
 const processMeanings: Readonly<Record<string, string>> = {
   'worker:commerce': `nobody polls the task queue ${taskQueues.commerce}; orders stay undecided and events unpublished`,
   'worker:collector': `nobody polls the task queue ${taskQueues.collector}; events wait for their effects`,
@@ -194,8 +232,11 @@ function findUnpublished({ servers: states, counts, at }: Measurements): Problem
   ];
 }
 
-function findUncommitted({ lag, at }: Measurements): Problem[] {
-  const behind = (valueOf(lag) ?? []).filter(
+function findUncommitted({ counts, lag, at }: Measurements): Problem[] {
+  // What is held is told by itself.
+  const holds = valueOf(counts)?.consumption.holds ?? [];
+  const free = (valueOf(lag) ?? []).filter((partition) => !isCovered(holds, partition));
+  const behind = free.filter(
     ({ lag: messages, oldestUncommittedAt }) =>
       messages > 0 &&
       at.getTime() - (oldestUncommittedAt ?? at.getTime()) >= thresholds.uncommittedMs,
@@ -313,9 +354,15 @@ function sinceOldest({ oldestAt }: Waiting): { since?: Date } {
 
 /** `14 events wait, the oldest 48 s`. */
 export function describeWaiting(waiting: Waiting, unit: string, at: Date): string {
-  if (waiting.count === 0) return `no ${unit} waits`;
-  const verb = waiting.count === 1 ? 'waits' : 'wait';
-  return `${countOf(waiting.count, unit)} ${verb}, the oldest ${describeAge(ageOf(waiting, at))}`;
+  const { count } = waiting;
+  const oldest = count === 0 ? '' : `, the oldest ${describeAge(ageOf(waiting, at))}`;
+  return `${waitingOf(count, unit)}${oldest}`;
+}
+
+/** `14 events wait`. */
+function waitingOf(count: number, unit: string): string {
+  if (count === 0) return `no ${unit} waits`;
+  return `${countOf(count, unit)} ${count === 1 ? 'waits' : 'wait'}`;
 }
 
 function countOf(count: number, unit: string): string {

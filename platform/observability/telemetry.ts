@@ -111,7 +111,11 @@ export type BridgePause =
   /** Backpressure: the limit of workflows in flight is reached. */
   | 'no-slot'
   /** Temporal is unavailable or rejects starts. */
-  | 'temporal-away';
+  | 'temporal-away'
+  /** An operator holds all of it, a topic or a partition. */
+  | 'held'
+  /** An operator bounds the rate. */
+  | 'throttled';
 
 /** Whether the bridge has paused consumption, 1 or 0, by reason. */
 export const bridgePaused = new Gauge<'reason'>({

@@ -1,8 +1,10 @@
 import { watchLag } from '../../bridge/lag-watch';
+import { patienceMs } from '../../bridge/standstill';
 import type { GroupProgress, PartitionLag } from '../../platform/kafka/consumer-lag';
 import { createLogger } from '../../platform/observability/logger';
 import {
   consumerLag,
+  consumerStalled,
   oldestUncommittedAge,
   partitionHeldBack,
 } from '../../platform/observability/telemetry';
@@ -83,6 +85,30 @@ test('what holds a partition back and how long its first message waits are shown
     expect(none?.value).toBe(0);
     expect(age?.value).toBeGreaterThanOrEqual(90);
   } finally {
+    await watch.stop();
+  }
+});
+
+test('a partition that an operator holds is not stalled; one beside it is', async () => {
+  const clock = jest.spyOn(performance, 'now').mockReturnValue(0);
+  let looks = 0;
+  const read = async (): Promise<GroupProgress> => {
+    looks += 1;
+    return progressOf(lagOf(0, 7), lagOf(1, 7));
+  };
+  const isHeld = ({ partition }: PartitionLag): boolean => partition === 0;
+  const watch = watchLag(read, logger, { intervalMs: 1, isHeld });
+  try {
+    await until('it has looked', () => looks > 1);
+    clock.mockReturnValue(patienceMs);
+    const stalled = await until('one is stalled', async () => {
+      const { values } = await consumerStalled.get();
+      const found = values.filter(({ value }) => value > 0);
+      return found.length > 0 ? found : undefined;
+    });
+    expect(stalled.map(({ labels }) => labels.partition)).toEqual([1]);
+  } finally {
+    clock.mockRestore();
     await watch.stop();
   }
 });

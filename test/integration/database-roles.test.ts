@@ -73,6 +73,12 @@ describe('refused is', () => {
       'UPDATE collector.product_metrics SET view_count = 9',
     ],
     ['an API that hides a dead letter', 'api', 'DELETE FROM collector.dead_letters'],
+    ['an API that hides who held what', 'api', 'DELETE FROM collector.consumption_holds'],
+    [
+      'a bridge that ends what an operator holds',
+      'bridge',
+      'UPDATE collector.consumption_holds SET released_at = now()',
+    ],
     [
       'a shop worker that reads the collector',
       'worker:commerce',
@@ -182,6 +188,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
   const tables = projections.map(({ table }) => table);
   const readsCollector = [
     'bridges',
+    'consumption_holds',
     'dead_letters',
     'event_effects',
     'event_handled',
@@ -197,6 +204,8 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     .sort();
   expect(Object.fromEntries(granted)).toEqual({
     commerce_api: [
+      'collector.consumption_holds: INSERT(held_by messages_per_second partition reason topic)',
+      'collector.consumption_holds: UPDATE(release_reason released_at released_by)',
       'commerce.idempotency_keys: DELETE INSERT SELECT UPDATE',
       'commerce.order_items: SELECT',
       'commerce.orders: SELECT',
@@ -208,6 +217,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     ],
     commerce_bridge: [
       'collector.bridges: DELETE INSERT SELECT UPDATE',
+      'collector.consumption_holds: SELECT',
       'collector.dead_letters: SELECT(event_id workflow_id)',
       'collector.event_handled: SELECT(event_id)',
       'collector.event_log: SELECT(event_id offset partition topic)',
@@ -216,6 +226,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     ],
     commerce_collector: [
       'collector.bridges: DELETE INSERT SELECT UPDATE',
+      'collector.consumption_holds: SELECT',
       'collector.dead_letters: INSERT SELECT UPDATE',
       'collector.event_effects: SELECT',
       'collector.event_handled: INSERT SELECT',
@@ -231,6 +242,8 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     ].sort(),
     commerce_collector_reader: readsCollector,
     commerce_operator: [
+      'collector.consumption_holds: INSERT(held_by messages_per_second partition reason topic)',
+      'collector.consumption_holds: UPDATE(release_reason released_at released_by)',
       'collector.event_handled: MAINTAIN',
       'collector.projections: UPDATE(built_at writers_from)',
       ...tables.map((table) => `collector.${table}: DELETE INSERT UPDATE`),

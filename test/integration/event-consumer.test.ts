@@ -8,6 +8,7 @@ import { watchTopics } from '../../platform/kafka/topic-watch';
 import { pause } from '../../platform/process/waiting';
 import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
 import { createStack, type Stack } from '../../testkit/stack';
+import { unheldConsumption } from '../../testkit/unheld-consumption';
 import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
@@ -50,7 +51,7 @@ test('a partition with a long backlog holds up none that has caught up, and each
   const logger = createLogger('test', 'silent');
   const topics = watchTopics(stack.kafka, eventTopics, logger);
   const consumer = startEventConsumer(
-    { kafka: stack.kafka, dispatcher, topics, logger },
+    { kafka: stack.kafka, dispatcher, topics, logger, ...unheldConsumption },
     { groupId, turnMs: 200 },
   );
   try {

@@ -12,6 +12,7 @@ import { watchTopics, type TopicWatch } from '../../platform/kafka/topic-watch';
 import { messageOf, produce, viewed, type ForeignEvent } from '../../testkit/foreign-producer';
 import { createStack, type Stack } from '../../testkit/stack';
 import { startSteadyLoad, type SteadyLoad } from '../../testkit/steady-load';
+import { unheldConsumption } from '../../testkit/unheld-consumption';
 import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
@@ -61,7 +62,10 @@ describe('a partition that is given up', () => {
     };
     const logger = createLogger('test', 'silent');
     consumers.push(
-      startEventConsumer({ kafka: stack.kafka, dispatcher, topics, logger }, { groupId }),
+      startEventConsumer(
+        { kafka: stack.kafka, dispatcher, topics, logger, ...unheldConsumption },
+        { groupId },
+      ),
     );
   }
 
@@ -154,7 +158,10 @@ function joinAsBridge(mode: DispatchMode): EventConsumer {
     mode,
   );
   const kafka = createKafka(config, logger, { clientId: 'bridge' });
-  return startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId });
+  return startEventConsumer(
+    { kafka, dispatcher, topics, logger, ...unheldConsumption },
+    { groupId },
+  );
 }
 
 /** Resolves when four members share the partitions. */

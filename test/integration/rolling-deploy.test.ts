@@ -13,6 +13,7 @@ import { watchTopics } from '../../platform/kafka/topic-watch';
 import { messageOf, viewed } from '../../testkit/foreign-producer';
 import { createStack, type RunningProcess, type Stack } from '../../testkit/stack';
 import { startSteadyLoad, type SteadyLoad } from '../../testkit/steady-load';
+import { unheldConsumption } from '../../testkit/unheld-consumption';
 import { until } from '../../testkit/until';
 
 const topic = 'catalog-events';
@@ -166,7 +167,10 @@ describe('a member of the group that comes and goes', () => {
     const join = (member: string): EventConsumer => {
       const kafka = createKafka(stack.config, logger, { clientId: member });
       const dispatcher = createRecorder(member);
-      return startEventConsumer({ kafka, dispatcher, topics, logger }, { groupId: 'comings' });
+      return startEventConsumer(
+        { kafka, dispatcher, topics, logger, ...unheldConsumption },
+        { groupId: 'comings' },
+      );
     };
     const staying = ['one', 'other'].map(join);
     const load = startLoad(10, () => undefined);
@@ -257,7 +261,7 @@ test('a bridge shares the partitions with one of a version that only knows them 
     recordVanished: () => Promise.reject(new Error('Nothing vanishes here.')),
   };
   const bridge = startEventConsumer(
-    { kafka: stack.kafka, dispatcher, topics, logger },
+    { kafka: stack.kafka, dispatcher, topics, logger, ...unheldConsumption },
     { groupId },
   );
   try {

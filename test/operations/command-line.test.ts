@@ -71,6 +71,11 @@ describe('a usage error does nothing, says why, and exits with 2', () => {
     ['an order status that there is not', ['orders', 'list', '--status', 'gone'], 'PLACED'],
     ['an age that is none', ['orders', 'list', '--older-than', '10'], '10s, 5m, 2h or 1d'],
     ['a cancellation for a blank reason', ['orders', 'cancel', 'x', '--reason', ' '], 'why'],
+    ['a hold without a reason', ['pause'], '--reason'],
+    ['a hold for a blank reason', ['pause', '--reason', ' '], 'why'],
+    ['a partition of no topic', ['pause', '--partition', '3', '--reason', 'x'], '--topic'],
+    ['a topic that there is not', ['resume', '--topic', 'x', '--reason', 'x'], 'catalog-events'],
+    ['a bound of nothing', ['throttle', '0', '--reason', 'x'], 'whole number'],
     ['a negative grace', ['verify', '--grace', '-1'], 'whole number'],
   ])('%s', async (_what, commandArguments, says) => {
     expect(await run(commandArguments)).toBe(2);

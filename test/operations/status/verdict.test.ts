@@ -9,7 +9,13 @@ const at = new Date('2026-01-01T22:30:00.000Z');
 const ago = (seconds: number): Date => new Date(at.getTime() - seconds * 1_000);
 const none = { count: 0, oldestAt: null };
 
-const counts: Counts = { outbox: none, orders: none, deadLetters: none, bridges: [] };
+const counts: Counts = {
+  outbox: none,
+  orders: none,
+  deadLetters: none,
+  bridges: [],
+  consumption: { holds: [], limit: null },
+};
 
 const lastAudit: LastAudit = {
   workflowId: 'delivery-audit-1',
@@ -167,6 +173,48 @@ test('the lag tells how much waits, for how long, and what blocks it', () => {
     detail:
       '1,207 messages wait, the oldest 90 s, in 2 partitions; an open transaction blocks order-events/1',
     runbook: 'PartitionHeldBack',
+  });
+});
+
+describe('what an operator holds', () => {
+  const hold = {
+    ...{ topic: 'order-events', partition: 1, by: 'ann', reason: 'a bad message' },
+    since: ago(60).toISOString(),
+  };
+
+  test('is told with who, why and what waits, and does not count as behind', () => {
+    const consumption = { holds: [hold], limit: null };
+    const judgement = judged({ ...counting({ consumption }), lag: { value: [lagOf(12, 300)] } });
+    expect(judgement.problems).toEqual([
+      {
+        code: 'CONSUMPTION_HELD',
+        verdict: 'degraded',
+        since: ago(60),
+        title: 'Consumption is held',
+        detail: 'order-events/1, by ann: a bad message; 12 messages wait',
+        runbook: 'ConsumptionHeld',
+      },
+    ]);
+  });
+
+  test('hides nothing of other partitions', () => {
+    const consumption = { holds: [{ ...hold, partition: 2 }], limit: null };
+    const lag = { value: [lagOf(12, 300)] };
+    expect(codesOf({ ...counting({ consumption }), lag })).toEqual([
+      'CONSUMPTION_HELD',
+      'COLLECTOR_BEHIND',
+    ]);
+  });
+
+  test('a bound on the rate is told', () => {
+    const { by, reason, since } = hold;
+    const limit = { messagesPerSecond: 50, by, reason, since };
+    const [problem] = judged(counting({ consumption: { holds: [], limit } })).problems;
+    expect(problem).toMatchObject({
+      code: 'CONSUMPTION_THROTTLED',
+      detail: 'at most 50 messages per second, by ann: a bad message',
+      runbook: 'ConsumptionHeld',
+    });
   });
 });
 
