@@ -18,8 +18,20 @@ class DatabaseUnavailableError extends Problem {
   override readonly name = 'DatabaseUnavailableError';
 
   constructor(cause: unknown) {
-    super('DATABASE_UNAVAILABLE', { cause });
+    super('DATABASE_UNAVAILABLE', { cause, ...(isTimeout(cause) ? { detail: slow } : {}) });
   }
+}
+
+const slow = 'PostgreSQL is slow: a statement was ended before it could answer. Retry.';
+
+/** Whether PostgreSQL answers, but ended a statement since it took too long: SQLSTATE query_canceled. */
+function isTimeout(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === '57014';
+}
+
+/** Whether a statement failed since it took too long on a server that answers. */
+export function isDatabaseSlow(error: unknown): boolean {
+  return error instanceof DatabaseUnavailableError && isTimeout(error.cause);
 }
 
 /** Statements on a pool. */

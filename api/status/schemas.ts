@@ -4,7 +4,8 @@ import { consumptionSchema } from '../pipeline/schemas';
 
 const waiting = z
   .object({
-    count: z.int(),
+    count: z.int().describe('10,000 at most'),
+    more: z.boolean().describe('whether more wait than were counted'),
     oldestAt: z.iso.datetime().nullable().describe('null when nothing waits'),
   })
   .nullable()

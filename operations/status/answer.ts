@@ -47,8 +47,8 @@ function toTime(time: Date | null): string | null {
   return time === null ? null : time.toISOString();
 }
 
-function toWaiting({ count, oldestAt }: Waiting) {
-  return { count, oldestAt: toTime(oldestAt) };
+function toWaiting({ count, more, oldestAt }: Waiting) {
+  return { count, more, oldestAt: toTime(oldestAt) };
 }
 
 function toLag(partitions: readonly PartitionLag[]) {

@@ -8,7 +8,7 @@ export async function readCounts(database: Queryable): Promise<Counts> {
   const { rows } = await database.query<CountsRow>({
     name: 'status-counts',
     text: countsStatement,
-    values: [heartbeatWithinSeconds],
+    values: [heartbeatWithinSeconds, countedAtMost],
   });
   const { outbox, orders, deadLetters, bridges, holds, limit } = rows[0]!;
   return {
@@ -26,10 +26,14 @@ export async function readCounts(database: Queryable): Promise<Counts> {
 /** A bridge that has not been seen for so long is not running. It says so every two seconds. */
 const heartbeatWithinSeconds = 10;
 
+/** More than so many are not counted: somebody asks every second, and may do so in the middle of an outage. */
+export const countedAtMost = 10_000;
+
 /** As JSON has it. */
 interface CountedRow {
   readonly count: number;
   readonly oldest: string | null;
+  readonly more: boolean;
 }
 
 interface CountsRow extends Consumption {
@@ -41,18 +45,22 @@ interface CountsRow extends Consumption {
   })[];
 }
 
-function toWaiting({ count, oldest }: CountedRow): Waiting {
-  return { count, oldestAt: oldest === null ? null : new Date(oldest) };
+function toWaiting({ count, oldest, more }: CountedRow): Waiting {
+  return { count, more, oldestAt: oldest === null ? null : new Date(oldest) };
 }
 
-const counted = (time: string, from: string): string => `
-  (SELECT json_build_object('count', count(*), 'oldest', min(${time})) FROM ${from})`;
+// From the oldest on, in the order of an index that has nothing but what waits.
+const counted = (time: string, from: string, order: string): string => `
+  (SELECT json_build_object(
+      'count', least(count(*), $2::integer), 'oldest', min(${time}), 'more', count(*) > $2::integer)
+    FROM (SELECT ${time} FROM ${from} ORDER BY ${order} LIMIT $2::integer + 1) AS waiting)`;
 
-const countsStatement = `
+/** Exported for the test of its plan. */
+export const countsStatement = `
   SELECT
-    ${counted('created_at', 'commerce.outbox WHERE published_at IS NULL')} AS outbox,
-    ${counted('created_at', "commerce.orders WHERE status = 'PLACED'")} AS orders,
-    ${counted('parked_at', "collector.dead_letters WHERE status = 'parked'")} AS "deadLetters",
+    ${counted('created_at', 'commerce.outbox WHERE published_at IS NULL', 'sequence')} AS outbox,
+    ${counted('created_at', "commerce.orders WHERE status = 'PLACED'", 'created_at')} AS orders,
+    ${counted('parked_at', "collector.dead_letters WHERE status = 'parked'", 'id')} AS "deadLetters",
     (SELECT coalesce(json_agg(json_build_object('id', bridge_id, 'mode', mode,
         'inFlight', in_flight, 'slots', slots, 'pausedBy', paused_by,
         'lagGrowsSince', lag_grows_since) ORDER BY bridge_id), '[]')

@@ -10,6 +10,8 @@ export type Measured<Value> = { readonly value: Value } | { readonly unmeasured:
 /** How many of something wait, and since when the oldest does. */
 export interface Waiting {
   readonly count: number;
+  /** Whether more wait than were counted. */
+  readonly more: boolean;
   /** Null when nothing waits. */
   readonly oldestAt: Date | null;
 }

@@ -243,7 +243,7 @@ function findUncommitted({ counts, lag, at }: Measurements): Problem[] {
   );
   if (behind.length === 0) return [];
   const oldestAt = new Date(Math.min(...behind.map((each) => each.oldestUncommittedAt!)));
-  const waiting = { count: behind.reduce((sum, each) => sum + each.lag, 0), oldestAt };
+  const waiting = { count: behind.reduce((sum, each) => sum + each.lag, 0), more: false, oldestAt };
   const heldBack = behind.filter(({ heldBackBy }) => heldBackBy !== undefined);
   const blocked = heldBack.map(({ topic, partition }) => `${topic}/${partition}`).join(', ');
   return [
@@ -304,7 +304,7 @@ function findDeadLetters({ counts }: Measurements): Problem[] {
       verdict: 'degraded',
       ...sinceOldest(deadLetters),
       title: 'Dead letters wait',
-      detail: `${countOf(deadLetters.count, 'message')} could not be handled and block nothing; redrive or discard them`,
+      detail: `${countOf(deadLetters.count, 'message', deadLetters.more)} could not be handled and block nothing; redrive or discard them`,
       runbook: 'DeadLettersWaiting',
     },
   ];
@@ -354,19 +354,20 @@ function sinceOldest({ oldestAt }: Waiting): { since?: Date } {
 
 /** `14 events wait, the oldest 48 s`. */
 export function describeWaiting(waiting: Waiting, unit: string, at: Date): string {
-  const { count } = waiting;
+  const { count, more } = waiting;
   const oldest = count === 0 ? '' : `, the oldest ${describeAge(ageOf(waiting, at))}`;
-  return `${waitingOf(count, unit)}${oldest}`;
+  return `${waitingOf(count, unit, more)}${oldest}`;
 }
 
 /** `14 events wait`. */
-function waitingOf(count: number, unit: string): string {
+function waitingOf(count: number, unit: string, more = false): string {
   if (count === 0) return `no ${unit} waits`;
-  return `${countOf(count, unit)} ${count === 1 ? 'waits' : 'wait'}`;
+  return `${countOf(count, unit, more)} ${count === 1 ? 'waits' : 'wait'}`;
 }
 
-function countOf(count: number, unit: string): string {
-  return `${formatCount(count)} ${unit}${count === 1 ? '' : 's'}`;
+/** `14 events`, or `10,000+ events` where more were not counted. */
+function countOf(count: number, unit: string, more = false): string {
+  return `${formatCount(count)}${more ? '+' : ''} ${unit}${count === 1 ? '' : 's'}`;
 }
 
 function formatCount(count: number): string {

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
+import { countedAtMost, countsStatement } from '../../operations/status/counts';
 import type { statusSchema } from '../../api/status/schemas';
 import { runOpsHere } from '../../testkit/run-ops';
 import { createStack, type Stack } from '../../testkit/stack';
@@ -61,7 +62,7 @@ test('it is ok once everything was measured, an audit included, and has the figu
   expect(status).toMatchObject({
     problems: [],
     unmeasured: [],
-    outbox: { count: 0, oldestAt: null },
+    outbox: { count: 0, more: false, oldestAt: null },
     lag: { total: 0 },
     bridges: [{ mode: 'per-event', slots: 7, pausedBy: [] }],
     processes: [
@@ -150,3 +151,25 @@ test('a bridge that ends is missing at once, and told', async () => {
   await stack.start('bridge');
   await untilVerdict('ok', 60_000);
 }, 120_000);
+
+test('of a backlog of 100,000 events only its beginning is read', async () => {
+  const connection = await stack.pool.connect();
+  try {
+    await connection.query('BEGIN');
+    await connection.query(`
+      INSERT INTO commerce.outbox (event_id, topic, key, type, payload)
+      SELECT 'backlog-' || n, 'catalog-events', 'product-' || n % 1000, 'ProductViewed', '{}'
+      FROM generate_series(1, 100000) AS n`);
+    await connection.query('ANALYZE commerce.outbox');
+    const { rows } = await connection.query<{ 'QUERY PLAN': string }>(
+      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) ${countsStatement
+        .replaceAll('$1', '10')
+        .replaceAll('$2', String(countedAtMost))}`,
+    );
+    const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+    expect(plan).toMatch(/Index Scan using outbox_waiting on outbox \(actual rows=10001/);
+  } finally {
+    await connection.query('ROLLBACK');
+    connection.release();
+  }
+}, 60_000);

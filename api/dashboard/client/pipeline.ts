@@ -90,7 +90,7 @@ function kafka(status: Status | undefined, perSecond: number | undefined): Step 
   const step = { id: 'kafka', name: 'Kafka', more };
   if (status?.lag === undefined || status.lag === null) return { ...step, ...unknown };
   const { total, oldestAt } = status.lag;
-  const waiting = waitingStep({ count: total, oldestAt }, 'lag', uncommittedMs);
+  const waiting = waitingStep({ count: total, more: false, oldestAt }, 'lag', uncommittedMs);
   return { ...step, ...waiting, detail: `${waiting.detail}${trendOf(total, perSecond)}` };
 }
 
@@ -129,13 +129,13 @@ function handled({ rates, ratesAre, stream }: Session): Step {
 }
 
 function waitingStep(
-  { count, oldestAt }: NonNullable<Status['outbox']>,
+  { count, more, oldestAt }: NonNullable<Status['outbox']>,
   what: string,
   lateMs: number,
 ): { figure: string; detail: string; tone: Tone } {
   const ageMs = oldestAt === null ? 0 : Math.max(Date.now() - Date.parse(oldestAt), 0);
   return {
-    figure: formatCount(count),
+    figure: `${formatCount(count)}${more ? '+' : ''}`,
     detail: count === 0 || oldestAt === null ? what : `${what}, oldest ${formatDuration(ageMs)}`,
     tone: count > 0 && ageMs >= lateMs ? 'warn' : 'calm',
   };

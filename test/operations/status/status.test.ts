@@ -1,4 +1,6 @@
+import { DatabaseError } from 'pg';
 import { pino } from 'pino';
+import { asQueryable, createDatabase } from '../../../api/http/database';
 import { explainUnmeasured } from '../../../api/status/reasons';
 import { watchServers } from '../../../operations/status/servers';
 import { createSystemStatus } from '../../../operations/status/status';
@@ -78,6 +80,29 @@ test('an outage is dated also while nobody asks, and its end forgets it', async 
     expect(later?.downSince).toEqual(first?.downSince);
     dependencies = { kafka: { status: 'up', required: false } };
     expect(await servers.read()).toMatchObject([{ status: 'up', downSince: null }]);
+  } finally {
+    servers.stop();
+  }
+});
+
+test('a statement that PostgreSQL has ended for its time is told as slow, not as unavailable', async () => {
+  const tooLate = new DatabaseError('canceling statement due to statement timeout', 0, 'error');
+  tooLate.code = '57014';
+  const query = async () => Promise.reject(tooLate);
+  const servers = watchServers(async () => ({ status: 'ready', dependencies: {} }));
+  const status = createSystemStatus({
+    servers,
+    database: asQueryable(createDatabase({ query } as never)),
+    explain: explainUnmeasured,
+    pipeline: { readLag: async () => [], readProcesses: async () => [] },
+    temporal: { withDeadline: async () => undefined } as never,
+    logger: pino({ level: 'silent' }),
+  });
+  try {
+    expect((await status.read()).unmeasured).toContainEqual({
+      what: 'outbox, orders, dead letters and bridges',
+      reason: 'PostgreSQL is slow: its statement timeout has passed',
+    });
   } finally {
     servers.stop();
   }

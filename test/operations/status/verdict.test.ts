@@ -7,7 +7,7 @@ import type { PartitionLag } from '../../../platform/kafka/consumer-lag';
 
 const at = new Date('2026-01-01T22:30:00.000Z');
 const ago = (seconds: number): Date => new Date(at.getTime() - seconds * 1_000);
-const none = { count: 0, oldestAt: null };
+const none = { count: 0, more: false, oldestAt: null };
 
 const counts: Counts = {
   outbox: none,
@@ -96,7 +96,7 @@ test('a process that nobody could count is unknown, and not missing', () => {
 
 test('a server that every request needs makes the system unavailable, and comes first', () => {
   const { verdict, problems } = judged({
-    ...counting({ deadLetters: { count: 1, oldestAt: ago(5) } }),
+    ...counting({ deadLetters: { count: 1, more: false, oldestAt: ago(5) } }),
     ...down('postgres', 60),
   });
   expect(verdict).toBe('unavailable');
@@ -108,7 +108,7 @@ test('a server that every request needs makes the system unavailable, and comes 
 
 test('Kafka unavailable says that orders are taken, and what waits, once', () => {
   const { verdict, problems } = judged({
-    ...counting({ outbox: { count: 14, oldestAt: ago(48) } }),
+    ...counting({ outbox: { count: 14, more: false, oldestAt: ago(48) } }),
     ...down('kafka', 240),
     lag: { unmeasured: 'Kafka is unavailable' },
   });
@@ -126,21 +126,25 @@ test('Kafka unavailable says that orders are taken, and what waits, once', () =>
 });
 
 test.each<[string, Partial<Measurements>, string[]]>([
-  ['an event that waits for a moment', counting({ outbox: { count: 9, oldestAt: ago(2) } }), []],
+  [
+    'an event that waits for a moment',
+    counting({ outbox: { count: 9, more: false, oldestAt: ago(2) } }),
+    [],
+  ],
   [
     'an event that is not published',
-    counting({ outbox: { count: 1, oldestAt: ago(10) } }),
+    counting({ outbox: { count: 1, more: false, oldestAt: ago(10) } }),
     ['EVENTS_NOT_PUBLISHED'],
   ],
-  ['an order under way', counting({ orders: { count: 3, oldestAt: ago(9) } }), []],
+  ['an order under way', counting({ orders: { count: 3, more: false, oldestAt: ago(9) } }), []],
   [
     'an order without a decision',
-    counting({ orders: { count: 3, oldestAt: ago(31) } }),
+    counting({ orders: { count: 3, more: false, oldestAt: ago(31) } }),
     ['ORDERS_UNDECIDED'],
   ],
   [
     'a dead letter',
-    counting({ deadLetters: { count: 1, oldestAt: ago(1) } }),
+    counting({ deadLetters: { count: 1, more: false, oldestAt: ago(1) } }),
     ['DEAD_LETTERS_WAITING'],
   ],
   ['a backlog that is being read', { lag: { value: [lagOf(5_000, 3)] } }, []],
@@ -221,9 +225,9 @@ describe('what an operator holds', () => {
 test('whatever is wrong leads to a section of the runbook', () => {
   const everything = judged({
     ...counting({
-      outbox: { count: 1, oldestAt: ago(90) },
-      orders: { count: 1, oldestAt: ago(90) },
-      deadLetters: { count: 1, oldestAt: ago(90) },
+      outbox: { count: 1, more: false, oldestAt: ago(90) },
+      orders: { count: 1, more: false, oldestAt: ago(90) },
+      deadLetters: { count: 1, more: false, oldestAt: ago(90) },
       bridges: [bridge('per-event', ago(60))],
     }),
     servers: ['postgres', 'temporal', 'topics', 'redis'].map((name) => ({
@@ -269,4 +273,11 @@ describe('the delivery audit', () => {
       unmeasured: [{ what: 'delivery audit', reason }],
     });
   });
+});
+
+test('what waits beyond the bound of the count is told as more', () => {
+  const [problem] = judged(
+    counting({ outbox: { count: 10_000, more: true, oldestAt: ago(90) } }),
+  ).problems;
+  expect(problem?.detail).toMatch(/^10,000\+ events wait, the oldest 90 s/);
 });
