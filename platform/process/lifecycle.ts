@@ -35,7 +35,7 @@ class StoppingError extends Error {
  * How long a process stops at most, in ms, after it has drained (`DRAIN_MS`). One that hangs while stopping
  * is of no use to anybody; what it did not finish is durable.
  */
-const stopTimeoutMs = 30_000;
+export const stopTimeoutMs = 30_000;
 
 /**
  * Runs `start` as the process `name`. A wrong configuration ends it with one readable message;

@@ -14,19 +14,35 @@ import type { Server } from '../../cluster/server';
 import { bootstrapAddresses, brokerSettings } from '../../cluster/servers/kafka';
 import { redis } from '../../cluster/servers/redis';
 import { temporal } from '../../cluster/servers/temporal';
+import { healthAddressOf } from '../../platform/observability/health-address';
 import { environmentVariables, readConfig } from '../../platform/process/config';
+import { stopTimeoutMs } from '../../platform/process/lifecycle';
 import { asDevelopmentUser } from '../../platform/postgres/development-users';
 import { readScrapeConfiguration } from '../../testkit/observability-files';
 
 interface Service {
   readonly image: string;
   readonly build?: string;
+  readonly pull_policy?: string;
+  readonly init?: boolean;
+  readonly restart?: string;
+  readonly stop_grace_period?: string;
+  readonly mem_limit?: string;
+  readonly logging?: {
+    readonly driver: string;
+    readonly options: Readonly<Record<string, string>>;
+  };
   readonly profiles?: readonly string[];
+  readonly entrypoint?: readonly string[];
   readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string | number>>;
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
-  readonly healthcheck?: { readonly test?: readonly string[]; readonly disable?: boolean };
+  readonly healthcheck?: {
+    readonly test?: readonly string[];
+    readonly interval: string;
+    readonly start_interval?: string;
+  };
   readonly depends_on?: Readonly<
     Record<string, { readonly condition: string; readonly required?: boolean }>
   >;
@@ -48,8 +64,15 @@ function service(name: string): Service {
 }
 
 const everyService = Object.entries(services);
-const ours = everyService.filter(([, { build }]) => build !== undefined);
+const ours = everyService.filter(([, { image }]) => image === 'commerce-event-pipeline');
+const servers = everyService.filter(([, { image }]) => image !== 'commerce-event-pipeline');
 const configured = ours.filter(([name]) => name !== 'payments');
+
+/** The commands of the Dockerfile's last stage, which is the image; each on one line. */
+const [imageStage = ''] = read('Dockerfile')
+  .split(/^FROM /m)
+  .slice(-1);
+const imageCommands = imageStage.replaceAll('\\\n', ' ').split('\n');
 
 /** Environment as Compose sets it, without or with the variables that some values depend on. */
 function textsOf(
@@ -77,8 +100,8 @@ const mounts = everyService.flatMap(([, { volumes = [] }]) =>
 const mountedFolders = mounts.filter((source) => source.startsWith('.'));
 
 /** The TypeScript program that a service of ours runs once built. */
-function sourceOf({ command = [] }: Service): string {
-  const program = command.find((word) => word.startsWith('dist/')) ?? '';
+function sourceOf({ entrypoint = [], command = [] }: Service): string {
+  const program = [...entrypoint, ...command].find((word) => word.startsWith('dist/')) ?? '';
   return program.replace(/^dist\//, '').replace(/\.js$/, '.ts');
 }
 
@@ -125,8 +148,9 @@ describe('as a Compose file', () => {
       for (const [name, { condition }] of Object.entries(dependencies)) {
         const expected = name === 'migrate' ? 'service_completed_successfully' : 'service_healthy';
         expect({ name, condition }).toEqual({ name, condition: expected });
-        const { healthcheck } = service(name);
-        if (name !== 'migrate') expect(healthcheck?.test).toBeDefined();
+        const { image, healthcheck } = service(name);
+        // Ours have the image's.
+        if (image !== 'commerce-event-pipeline') expect(healthcheck?.test).toBeDefined();
       }
     }
   });
@@ -151,9 +175,7 @@ describe('as a Compose file', () => {
   });
 
   it('pins the version of every image that is not its own', () => {
-    const images = everyService
-      .filter(([, { build }]) => build === undefined)
-      .map(([, { image }]) => image);
+    const images = servers.map(([, { image }]) => image);
 
     expect(images.filter((image) => !/:v?\d+(\.\d+)*$/.test(image))).toEqual([]);
   });
@@ -178,16 +200,31 @@ describe('as a configuration of the project', () => {
 
   it('serves the health of each process where it is checked, and publishes it nowhere else', () => {
     for (const name of ['worker-commerce', 'worker-collector', 'bridge']) {
-      const { environment, healthcheck, ports } = service(name);
+      const { command = [], environment, ports } = service(name);
       const { METRICS_HOST, METRICS_PORT } = readConfig(textsOf(environment));
 
       expect({ METRICS_HOST, METRICS_PORT }).toEqual({
         METRICS_HOST: '0.0.0.0',
         METRICS_PORT: expect.any(Number),
       });
-      expect(healthcheck?.test?.join(' ')).toContain(`127.0.0.1:${METRICS_PORT}/healthz`);
+      expect(healthAddressOf(command.join('\0'), textsOf(environment))).toBe(
+        `http://127.0.0.1:${METRICS_PORT}/healthz`,
+      );
       expect(ports).toBeUndefined();
     }
+  });
+
+  it.each([
+    ['api', 'http://127.0.0.1:3000/healthz'],
+    ['payments', 'http://127.0.0.1:18080/healthz'],
+    ['migrate', undefined],
+    ['ops', undefined],
+  ])('checks the health of %s where it serves it', (name, address) => {
+    const { entrypoint = [], command = [], environment } = service(name);
+
+    const checked = healthAddressOf([...entrypoint, ...command].join('\0'), textsOf(environment));
+
+    expect(checked).toBe(address);
   });
 
   it('gives every process the servers of this file', () => {
@@ -214,7 +251,7 @@ describe('as a configuration of the project', () => {
     const { DATABASE_URL } = readConfig(textsOf(service('migrate').environment));
     const { username, password, pathname } = new URL(DATABASE_URL);
 
-    expect(service('postgres').environment).toEqual({
+    expect(service('postgres').environment).toMatchObject({
       POSTGRES_USER: username,
       POSTGRES_PASSWORD: password,
       POSTGRES_DB: pathname.slice(1),
@@ -225,7 +262,7 @@ describe('as a configuration of the project', () => {
     const migration = readConfig(textsOf(service('migrate').environment));
     expect(migration.DATABASE_DEVELOPMENT_USERS).toBe(true);
 
-    for (const kind of processNames) {
+    for (const kind of [...processNames, 'ops'] as const) {
       const { environment } = service(kind.replace(':', '-'));
       const { DATABASE_URL } = readConfig(textsOf(environment));
 
@@ -244,6 +281,7 @@ describe('as a configuration of the project', () => {
       'api',
       'bridge',
       'migrate',
+      'ops',
       'payments',
       'worker-collector',
       'worker-commerce',
@@ -260,9 +298,170 @@ describe('as a configuration of the project', () => {
   });
 });
 
+describe('as something to run for long', () => {
+  const seconds = (duration = ''): number => {
+    const [, amount, unit] = /^(\d+)(s|m)$/.exec(duration) ?? [];
+    return Number(amount) * (unit === 'm' ? 60 : 1);
+  };
+
+  it('builds the image once, and anew after each change of the code, and asks nobody else for it', () => {
+    const policies = ours.map(([name, { build, pull_policy: policy }]) => [name, build, policy]);
+
+    expect(policies.filter(([name]) => name === 'migrate')).toEqual([['migrate', '.', 'build']]);
+    for (const [, build, policy] of policies.filter(([name]) => name !== 'migrate')) {
+      expect({ build, policy }).toEqual({ build: undefined, policy: 'never' });
+    }
+  });
+
+  it('gives each process of ours the time that it may take to stop', () => {
+    for (const [name, { stop_grace_period: grace, environment }] of ours) {
+      const { DRAIN_MS } = readConfig(name === 'payments' ? {} : textsOf(environment));
+
+      expect(seconds(grace) * 1_000).toBeGreaterThan(stopTimeoutMs + DRAIN_MS);
+    }
+  });
+
+  it('gives each server the time to write out what it has in memory', () => {
+    const grace = servers.map(([name, { stop_grace_period }]) => [
+      name,
+      seconds(stop_grace_period),
+    ]);
+
+    expect(grace.filter(([, duration]) => !(Number(duration) >= 60))).toEqual([]);
+  });
+
+  it('has the API drain for longer than a proxy that probes each second needs', () => {
+    expect(readConfig(textsOf(service('api').environment)).DRAIN_MS).toBeGreaterThan(2_000);
+  });
+
+  it('bounds the memory and the log of every container', () => {
+    const unbounded = everyService.filter(
+      ([, { mem_limit: limit, logging }]) =>
+        !/^\d+(m|g)$/.test(limit ?? '') ||
+        !/^\d+m$/.test(logging?.options['max-size'] ?? '') ||
+        !/^\d+$/.test(logging?.options['max-file'] ?? ''),
+    );
+
+    expect(unbounded.map(([name]) => name)).toEqual([]);
+  });
+
+  it('checks health often while a container starts, and seldom afterwards', () => {
+    for (const [name, { healthcheck }] of everyService) {
+      // Its image has no program that could ask it.
+      if (name === 'jaeger') continue;
+      const times = [seconds(healthcheck?.start_interval), seconds(healthcheck?.interval)];
+
+      expect({ name, times }).toEqual({ name, times: [1, 10] });
+    }
+  });
+
+  it('asks PostgreSQL for the database itself, over TCP', () => {
+    const { environment, healthcheck } = service('postgres');
+    const { POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB } = textsOf(environment);
+    const [, program, address, statement] = healthcheck?.test ?? [];
+
+    expect({ program, address, statement }).toEqual({
+      program: 'psql',
+      address: `postgres://${POSTGRES_USER}:${POSTGRES_PASSWORD}@127.0.0.1/${POSTGRES_DB}`,
+      statement: '--command=SELECT 1',
+    });
+  });
+
+  it('starts no JVM to ask Kafka', () => {
+    const test = service('kafka').healthcheck?.test?.join(' ');
+
+    expect(test).toContain('/dev/tcp/127.0.0.1/9092');
+    expect(test).not.toMatch(/\.sh|java/);
+  });
+
+  it('sorts text as the local cluster does', () => {
+    expect(read('cluster/servers/postgres.ts')).toContain("'UTF8', '--no-locale'");
+    expect(service('postgres').environment).toMatchObject({
+      POSTGRES_INITDB_ARGS: '--locale=C --encoding=UTF8',
+    });
+  });
+
+  it('has each command of the runbook in a form for containers', () => {
+    const runbook = read('docs/runbook.md');
+    const [, table = ''] = runbook.split('## In containers\n');
+    const [rows = ''] = table.split('\n## ');
+    const commands = [...runbook.matchAll(/npm run ([\w:]+)( -- )?/g)].map(([, name]) => name!);
+
+    const missing = [...new Set(commands)].filter((name) => !rows.includes(`npm run ${name}`));
+
+    expect(commands.length).toBeGreaterThan(20);
+    expect(missing).toEqual([]);
+  });
+});
+
+describe('as an image', () => {
+  const withCommand = (name: string): string =>
+    imageCommands.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1) ?? '';
+
+  it('is built without asking for a syntax', () => {
+    expect(read('Dockerfile')).not.toMatch(/^# *syntax *=/m);
+  });
+
+  it('has an init as PID 1, so that SIGTERM ends a process also while it starts', () => {
+    expect(withCommand('ENTRYPOINT')).toBe('["/usr/bin/tini", "--"]');
+    expect(withCommand('RUN')).toContain('tini');
+    // Two of them would each believe to be the first.
+    expect(ours.filter(([, { init }]) => init !== undefined)).toEqual([]);
+    expect(service('ops').entrypoint?.slice(0, 2)).toEqual(['tini', '--']);
+  });
+
+  it('runs as a user whose number is known', () => {
+    expect(withCommand('USER')).toMatch(/^[1-9]\d*:[1-9]\d*$/);
+  });
+
+  it('has the native library of Temporal for its own platform only', () => {
+    expect(read('Dockerfile')).toMatch(
+      /core-bridge\/releases -mindepth 1 -maxdepth 1 \\\s+! -name "\$\(uname -m\)-unknown-linux-gnu" -exec rm -r/,
+    );
+  });
+
+  it('keeps no lists of packages', () => {
+    expect(withCommand('RUN')).toContain('rm -rf /var/lib/apt/lists/*');
+  });
+
+  it('exposes what its processes serve', () => {
+    const { METRICS_PORT } = readConfig(textsOf(service('bridge').environment));
+    const { port } = readConfiguration(textsOf(service('payments').environment));
+
+    expect(withCommand('EXPOSE').split(' ').map(Number)).toEqual([
+      readConfig({}).API_PORT,
+      METRICS_PORT,
+      port,
+    ]);
+  });
+
+  it('checks health by a program that is built', () => {
+    const [, program = ''] = /"(dist\/[^"]+)"/.exec(withCommand('HEALTHCHECK')) ?? [];
+    const source = program.replace(/^dist\//, '').replace(/\.js$/, '.ts');
+
+    expect({ source, exists: existsSync(path.join(root, source)) }).toEqual({
+      source: 'platform/observability/health-check.ts',
+      exists: true,
+    });
+  });
+});
+
+describe('with the profile ops', () => {
+  it('runs the command line and ends, beside a stack that is up', () => {
+    const { profiles, restart, depends_on: dependencies } = service('ops');
+
+    expect({ profiles, restart, dependencies }).toEqual({
+      profiles: ['ops'],
+      restart: 'no',
+      // Each command would build the image and migrate first.
+      dependencies: undefined,
+    });
+  });
+});
+
 describe('with the profile observability', () => {
   const observing = everyService.filter(
-    ([name, { profiles }]) => profiles !== undefined && !name.startsWith('kafka'),
+    ([name, { profiles }]) => profiles !== undefined && name !== 'ops' && !name.startsWith('kafka'),
   );
   const observability = (file: string): string => read(path.join('observability', file));
 
