@@ -6,7 +6,7 @@ import type { ConsumptionScope } from '../events/consumption-scope';
 import type { Queryable } from '../platform/postgres/pool';
 
 /** Who does something, and why: kept on record. */
-export interface Justification {
+interface Justification {
   readonly by: string;
   readonly reason: string;
 }
@@ -17,7 +17,7 @@ export interface ConsumptionHold extends ConsumptionScope, Justification {
 }
 
 /** A bound on the rate of all bridges together. */
-export interface ConsumptionLimit extends Justification {
+interface ConsumptionLimit extends Justification {
   readonly messagesPerSecond: number;
   readonly since: string;
 }

@@ -54,6 +54,30 @@ async function registerProduct(): Promise<string> {
   return (await stack.call('POST', '/v1/products', { body })).body.productId as string;
 }
 
+test('consumption is held with a reason, which every page tells, and resumed', async () => {
+  await onView('', async (page) => {
+    await untilVerdict(page, 'ok');
+    const answer = async (button: string): Promise<void> => {
+      await page.getByLabel('Reason').fill('the database is being moved');
+      await page.getByRole('dialog').getByRole('button', { name: button }).click();
+    };
+    await page.getByRole('button', { name: 'Hold all' }).click();
+    await answer('Hold');
+    await page
+      .locator('#banner [data-problem="CONSUMPTION_HELD"]', {
+        hasText: 'all of it, by operator: the database is being moved',
+      })
+      .waitFor(patiently);
+    expect(await findAccessibilityProblems(page)).toEqual([]);
+    await keepPicture(page, 'consumption-held-desk');
+
+    await page.getByRole('button', { name: 'Resume all of it' }).click();
+    await answer('Resume');
+    await page.locator('#consumption', { hasText: 'Nothing is held.' }).waitFor(patiently);
+    await untilVerdict(page, 'ok');
+  });
+}, 120_000);
+
 describe('while Kafka is away', () => {
   afterAll(() => stack.cluster.start('kafka'));
 

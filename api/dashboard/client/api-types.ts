@@ -44,6 +44,9 @@ export type Settings = z.output<typeof settingsSchema>;
 /** `GET /v1/status`. */
 export type Status = z.output<typeof statusSchema>;
 
+/** What operators hold or bound. */
+export type Consumption = NonNullable<Status['consumption']>;
+
 /** `GET /v1/lag`. */
 export type Lag = z.output<typeof lagSchema>;
 

@@ -2,6 +2,7 @@
 import { html, nothing } from 'lit-html';
 import type { Lag, PartitionLag, Status } from './api-types';
 import { createChart } from './charts';
+import { createConsumptionPanel } from './consumption';
 import { createDemonstration } from './demonstration';
 import { createEventList } from './event-list';
 import { keptStretches } from './event-rates';
@@ -16,6 +17,7 @@ export function openOverview(session: Session): View {
   const { api, redraw } = session;
   const lag = poll(2_000, () => api.get<Lag>('/v1/lag'), redraw);
   const pipeline = createPipeline(session);
+  const consumption = createConsumptionPanel(session);
   const events = createEventList(session);
   const demonstration = createDemonstration(session);
   const charts = createCharts(session);
@@ -45,6 +47,7 @@ export function openOverview(session: Session): View {
               'Servers and processes',
               reading(session.status, (status) => [serverList(status), processList(status)]),
             )}
+            ${consumption.render()}
             ${panel(
               'audit',
               'Delivery audit',
