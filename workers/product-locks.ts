@@ -38,7 +38,7 @@ export interface ProductLocks {
 }
 
 /** Another transaction holds the lock of a product's row for long. A retry can succeed. */
-export class ProductLockedError extends Error {
+class ProductLockedError extends Error {
   override readonly name = 'ProductLockedError';
   readonly code = 'PRODUCT_LOCKED';
 
