@@ -9,6 +9,7 @@ import { partitionsPerTopic } from '../../events/topics';
 import { taskQueues } from '../../events/workflow-names';
 import { probeTimeoutMs } from '../../platform/dependencies/readiness';
 import { environmentVariables, readConfig, type Config } from '../../platform/process/config';
+import { stopTimeoutMs } from '../../platform/process/lifecycle';
 import { podTemplateOf, type Manifest } from '../../testkit/kustomize';
 import { readScrapeConfiguration } from '../../testkit/observability-files';
 import { root } from '../docs/markdown';
@@ -21,15 +22,14 @@ const { services } = parse(read('docker-compose.yml'), { merge: true }) as {
 
 const processes = ['api', 'worker-commerce', 'worker-collector', 'bridge'];
 
-/** A whole number of a constant in a source; the constants are nobody's to import. */
-function numberIn(file: string, name: string): number {
-  const [, digits] = new RegExp(`\\b${name} = ([\\d_]+);`).exec(read(file)) ?? [];
-  if (digits === undefined) throw new Error(`${file} has no ${name}.`);
+/** A constant of a program, which cannot be imported without being run. */
+function promotionPatience(): number {
+  const [, digits] = /\bpatienceMs = ([\d_]+);/.exec(read('workers/promote.ts')) ?? [];
+  if (digits === undefined) throw new Error('workers/promote.ts has no patienceMs.');
   return Number(digits.replaceAll('_', ''));
 }
 
-const stopMs = numberIn('platform/process/lifecycle.ts', 'stopTimeoutMs');
-const promotionPatienceMs = numberIn('workers/promote.ts', 'patienceMs');
+const promotionPatienceMs = promotionPatience();
 /** For what comes after a process has told itself to end: the kubelet's and the runtime's part. */
 const reserveMs = 5_000;
 
@@ -160,7 +160,7 @@ function checkCommand({ name, container: { command, args } }: Program): string[]
 
 function checkVariables(program: Program): string[] {
   const unknown = Object.keys(program.variables).filter(
-    (name) => !environmentVariables.includes(name) && name !== 'DRAIN_MS',
+    (name) => !environmentVariables.includes(name),
   );
   try {
     configOf(program);
@@ -225,7 +225,7 @@ function checkGrace({ name, pod, variables }: Program): string[] {
   if (!processes.includes(name)) return [];
   const given = Number(pod.terminationGracePeriodSeconds) * 1_000;
   const drainMs = Number(variables['DRAIN_MS'] ?? 0);
-  const needed = stopMs + drainMs + reserveMs;
+  const needed = stopTimeoutMs + drainMs + reserveMs;
   const inCompose = Number.parseInt(services[name]?.stop_grace_period ?? '0') * 1_000;
   return [
     ...(given >= needed ? [] : [`is given ${given} ms to stop, and may take ${needed}`]),
