@@ -10,6 +10,7 @@ import { createKafka } from '../../platform/kafka/client';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
 import { createTemporalClient } from '../../platform/temporal/client';
+import { migrateDatabase } from '../../migrations/migrate';
 import { runToItsEnd } from '../../testkit/run-process';
 import { until } from '../../testkit/until';
 
@@ -98,6 +99,43 @@ test('one that comes while another migrates waits until that has ended', async (
     expect(output).toContain('another process migrates the database');
   } finally {
     other.release();
+    await database.end();
+  }
+}, 120_000);
+
+test('a migration gives way to those behind it, and goes on when the table is free', async () => {
+  const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
+  await pool.query(`CREATE DATABASE ${name}`);
+  const url = new URL(config.DATABASE_URL);
+  url.pathname = `/${name}`;
+  const database = createPool(url.href, logger, { applicationName: 'test' });
+  const [holder, behind] = [await database.connect(), await database.connect()];
+  const migrate = (patienceMs: number) =>
+    migrateDatabase(url.href, logger, { lockTimeoutMs: 200, patienceMs });
+  try {
+    // The table that every migration writes to.
+    await holder.query(`
+      CREATE TABLE schema_migrations (
+        id serial PRIMARY KEY, name varchar(255) NOT NULL, run_on timestamp NOT NULL)`);
+    const lock = 'BEGIN; LOCK TABLE schema_migrations IN SHARE MODE';
+    await holder.query(lock);
+    await expect(migrate(0)).rejects.toMatchObject({ code: 'MIGRATION_LOCKED' });
+    const migrating = migrate(60_000);
+    await until('it waits for the table', async () => {
+      const { rows } = await database.query(
+        "SELECT FROM pg_locks WHERE relation = 'schema_migrations'::regclass AND NOT granted",
+      );
+      return rows.length === 1;
+    });
+    await behind.query("SET statement_timeout = '5s'");
+    await behind.query(lock);
+    await Promise.all([holder, behind].map((each) => each.query('ROLLBACK')));
+    await migrating;
+    const { rows } = await database.query('SELECT FROM schema_migrations');
+    expect(rows.length).toBeGreaterThan(20);
+  } finally {
+    holder.release();
+    behind.release();
     await database.end();
   }
 }, 120_000);
