@@ -108,14 +108,20 @@ async function readUntil(
   signal: AbortSignal,
   { database, logger, intervalMs, take }: ReadingContext,
 ): Promise<void> {
+  let toldOf: string | undefined;
   while (!signal.aborted) {
     try {
       const reading = database.query<HoldsRow>({ name: 'consumption-holds', text: holdsStatement });
       const { rows } = await withTimeout(reading, readWithinMs, { signal });
       take(rows[0]!);
+      if (toldOf !== undefined) logger.info('what operators hold can be read again');
+      toldOf = undefined;
     } catch (error) {
       if (signal.aborted) return;
-      logger.debug({ err: error }, 'cannot read what operators hold; what was last known holds');
+      const { code = 'UNKNOWN' } = error as { readonly code?: string };
+      // Once for each outage and cause, not each second.
+      if (code !== toldOf) logger.warn({ err: error }, unreadable(code));
+      toldOf = code;
     }
     await pause(intervalMs, signal);
   }
@@ -130,6 +136,12 @@ const holdsStatement = `
       FROM collector.consumption_holds
       WHERE released_at IS NULL AND messages_per_second IS NULL) AS holds,
     (SELECT messages_per_second::float8 / greatest(1, (
-        SELECT count(*) FROM collector.bridges WHERE seen_at > now() - interval '10 seconds'))
+        SELECT count(*) FROM collector.bridges WHERE seen_at > now() - interval '1 minute'))
       FROM collector.consumption_holds
       WHERE released_at IS NULL AND messages_per_second IS NOT NULL) AS share`;
+
+// SQLSTATE undefined_table and insufficient_privilege.
+function unreadable(code: string): string {
+  const remedy = code === '42P01' || code === '42501' ? ' Run `npm run migrate`.' : '';
+  return `cannot read what operators hold; what was last known holds, and nothing is consumed before.${remedy}`;
+}

@@ -176,7 +176,8 @@ async function consumeOnce(
         health.during(() => handleFetched(payload, { ...dependencies, stop, turnMs })),
     });
     const showHolds = (): void => pauseWhatIsHeld(consumer, topics, holds.current());
-    showHolds();
+    // A consumer that has crashed while it joined cannot be paused: its own error says more.
+    await Promise.race([health.failure, Promise.resolve().then(showHolds)]);
     holds.onChange(showHolds, over.signal);
     logger.info({ groupId, topics }, 'consuming');
     current.hasJoined = true;
@@ -257,12 +258,13 @@ async function handleSlice(
   payload: EachBatchPayload,
   received: readonly PartitionMessage[],
   next: number,
-  { dispatcher, rateLimiter, stop }: BatchContext,
+  { dispatcher, holds, rateLimiter, stop }: BatchContext,
 ): Promise<boolean> {
   try {
     if (received.length > 0) {
       const isTaken = await withHeartbeats(payload, stop, async (signal) => {
         if (!(await rateLimiter.take(received.length, signal))) return false;
+        if (holds.isHeld(payload.batch)) return false;
         await dispatcher.dispatch(received, signal);
         return true;
       });

@@ -23,12 +23,15 @@ export interface RateLimiter {
 
 /** How soon a changed bound is noticed by who waits, in ms. */
 const noticeMs = 100;
+/** How long who is not first waits at least, and how late a timer may be without a loss of rate, in ms. */
+const shortestWaitMs = 5;
 
 /** @param perSecond the bound now; undefined for none */
 export function createRateLimiter(perSecond: () => number | undefined): RateLimiter {
   const throttled = createPause('throttled');
   let bound: number | undefined;
   let freeAt = 0;
+  const queue: object[] = [];
   return {
     sliceSize(most) {
       const now = perSecond();
@@ -36,20 +39,27 @@ export function createRateLimiter(perSecond: () => number | undefined): RateLimi
     },
     async take(messages, signal) {
       const now = perSecond();
-      // What was reserved under another bound is not taken: see below.
       if (now !== bound) freeAt = 0;
       bound = now;
       if (now === undefined) return true;
-      const at = Math.max(freeAt, performance.now());
-      freeAt = at + (messages / now) * 1_000;
-      return throttled.during(async () => {
-        for (let waitMs = at - performance.now(); waitMs > 0; waitMs = at - performance.now()) {
-          await pause(Math.min(waitMs, noticeMs), signal);
-          if (signal.aborted) throw signal.reason;
-          if (perSecond() !== now) return false;
-        }
-        return true;
-      });
+      // Time is claimed when it has come: whoever gives up before leaves none behind.
+      const turn = {};
+      queue.push(turn);
+      try {
+        return await throttled.during(async () => {
+          while (queue[0] !== turn || performance.now() < freeAt) {
+            const waitMs = Math.max(freeAt - performance.now(), shortestWaitMs);
+            await pause(Math.min(waitMs, noticeMs), signal);
+            if (signal.aborted) throw signal.reason;
+            if (perSecond() !== now) return false;
+          }
+          const at = performance.now();
+          freeAt = (at - freeAt <= shortestWaitMs ? freeAt : at) + (messages / now) * 1_000;
+          return true;
+        });
+      } finally {
+        queue.splice(queue.indexOf(turn), 1);
+      }
     },
   };
 }

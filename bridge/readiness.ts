@@ -50,7 +50,10 @@ export function bridgeChecks(
   kafkaName = 'kafka',
 ): readonly Check[] {
   const probeConsumer = async (): Promise<void> => {
-    if (!hasJoined()) throw new Error('has not joined its consumer group yet');
+    if (!hasJoined())
+      throw new Error(
+        'has not joined its consumer group yet, or cannot read what operators hold (see its log)',
+      );
   };
   return [
     { name: 'consumer', required: true, probe: probeConsumer },

@@ -14,6 +14,8 @@ export interface RunningCluster {
   readonly directory: string;
   /** The variables with which the project's processes find those of its servers that run. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Those of these variables whose server does not run. */
+  readonly missing: readonly string[];
 }
 
 /**
@@ -48,5 +50,6 @@ export async function findRunningCluster(
       .filter(([, addresses]) => addresses.length > 0)
       .map(([name, addresses]) => [name, addresses.join(',')]),
   );
-  return Object.keys(environment).length === 0 ? undefined : { directory, environment };
+  const missing = Object.keys(found).filter((name) => !(name in environment));
+  return Object.keys(environment).length === 0 ? undefined : { directory, environment, missing };
 }

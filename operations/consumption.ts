@@ -75,11 +75,18 @@ export function createConsumptionOperations(database: Queryable): ConsumptionOpe
       return rows.length > 0;
     },
     async throttle(messagesPerSecond, { by, reason }) {
-      await database.query({
+      const statement = {
         name: 'consumption-throttle',
         text: throttleStatement,
         values: [messagesPerSecond, by, reason],
-      });
+      };
+      try {
+        await database.query(statement);
+      } catch (error) {
+        // Another operator was a moment faster, and is followed now.
+        if ((error as { readonly code?: unknown }).code !== uniqueViolation) throw error;
+        await database.query(statement);
+      }
     },
   };
 }
@@ -98,6 +105,9 @@ export const consumptionColumns = `
 function asTime(column: string): string {
   return `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 }
+
+/** SQLSTATE unique_violation. */
+const uniqueViolation = '23505';
 
 // The insert reads what the update returns, so that it comes after it: one bound at a time.
 const throttleStatement = `

@@ -22,6 +22,8 @@ export interface ProductLocksOptions {
 /** What is under way at a product, and when it may be tried again after its lock was not to be had. */
 interface Product {
   running: number;
+  /** Those that have been woken and have not gone on yet. */
+  woken: number;
   readonly waiting: (() => void)[];
   lockedUntil?: number;
 }
@@ -44,8 +46,8 @@ class ProductLockedError extends Error {
 
   constructor(productIds: readonly string[], options?: ErrorOptions) {
     super(
-      `Another transaction locks the row of ${productIds.join(' or ')} in commerce.products. ` +
-        'Find it in pg_stat_activity and end it; this goes on by itself.',
+      `Another transaction locks what a change of ${productIds.join(' or ')} needs: its row in commerce.products, ` +
+        'or, as a migration does, a table. pg_blocking_pids() names it; this goes on by itself once it has ended.',
       options,
     );
   }
@@ -60,7 +62,7 @@ export function createProductLocks({
   const products = new Map<string, Product>();
 
   const enter = async (productId: string): Promise<void> => {
-    const product = products.get(productId) ?? { running: 0, waiting: [] };
+    const product = products.get(productId) ?? { running: 0, woken: 0, waiting: [] };
     products.set(productId, product);
     for (;;) {
       const { running, lockedUntil } = product;
@@ -69,6 +71,7 @@ export function createProductLocks({
       }
       if (running < attemptsAtOnce) break;
       await new Promise<void>((resolve) => product.waiting.push(resolve));
+      product.woken -= 1;
     }
     product.running += 1;
   };
@@ -80,8 +83,9 @@ export function createProductLocks({
     if (outcome === 'locked') product.lockedUntil = now() + pauseMs;
     // Those that wait for a product that is locked are told at once.
     const woken = product.waiting.splice(0, product.lockedUntil === undefined ? 1 : Infinity);
+    product.woken += woken.length;
     for (const wake of woken) wake();
-    const isIdle = product.running === 0 && woken.length === 0;
+    const isIdle = product.running === 0 && product.woken === 0;
     if (isIdle && product.lockedUntil === undefined) products.delete(productId);
   };
 

@@ -17,5 +17,11 @@ export async function withLocalCluster(
   const cluster = await findRunningCluster();
   if (cluster === undefined) return environment;
   note(`Local cluster: ${cluster.directory} (as no ${addressVariables.join(', ')} is set)`);
+  // Their defaults may lead to servers of somebody else.
+  if (cluster.missing.length > 0) {
+    note(
+      `These of its servers do not run, so the defaults are used: ${cluster.missing.join(', ')}`,
+    );
+  }
   return { ...environment, ...cluster.environment };
 }

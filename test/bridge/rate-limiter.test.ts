@@ -43,3 +43,19 @@ test('an aborted wait takes nothing', async () => {
   aborted.abort(new Error('revoked'));
   await expect(waiting).rejects.toThrow('revoked');
 });
+
+test('whoever gives up leaves its time to those behind it', async () => {
+  const limiter = createRateLimiter(() => 10);
+  await limiter.take(1, signal);
+  const aborted = new AbortController();
+  const givenUp = Array.from({ length: 100 }, () => limiter.take(10, aborted.signal));
+  const waiting = limiter.take(1, signal);
+  aborted.abort(new Error('revoked'));
+
+  expect((await Promise.allSettled(givenUp)).map(({ status }) => status)).toEqual(
+    givenUp.map(() => 'rejected'),
+  );
+  const from = performance.now();
+  expect(await waiting).toBe(true);
+  expect(performance.now() - from).toBeLessThan(5_000);
+});
