@@ -6,6 +6,7 @@ import { serializerCompiler, type FastifyPluginAsyncZod } from 'fastify-type-pro
 import type { Config } from '../platform/process/config';
 import { createProductCache } from '../cache/product-cache';
 import { createConsumptionOperations } from '../operations/consumption';
+import { createReplayOperations } from '../operations/replays';
 import { createDeadLetterOperations } from '../operations/dead-letters';
 import { createEventJourneys } from '../operations/event-journey';
 import { createOrderOperations } from '../operations/orders';
@@ -55,6 +56,7 @@ import { productMetricsRoutes } from './product-metrics/routes';
 import { orderInspectionRoutes } from './orders/inspection-routes';
 import { orderRoutes } from './orders/routes';
 import { consumptionRoutes } from './pipeline/consumption-routes';
+import { replayRoutes } from './pipeline/replay-routes';
 import { pipelineRoutes } from './pipeline/routes';
 import { productRoutes } from './products/routes';
 import { createSearch } from './search/reads';
@@ -79,6 +81,7 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
   streamRoutes,
   pipelineRoutes,
   consumptionRoutes,
+  replayRoutes,
   statusRoutes,
   productInspectionRoutes,
   dashboardSettingsRoutes,
@@ -222,6 +225,7 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
     }),
     productInspection: createProductInspection({ database: reads, redis, logger }),
     productMetricsReads: createProductMetricsReads(reads),
+    replays: createReplayOperations({ database: asQueryable(database), kafka }),
     search: createSearch({ database: reads, kafka }),
     systemStatus: createSystemStatus({
       servers,

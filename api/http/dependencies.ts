@@ -8,6 +8,7 @@ import type { KafkaSender } from '../../platform/kafka/sender';
 import type { Logger } from '../../platform/observability/logger';
 import type { TopicWatch } from '../../platform/kafka/topic-watch';
 import type { ConsumptionOperations } from '../../operations/consumption';
+import type { ReplayOperations } from '../../operations/replays';
 import type { DeadLetterOperations } from '../../operations/dead-letters';
 import type { EventJourneys } from '../../operations/event-journey';
 import type { OrderOperations } from '../../operations/orders';
@@ -68,6 +69,7 @@ export interface Services {
   readonly productDetails: ProductDetails;
   readonly productInspection: ProductInspection;
   readonly productMetricsReads: ProductMetricsReads;
+  readonly replays: ReplayOperations;
   readonly search: Search;
   readonly systemStatus: SystemStatus;
   readonly views: ViewPublisher;

@@ -147,6 +147,16 @@ export const problems = {
     meaning: 'Consumption of exactly this is not held; nothing was changed.',
     remedy: 'Resume what GET /v1/pipeline lists: everything, a topic or a partition.',
   },
+  NOTHING_TO_REPLAY: {
+    status: 409,
+    meaning: 'Kafka has no message of what is to be read again; nothing was requested.',
+    remedy: 'Ask for offsets that Kafka has: GET /v1/pipeline/lag has the ends of the partitions.',
+  },
+  REPLAY_TOO_LARGE: {
+    status: 409,
+    meaning: 'One replay does not take that much; nothing was requested.',
+    remedy: 'Ask for less at a time.',
+  },
   REQUEST_UNDER_WAY: {
     status: 409,
     meaning: 'A request with this Idempotency-Key is still in progress.',

@@ -44,6 +44,27 @@ export const consumptionSchema = z.object({
     .describe('null while the rate is not bounded'),
 });
 
+/** What a replay comes to. */
+export const replaySchema = z.object({
+  requested: z.boolean().describe('false for a dry run'),
+  ranges: z
+    .array(
+      z.object({
+        topic: z.string(),
+        partition: z.int(),
+        from: z.int().describe('the first offset'),
+        to: z.int().describe('the last offset'),
+      }),
+    )
+    .describe('without offsets that Kafka no longer has, or has not got yet'),
+  offsets: z.int().describe('offsets in the ranges; some may hold no message'),
+  messages: z.int().nullable().describe('null where too many to be counted for an answer'),
+  repeats: z
+    .int()
+    .nullable()
+    .describe('events among them that are handled: reading them again changes nothing'),
+});
+
 /** The processes behind the API. */
 export const processPage = z.object({
   items: z.array(

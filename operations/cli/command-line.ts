@@ -10,6 +10,7 @@ import { addEventCommands } from './commands/events';
 import { addLagCommand } from './commands/lag';
 import { addOrderCommands } from './commands/orders';
 import { addRebuildMetricsCommand } from './commands/rebuild-metrics';
+import { addReplayCommand } from './commands/replay';
 import { addStatusCommand } from './commands/status';
 import { addVerifyCommand } from './commands/verify';
 import { withLocalCluster } from './local-cluster';
@@ -84,6 +85,7 @@ Servers are configured by the same environment variables as every process of the
   addConsumptionCommands(program, run);
   addVerifyCommand(program, run);
   addRebuildMetricsCommand(program, run);
+  addReplayCommand(program, run);
   addAfterRestoreCommand(program, run);
   return program;
 }

@@ -1,8 +1,9 @@
 /** The options of commands that are about several dead letters. */
-import { InvalidArgumentError, Option, type Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { DeadLetterStatus } from '../../events/redrive';
 import type { ParkedFilter } from '../dead-letter-filter';
 import { deadLetterReasons } from '../dead-letter-reasons';
+import { time } from './arguments';
 import { formatCount, type Output } from './output';
 
 /** Adds the options that a filter has; their values are a {@link ParkedFilter}. */
@@ -52,12 +53,4 @@ export function isExpected(
   const counts = `${formatCount(matched)} parked dead letters match, not ${formatCount(expected)}`;
   output.note(`${counts}. Nothing was done.`);
   return false;
-}
-
-function time(text: string): Date {
-  const read = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/i.test(text)
-    ? new Date(text)
-    : undefined;
-  if (read !== undefined && !Number.isNaN(read.getTime())) return read;
-  throw new InvalidArgumentError('It must be a time such as 2026-01-31T09:30:00Z.');
 }

@@ -7,6 +7,7 @@ import { createConsumptionOperations, type ConsumptionOperations } from '../cons
 import { createDeadLetterOperations, type DeadLetterOperations } from '../dead-letters';
 import { createEventJourneys, type EventJourneys } from '../event-journey';
 import { createOrderOperations, type OrderOperations } from '../orders';
+import { createReplayOperations, type ReplayOperations } from '../replays';
 import { eventTopics } from '../../events/topics';
 import { readConfig, type Config } from '../../platform/process/config';
 import { createKafka } from '../../platform/kafka/client';
@@ -31,6 +32,7 @@ export interface Operator {
   deadLetters(): DeadLetterOperations;
   eventJourneys(): EventJourneys;
   orders(): OrderOperations;
+  replays(): ReplayOperations;
   /** The state of the system, measured now. Never throws. */
   systemState(): Promise<SystemState>;
   /** The current user, kept on record. */
@@ -83,6 +85,7 @@ export function createOperator(
         },
       }),
     orders: () => createOrderOperations({ database: getPool(), temporal: getTemporal() }),
+    replays: () => createReplayOperations({ database: getPool(), kafka: kafka() }),
     systemState: () =>
       readSystemState({
         config,

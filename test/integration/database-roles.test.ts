@@ -206,6 +206,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     commerce_api: [
       'collector.consumption_holds: INSERT(held_by messages_per_second partition reason topic)',
       'collector.consumption_holds: UPDATE(release_reason released_at released_by)',
+      'collector.replays: INSERT(first_offset last_offset next_offset partition reason requested_by topic)',
       'commerce.idempotency_keys: DELETE INSERT SELECT UPDATE',
       'commerce.order_items: SELECT',
       'commerce.orders: SELECT',
@@ -246,6 +247,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'collector.consumption_holds: UPDATE(release_reason released_at released_by)',
       'collector.event_handled: MAINTAIN',
       'collector.projections: UPDATE(built_at writers_from)',
+      'collector.replays: INSERT(first_offset last_offset next_offset partition reason requested_by topic)',
       ...tables.map((table) => `collector.${table}: DELETE INSERT UPDATE`),
       'commerce.order_items: SELECT',
       'commerce.orders: SELECT',
