@@ -34,7 +34,8 @@ export function replayRoutes({ replays }: Services): FastifyPluginAsyncZod {
             ],
             example: {
               url: '/v1/replays',
-              body: { topic: 'catalog-events', partition: 0, from: 0, to: 99, dryRun: true },
+              body: { aggregateId: '$PRODUCT', dryRun: true },
+              after: 'MEASURED',
             },
           },
         },
