@@ -45,7 +45,7 @@ export function replayRoutes({ replays }: Services): FastifyPluginAsyncZod {
         },
       },
       async ({ body, caller: { name: by }, log }, reply) => {
-        const plan = await planned(() => replays.plan(toRequest(body)));
+        const plan = await planned(() => replays.plan(readForm(body)!));
         if (body.dryRun) return reply.code(200).send(toAnswer(plan, false));
         await replays.request(plan, by);
         log.warn({ ranges: plan.ranges, by }, 'a replay is requested');
@@ -95,10 +95,6 @@ function readForm(body: Body): ReplayRequest | undefined {
     return given.length === 2 ? { since: new Date(since), until: new Date(until) } : undefined;
   }
   return aggregateId !== undefined && given.length === 1 ? { aggregateId } : undefined;
-}
-
-function toRequest(body: Body): ReplayRequest {
-  return readForm(body)!;
 }
 
 async function planned(plan: () => Promise<ReplayPlan>): Promise<ReplayPlan> {

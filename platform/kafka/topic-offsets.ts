@@ -1,5 +1,6 @@
 /** Where the partitions of a topic begin and end, and where they were at a time. */
-import type { Admin, Kafka } from 'kafkajs';
+import type { Kafka } from 'kafkajs';
+import { withAdmin } from './admin';
 
 /** What of a partition is there. */
 export interface PartitionBounds {
@@ -37,17 +38,4 @@ export function readOffsetsAt(
     const partitions = await admin.fetchTopicOffsetsByTimestamp(topic, time.getTime());
     return new Map(partitions.map(({ partition, offset }) => [partition, Number(offset)]));
   });
-}
-
-async function withAdmin<Result>(
-  kafka: Kafka,
-  work: (admin: Admin) => Promise<Result>,
-): Promise<Result> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    return await work(admin);
-  } finally {
-    await admin.disconnect();
-  }
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Partitioners, type Admin, type PartitionMetadata } from 'kafkajs';
 import type { ServerName } from '../../cluster/local-cluster';
 import { eventTopics, partitionsPerTopic } from '../../events/topics';
+import { withAdmin } from '../../platform/kafka/admin';
 import type { Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 import { timeOf } from './clock';
@@ -122,7 +123,7 @@ async function untilPlaced(
   brokersOf: (partition: number) => readonly number[],
 ): Promise<void> {
   const look = async (): Promise<boolean> => {
-    const misplaced = (await withAdmin(stack, readPartitions)).filter(
+    const misplaced = (await withAdmin(stack.kafka, readPartitions)).filter(
       ({ partitionId, replicas }) =>
         replicas.toSorted().join() !== brokersOf(partitionId).toSorted().join(),
     );
@@ -238,7 +239,7 @@ async function countPublishedSince({ pool }: Stack, from: Date): Promise<number>
 async function untilInSync(stack: Stack): Promise<void> {
   const { length } = stack.cluster.brokers;
   const look = async (): Promise<boolean> => {
-    const behind = (await withAdmin(stack, readPartitions)).filter(
+    const behind = (await withAdmin(stack.kafka, readPartitions)).filter(
       ({ leader, isr }) => leader < 0 || isr.length < length,
     );
     if (behind.length === 0) return true;
@@ -253,7 +254,7 @@ async function untilInSync(stack: Stack): Promise<void> {
 
 /** The broker that leads most partitions of the events' topics. */
 async function busiestBroker(stack: Stack): Promise<ServerName> {
-  const partitions = await withAdmin(stack, readPartitions);
+  const partitions = await withAdmin(stack.kafka, readPartitions);
   const led = (id: number): number => partitions.filter(({ leader }) => leader === id).length;
   const [busiest] = brokerIds(stack).toSorted((one, other) => led(other) - led(one));
   return stack.cluster.brokers[busiest! - 1]!;
@@ -262,7 +263,7 @@ async function busiestBroker(stack: Stack): Promise<ServerName> {
 /** The partitions that a broker leads, as `topic/partition`. */
 async function partitionsLedBy(stack: Stack, broker: ServerName): Promise<ReadonlySet<string>> {
   const id = stack.cluster.brokers.indexOf(broker) + 1;
-  const partitions = await withAdmin(stack, readPartitions);
+  const partitions = await withAdmin(stack.kafka, readPartitions);
   return new Set(
     partitions
       .filter(({ leader }) => leader === id)
@@ -290,18 +291,5 @@ async function reassign(stack: Stack, partition: number, replicas: number[]): Pr
     topic,
     partitionAssignment: [{ partition, replicas }],
   }));
-  await withAdmin(stack, (admin) => admin.alterPartitionReassignments({ topics }));
-}
-
-async function withAdmin<Result>(
-  { kafka }: Stack,
-  work: (admin: Admin) => Promise<Result>,
-): Promise<Result> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    return await work(admin);
-  } finally {
-    await admin.disconnect();
-  }
+  await withAdmin(stack.kafka, (admin) => admin.alterPartitionReassignments({ topics }));
 }

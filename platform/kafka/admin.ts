@@ -1,0 +1,16 @@
+/** Kafka's administration, connected for one piece of work. */
+import type { Admin, Kafka } from 'kafkajs';
+
+/** Connects, does the work and disconnects. @throws when Kafka is unavailable, and what `work` throws */
+export async function withAdmin<Result>(
+  kafka: Kafka,
+  work: (admin: Admin) => Promise<Result>,
+): Promise<Result> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    return await work(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}
