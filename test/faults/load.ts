@@ -7,7 +7,11 @@ import type { Random } from '../../testkit/random';
 
 /** A load that is running. */
 export interface Load {
-  /** Ends the load: resolves when every command that was sent has its answer. */
+  /**
+   * Ends the load: resolves when every command that was sent has its answer.
+   *
+   * @throws when one got no decision in time
+   */
   stop(): Promise<void>;
 }
 
@@ -40,16 +44,20 @@ async function registerProduct(
 /** Starts the load. Each client does one thing after the other and pauses in between. */
 export function startLoad(stack: Stack, ledger: Ledger, random: Random): Load {
   const stopping = { now: false };
-  const running = Array.from({ length: clients }, async (_, client) => {
-    while (!stopping.now) {
-      await doSomething(stack, ledger, random, `user-${client}`);
-      await sleep(pauseMs);
-    }
-  });
+  const running = Promise.all(
+    Array.from({ length: clients }, async (_, client) => {
+      while (!stopping.now) {
+        await doSomething(stack, ledger, random, `user-${client}`);
+        await sleep(pauseMs);
+      }
+    }),
+  );
+  // A client that fails while a fault strikes is told by `stop`; it is no reason to end the run.
+  running.catch(() => undefined);
   return {
     async stop() {
       stopping.now = true;
-      await Promise.all(running);
+      await running;
     },
   };
 }

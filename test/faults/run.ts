@@ -361,7 +361,7 @@ async function underLoad(run: Run, { inject }: Pick<Fault, 'inject'>): Promise<R
     await sleep(1_000);
     await inject(run);
   } catch (error) {
-    await load.stop();
+    await load.stop().catch((failure: unknown) => console.log(`     ${describe(failure)}`));
     throw error;
   }
   let isUnderLoad = true;
