@@ -149,6 +149,45 @@ const workflowIdRule = {
   rules: { 'no-restricted-syntax': ['error', ...spelledWorkflowIds] },
 };
 
+/**
+ * What of platform/kafka/ other rooms may import: it has the project's own words for a producer, a consumer and
+ * Kafka's administration, and no type of kafkajs. The rest of the folder speaks with kafkajs.
+ */
+const kafkaSeam = [
+  ...['batch-consumer', 'client', 'connection', 'consumer-group', 'consumer-lag', 'partition-log'],
+  ...['record-batch', 'sender', 'topic-administration', 'topic-offsets', 'topic-watch'],
+];
+const kafkaSeamMessage =
+  'kafkajs stays in platform/kafka/: import one of the modules that eslint.config.mjs lists as its seam.';
+
+/**
+ * Tests, experiments and benchmarks may use kafkajs: with it they play clients of others, faults and what the
+ * project is compared with.
+ */
+const kafkaRule = {
+  files: rooms.map((room) => `${room}/**/*.ts`),
+  ignores: ['platform/kafka/**', 'events/workflow-ids.ts'],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          { regex: '^kafkajs(?:/|$)', message: kafkaSeamMessage },
+          { regex: `/kafka/(?!(?:${kafkaSeam.join('|')})$)`, message: kafkaSeamMessage },
+        ],
+      },
+    ],
+    'no-restricted-syntax': [
+      'error',
+      ...spelledWorkflowIds,
+      ...['TSImportType', 'ImportExpression'].map((node) => ({
+        selector: `${node} Literal[value=/^kafkajs\\b/]`,
+        message: kafkaSeamMessage,
+      })),
+    ],
+  },
+};
+
 const pureRooms = [
   {
     files: ['events/**/*.ts'],
@@ -315,6 +354,7 @@ export default defineConfig(
   processEnds,
   house,
   workflowIdRule,
+  kafkaRule,
   ...pureRooms,
   scripts,
 );

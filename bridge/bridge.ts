@@ -1,8 +1,8 @@
 /** The bridge: consumes events from Kafka and starts a workflow for each, or for a batch. */
 import { availableParallelism } from 'node:os';
 import type { Client } from '@temporalio/client';
-import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../events/topics';
+import type { KafkaClient } from '../platform/kafka/client';
 import { readGroupProgress, totalLag } from '../platform/kafka/consumer-lag';
 import type { ProcessContext } from '../platform/process/lifecycle';
 import type { Queryable } from '../platform/postgres/pool';
@@ -23,7 +23,7 @@ import { createWorkflowStarter } from './workflow-starter';
 
 /** Dependencies of the bridge. It closes none of them. */
 export interface BridgeDependencies {
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   /** Reads what is done and what operators hold, and notes how far replays are. */
   readonly database: Queryable;
   readonly client: Client;

@@ -3,31 +3,25 @@
  * only after Temporal has acknowledged the workflow of each of its messages. A crash causes redelivery,
  * never loss. What an operator holds is not fetched; a slice that was taken before is handled and committed.
  */
-import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import { eventTopics, partitionsPerTopic } from '../events/topics';
 import { withLinkedSignal } from '../platform/process/abort';
 import { pause, resultWithin } from '../platform/process/waiting';
+import { createBatchConsumer, type Fetched } from '../platform/kafka/batch-consumer';
+import type { KafkaClient } from '../platform/kafka/client';
 import { readPartitionLogs } from '../platform/kafka/partition-log';
-import { batchOf, fetchWholeBatches } from '../platform/kafka/protocol';
 import type { FetchedBatch } from '../platform/kafka/record-batch';
 import type { Logger } from '../platform/observability/logger';
 import { consumersReplaced } from '../platform/observability/telemetry';
 import type { TopicWatch } from '../platform/kafka/topic-watch';
-import { watchConsumer } from './consumer-watchdog';
-import type { ConsumptionHold, ConsumptionHolds } from './consumption-holds';
+import type { ConsumptionHolds } from './consumption-holds';
 import type { Dispatcher } from './dispatcher';
-import {
-  assignPartitionsWithLeader,
-  excludeForbidden,
-  subscribeToReadable,
-} from './topic-availability';
+import { excludeForbidden, subscribeToReadable } from './topic-availability';
 import { decompressedSlices } from './decompressed-slices';
 import type { RateLimiter } from './rate-limiter';
-import { createStickyAssignment } from './sticky-assignment';
 import type { PartitionMessage } from './workflow-plan';
 
 export interface EventConsumerDependencies {
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   readonly dispatcher: Dispatcher;
   /** Reports which topics are available. */
   readonly topics: TopicWatch;
@@ -44,8 +38,8 @@ export interface EventConsumerOptions {
   /** Stall timeout: after how many ms without a completed fetch the consumer is replaced. */
   readonly stallTimeoutMs?: number;
   /**
-   * How long a partition's fetched messages are handled before the others get their turn, in ms. kafkajs
-   * fetches from a broker again only when every partition of its last fetch is done, so that one long
+   * How long a partition's fetched messages are handled before the others get their turn, in ms. The
+   * client fetches from a broker again only when every partition of its last fetch is done, so that one long
    * backlog would hold up the partitions that have caught up.
    */
   readonly turnMs?: number;
@@ -69,7 +63,6 @@ export function startEventConsumer(
   dependencies: EventConsumerDependencies,
   options: EventConsumerOptions,
 ): EventConsumer {
-  fetchWholeBatches();
   const stopping = new AbortController();
   const current: CurrentConsumer = { hasJoined: false, end: () => undefined };
   const running = consumeUntil(stopping.signal, dependencies, options, current);
@@ -93,13 +86,10 @@ interface CurrentConsumer {
 
 const replaceAfterMs = 1_000;
 
-/**
- * How soon a member notices that another comes or goes: the group waits for the last to notice. kafkajs
- * sends no heartbeat while a fetch waits for messages, so a fetch waits no longer than that.
- */
+/** How soon a member notices that another comes or goes, in ms. */
 const noticeMs = 100;
 
-// kafkajs recovers from most crashes, but stops for good after some.
+// The client recovers from most crashes, but stops for good after some.
 async function consumeUntil(
   stop: AbortSignal,
   dependencies: EventConsumerDependencies,
@@ -121,7 +111,7 @@ async function consumeUntil(
   }
 }
 
-/** Runs one kafkajs consumer until told to stop. @throws the error that stopped the consumer */
+/** Runs one consumer until told to stop. @throws the error that stopped the consumer */
 async function consumeOnce(
   stop: AbortSignal,
   dependencies: EventConsumerDependencies,
@@ -137,25 +127,15 @@ async function consumeOnce(
   await holds.untilKnown(stop);
   const subscription = await subscribeToReadable(watch, stop);
   const { topics, outdated } = subscription;
-  const assignment = createStickyAssignment();
-  const consumer = kafka.consumer({
+  const consumer = createBatchConsumer(kafka, logger, {
     groupId,
-    sessionTimeout: sessionTimeoutMs,
-    // A member killed while joining delays the others for this long.
-    rebalanceTimeout: 2 * sessionTimeoutMs,
-    heartbeatInterval: noticeMs,
-    maxWaitTimeInMs: noticeMs,
-    // Added partitions are discovered this soon; kafkajs then rejoins the group.
-    metadataMaxAge: 10_000,
-    // The second for members of a version that does not know the first.
-    partitionAssigners: [assignment.assigner, assignPartitionsWithLeader],
-    allowAutoTopicCreation: false,
-    retry: { retries: 5, restartOnFailure: () => Promise.resolve(false) },
+    topics,
+    sessionTimeoutMs,
+    stallTimeoutMs,
+    noticeMs,
+    partitionsAtOnce: eventTopics.length * partitionsPerTopic,
+    handle: (fetched) => handleFetched(fetched, { ...dependencies, stop, turnMs }),
   });
-  consumer.on(consumer.events.GROUP_JOIN, ({ payload: { memberAssignment } }) => {
-    assignment.remember(memberAssignment);
-  });
-  const health = watchConsumer(consumer, stallTimeoutMs);
   const stopped = new Promise<void>((resolve) => {
     stop.addEventListener('abort', () => {
       resolve();
@@ -166,56 +146,19 @@ async function consumeOnce(
   });
   const over = new AbortController();
   try {
-    await consumer.connect();
-    await consumer.subscribe({ topics: [...topics], fromBeginning: true });
-    await consumer.run({
-      autoCommit: false,
-      eachBatchAutoResolve: false,
-      partitionsConsumedConcurrently: eventTopics.length * partitionsPerTopic,
-      eachBatch: (payload) =>
-        health.during(() => handleFetched(payload, { ...dependencies, stop, turnMs })),
-    });
-    const showHolds = (): void => pauseWhatIsHeld(consumer, topics, holds.current());
+    await consumer.start();
+    const showHolds = (): void => consumer.hold(holds.current());
     // A consumer that has crashed while it joined cannot be paused: its own error says more.
-    await Promise.race([health.failure, Promise.resolve().then(showHolds)]);
+    await Promise.race([consumer.failure, Promise.resolve().then(showHolds)]);
     holds.onChange(showHolds, over.signal);
     logger.info({ groupId, topics }, 'consuming');
     current.hasJoined = true;
-    await Promise.race([stopped, health.failure, outdated, ended]);
+    await Promise.race([stopped, consumer.failure, outdated, ended]);
   } finally {
     over.abort();
     subscription.end();
-    health.stop();
-    await disconnectInTime(consumer, logger);
+    await consumer.stop();
   }
-}
-
-/**
- * Has the consumer fetch nothing of what is held, and all else. It remembers that for partitions that it does
- * not have, so that a rebalance changes nothing. A topic is resumed first: kafkajs forgets that a whole topic
- * is paused when one of its partitions is.
- */
-function pauseWhatIsHeld(
-  consumer: Consumer,
-  topics: readonly string[],
-  holds: readonly ConsumptionHold[],
-): void {
-  for (const topic of topics) {
-    const own = holds.filter((hold) => hold.topic === null || hold.topic === topic);
-    const partitions = own.flatMap(({ partition }) => (partition === null ? [] : [partition]));
-    consumer.resume([{ topic }]);
-    if (partitions.length < own.length) consumer.pause([{ topic }]);
-    else if (partitions.length > 0) consumer.pause([{ topic, partitions }]);
-  }
-}
-
-const disconnectTimeoutMs = 10_000;
-
-// A stalled consumer may hang here, too. It is abandoned then: its session times out.
-async function disconnectInTime(consumer: Consumer, logger: Logger): Promise<void> {
-  const disconnected = consumer.disconnect().then(() => true);
-  const inTime = await resultWithin(disconnected, disconnectTimeoutMs, false);
-  if (!inTime) logger.warn('consumer disconnect timed out; abandoning it');
 }
 
 interface BatchContext extends EventConsumerDependencies {
@@ -227,44 +170,41 @@ interface BatchContext extends EventConsumerDependencies {
  * Handles the fetched batches of a partition slice by slice, and commits each slice. What is left after
  * its turn is fetched again.
  */
-async function handleFetched(payload: EachBatchPayload, context: BatchContext): Promise<void> {
-  const { batch, isRunning, isStale } = payload;
-  const { topic, partition } = batch;
+async function handleFetched(fetched: Fetched, context: BatchContext): Promise<void> {
+  const { topic, partition } = fetched;
   // Fetched before it was held: fetched again once it is not.
   if (context.holds.isHeld({ topic, partition })) return;
   const batches: FetchedBatch[] = [];
-  for (const fetched of batch.messages.map(batchOf)) {
-    if ('kind' in fetched) {
-      await goOnBehindTheGap(payload, fetched.offset, context);
+  for (const batch of fetched.batches) {
+    if ('kind' in batch) {
+      await goOnBehindTheGap(fetched, batch.offset, context);
       return;
     }
-    batches.push(fetched);
+    batches.push(batch);
   }
   const turnEndsAt = performance.now() + context.turnMs;
-  // The first batch may begin before the requested offset.
-  const from = Number((batch as typeof batch & { readonly fetchedOffset: string }).fetchedOffset);
   const sliceSize = context.rateLimiter.sliceSize(context.dispatcher.sliceSize);
-  for await (const slice of decompressedSlices(batches, from, sliceSize)) {
-    if (!isRunning() || isStale() || context.stop.aborted) return;
+  for await (const slice of decompressedSlices(batches, fetched.from, sliceSize)) {
+    if (!fetched.isCurrent() || context.stop.aborted) return;
     if (context.holds.isHeld({ topic, partition })) return;
     const received = slice.entries.map((entry) => ({ topic, partition, entry }));
-    const committed = await handleSlice(payload, received, slice.next, context);
+    const committed = await handleSlice(fetched, received, slice.next, context);
     if (!committed || performance.now() > turnEndsAt) return;
   }
 }
 
 /** @returns whether the slice was committed; otherwise it is redelivered */
 async function handleSlice(
-  payload: EachBatchPayload,
+  fetched: Fetched,
   received: readonly PartitionMessage[],
   next: number,
   { dispatcher, holds, rateLimiter, stop }: BatchContext,
 ): Promise<boolean> {
   try {
     if (received.length > 0) {
-      const isTaken = await withHeartbeats(payload, stop, async (signal) => {
+      const isTaken = await withHeartbeats(fetched, stop, async (signal) => {
         if (!(await rateLimiter.take(received.length, signal))) return false;
-        if (holds.isHeld(payload.batch)) return false;
+        if (holds.isHeld(fetched)) return false;
         await dispatcher.dispatch(received, signal);
         return true;
       });
@@ -275,17 +215,8 @@ async function handleSlice(
     if (stop.aborted) return false;
     throw error;
   }
-  await commit(payload, next);
+  await fetched.commit(next);
   return true;
-}
-
-async function commit(payload: EachBatchPayload, next: number): Promise<void> {
-  const { batch, resolveOffset, commitOffsetsIfNecessary, heartbeat } = payload;
-  const { topic, partition } = batch;
-  resolveOffset(String(next - 1));
-  const partitions = [{ partition, offset: String(next) }];
-  await commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
-  await heartbeat();
 }
 
 /**
@@ -293,11 +224,11 @@ async function commit(payload: EachBatchPayload, next: number): Promise<void> {
  * truncated or recreated. Records the lost offsets and continues at the start of the log.
  */
 async function goOnBehindTheGap(
-  payload: EachBatchPayload,
+  fetched: Fetched,
   from: number,
   { kafka, dispatcher, logger, stop }: BatchContext,
 ): Promise<void> {
-  const { topic, partition } = payload.batch;
+  const { topic, partition } = fetched;
   const [log] = await readPartitionLogs(kafka, [{ topic, partition, offset: from }]);
   if (log === undefined || 'error' in log) throw log?.error ?? new Error('no answer');
   const { start, end } = log;
@@ -311,8 +242,8 @@ async function goOnBehindTheGap(
     { ...vanished, start, end },
     'offsets vanished before they were read; continuing at the start of the log',
   );
-  await withHeartbeats(payload, stop, (signal) => dispatcher.recordVanished(vanished, signal));
-  await commit(payload, start);
+  await withHeartbeats(fetched, stop, (signal) => dispatcher.recordVanished(vanished, signal));
+  await fetched.commit(start);
 }
 
 /**
@@ -320,7 +251,7 @@ async function goOnBehindTheGap(
  * work is aborted; starts in progress still finish before this returns.
  */
 async function withHeartbeats<Result>(
-  { heartbeat }: Pick<EachBatchPayload, 'heartbeat'>,
+  { heartbeat }: Pick<Fetched, 'heartbeat'>,
   stop: AbortSignal,
   work: (signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {

@@ -3,7 +3,7 @@
  * offsets do not move. Any bridge may do it: no effect depends on order, and what was handled before changes
  * nothing. What an operator holds is not begun, and what is under way goes on.
  */
-import type { Kafka } from 'kafkajs';
+import type { KafkaClient } from '../platform/kafka/client';
 import { readPartitionLogs, readRange, type PartitionLog } from '../platform/kafka/partition-log';
 import type { LogRecord, UnreadableOffsets } from '../platform/kafka/record-batch';
 import type { Logger } from '../platform/observability/logger';
@@ -13,7 +13,7 @@ import { isReplayHeld } from './consumption-holds';
 import type { Dispatcher } from './dispatcher';
 
 export interface ReplayDependencies {
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   /** With the right to update `collector.replays`. */
   readonly database: Queryable;
   readonly dispatcher: Dispatcher;
@@ -129,7 +129,7 @@ async function replayRange(
 }
 
 async function readLog(
-  kafka: Kafka,
+  kafka: KafkaClient,
   place: { readonly topic: string; readonly partition: number },
 ): Promise<PartitionLog> {
   const [log] = await readPartitionLogs(kafka, [{ ...place, offset: null }]);

@@ -3,12 +3,6 @@
  * excluded, so that it does not block the other, and returns with a new subscription.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  PartitionAssigners,
-  type Cluster,
-  type PartitionAssigner,
-  type PartitionMetadata,
-} from 'kafkajs';
 import { topicProblemOf } from '../platform/kafka/topic-administration';
 import type { TopicState, TopicWatch } from '../platform/kafka/topic-watch';
 
@@ -52,30 +46,6 @@ export function excludeForbidden(watch: TopicWatch, error: unknown): void {
     const { topic } = each as { topic?: unknown };
     if (typeof topic === 'string') watch.markForbidden(topic);
   }
-}
-
-/**
- * The partitions of a topic that have a leader, and so can be assigned: kafkajs looks up the start offsets
- * of all new partitions at once, and reads nothing until it has all of them.
- */
-export function partitionsWithLeader(cluster: Cluster, topic: string): number[] {
-  const partitions = cluster.findTopicPartitionMetadata(topic);
-  return partitions.filter(isLed).map(({ partitionId }) => partitionId);
-}
-
-/** Assigns the partitions that have a leader in turn, as bridges before the sticky assignment do. */
-export const assignPartitionsWithLeader: PartitionAssigner = (config) => {
-  const { cluster } = config;
-  const findTopicPartitionMetadata: typeof cluster.findTopicPartitionMetadata = (topic) =>
-    cluster.findTopicPartitionMetadata(topic).filter(isLed);
-  const led = Object.create(cluster, {
-    findTopicPartitionMetadata: { value: findTopicPartitionMetadata },
-  }) as typeof cluster;
-  return PartitionAssigners.roundRobin({ ...config, cluster: led });
-};
-
-function isLed({ leader }: PartitionMetadata): boolean {
-  return leader >= 0;
 }
 
 function isReadable({ problem }: TopicState): boolean {

@@ -4,8 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Kafka } from 'kafkajs';
-import { createKafka, createTopics } from '../platform/kafka/client';
+import { createKafka, createTopics, type KafkaClient } from '../platform/kafka/client';
+import { kafkajsOf } from '../platform/kafka/kafkajs';
 import { createKafkaSender } from '../platform/kafka/sender';
 import { createLogger } from '../platform/observability/logger';
 import { freezeFor } from '../test/faults/servers';
@@ -27,7 +27,8 @@ export const concurrentSends: Experiment = {
   columns: ['round', 'producer', 'acknowledged', 'lost', 'doubled'],
   async run() {
     const stack = await createStack([]);
-    const kafka = createKafka(stack.config, logger, { clientId: 'experiment', requestTimeoutMs });
+    const options = { clientId: 'experiment', requestTimeoutMs };
+    const kafka = createKafka(stack.config, logger, options);
     try {
       const rows = [];
       for (let round = 1; round <= rounds; round += 1) {
@@ -53,7 +54,7 @@ interface Producer {
   stop(): Promise<void>;
 }
 
-const producers: Readonly<Record<string, (kafka: Kafka) => Promise<Producer>>> = {
+const producers: Readonly<Record<string, (kafka: KafkaClient) => Promise<Producer>>> = {
   'kafkajs, sends side by side': (kafka) => connectPlain(kafka, 5),
   'the same, one request in flight': (kafka) => connectPlain(kafka, 1),
   async 'ours, a single flight'(kafka) {
@@ -66,8 +67,8 @@ const producers: Readonly<Record<string, (kafka: Kafka) => Promise<Producer>>> =
   },
 };
 
-async function connectPlain(kafka: Kafka, maxInFlightRequests: number): Promise<Producer> {
-  const producer = kafka.producer({ idempotent: true, maxInFlightRequests });
+async function connectPlain(kafka: KafkaClient, maxInFlightRequests: number): Promise<Producer> {
+  const producer = kafkajsOf(kafka).producer({ idempotent: true, maxInFlightRequests });
   await producer.connect();
   return {
     send: (topic, value) =>
@@ -78,11 +79,11 @@ async function connectPlain(kafka: Kafka, maxInFlightRequests: number): Promise<
 
 async function sendWhileFrozen(
   stack: Stack,
-  kafka: Kafka,
-  connect: (kafka: Kafka) => Promise<Producer>,
+  kafka: KafkaClient,
+  connect: (kafka: KafkaClient) => Promise<Producer>,
 ): Promise<[acknowledged: number, lost: number, doubled: number]> {
   const topic = `sends-${randomUUID()}`;
-  await createTopics(kafka, [{ topic, numPartitions: 1 }]);
+  await createTopics(kafka, [{ topic, partitions: 1 }]);
   const producer = await connect(kafka);
   const acknowledged: string[] = [];
   const stopping = { now: false };
@@ -105,7 +106,7 @@ async function sendWhileFrozen(
   await Promise.all(callers);
   await producer.stop();
   const copies = new Map<string, number>();
-  for (const { value } of await readTopic(kafka, topic)) {
+  for (const { value } of await readTopic(stack.kafka, topic)) {
     copies.set(value, (copies.get(value) ?? 0) + 1);
   }
   return [

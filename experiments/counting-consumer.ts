@@ -3,6 +3,7 @@
  * topic; every `CRASH_EVERY`th view it is killed between its two steps.
  */
 import { createKafka } from '../platform/kafka/client';
+import { kafkajsOf } from '../platform/kafka/kafkajs';
 import { runProcess } from '../platform/process/lifecycle';
 import { createPool } from '../platform/postgres/pool';
 import { createRedis } from '../platform/redis/client';
@@ -14,7 +15,9 @@ void runProcess('counting-consumer', async ({ config, logger }) => {
   const crashEvery = Number(process.env['CRASH_EVERY']);
   const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'counting-consumer' });
   const redis = createRedis(config.REDIS_URL, logger);
-  const consumer = createKafka(config, logger, { clientId: 'counting-consumer' }).consumer({
+  const consumer = kafkajsOf(
+    createKafka(config, logger, { clientId: 'counting-consumer' }),
+  ).consumer({
     groupId: topic,
     // Its successor waits for the session timeout of the killed one.
     sessionTimeout: 6_000,

@@ -92,7 +92,7 @@ async function consumeWithCrashes(
 ): Promise<{ counted: number; crashes: number }> {
   await makeCounter(stack);
   const topic = `views-${randomUUID()}`;
-  await createTopics(stack.kafka, [{ topic, numPartitions: 1 }]);
+  await createTopics(stack.kafka, [{ topic, partitions: 1 }]);
   const messages = Array.from({ length: views }, () => ({ key: 'lamp', value: randomUUID() }));
   await produce(stack.kafka, topic, messages);
   let crashes = 0;

@@ -48,7 +48,7 @@ async function consumeAll(
   key: 'aggregate ID' | 'random',
 ): Promise<[late: number, wrongByLast: string, wrongByVersion: string]> {
   const topic = `stock-${randomUUID()}`;
-  await createTopics(stack.kafka, [{ topic, numPartitions: partitions }]);
+  await createTopics(stack.kafka, [{ topic, partitions }]);
   for (let version = 1; version <= versions; version += 1) {
     const messages = products
       .map((product) => messageOf(stockAdjusted(product, version, 1_000 - version)))

@@ -1,5 +1,4 @@
 /** `npm run migrate`: brings the schemas, the topics and the search attributes up to date, then ends. */
-import type { Kafka } from 'kafkajs';
 import { assertNotRejected } from '../platform/dependencies/startup-checks';
 import { readConfig, type Config } from '../platform/process/config';
 import { warnOfMisspeltVariables } from '../platform/process/misspelt-variables';
@@ -9,7 +8,7 @@ import {
   postgresStartupCheck,
   temporalStartupCheck,
 } from '../platform/dependencies/servers';
-import { createKafka } from '../platform/kafka/client';
+import { createKafka, type KafkaClient } from '../platform/kafka/client';
 import { createLogger } from '../platform/observability/logger';
 import { createPool } from '../platform/postgres/pool';
 import { createTemporalConnection } from '../platform/temporal/client';
@@ -42,7 +41,7 @@ async function main(): Promise<void> {
 /** Before any change. @throws ConnectionRejectedError */
 async function assertCredentialsAccepted(
   config: Config,
-  kafka: Kafka,
+  kafka: KafkaClient,
   logger: Logger,
 ): Promise<void> {
   const pool = createPool(config.DATABASE_URL, logger, { applicationName: 'migrate' });

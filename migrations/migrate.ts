@@ -1,9 +1,13 @@
 /** Migrates PostgreSQL's schemas and Kafka's topics to this version. */
 import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
-import type { Kafka } from 'kafkajs';
 import { DatabaseError, type Client } from 'pg';
 import { deadLetterTopicOf, eventTopics, partitionsPerTopic } from '../events/topics';
-import { createTopics, type TopicReplication } from '../platform/kafka/client';
+import {
+  createTopics,
+  type KafkaClient,
+  type NewTopic,
+  type TopicReplication,
+} from '../platform/kafka/client';
 import { createClient } from '../platform/postgres/hosts';
 import { pause } from '../platform/process/waiting';
 import { readUnbuilt } from '../projections/state';
@@ -122,7 +126,7 @@ async function acquireLock(client: Client, logger: Logger): Promise<void> {
 
 /** Creates the topics of events and of dead letters that do not exist yet. */
 export async function migrateTopics(
-  kafka: Kafka,
+  kafka: KafkaClient,
   logger: Logger,
   replication: TopicReplication = {},
 ): Promise<void> {
@@ -130,20 +134,18 @@ export async function migrateTopics(
   logger.info({ topics: eventTopics }, 'topics are up to date');
 }
 
-function topicAndItsDeadLetters(topic: string): TopicConfig[] {
+function topicAndItsDeadLetters(topic: string): NewTopic[] {
   return [
-    { topic, numPartitions: partitionsPerTopic },
+    { topic, partitions: partitionsPerTopic },
     {
       topic: deadLetterTopicOf(topic),
-      numPartitions: partitionsPerTopic,
-      configEntries: [
+      partitions: partitionsPerTopic,
+      settings: {
         // A copy carries headers about the original: what just fitted there must still fit here.
-        { name: 'max.message.bytes', value: String(2 * 1024 * 1024) },
+        'max.message.bytes': String(2 * 1024 * 1024),
         // Parked messages wait for an operator: no retention, so that the copy outlives the row.
-        { name: 'retention.ms', value: '-1' },
-      ],
+        'retention.ms': '-1',
+      },
     },
   ];
 }
-
-type TopicConfig = Parameters<typeof createTopics>[1][number];

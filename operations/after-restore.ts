@@ -8,13 +8,14 @@
  *   in each partition whose message is neither handled nor parked, and the bridge reads on from there.
  * - **The shop.** Its own lost changes cannot be brought back from events: they are counted and named.
  */
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { shopSource } from '../events/envelope';
 import { isDerivedEventId } from '../events/identifiers';
 import { InvalidEventError } from '../events/errors';
 import { parseMessage } from '../events/parse';
 import { eventTopics } from '../events/topics';
+import type { KafkaClient } from '../platform/kafka/client';
+import { countMembers, moveGroup } from '../platform/kafka/consumer-group';
 import { readConsumerLag, type PartitionLag } from '../platform/kafka/consumer-lag';
 import { readRange } from '../platform/kafka/partition-log';
 import type { LogRecord, UnreadableOffsets } from '../platform/kafka/record-batch';
@@ -23,7 +24,7 @@ import { inTransaction } from '../platform/postgres/pool';
 export interface RestoreDependencies {
   /** Connected as the owner of the tables. */
   readonly pool: Pool;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   /** The bridge's consumer group. */
   readonly groupId: string;
 }
@@ -95,23 +96,19 @@ export async function repairAfterRestore(
     const found = await comparison.compare(kafka, partition);
     if (found !== undefined) rewound.push(found);
   }
-  if (!isDryRun) await rewind(kafka, groupId, rewound);
+  if (!isDryRun && rewound.length > 0) {
+    const positions = rewound.map(({ to, ...place }) => ({ ...place, offset: to }));
+    await moveGroup(kafka, groupId, positions);
+  }
   return { renumbered, rewound, lostByShop: comparison.lostByShop() };
 }
 
-async function assertNoBridge(kafka: Kafka, groupId: string): Promise<void> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    const { groups } = await admin.describeGroups([groupId]);
-    const members = groups.flatMap((group) => group.members).length;
-    if (members === 0) return;
-    throw new GroupActiveError(
-      `The consumer group ${groupId} has ${members} members. Stop every bridge, and repeat the command.`,
-    );
-  } finally {
-    await admin.disconnect();
-  }
+async function assertNoBridge(kafka: KafkaClient, groupId: string): Promise<void> {
+  const members = await countMembers(kafka, groupId);
+  if (members === 0) return;
+  throw new GroupActiveError(
+    `The consumer group ${groupId} has ${members} members. Stop every bridge, and repeat the command.`,
+  );
 }
 
 /**
@@ -158,7 +155,7 @@ const firstTransactionId = 3;
 /** Compares what is below the committed offsets with the tables. */
 interface Comparison {
   /** @returns undefined when everything is handled or parked */
-  compare(kafka: Kafka, partition: PartitionLag): Promise<RewoundPartition | undefined>;
+  compare(kafka: KafkaClient, partition: PartitionLag): Promise<RewoundPartition | undefined>;
   lostByShop(): RestoreReport['lostByShop'];
 }
 
@@ -278,26 +275,4 @@ async function findLostByShop(
   );
   const gone = new Set(rows.map(({ eventId }) => eventId));
   return ofShop.filter(({ eventId }) => gone.has(eventId!));
-}
-
-async function rewind(
-  kafka: Kafka,
-  groupId: string,
-  partitions: readonly RewoundPartition[],
-): Promise<void> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    for (const topic of eventTopics) {
-      const own = partitions.filter((each) => each.topic === topic);
-      if (own.length === 0) continue;
-      await admin.setOffsets({
-        groupId,
-        topic,
-        partitions: own.map(({ partition, to }) => ({ partition, offset: String(to) })),
-      });
-    }
-  } finally {
-    await admin.disconnect();
-  }
 }

@@ -1,8 +1,9 @@
 /** State of the pipeline: the collector's consumer lag, and the running processes. */
 import type { Client } from '@temporalio/client';
-import type { Kafka } from 'kafkajs';
 import { eventTopics } from '../events/topics';
 import { withTimeout } from '../platform/process/waiting';
+import type { KafkaClient } from '../platform/kafka/client';
+import { countMembers } from '../platform/kafka/consumer-group';
 import { readConsumerLag, type PartitionLag } from '../platform/kafka/consumer-lag';
 import { taskQueues } from '../events/workflow-names';
 import { shareReading } from '../platform/process/shared-reading';
@@ -27,7 +28,7 @@ export interface PipelineState {
 
 /** What reading the state needs. */
 export interface PipelineStateDependencies {
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   readonly temporal: Client;
   /** The collector's consumer group. */
   readonly groupId: string;
@@ -59,17 +60,6 @@ export function createPipelineState(dependencies: PipelineStateDependencies): Pi
 async function stateOf(name: ProcessState['name'], count: Promise<number>): Promise<ProcessState> {
   // /readyz reports the outage itself.
   return { name, running: await withTimeout(count, answerWithinMs).catch(() => undefined) };
-}
-
-async function countMembers(kafka: Kafka, groupId: string): Promise<number> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    const { groups } = await admin.describeGroups([groupId]);
-    return groups[0]?.members.length ?? 0;
-  } finally {
-    await admin.disconnect();
-  }
 }
 
 // A worker's poll lasts up to a minute.

@@ -2,9 +2,9 @@
  * Ranges of messages that an operator has the bridge read again (`collector.replays`), beside the consumer
  * group, whose offsets do not move. What was handled before changes nothing, so a replay harms at no time.
  */
-import type { Kafka } from 'kafkajs';
 import { parseMessage } from '../events/parse';
 import { eventTopics, type EventTopic } from '../events/topics';
+import type { KafkaClient } from '../platform/kafka/client';
 import { readRange } from '../platform/kafka/partition-log';
 import { readBounds, readOffsetsAt } from '../platform/kafka/topic-offsets';
 import type { Queryable } from '../platform/postgres/pool';
@@ -58,7 +58,7 @@ export class ReplayRefusedError extends Error {
 
 /** Plans replays, and requests them. */
 export interface ReplayOperations {
-  /** Changes nothing. @throws ReplayRefusedError; an error of kafkajs when Kafka is unavailable */
+  /** Changes nothing. @throws ReplayRefusedError; another error when Kafka is unavailable */
   plan(request: ReplayRequest): Promise<ReplayPlan>;
   /** Has the bridges read the ranges; they begin within some seconds. @param by who asks */
   request(plan: ReplayPlan, by: string): Promise<void>;
@@ -68,7 +68,7 @@ export interface ReplayOperations {
 export interface ReplayDependencies {
   /** As a user that may insert into `collector.replays`. */
   readonly database: Queryable;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
 }
 
 const mostOffsets = 1_000_000;
@@ -174,7 +174,7 @@ export function joinAdjacent(ranges: readonly ReplayRange[]): ReplayRange[] {
 }
 
 // What Kafka no longer has would be recorded as vanished unread, which it is not.
-async function clip(kafka: Kafka, ranges: readonly ReplayRange[]): Promise<ReplayRange[]> {
+async function clip(kafka: KafkaClient, ranges: readonly ReplayRange[]): Promise<ReplayRange[]> {
   const topics = [...new Set(ranges.map(({ topic }) => topic))];
   const bounds = new Map(
     await Promise.all(

@@ -3,16 +3,16 @@
  * committed states that must agree at any instant, or ignores what may still be in flight, so there are
  * no false alarms from timing.
  */
-import type { Kafka } from 'kafkajs';
 import type { Pool, PoolClient } from 'pg';
 import { eventTopics } from '../events/topics';
+import type { KafkaClient } from '../platform/kafka/client';
 import { readGroupProgress } from '../platform/kafka/consumer-lag';
 import { inTransaction } from '../platform/postgres/pool';
 import { checks, type Check, type CheckInput } from './verification-checks';
 
 export interface VerificationDependencies {
   readonly pool: Pool;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   /** The collector's consumer group. */
   readonly groupId: string;
 }

@@ -3,7 +3,6 @@
  * the table `dead_letters`. The dead-letter topic gets a copy, for other tools.
  */
 import { createHash } from 'node:crypto';
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import {
   decodeBytes,
@@ -17,6 +16,7 @@ import {
 } from '../../events/received';
 import { redrivenFrom } from '../../events/redrive';
 import { deadLetterTopicOf } from '../../events/topics';
+import type { KafkaClient } from '../../platform/kafka/client';
 import { readEntryAt } from '../../platform/kafka/partition-log';
 import { unreadableReasons, type LogEntry } from '../../platform/kafka/record-batch';
 import {
@@ -30,7 +30,7 @@ export interface DeadLetterDependencies {
   readonly pool: Pool;
   readonly sender: KafkaSender;
   /** To read what is too large to pass through Temporal. */
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
 }
 
 export function createDeadLetterActivities({ pool, sender, kafka }: DeadLetterDependencies) {

@@ -5,10 +5,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getClient, log } from '@temporalio/activity';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { BatchOffsets, ReceivedEvent } from '../../events/received';
 import { openBatchesQuery, readBatchOffsets, workflowIds } from '../../events/workflow-ids';
+import type { KafkaClient } from '../../platform/kafka/client';
 import { readGroupProgress, type GroupProgress } from '../../platform/kafka/consumer-lag';
 import { auditFindings } from '../../platform/observability/telemetry';
 import { forEachConcurrently } from '../../platform/process/concurrency';
@@ -17,7 +17,7 @@ import type { DueNotification } from './notifications/outbox';
 
 export interface CollectorAuditDependencies {
   readonly pool: Pool;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   /** The bridge's consumer group. */
   readonly groupId: string;
 }

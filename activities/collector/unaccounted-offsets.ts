@@ -4,10 +4,10 @@
  * a failover. The bridge is asked to read it again.
  */
 import { getClient, log } from '@temporalio/activity';
-import type { Kafka } from 'kafkajs';
 import { DatabaseError, type Pool } from 'pg';
 import { parseMessage } from '../../events/parse';
 import type { Coordinates } from '../../events/received';
+import type { KafkaClient } from '../../platform/kafka/client';
 import { readRange, type OffsetRange } from '../../platform/kafka/partition-log';
 import type { LogRecord, UnreadableOffsets } from '../../platform/kafka/record-batch';
 import { auditFindings } from '../../platform/observability/telemetry';
@@ -16,7 +16,7 @@ import { keepAbandoned } from './delivery-audit';
 
 export interface UnaccountedOffsetsDependencies {
   readonly pool: Pool;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
 }
 
 export function createUnaccountedOffsetsActivities(dependencies: UnaccountedOffsetsDependencies) {

@@ -4,10 +4,10 @@
  * publishes the shop's own events among them again.
  */
 import { log } from '@temporalio/activity';
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { VanishedOffsets } from '../../events/received';
 import { eventTopics } from '../../events/topics';
+import type { KafkaClient } from '../../platform/kafka/client';
 import { readGroupProgress } from '../../platform/kafka/consumer-lag';
 import { afterCommit, inTransaction, type Queryable } from '../../platform/postgres/pool';
 import { vanishedOffsets } from '../../platform/observability/telemetry';
@@ -15,7 +15,7 @@ import { vanishedOffsets } from '../../platform/observability/telemetry';
 /** Dependencies of the detection. */
 export interface VanishedOffsetsDependencies {
   readonly pool: Pool;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   /** The bridge's consumer group. */
   readonly groupId: string;
 }

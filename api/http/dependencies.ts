@@ -1,9 +1,9 @@
 /** The dependencies of the API, and the services of its routes. */
 import type { Client } from '@temporalio/client';
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { Config } from '../../platform/process/config';
 import type { Spool } from '../../platform/disk/spool';
+import type { KafkaClient } from '../../platform/kafka/client';
 import type { KafkaSender } from '../../platform/kafka/sender';
 import type { Logger } from '../../platform/observability/logger';
 import type { TopicWatch } from '../../platform/kafka/topic-watch';
@@ -36,7 +36,7 @@ export interface ApiDependencies {
   readonly logger: Logger;
   readonly pool: Pool;
   readonly redis: RedisConnection;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   readonly sender: KafkaSender;
   /** Keeps views until Kafka has them. */
   readonly spool: Spool;

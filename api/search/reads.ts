@@ -2,11 +2,11 @@
  * Search by ID, name and place. Each look-up reads an index. The audit log has none by offset, which every
  * insert would pay for: Kafka itself says which event is at a place.
  */
-import type { Kafka } from 'kafkajs';
 import type { z } from 'zod';
 import { parseMessage } from '../../events/parse';
 import { placeOf, type Coordinates } from '../../events/received';
 import { eventTopics } from '../../events/topics';
+import type { KafkaClient } from '../../platform/kafka/client';
 import { readEntryAt } from '../../platform/kafka/partition-log';
 import { withTimeout } from '../../platform/process/waiting';
 import type { Database } from '../http/database';
@@ -25,7 +25,7 @@ export interface Search {
 /** What searching needs. */
 export interface SearchDependencies {
   readonly database: Database;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
 }
 
 /** Searches in PostgreSQL, and for places in Kafka. */
@@ -56,7 +56,7 @@ const noEvent: FoundAtPlace = { eventId: undefined, incomplete: null };
 
 const kafkaTimeoutMs = 3_000;
 
-async function readPlace(kafka: Kafka, place: Coordinates): Promise<FoundAtPlace> {
+async function readPlace(kafka: KafkaClient, place: Coordinates): Promise<FoundAtPlace> {
   // Other topics are none of the pipeline's.
   if (!eventTopics.some((topic) => topic === place.topic)) return noEvent;
   try {

@@ -13,6 +13,7 @@ import { createMetricsActivities } from '../../activities/collector/product-metr
 import type { ReceivedEvent } from '../../events/received';
 import { eventTopics, partitionsPerTopic } from '../../events/topics';
 import { createKafka } from '../../platform/kafka/client';
+import { kafkajsOf } from '../../platform/kafka/kafkajs';
 import { runProcess } from '../../platform/process/lifecycle';
 import { createPool, inTransaction } from '../../platform/postgres/pool';
 import { createProductCache } from '../../cache/product-cache';
@@ -38,7 +39,7 @@ void runProcess('bridge', async ({ config, logger, onStop }) => {
     await inTransaction(pool, (client) => write(client as unknown as Pool, events));
     await evictCache(events);
   };
-  const kafka = createKafka(config, logger, { clientId: 'plain-consumer' });
+  const kafka = kafkajsOf(createKafka(config, logger, { clientId: 'plain-consumer' }));
   const consumer = kafka.consumer({ groupId: config.BRIDGE_GROUP_ID, maxWaitTimeInMs: 500 });
   onStop('the consumer', () => consumer.disconnect());
   await consume(consumer, size, apply);

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { realpath, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Kafka, logLevel } from 'kafkajs';
+import { hasJoinedCluster } from '../../platform/kafka/connection';
 import { exists, findOnPath, runCommand } from '../command';
 import type { Launch } from '../daemon';
 import { findOrInstall, mavenWay, type Recipe } from '../install';
@@ -183,19 +183,6 @@ function clusterIdOf(directory: string): string {
 }
 
 async function healthy(port: number): Promise<void> {
-  const admin = new Kafka({
-    brokers: [`${loopback}:${port}`],
-    logLevel: logLevel.NOTHING,
-    connectionTimeout: 1_000,
-    requestTimeout: 2_000,
-    retry: { retries: 0 },
-  }).admin();
-  try {
-    await admin.connect();
-    const { brokers: joined } = await admin.describeCluster();
-    const hasJoined = joined.some((broker) => broker.port === port);
-    if (!hasJoined) throw new Error('the broker has not joined its cluster yet');
-  } finally {
-    await admin.disconnect();
-  }
+  const hasJoined = await hasJoinedCluster(loopback, port);
+  if (!hasJoined) throw new Error('the broker has not joined its cluster yet');
 }

@@ -1,5 +1,6 @@
 /** Step: duplicates. With at-least-once delivery any message may be delivered again. */
-import type { Kafka } from 'kafkajs';
+import { readConsumerLag } from '../../platform/kafka/consumer-lag';
+import { createKafkaSender, type Delivery } from '../../platform/kafka/sender';
 import { confirm, eventually } from './confirm';
 import { selectRows, type CollectedRows } from './find-resulting-rows';
 import { findRuns, type RanWorkflow } from './find-workflows';
@@ -14,13 +15,14 @@ export async function deliverAgain(
   messages: readonly CarriedMessage[],
   workflows: readonly RanWorkflow[],
 ): Promise<void> {
-  const { page, kafka } = world;
+  const { page } = world;
   const before = await selectRows(world, productId);
   const runsBefore = workflows.map(({ runId }) => runId);
-  const copies = await produceAgain(kafka, messages);
-  page.say(`a plain producer sends all ${messages.length} messages again, byte for byte`);
-  page.show(`${catalogTopic}, partition ${copies.partition}, offsets from ${copies.firstOffset}`);
-  await waitUntilCommitted(world, copies.partition, copies.firstOffset + messages.length);
+  const copies = await sendAgain(world, messages);
+  page.say(`a producer sends all ${messages.length} messages again, byte for byte`);
+  const [first, last] = [copies[0]!, copies.at(-1)!];
+  page.show(`${catalogTopic}, partition ${first.partition}, offsets from ${first.offset}`);
+  await waitUntilCommitted(world, last.partition, last.offset + 1);
   const after = await selectRows(world, productId);
   page.table([
     { '': 'before', ...summaryOf(before) },
@@ -31,28 +33,24 @@ export async function deliverAgain(
   page.confirmed('the bridge has read and committed them, and nothing has changed');
 }
 
-interface Copies {
-  readonly partition: number;
-  readonly firstOffset: number;
-}
-
-async function produceAgain(kafka: Kafka, messages: readonly CarriedMessage[]): Promise<Copies> {
-  const producer = kafka.producer();
-  await producer.connect();
+async function sendAgain(
+  { kafka, logger }: World,
+  messages: readonly CarriedMessage[],
+): Promise<Delivery[]> {
+  const sender = createKafkaSender(kafka, logger);
   try {
-    const [batch] = await producer.send({
-      topic: catalogTopic,
-      acks: -1,
-      messages: messages.map(({ message: { key, value, headers = {} } }) => ({
+    const copies = await sender.send(
+      messages.map(({ topic, message: { key, value, headers } }) => ({
+        topic,
         key,
         value,
         headers,
       })),
-    });
-    confirm('the partition of the copies', batch?.partition, messages[0]?.partition);
-    return { partition: Number(batch?.partition), firstOffset: Number(batch?.baseOffset) };
+    );
+    confirm('the partition of the copies', copies[0]?.partition, messages[0]?.partition);
+    return copies;
   } finally {
-    await producer.disconnect();
+    await sender.stop();
   }
 }
 
@@ -65,20 +63,11 @@ async function waitUntilCommitted(
   partition: number,
   nextOffset: number,
 ): Promise<void> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    await eventually(signal, 'the bridge has committed the copies', async () => {
-      const query = { groupId: config.BRIDGE_GROUP_ID, topics: [catalogTopic] };
-      const [committed] = await admin.fetchOffsets(query);
-      const offset = Number(
-        committed?.partitions.find((each) => each.partition === partition)?.offset,
-      );
-      confirm(`whether offset ${nextOffset} is reached by ${offset}`, offset >= nextOffset, true);
-    });
-  } finally {
-    await admin.disconnect();
-  }
+  await eventually(signal, 'the bridge has committed the copies', async () => {
+    const lag = await readConsumerLag(kafka, config.BRIDGE_GROUP_ID, [catalogTopic]);
+    const offset = lag.find((each) => each.partition === partition)?.committed ?? 0;
+    confirm(`whether offset ${nextOffset} is reached by ${offset}`, offset >= nextOffset, true);
+  });
 }
 
 function summaryOf({ eventLog, eventHandled, productMetrics }: CollectedRows) {

@@ -1,7 +1,8 @@
-/** Step: what a plain consumer finds in the topic. */
-import { randomUUID } from 'node:crypto';
-import type { Kafka, KafkaMessage } from 'kafkajs';
+/** Step: what is in the topic. */
 import type { EventTopic } from '../../events/topics';
+import { readRange } from '../../platform/kafka/partition-log';
+import type { LogRecord } from '../../platform/kafka/record-batch';
+import { readBounds } from '../../platform/kafka/topic-offsets';
 import type { SoldOut } from './adjust-to-sold-out';
 import { confirm, eventually } from './confirm';
 import type { StoryProduct } from './register-product';
@@ -16,7 +17,7 @@ export interface CarriedMessage {
   readonly eventId: string;
   readonly type: string;
   /** The message itself. */
-  readonly message: KafkaMessage;
+  readonly message: LogRecord;
 }
 
 /** What was changed through the API. */
@@ -33,14 +34,8 @@ export type TopicEnds = ReadonlyMap<number, number>;
 
 /** The current end offsets of the topic: the story's events come after them. */
 export async function findTopicEnds({ kafka }: World): Promise<TopicEnds> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    const ends = await admin.fetchTopicOffsets(catalogTopic);
-    return new Map(ends.map(({ partition, high }) => [partition, Number(high)]));
-  } finally {
-    await admin.disconnect();
-  }
+  const bounds = await readBounds(kafka, catalogTopic);
+  return new Map(bounds.map(({ partition, end }) => [partition, end]));
 }
 
 /**
@@ -65,7 +60,7 @@ export async function readFromKafka(
     const found = carried.find((each) => each.eventId === eventId);
     return { partition: found?.partition, offset: found?.offset };
   });
-  confirm('where a plain consumer finds the two changes', positions, published);
+  confirm('where the two changes are', positions, published);
   const views = carried.filter(({ type }) => type === 'ProductViewed');
   confirm('the number of views in the topic', views.length, storyViews);
   page.confirmed(
@@ -93,74 +88,42 @@ function findPublished({ pool, signal }: World, eventId: string): Promise<Positi
 }
 
 /** Reads from a position until it has seen so many distinct events of the product. */
-async function consume(
+function consume(
   { kafka, signal }: World,
   productId: string,
   from: Position,
   count: number,
 ): Promise<CarriedMessage[]> {
-  const seen = new Map<string, CarriedMessage>();
-  await withConsumer(
-    kafka,
-    from,
-    (message) => {
-      if (message.key?.toString() !== productId) return;
-      const carried = describe(message, from.partition);
-      // An event may be duplicated: its first occurrence counts.
-      if (!seen.has(carried.eventId)) seen.set(carried.eventId, carried);
-    },
-    () =>
-      eventually(signal, `${count} events of ${productId} are in the topic`, async () => {
-        confirm('the number of events', seen.size, count);
-      }),
-  );
-  return [...seen.values()];
+  const { partition, offset } = from;
+  return eventually(signal, `${count} events of ${productId} are in the topic`, async () => {
+    const bounds = await readBounds(kafka, catalogTopic);
+    const to = bounds.find((each) => each.partition === partition)?.end ?? offset;
+    const seen = new Map<string, CarriedMessage>();
+    await readRange(
+      kafka,
+      { topic: catalogTopic, partition, from: offset, to },
+      async (entries) => {
+        for (const entry of entries) {
+          if (entry.kind !== 'record' || entry.key?.toString() !== productId) continue;
+          const carried = describe(entry, partition);
+          // An event may be duplicated: its first occurrence counts.
+          if (!seen.has(carried.eventId)) seen.set(carried.eventId, carried);
+        }
+      },
+    );
+    confirm('the number of events', seen.size, count);
+    return [...seen.values()];
+  });
 }
 
-function describe(message: KafkaMessage, partition: number): CarriedMessage {
+function describe(message: LogRecord, partition: number): CarriedMessage {
   const event = JSON.parse(String(message.value)) as { id: string; type: string };
   return {
     topic: catalogTopic,
     partition,
-    offset: Number(message.offset),
+    offset: message.offset,
     eventId: event.id,
     type: event.type,
     message,
   };
-}
-
-/** A consumer group of its own, deleted afterwards: it does not affect the bridge's. */
-async function withConsumer(
-  kafka: Kafka,
-  from: Position,
-  onMessage: (message: KafkaMessage) => void,
-  work: () => Promise<void>,
-): Promise<void> {
-  const groupId = `story-${randomUUID()}`;
-  const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
-  await consumer.connect();
-  try {
-    await consumer.subscribe({ topic: catalogTopic, fromBeginning: false });
-    await consumer.run({
-      autoCommit: false,
-      eachMessage: async ({ partition, message }) => {
-        if (partition === from.partition) onMessage(message);
-      },
-    });
-    consumer.seek({ topic: catalogTopic, partition: from.partition, offset: String(from.offset) });
-    await work();
-  } finally {
-    await consumer.disconnect();
-    await deleteGroup(kafka, groupId);
-  }
-}
-
-async function deleteGroup(kafka: Kafka, groupId: string): Promise<void> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    await admin.deleteGroups([groupId]);
-  } finally {
-    await admin.disconnect();
-  }
 }

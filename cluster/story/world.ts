@@ -1,11 +1,10 @@
 /** What the steps of the story read: the shop's API, and the systems behind it. */
 import { once } from 'node:events';
 import type { Client as TemporalClient } from '@temporalio/client';
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import type { Config } from '../../platform/process/config';
-import { createKafka } from '../../platform/kafka/client';
-import { createLogger } from '../../platform/observability/logger';
+import { createKafka, type KafkaClient } from '../../platform/kafka/client';
+import { createLogger, type Logger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
 import { createRedis, type RedisConnection } from '../../platform/redis/client';
 import { createTemporalClient } from '../../platform/temporal/client';
@@ -31,8 +30,9 @@ export interface World extends StoryOptions {
   readonly shop: Shop;
   readonly pool: Pool;
   readonly redis: RedisConnection;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   readonly temporal: TemporalClient;
+  readonly logger: Logger;
 }
 
 /** Connects to everything, runs `work`, and disconnects. */
@@ -48,7 +48,15 @@ export async function withWorld<Result>(
   const temporal = createTemporalClient(config);
   try {
     if (redis.status !== 'ready') await once(redis, 'ready', { signal: options.signal });
-    return await work({ ...options, shop: createShop(options), pool, redis, kafka, temporal });
+    return await work({
+      ...options,
+      shop: createShop(options),
+      pool,
+      redis,
+      kafka,
+      temporal,
+      logger,
+    });
   } finally {
     redis.disconnect();
     await Promise.all([pool.end(), temporal.connection.close()]);

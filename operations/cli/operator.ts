@@ -1,7 +1,6 @@
 /** Dependencies of the commands: lazy connections. */
 import { userInfo } from 'node:os';
 import type { Client } from '@temporalio/client';
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { createConsumptionOperations, type ConsumptionOperations } from '../consumption';
 import { createDeadLetterOperations, type DeadLetterOperations } from '../dead-letters';
@@ -10,7 +9,7 @@ import { createOrderOperations, type OrderOperations } from '../orders';
 import { createReplayOperations, type ReplayOperations } from '../replays';
 import { eventTopics } from '../../events/topics';
 import { readConfig, type Config } from '../../platform/process/config';
-import { createKafka } from '../../platform/kafka/client';
+import { createKafka, type KafkaClient } from '../../platform/kafka/client';
 import { readGroupProgress } from '../../platform/kafka/consumer-lag';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
@@ -27,7 +26,7 @@ export interface Operator {
   pool(): Pool;
   /** As the user of DATABASE_URL itself, without the operator's role. */
   owner(): Pool;
-  kafka(): Kafka;
+  kafka(): KafkaClient;
   consumption(): ConsumptionOperations;
   deadLetters(): DeadLetterOperations;
   eventJourneys(): EventJourneys;
@@ -61,7 +60,7 @@ export function createOperator(
       statementTimeoutMs: 0,
     }));
   const getTemporal = (): Client => (temporal ??= createTemporalClient(config));
-  const kafka = (): Kafka => createKafka(config, logger, { clientId: 'ops' });
+  const kafka = (): KafkaClient => createKafka(config, logger, { clientId: 'ops' });
   return {
     config,
     output,

@@ -1,11 +1,11 @@
 /** Reads the state of the system once, for a command that ends with it. */
 import type { Client } from '@temporalio/client';
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { eventTopics } from '../../events/topics';
 import { postgresCheck, temporalCheck } from '../../platform/dependencies/probes';
 import { checkReadiness, type Check } from '../../platform/dependencies/readiness';
 import { redisStartupCheck } from '../../platform/dependencies/servers';
+import type { KafkaClient } from '../../platform/kafka/client';
 import { topicsCheck, watchTopics, type TopicWatch } from '../../platform/kafka/topic-watch';
 import type { Logger } from '../../platform/observability/logger';
 import type { Config } from '../../platform/process/config';
@@ -17,7 +17,7 @@ import { createSystemStatus, type SystemState } from '../status/status';
 interface SystemStateSources {
   readonly config: Config;
   readonly pool: Pool;
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   readonly temporal: Client;
   readonly logger: Logger;
 }

@@ -1,14 +1,10 @@
 /** The startup check of each server: how it rejects a connection, and what to change then. */
 import { connect, type ConnectionOptions } from 'node:tls';
 import { isGrpcServiceError } from '@temporalio/client';
-import {
-  KafkaJSError,
-  KafkaJSProtocolError,
-  KafkaJSSASLAuthenticationError,
-  type Kafka,
-} from 'kafkajs';
 import { DatabaseError, type Pool } from 'pg';
 import { ConnectionRejectedError, certificateRejection, type StartupCheck } from './startup-checks';
+import type { KafkaClient } from '../kafka/client';
+import { connectionFailureOf, tryConnection } from '../kafka/connection';
 import type { Config } from '../process/config';
 import { NoServerAvailableError, refusesStartupParameter } from '../postgres/hosts';
 import type { DatabaseRole } from '../postgres/pool';
@@ -34,17 +30,14 @@ export function redisStartupCheck(config: Config): StartupCheck {
   return { server: 'Redis', run: () => checkRedis(config) };
 }
 
-export function kafkaStartupCheck(kafka: Kafka): StartupCheck {
+export function kafkaStartupCheck(kafka: KafkaClient): StartupCheck {
   return {
     server: 'Kafka',
     async run() {
-      const admin = kafka.admin({ retry: { retries: 0 } });
       try {
-        await admin.connect();
+        await tryConnection(kafka);
       } catch (error) {
         throw kafkaRejection(error) ?? error;
-      } finally {
-        await admin.disconnect();
       }
     },
   };
@@ -217,12 +210,10 @@ function redisRejection(error: unknown): ConnectionRejectedError | undefined {
 }
 
 function kafkaRejection(error: unknown): ConnectionRejectedError | undefined {
-  if (!(error instanceof KafkaJSError)) return undefined;
-  // Wrapped once kafkajs has used up its retries.
-  const cause = error.cause instanceof KafkaJSError ? error.cause : error;
-  const isUnknownMechanism =
-    cause instanceof KafkaJSProtocolError && cause.type === 'UNSUPPORTED_SASL_MECHANISM';
-  if (isUnknownMechanism || cause instanceof KafkaJSSASLAuthenticationError) {
+  const failure = connectionFailureOf(error);
+  if (failure === undefined) return undefined;
+  const { cause } = failure;
+  if (failure.rejectsCredentials) {
     const names = 'KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or KAFKA_SASL_MECHANISM';
     return new ConnectionRejectedError(
       'CREDENTIALS_REJECTED',

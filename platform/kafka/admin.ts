@@ -1,12 +1,13 @@
 /** Kafka's administration, connected for one piece of work. */
-import type { Admin, Kafka } from 'kafkajs';
+import type { Admin } from 'kafkajs';
+import { kafkajsOf, type KafkaClient } from './kafkajs';
 
 /** Connects, does the work and disconnects. @throws when Kafka is unavailable, and what `work` throws */
 export async function withAdmin<Result>(
-  kafka: Kafka,
+  kafka: KafkaClient,
   work: (admin: Admin) => Promise<Result>,
 ): Promise<Result> {
-  const admin = kafka.admin();
+  const admin = kafkajsOf(kafka).admin();
   await admin.connect();
   try {
     return await work(admin);

@@ -13,9 +13,13 @@ import {
 } from 'kafkajs';
 import { readCertificateFile } from '../process/certificates';
 import type { Config } from '../process/config';
+import { withAdmin } from './admin';
+import { clientOf, type KafkaClient } from './kafkajs';
 import { tolerateLeaderlessPartitions } from './protocol';
 import { topicProblemOf } from './topic-administration';
 import type { Logger } from '../observability/logger';
+
+export type { KafkaClient } from './kafkajs';
 
 /** Client options that differ by use. */
 export interface KafkaOptions {
@@ -29,9 +33,9 @@ export interface KafkaOptions {
  *
  * @throws ConfigurationError when a certificate file cannot be read
  */
-export function createKafka(config: Config, logger: Logger, options: KafkaOptions): Kafka {
+export function createKafka(config: Config, logger: Logger, options: KafkaOptions): KafkaClient {
   tolerateLeaderlessPartitions();
-  return new Kafka({
+  const kafka = new Kafka({
     clientId: options.clientId,
     brokers: () => fromAnyOn(config.KAFKA_BROKERS),
     connectionTimeout: 3_000,
@@ -44,12 +48,21 @@ export function createKafka(config: Config, logger: Logger, options: KafkaOption
     logLevel: logLevel.WARN,
     logCreator: logTo(logger),
   });
+  return clientOf(kafka);
 }
 
 // kafkajs asks the first one first, each time that a client connects: it may be the one that hangs.
 function fromAnyOn(brokers: readonly string[]): string[] {
   const first = Math.floor(Math.random() * brokers.length);
   return [...brokers.slice(first), ...brokers.slice(0, first)];
+}
+
+/** A topic to be created. */
+export interface NewTopic {
+  readonly topic: string;
+  readonly partitions: number;
+  /** Of the topic's configuration, by name, such as `retention.ms`. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** On how many brokers topics are kept. */
@@ -74,19 +87,15 @@ class TopicCreationError extends Error {
  * @throws TopicCreationError when the brokers refuse, as they do where there are fewer than replicas
  */
 export async function createTopics(
-  kafka: Kafka,
-  topics: ITopicConfig[],
+  kafka: KafkaClient,
+  topics: readonly NewTopic[],
   replication: TopicReplication = {},
 ): Promise<void> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
+  await withAdmin(kafka, async (admin) => {
     const replicated = topics.map(withReplicas(replication, await countBrokers(admin)));
     await admin.createTopics({ topics: replicated, waitForLeaders: false }).catch(explainRefusal);
     await untilLed(admin, topics);
-  } finally {
-    await admin.disconnect();
-  }
+  });
 }
 
 // kafkajs reads the metadata of every topic with it, and fails while one of them elects a leader.
@@ -118,14 +127,17 @@ const mostDefaultReplicas = 3;
 function withReplicas(
   { replicas, minInSyncReplicas, knownBrokers = 1 }: TopicReplication,
   presentBrokers: number,
-): (topic: ITopicConfig) => ITopicConfig {
+): (topic: NewTopic) => ITopicConfig {
   const factor = replicas ?? Math.min(mostDefaultReplicas, Math.max(presentBrokers, knownBrokers));
   const minInSync = minInSyncReplicas ?? Math.max(1, factor - 1);
-  const setting = { name: 'min.insync.replicas', value: String(minInSync) };
-  return (topic) => ({
-    ...topic,
+  return ({ topic, partitions, settings }) => ({
+    topic,
+    numPartitions: partitions,
     replicationFactor: factor,
-    configEntries: [...(topic.configEntries ?? []), setting],
+    configEntries: Object.entries({
+      ...settings,
+      'min.insync.replicas': String(minInSync),
+    }).map(([name, value]) => ({ name, value })),
   });
 }
 
@@ -134,7 +146,7 @@ const ledPollMs = 100;
 
 // The controller creates a topic before the brokers know it, and kafkajs' own wait for leaders fails
 // with their unknown-topic error.
-async function untilLed(admin: Admin, topics: readonly ITopicConfig[]): Promise<void> {
+async function untilLed(admin: Admin, topics: readonly NewTopic[]): Promise<void> {
   const names = topics.map(({ topic }) => topic);
   for (const deadline = Date.now() + ledWithinMs; ; await sleep(ledPollMs)) {
     try {

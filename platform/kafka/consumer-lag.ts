@@ -1,5 +1,6 @@
 /** Consumer lag of a group, by partition, and what blocks it. */
-import type { Kafka } from 'kafkajs';
+import { withAdmin } from './admin';
+import type { KafkaClient } from './kafkajs';
 import { readPartitionLogs, type PartitionLog } from './partition-log';
 
 /** The position of a consumer group in a partition. */
@@ -43,7 +44,7 @@ export interface GroupProgress {
  * @throws when Kafka is unavailable
  */
 export async function readGroupProgress(
-  kafka: Kafka,
+  kafka: KafkaClient,
   groupId: string,
   topics: readonly string[],
 ): Promise<GroupProgress> {
@@ -69,7 +70,7 @@ export async function readGroupProgress(
  * @throws when Kafka is unavailable, or one of the topics cannot be read
  */
 export async function readConsumerLag(
-  kafka: Kafka,
+  kafka: KafkaClient,
   groupId: string,
   topics: readonly string[],
 ): Promise<PartitionLag[]> {
@@ -113,11 +114,15 @@ type Committed =
   { readonly topic: string; readonly positions: readonly CommittedPosition[] } | UnreadableTopic;
 
 // One client a topic: kafkajs fails all topics of a client when one of them fails.
-async function readCommitted(kafka: Kafka, groupId: string, topic: string): Promise<Committed> {
-  const admin = kafka.admin();
-  await admin.connect();
+async function readCommitted(
+  kafka: KafkaClient,
+  groupId: string,
+  topic: string,
+): Promise<Committed> {
   try {
-    const [answer] = await admin.fetchOffsets({ groupId, topics: [topic] });
+    const [answer] = await withAdmin(kafka, (admin) =>
+      admin.fetchOffsets({ groupId, topics: [topic] }),
+    );
     const positions = (answer?.partitions ?? []).map(({ partition, offset }) => ({
       topic,
       partition,
@@ -128,8 +133,6 @@ async function readCommitted(kafka: Kafka, groupId: string, topic: string): Prom
   } catch (error) {
     if (isAboutTopic(error)) return { topic, error: error as Error };
     throw error;
-  } finally {
-    await admin.disconnect();
   }
 }
 

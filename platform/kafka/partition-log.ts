@@ -2,9 +2,9 @@
  * Reads the log of a partition without a consumer group: its start and end offsets, the timestamp and
  * the entry at an offset.
  */
-import type { Kafka } from 'kafkajs';
 import Encoder from 'kafkajs/src/protocol/encoder';
 import { createErrorFromCode } from 'kafkajs/src/protocol/error';
+import { kafkajsOf, type KafkaClient } from './kafkajs';
 import { decodeFetch, fetchVersion, type FetchAnswer, type FetchedPartition } from './protocol';
 import type { LogEntry, LogRecord, UnreadableOffsets } from './record-batch';
 
@@ -42,7 +42,7 @@ export interface UnreadablePartition {
 
 /** The state of each partition's log, in the order of the positions. @throws when no broker answers */
 export function readPartitionLogs(
-  kafka: Kafka,
+  kafka: KafkaClient,
   positions: readonly LogPosition[],
 ): Promise<(PartitionLog | UnreadablePartition)[]> {
   return withCluster(kafka, async (cluster) =>
@@ -66,7 +66,7 @@ export function readPartitionLogs(
  * @throws when the partition cannot be read now; retryable
  */
 export function readEntryAt(
-  kafka: Kafka,
+  kafka: KafkaClient,
   { topic, partition, offset }: { topic: string; partition: number; offset: number },
 ): Promise<LogEntry | undefined> {
   return withCluster(kafka, async (cluster) => {
@@ -101,7 +101,7 @@ export interface OffsetRange {
  * @throws when the partition cannot be read now; retryable
  */
 export async function readRange(
-  kafka: Kafka,
+  kafka: KafkaClient,
   { topic, partition, from, to }: OffsetRange,
   take: (entries: readonly (LogRecord | UnreadableOffsets)[]) => Promise<void>,
 ): Promise<void> {
@@ -205,7 +205,11 @@ interface Broker {
   }>;
 }
 
-async function withCluster<T>(kafka: Kafka, work: (cluster: Cluster) => Promise<T>): Promise<T> {
+async function withCluster<T>(
+  client: KafkaClient,
+  work: (cluster: Cluster) => Promise<T>,
+): Promise<T> {
+  const kafka = kafkajsOf(client);
   const create = Object.getOwnPropertySymbols(kafka).find(
     ({ description }) => description === 'private:Kafka:createCluster',
   );

@@ -4,8 +4,9 @@
  * producer that begins anew: the next generation. Other partitions go on with the present one until the
  * next is connected.
  */
-import { Partitioners, type Kafka, type Producer } from 'kafkajs';
+import { Partitioners, type Producer } from 'kafkajs';
 import type { Logger } from '../observability/logger';
+import { kafkajsOf, type KafkaClient } from './kafkajs';
 import { createBackoff, pause, withTimeout } from '../process/waiting';
 
 /** A producer, and how many there were before it. */
@@ -43,7 +44,7 @@ export class ProducerGenerations {
 
   /** @param outage the error of other producers just now: it counts as a failed attempt */
   constructor(
-    private readonly kafka: Kafka,
+    private readonly kafka: KafkaClient,
     private readonly logger: Logger,
     private readonly options: ProducerGenerationsOptions,
     outage?: Error,
@@ -169,8 +170,8 @@ export class ProducerGenerations {
 /** On a machine that is busy, an attempt takes long that would succeed. */
 const longestConnectMs = 32_000;
 
-function createProducer(kafka: Kafka, retries: number): Producer {
-  return kafka.producer({
+function createProducer(kafka: KafkaClient, retries: number): Producer {
+  return kafkajsOf(kafka).producer({
     idempotent: true,
     maxInFlightRequests: 1,
     metadataMaxAge: 30_000,

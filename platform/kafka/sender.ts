@@ -13,8 +13,8 @@
  * lost and others duplicated, without an error. The change that introduced it questions this itself
  * (https://github.com/tulios/kafkajs/pull/1050).
  */
-import type { Kafka } from 'kafkajs';
 import type { Logger } from '../observability/logger';
+import type { KafkaClient } from './kafkajs';
 import { ProducerGenerations } from './producer-generations';
 import { sendHeaderLists } from './protocol';
 import { SendQueue, type Delivery } from './send-queue';
@@ -74,7 +74,7 @@ export interface KafkaSenderOptions {
 
 /** A sender that connects at once, and reconnects with backoff whenever the connection is lost. */
 export function createKafkaSender(
-  kafka: Kafka,
+  kafka: KafkaClient,
   logger: Logger,
   options: KafkaSenderOptions = {},
 ): KafkaSender {
@@ -97,7 +97,7 @@ class SenderByTopic implements KafkaSender {
   private stopped = false;
 
   constructor(
-    private readonly kafka: Kafka,
+    private readonly kafka: KafkaClient,
     private readonly logger: Logger,
     private readonly options: Required<KafkaSenderOptions>,
   ) {

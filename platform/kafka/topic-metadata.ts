@@ -1,13 +1,14 @@
 /** Reads the partitions of topics and their leaders, on a connection of its own. */
-import type { Admin, Kafka, PartitionMetadata } from 'kafkajs';
+import type { Admin, PartitionMetadata } from 'kafkajs';
 import type { Logger } from '../observability/logger';
+import { kafkajsOf, type KafkaClient } from './kafkajs';
 
 /** A connection that is made with the first read, and anew after `drop`. */
 export class TopicMetadataReader {
   private admin: Admin | undefined;
 
   constructor(
-    private readonly kafka: Kafka,
+    private readonly kafka: KafkaClient,
     private readonly logger: Logger,
   ) {}
 
@@ -19,7 +20,7 @@ export class TopicMetadataReader {
    *   no broker answers, after which the caller drops the connection
    */
   async read(topic: string): Promise<PartitionMetadata[]> {
-    const admin = (this.admin ??= this.kafka.admin());
+    const admin = (this.admin ??= kafkajsOf(this.kafka).admin());
     await admin.connect();
     const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
     return topics

@@ -1,6 +1,6 @@
 /** Where the partitions of a topic begin and end, and where they were at a time. */
-import type { Kafka } from 'kafkajs';
 import { withAdmin } from './admin';
+import type { KafkaClient } from './kafkajs';
 
 /** What of a partition is there. */
 export interface PartitionBounds {
@@ -12,7 +12,7 @@ export interface PartitionBounds {
 }
 
 /** The bounds of each partition of a topic. @throws when Kafka is unavailable */
-export function readBounds(kafka: Kafka, topic: string): Promise<PartitionBounds[]> {
+export function readBounds(kafka: KafkaClient, topic: string): Promise<PartitionBounds[]> {
   return withAdmin(kafka, async (admin) => {
     const partitions = await admin.fetchTopicOffsets(topic);
     return partitions.map(({ partition, low, high }) => ({
@@ -30,7 +30,7 @@ export function readBounds(kafka: Kafka, topic: string): Promise<PartitionBounds
  * @throws when Kafka is unavailable
  */
 export function readOffsetsAt(
-  kafka: Kafka,
+  kafka: KafkaClient,
   topic: string,
   time: Date,
 ): Promise<ReadonlyMap<number, number>> {

@@ -3,8 +3,8 @@
  * each topic exists, is permitted and has all its leaders. One request a topic, so that a failing one
  * does not hide the others.
  */
-import type { Kafka } from 'kafkajs';
 import type { Check } from '../dependencies/readiness';
+import type { KafkaClient } from './kafkajs';
 import { describeTopicProblem, topicProblemOf, type TopicProblem } from './topic-administration';
 import { TopicMetadataReader } from './topic-metadata';
 import type { Logger } from '../observability/logger';
@@ -44,7 +44,7 @@ export interface TopicWatchOptions {
 
 /** Starts the watch, on its own connection. */
 export function watchTopics(
-  kafka: Kafka,
+  kafka: KafkaClient,
   topics: readonly string[],
   logger: Logger,
   { intervalMs = 3_000, pollTimeoutMs = 5_000 }: TopicWatchOptions = {},
@@ -74,7 +74,7 @@ class AdminTopicWatch implements TopicWatch {
   private readonly running: Promise<void>;
 
   constructor(
-    kafka: Kafka,
+    kafka: KafkaClient,
     private readonly topics: readonly string[],
     private readonly logger: Logger,
     intervalMs: number,

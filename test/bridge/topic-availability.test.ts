@@ -1,10 +1,6 @@
 /** Which topics and partitions a bridge takes on, and when it makes another subscription. */
-import { AssignerProtocol, KafkaJSProtocolError, type PartitionMetadata } from 'kafkajs';
-import {
-  assignPartitionsWithLeader,
-  excludeForbidden,
-  subscribeToReadable,
-} from '../../bridge/topic-availability';
+import { KafkaJSProtocolError } from 'kafkajs';
+import { excludeForbidden, subscribeToReadable } from '../../bridge/topic-availability';
 import type { TopicState, TopicWatch } from '../../platform/kafka/topic-watch';
 
 const catalog: TopicState = { topic: 'catalog-events', leaderless: [] };
@@ -75,19 +71,4 @@ test('a topic that the brokers refuse to hand out is left out', () => {
   excludeForbidden(watch, Object.assign(refusal, { topic: 'order-events' }));
   excludeForbidden(watch, new Error('something else'));
   expect(refused).toEqual(['order-events']);
-});
-
-test('partitions without a leader are assigned to nobody', async () => {
-  const partitions = [0, 1, 2].map((partitionId) => ({
-    partitionId,
-    leader: partitionId === 1 ? -1 : 7,
-  })) as PartitionMetadata[];
-  const cluster = { findTopicPartitionMetadata: () => partitions };
-  const assigner = assignPartitionsWithLeader({ cluster } as unknown as Parameters<
-    typeof assignPartitionsWithLeader
-  >[0]);
-  const members = [{ memberId: 'one', memberMetadata: Buffer.alloc(0) }];
-  const [own] = await assigner.assign({ members, topics: ['order-events'] });
-  const { assignment } = AssignerProtocol.MemberAssignment.decode(own!.memberAssignment)!;
-  expect(assignment).toEqual({ 'order-events': [0, 2] });
 });

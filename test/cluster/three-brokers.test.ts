@@ -8,6 +8,7 @@ import { brokerCountFromEnvironment } from '../../cluster/servers/kafka';
 import { eventTopics } from '../../events/topics';
 import { migrateTopics } from '../../migrations/migrate';
 import { createTopics } from '../../platform/kafka/client';
+import { clientOf } from '../../platform/kafka/kafkajs';
 import { tolerateLeaderlessPartitions } from '../../platform/kafka/protocol';
 import { createLogger } from '../../platform/observability/logger';
 import { until } from '../../testkit/until';
@@ -64,7 +65,7 @@ describe('three brokers', () => {
   beforeAll(async () => {
     await cluster.start('kafka');
     // A broker that has just started may know of itself alone.
-    await migrateTopics(kafka(), createLogger('test', 'fatal'), { knownBrokers: 3 });
+    await migrateTopics(clientOf(kafka()), createLogger('test', 'fatal'), { knownBrokers: 3 });
   }, 120_000);
 
   it('are servers of their own names, and processes are given all of them', async () => {
@@ -96,8 +97,10 @@ describe('three brokers', () => {
   });
 
   it('keep a topic as often as it is asked for, and say why where they cannot', async () => {
-    await createTopics(kafka(), [{ topic: 'kept-once', numPartitions: 1 }], { replicas: 1 });
-    const tooOften = createTopics(kafka(), [{ topic: 'late', numPartitions: 1 }], { replicas: 4 });
+    await createTopics(clientOf(kafka()), [{ topic: 'kept-once', partitions: 1 }], { replicas: 1 });
+    const tooOften = createTopics(clientOf(kafka()), [{ topic: 'late', partitions: 1 }], {
+      replicas: 4,
+    });
 
     await expect(tooOften).rejects.toThrow(
       /could not be created: Replication.* Start every broker, or set KAFKA_TOPIC_REPLICAS/,
@@ -111,7 +114,7 @@ describe('three brokers', () => {
     await cluster.stop('kafka-2');
     await produceToEachPartition();
     const stopped = (await cluster.status()).find(({ name }) => name === 'kafka-2');
-    await createTopics(kafka(), [{ topic: 'late', numPartitions: 1 }], { knownBrokers: 3 });
+    await createTopics(clientOf(kafka()), [{ topic: 'late', partitions: 1 }], { knownBrokers: 3 });
     await cluster.start('kafka-2');
 
     expect(await countReplicas('late')).toBe(3);

@@ -8,6 +8,7 @@ import { createInFlight } from '../../bridge/in-flight';
 import { createWorkflowStarter } from '../../bridge/workflow-starter';
 import { eventTopics } from '../../events/topics';
 import { createKafka } from '../../platform/kafka/client';
+import { kafkajsOf } from '../../platform/kafka/kafkajs';
 import { batchOf, fetchWholeBatches } from '../../platform/kafka/protocol';
 import { runProcess } from '../../platform/process/lifecycle';
 import { createPool } from '../../platform/postgres/pool';
@@ -26,7 +27,9 @@ void runProcess('commit-first-bridge', async ({ config, logger }) => {
     },
     'per-event',
   );
-  const consumer = createKafka(config, logger, { clientId: 'commit-first-bridge' }).consumer({
+  const consumer = kafkajsOf(
+    createKafka(config, logger, { clientId: 'commit-first-bridge' }),
+  ).consumer({
     groupId: config.BRIDGE_GROUP_ID,
     // Its successor waits for so long for the one that was killed.
     sessionTimeout: 6_000,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Kafka } from 'kafkajs';
 import { createKafka, createTopics } from '../../platform/kafka/client';
+import { kafkajsOf } from '../../platform/kafka/kafkajs';
 import {
   createKafkaSender,
   KafkaUnavailableError,
@@ -17,13 +17,15 @@ import { until } from '../../testkit/until';
 
 const logger = createLogger('test', 'silent');
 let stack: Stack;
-let kafka: Kafka;
+let kafka: Stack['kafka'];
 const topics: string[] = [];
 const senders: KafkaSender[] = [];
 
 beforeAll(async () => {
   stack = await createStack([]);
-  kafka = createKafka(stack.config, logger, { clientId: 'sender-test', requestTimeoutMs: 4_000 });
+  kafka = kafkajsOf(
+    createKafka(stack.config, logger, { clientId: 'sender-test', requestTimeoutMs: 4_000 }),
+  );
 });
 
 afterEach(async () => {
@@ -38,17 +40,16 @@ afterAll(async () => {
   await stack.stop();
 });
 
-async function createTopic(configuration: Readonly<Record<string, string>> = {}): Promise<string> {
+async function createTopic(settings: Readonly<Record<string, string>> = {}): Promise<string> {
   const topic = `sender-${randomUUID()}`;
-  const configEntries = Object.entries(configuration).map(([name, value]) => ({ name, value }));
-  await createTopics(kafka, [{ topic, numPartitions: 6, configEntries }]);
+  await createTopics(kafka, [{ topic, partitions: 6, settings }]);
   topics.push(topic);
   return topic;
 }
 
 async function connectedSender(
   options: KafkaSenderOptions = {},
-  client: Kafka = kafka,
+  client: Stack['kafka'] = kafka,
 ): Promise<KafkaSender> {
   const sender = createKafkaSender(client, logger, options);
   senders.push(sender);
@@ -57,11 +58,14 @@ async function connectedSender(
 }
 
 /** A client that counts the requests which are made through it. */
-function countRequests(client: Kafka): { client: Kafka; requests(): number } {
+function countRequests(client: Stack['kafka']): {
+  client: Stack['kafka'];
+  requests(): number;
+} {
   let requests = 0;
   const counting = Object.create(client, {
     producer: {
-      value: (...options: Parameters<Kafka['producer']>) => {
+      value: (...options: Parameters<Stack['kafka']['producer']>) => {
         const producer = client.producer(...options);
         const sendBatch: typeof producer.sendBatch = (batch) => {
           requests += 1;
@@ -70,7 +74,7 @@ function countRequests(client: Kafka): { client: Kafka; requests(): number } {
         return { ...producer, sendBatch };
       },
     },
-  }) as Kafka;
+  }) as Stack['kafka'];
   return { client: counting, requests: () => requests };
 }
 

@@ -1,12 +1,12 @@
 /** Migrating on real servers, as it is done when several machines start at once. */
 import { randomUUID } from 'node:crypto';
-import type { Kafka } from 'kafkajs';
 import { PG_MIGRATE_LOCK_ID } from 'node-pg-migrate';
 import type { Pool } from 'pg';
 import { createCluster } from '../../cluster/local-cluster';
 import { deadLetterTopicOf, eventTopics } from '../../events/topics';
 import { readConfig } from '../../platform/process/config';
 import { createKafka } from '../../platform/kafka/client';
+import { kafkajsOf } from '../../platform/kafka/kafkajs';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool } from '../../platform/postgres/pool';
 import { createTemporalClient } from '../../platform/temporal/client';
@@ -17,11 +17,11 @@ import { until } from '../../testkit/until';
 const config = readConfig({ ...process.env, ...createCluster().environment });
 const logger = createLogger('test', 'fatal');
 let pool: Pool;
-let kafka: Kafka;
+let kafka: ReturnType<typeof kafkajsOf>;
 
 beforeAll(() => {
   pool = createPool(config.DATABASE_URL, logger, { applicationName: 'test' });
-  kafka = createKafka(config, logger, { clientId: 'test' });
+  kafka = kafkajsOf(createKafka(config, logger, { clientId: 'test' }));
 });
 
 afterAll(() => pool.end());

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import type { Kafka } from 'kafkajs';
 import type { Pool } from 'pg';
 import { appendToOutbox } from '../../activities/commerce/outbox';
 import { createPublishActivities, type Aggregate } from '../../activities/commerce/publish';
 import { createEvent, type Event } from '../../events/envelope';
-import { createKafka } from '../../platform/kafka/client';
+import { createKafka, type KafkaClient } from '../../platform/kafka/client';
 import { createKafkaSender, type KafkaSender } from '../../platform/kafka/sender';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool, inTransaction } from '../../platform/postgres/pool';
@@ -15,7 +14,7 @@ import { until } from '../../testkit/until';
 const topic = 'catalog-events';
 const logger = createLogger('test', 'silent');
 let stack: Stack;
-let kafka: Kafka;
+let kafka: KafkaClient;
 
 /** One relay, as a worker has it: a pool and a sender of its own. */
 interface Relay {
@@ -115,7 +114,7 @@ async function outboxOf(key: string): Promise<OutboxEntry[]> {
 }
 
 async function readIdsOf(key: string): Promise<string[]> {
-  const messages = await readTopic(kafka, topic);
+  const messages = await readTopic(stack.kafka, topic);
   return messages
     .filter((message) => message.key === key)
     .map(({ value }) => (JSON.parse(value) as Event).id);
@@ -134,7 +133,7 @@ test('eight relays publish 200 events of five aggregates at once: each, in order
   }
   await Promise.all(publications);
 
-  const messages = await readTopic(kafka, topic);
+  const messages = await readTopic(stack.kafka, topic);
   const places = messages.map(({ value, partition, offset, key, headers }) => {
     const { id } = JSON.parse(value) as Event;
     expect(String(headers['ce_id'])).toBe(id);

@@ -276,7 +276,7 @@ describe('determinism', () => {
 
   it('lets the other rooms import modules with side effects', async () => {
     const snippets = ['platform', 'activities', 'api', 'bridge', 'workers', 'cluster'].flatMap(
-      (room) => ['node:fs', 'pg', 'kafkajs'].map((name) => importing(room, name)),
+      (room) => ['node:fs', 'pg', 'pino'].map((name) => importing(room, name)),
     );
 
     expect((await lint(snippets)).flat()).toEqual([]);
@@ -364,5 +364,49 @@ describe('signals that live long', () => {
     const snippets = [{ file: 'api/dashboard/client/file.ts', source }];
 
     expect(await reportedBy('no-restricted-properties', snippets)).toEqual([]);
+  });
+});
+
+describe('kafkajs', () => {
+  const rooms = ['bridge', 'operations', 'api', 'activities/collector', 'cluster', 'migrations'];
+  const elsewhere = [...rooms, 'platform/dependencies'];
+
+  it.each([
+    ['a value', `import { Kafka } from 'kafkajs'; void Kafka;`],
+    ['a type', `import type { Kafka } from 'kafkajs'; export type Mine = Kafka;`],
+    ['what is handed on', `export type { Kafka } from 'kafkajs';`],
+    [
+      'something of its inside',
+      `import encoder from 'kafkajs/src/protocol/encoder'; void encoder;`,
+    ],
+  ])('stays in its folder: %s', async (_, source) => {
+    const snippets = elsewhere.map((room) => ({ file: `${room}/file.ts`, source }));
+
+    expect(await reportedBy('no-restricted-imports', snippets)).toEqual(texts(snippets));
+  });
+
+  it('stays there however it is named', async () => {
+    const snippets = [
+      { file: 'bridge/file.ts', source: `export type Mine = import('kafkajs').Kafka;` },
+      { file: 'bridge/file.ts', source: `void import('kafkajs');` },
+    ];
+
+    expect(await reportedBy('no-restricted-syntax', snippets)).toEqual(texts(snippets));
+  });
+
+  it('is not reached through those of the folder that speak with it', async () => {
+    const snippets = ['kafkajs', 'admin', 'protocol', 'topic-metadata', 'one-that-is-new'].map(
+      (name) => importing('bridge', `../platform/kafka/${name}`),
+    );
+
+    expect(await reportedBy('no-restricted-imports', snippets)).toEqual(texts(snippets));
+  });
+
+  it('may be used in its folder, and by whoever plays a client of others', async () => {
+    const snippets = ['platform/kafka', 'testkit', 'test', 'bench', 'experiments']
+      .map((room) => importing(room, 'kafkajs'))
+      .concat(importing('bridge', '../platform/kafka/sender'));
+
+    expect(await reportedBy('no-restricted-imports', snippets)).toEqual([]);
   });
 });

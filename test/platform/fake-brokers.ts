@@ -2,11 +2,11 @@
 import {
   KafkaJSNumberOfRetriesExceeded,
   KafkaJSProtocolError,
-  type Kafka,
   type Message,
   type ProducerBatch,
   type RecordMetadata,
 } from 'kafkajs';
+import type { KafkaClient } from '../../platform/kafka/client';
 
 /** What a request carries: the messages' values, by partition. */
 export type Carried = ReadonlyMap<number, readonly string[]>;
@@ -18,7 +18,7 @@ export type Answer = (carried: Carried, store: Store) => Promise<Partial<RecordM
 type Store = (partition: number) => Partial<RecordMetadata>;
 
 export interface FakeBrokers {
-  readonly kafka: Kafka;
+  readonly kafka: KafkaClient;
   /** What was sent, in the order in which the requests began. */
   readonly requests: { readonly topic: string; readonly carried: Carried }[];
   /** What is stored, by `topic/partition`, in the order of its offsets. */
@@ -107,7 +107,7 @@ export function fakeBrokers(options: FakeBrokersOptions = {}): FakeBrokers {
       })),
     }),
   });
-  const kafka = { producer, admin } as unknown as Kafka;
+  const kafka = { producer, admin } as unknown as KafkaClient;
   const counts = { connections: () => connections, disconnections: () => disconnections };
   return { kafka, requests, stored, crossed, reused, ...counts };
 }

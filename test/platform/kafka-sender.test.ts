@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import * as fc from 'fast-check';
-import { KafkaJSConnectionError, type Kafka } from 'kafkajs';
+import { KafkaJSConnectionError } from 'kafkajs';
+import type { KafkaClient } from '../../platform/kafka/client';
 import {
   createKafkaSender,
   KafkaUnavailableError,
@@ -22,7 +23,7 @@ afterEach(async () => {
   await Promise.all(senders.splice(0).map((sender) => sender.stop()));
 });
 
-async function connect(kafka: Kafka, options: KafkaSenderOptions = {}): Promise<KafkaSender> {
+async function connect(kafka: KafkaClient, options: KafkaSenderOptions = {}): Promise<KafkaSender> {
   const sender = createKafkaSender(kafka, logger, options);
   senders.push(sender);
   await until('it is connected', () => sender.isConnected());

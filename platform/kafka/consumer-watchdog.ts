@@ -3,7 +3,7 @@
  * dropped connection (https://github.com/tulios/kafkajs/issues/1299, 1513, 1163).
  */
 import type { Consumer } from 'kafkajs';
-import { consumerLastCommit, consumerLastFetch } from '../platform/observability/telemetry';
+import { consumerLastCommit, consumerLastFetch } from '../observability/telemetry';
 
 /** The consumer has stalled: it stopped fetching for no visible reason. */
 class ConsumerStalledError extends Error {

@@ -1,7 +1,7 @@
 /** Which member reads which partitions, and who keeps what when members come and go. */
 import { AssignerProtocol, type Assignment, type PartitionMetadata } from 'kafkajs';
 import fc from 'fast-check';
-import { createStickyAssignment } from '../../bridge/sticky-assignment';
+import { createStickyAssignment } from '../../platform/kafka/sticky-assignment';
 
 const { MemberAssignment } = AssignerProtocol;
 

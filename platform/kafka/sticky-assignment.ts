@@ -9,7 +9,7 @@ import {
   type GroupMember,
   type PartitionAssigner,
 } from 'kafkajs';
-import { partitionsWithLeader } from './topic-availability';
+import { partitionsWithLeader } from './led-partitions';
 
 const { MemberAssignment, MemberMetadata } = AssignerProtocol;
 
