@@ -4,14 +4,14 @@
 #
 # Temporal's native library needs glibc, which rules Alpine out.
 
-FROM node:22-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY . .
 RUN npm run build
 
-FROM node:22-bookworm-slim AS production-packages
+FROM node:24-bookworm-slim AS production-packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # Temporal brings its native library for every platform, some 27 MB each: this one's is enough.
@@ -20,7 +20,7 @@ RUN npm ci --omit=dev \
     ! -name "$(uname -m)-unknown-linux-gnu" -exec rm -r {} + \
   && test -f "node_modules/@temporalio/core-bridge/releases/$(uname -m)-unknown-linux-gnu/index.node"
 
-FROM node:22-bookworm-slim
+FROM node:24-bookworm-slim
 # Temporal's native library checks TLS certificates against the system's, which this base lacks. tini is
 # PID 1: the kernel drops a SIGTERM that a PID 1 has no handler for, as Node.js has none while it starts.
 RUN apt-get update \

@@ -97,6 +97,18 @@ test('updates are asked for where there is something to update', () => {
   }
 });
 
+test('image, checks and devcontainer have one version of Node.js, which is allowed', () => {
+  const versions = [
+    ...read('Dockerfile').matchAll(/^FROM node:(\d+)-/gm),
+    ...read('.github/workflows/checks.yml').matchAll(/node-version: (\d+)$/gm),
+    ...read('.devcontainer/devcontainer.json').matchAll(/typescript-node:(\d+)-/g),
+  ].map(([, major]) => Number(major));
+  const { engines } = JSON.parse(read('package.json')) as { engines: { node: string } };
+
+  expect(versions).toEqual(Array(5).fill(versions[0]));
+  expect(versions[0]).toBeGreaterThanOrEqual(Number.parseInt(engines.node.replace('>=', '')));
+});
+
 test('the devcontainer has the ports of the API and of the Temporal Web UI', () => {
   const file = '.devcontainer/devcontainer.json';
   const { config, error } = ts.parseConfigFileTextToJson(file, read(file)) as {
