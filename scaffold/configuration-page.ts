@@ -159,12 +159,15 @@ function textOf(expression: ts.Expression, constants: Constants): string {
   );
 }
 
-/** The comment above a variable, as one line of a table. */
+/** The comment above a variable, as one line of a table. @throws ConfigurationSourceError without one */
 function purposeOf(property: ts.PropertyAssignment): string {
   const comments = ts.getJSDocCommentsAndTags(property).map(({ comment }) => comment);
-  return comments
-    .map((comment) => ts.getTextOfJSDocComment(comment) ?? '')
-    .join(' ')
+  const text = comments.map((comment) => ts.getTextOfJSDocComment(comment) ?? '').join(' ');
+  if (text.trim() === '') {
+    const name = property.name.getText();
+    throw new ConfigurationSourceError(`${schemaFile}: no comment says what ${name} is for.`);
+  }
+  return text
     .replaceAll(/\s+/g, ' ')
     .replaceAll('|', String.raw`\|`)
     .replaceAll(/(?<!`)docs\/([\w/-]+\.md)/g, '[docs/$1](docs/$1)');

@@ -121,18 +121,22 @@ const schema = z.object({
   KAFKA_SSL: flag.default(false),
   /** Path of the authority's certificate, PEM; unset for the system's. */
   KAFKA_SSL_CA_FILE: z.string().optional(),
-  /** Paths of the client's certificate and key, PEM, for mutual TLS. */
+  /** Path of the client's certificate, PEM, for mutual TLS; needs `KAFKA_SSL_KEY_FILE`. */
   KAFKA_SSL_CERT_FILE: z.string().optional(),
+  /** Path of that certificate's private key, PEM, without a passphrase; needs `KAFKA_SSL_CERT_FILE`. */
   KAFKA_SSL_KEY_FILE: z.string().optional(),
   /** How to authenticate with Kafka; unset for not at all. */
   KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
+  /** Kafka's user; set with `KAFKA_SASL_MECHANISM`, and not without. */
   KAFKA_SASL_USERNAME: z.string().optional(),
+  /** Password of Kafka's user; set with `KAFKA_SASL_MECHANISM`, and not without. */
   KAFKA_SASL_PASSWORD: z.string().optional(),
   /** Temporal's frontend, `host:port`. */
   TEMPORAL_ADDRESS: z
     .string()
     .regex(/^[^\s:]+:\d+$/, 'must be host:port')
     .default('127.0.0.1:17233'),
+  /** Temporal's namespace, which has all workflows. It must exist: nothing here creates it. */
   TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
   /** API key, as Temporal Cloud gives it out; turns TLS on. */
   TEMPORAL_API_KEY: z.string().optional(),
@@ -140,8 +144,9 @@ const schema = z.object({
   TEMPORAL_TLS_ENABLED: flag.default(false),
   /** Path of the authority's certificate, PEM; unset for the system's. */
   TEMPORAL_TLS_CA_FILE: z.string().optional(),
-  /** Paths of the client's certificate and key, PEM, for mutual TLS. */
+  /** Path of the client's certificate, PEM, for mutual TLS; needs `TEMPORAL_TLS_KEY_FILE`. */
   TEMPORAL_TLS_CERT_FILE: z.string().optional(),
+  /** Path of that certificate's private key, PEM, without a passphrase; needs `TEMPORAL_TLS_CERT_FILE`. */
   TEMPORAL_TLS_KEY_FILE: z.string().optional(),
   /** The name that the server's certificate must bear, where it differs from the address. */
   TEMPORAL_TLS_SERVER_NAME: z.string().optional(),
@@ -149,6 +154,10 @@ const schema = z.object({
   TEMPORAL_UI_URL: httpUrl.default('http://127.0.0.1:18233'),
   /** Port of the API; 0 for any free one. */
   API_PORT: port.default(3000),
+  /**
+   * Address that the API listens on; `0.0.0.0` for every address of the machine. Beyond loopback it refuses the
+   * development keys.
+   */
   API_HOST: z.string().min(1).default('127.0.0.1'),
   /** `name:role:secret` triples, comma separated. */
   API_KEYS: apiKeys.prefault(developmentKeys),
@@ -250,6 +259,7 @@ const schema = z.object({
   OTEL_EXPORTER_OTLP_PROTOCOL: z.enum(['http/protobuf', 'http/json']).default('http/protobuf'),
   /** What traces name the process; `commerce-` and its name unless set. */
   OTEL_SERVICE_NAME: z.string().min(1).optional(),
+  /** The least severe lines that are logged; `silent` for none. */
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 

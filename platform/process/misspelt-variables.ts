@@ -8,6 +8,11 @@ import { environmentVariables } from './config';
 /** So few letters are a slip: one too many, one missing, two swapped. */
 const slipOfLetters = 2;
 
+/** Names that others use, too, and what the value is like where one of ours was meant. */
+const namesOfOthers: Readonly<Record<string, RegExp>> = {
+  API_KEY: /:(?:shopper|operator):/,
+};
+
 /**
  * A sentence for each variable whose name is nearly that of one of ours.
  *
@@ -20,6 +25,7 @@ export function warnOfMisspeltVariables(
   const ours = [...environmentVariables, ...more];
   return Object.keys(environment)
     .filter((name) => !ours.includes(name) && !isOpenTelemetrys(name))
+    .filter((name) => namesOfOthers[name]?.test(environment[name] ?? '') ?? true)
     .flatMap((name) => {
       const meant = nearest(name, ours);
       return meant === undefined ? [] : [`${name} is not read by anything; did you mean ${meant}?`];

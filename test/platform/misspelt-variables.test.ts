@@ -10,10 +10,17 @@ test.each([
   ['a missing letter', 'DATABASE_UR', 'DATABASE_URL'],
   ['a wrong letter', 'BRIDGE_NODE', 'BRIDGE_MODE'],
   ['two swapped letters', 'LOG_LEVLE', 'LOG_LEVEL'],
-  ['the nearest of several', 'API_KEY', 'API_KEYS'],
+  ['the nearest of several', 'API_PORST', 'API_PORT'],
 ])('%s is named, with what was meant', (_what, name, meant) => {
   expect(warnOfMisspeltVariables({ [name]: 'x' })).toEqual([
     `${name} is not read by anything; did you mean ${meant}?`,
+  ]);
+});
+
+test('a name that anything may have is told only where its value is meant for us', () => {
+  expect(warnOfMisspeltVariables({ API_KEY: '5f2c:9e' })).toEqual([]);
+  expect(warnOfMisspeltVariables({ API_KEY: 'ann:shopper:secret' })).toEqual([
+    'API_KEY is not read by anything; did you mean API_KEYS?',
   ]);
 });
 

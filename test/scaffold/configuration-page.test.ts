@@ -35,6 +35,7 @@ test('a row has the values, the default and the comment', () => {
       /** How many,
        * of \`a|b\`. */
       LIMIT: z.coerce.number().int().min(1).max(most).default(2 * 1_000),
+      /** Which. */
       KIND: z.enum(['one', 'other']).optional(),`),
   );
 
@@ -45,12 +46,14 @@ test('a row has the values, the default and the comment', () => {
       fallback: '`2000`',
       purpose: 'How many, of `a\\|b`.',
     },
-    { name: 'KIND', values: '`one`, `other`', fallback: 'unset', purpose: '' },
+    { name: 'KIND', values: '`one`, `other`', fallback: 'unset', purpose: 'Which.' },
   ]);
 });
 
 test.each([
   ['a default that is computed', only('PORT: z.string().default(choose()),'), /choose\(\)/],
+  ['a variable without a comment', only('PORT: z.string(),'), /no comment says what PORT is for/],
+  ['one whose comment is empty', only('/** */ PORT: z.string(),'), /what PORT is for/],
   ['no schema', 'const scheme = z.object({});', /no const schema/],
 ])('%s is refused by name', (_, text, message) => {
   expect(() => readVariables(text)).toThrow(message);
