@@ -362,7 +362,9 @@ function checkScaling(manifests: readonly Manifest[], programs: readonly Program
   return [
     ...(all ? [] : [`what is scaled is ${targets.join()}`]),
     ...ofKind(manifests, 'ScaledObject').flatMap((scaler) =>
-      checkTriggers(scaler, programs).map((problem) => `${named(scaler)}: ${problem}`),
+      [...checkTriggers(scaler, programs), ...checkSigningIn(scaler, programs, manifests)].map(
+        (problem) => `${named(scaler)}: ${problem}`,
+      ),
     ),
   ];
 }
@@ -388,6 +390,76 @@ function checkTriggers({ metadata: { name }, spec }: Manifest, programs: readonl
       ];
     },
   );
+}
+
+const saslAtKeda = {
+  plain: 'plaintext',
+  'scram-sha-256': 'scram_sha256',
+  'scram-sha-512': 'scram_sha512',
+} as const;
+
+interface Trigger {
+  readonly type: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly authenticationRef?: { readonly name: string };
+}
+
+interface SecretTarget {
+  readonly parameter: string;
+  readonly name: string;
+  readonly key: string;
+}
+
+/** KEDA connects by itself: as the process that it scales, and with that process's Secret. */
+function checkSigningIn(
+  { metadata: { name }, spec }: Manifest,
+  programs: readonly Program[],
+  manifests: readonly Manifest[],
+): string[] {
+  const program = programs.find((one) => one.name === name);
+  if (program === undefined) return [];
+  const config = configOf(program);
+  const readsOf = (secret: string): string[] =>
+    program.container.env.flatMap((one) =>
+      one.valueFrom?.secretKeyRef.name === secret ? [one.name] : [],
+    );
+  return (spec.triggers as Trigger[]).flatMap(({ type, metadata, authenticationRef }) => {
+    const expected = expectedAtKeda(type, config);
+    const targets = (ofKind(manifests, 'TriggerAuthentication').find(
+      (one) => one.metadata.name === authenticationRef?.name,
+    )?.['spec'].secretTargetRef ?? []) as SecretTarget[];
+    const given = targets.map(({ parameter }) => parameter);
+    return [
+      ...Object.entries(expected.metadata)
+        .map(([key, value]) => ({ key, value, taken: metadata[key] ?? untold[key] }))
+        .filter(({ value, taken }) => taken !== value)
+        .map(({ key, value, taken }) => `connects with ${key} ${taken} instead of ${value}`),
+      ...expected.parameters
+        .filter((parameter) => !given.includes(parameter))
+        .map((parameter) => `signs in without ${parameter}`),
+      ...targets
+        .filter((one) => one.name !== name || !readsOf(one.name).includes(one.key))
+        .map((one) => `signs in with ${one.key} of ${one.name}, which ${name} does not read`),
+    ];
+  });
+}
+
+/** What KEDA takes where a trigger says nothing. */
+const untold: Readonly<Record<string, string>> = { tls: 'disable', sasl: 'none' };
+
+function expectedAtKeda(
+  type: string,
+  config: Config,
+): { metadata: Readonly<Record<string, string>>; parameters: readonly string[] } {
+  const { KAFKA_SASL_MECHANISM: mechanism } = config;
+  if (type === 'kafka') {
+    const sasl = mechanism === undefined ? 'none' : saslAtKeda[mechanism];
+    const tls = config.KAFKA_SSL ? 'enable' : 'disable';
+    return { metadata: { tls, sasl }, parameters: mechanism ? ['username', 'password'] : [] };
+  }
+  if (type !== 'temporal') return { metadata: {}, parameters: [] };
+  const { TEMPORAL_NAMESPACE: namespace, TEMPORAL_TLS_ENABLED } = config;
+  return { metadata: { namespace }, parameters: TEMPORAL_TLS_ENABLED ? ['apiKey'] : [] };
 }
 
 /** With policies, each process may reach the servers that its configuration names. */
