@@ -15,10 +15,12 @@ import { startHeartbeat } from './heartbeat';
 import { createInFlight } from './in-flight';
 import { createLagGrowth } from './lag-growth';
 import { watchLag } from './lag-watch';
+import { createOverdueWork } from './overdue-work';
 import { createRecreatedTopicWatch } from './recreated-topics';
 import { createRateLimiter } from './rate-limiter';
 import { startReplays } from './replays';
 import { maxBatchEvents } from './start-queue';
+import { createWorkflowLookup } from './workflow-lookup';
 import { createWorkflowStarter } from './workflow-starter';
 
 /** Dependencies of the bridge. It closes none of them. */
@@ -54,8 +56,10 @@ export function startBridge(
 ): Bridge {
   const finishedWork = createFinishedWork(database);
   const limit = config.BRIDGE_MAX_IN_FLIGHT ?? defaultSlots(config.BRIDGE_MODE);
-  const inFlight = createInFlight(finishedWork, logger, { limit });
   const starter = createWorkflowStarter({ client, logger }, { eagerStart });
+  const hasEnded = createWorkflowLookup(client);
+  const overdueWork = createOverdueWork({ hasEnded, starter, finishedWork, logger });
+  const inFlight = createInFlight({ finishedWork, overdueWork, logger }, { limit });
   const dispatcher = createDispatcher(
     { starter, inFlight, finishedWork, logger },
     config.BRIDGE_MODE,

@@ -7,6 +7,15 @@ import type { Logger } from '../platform/observability/logger';
 import { bridgeInFlight, bridgeSlots } from '../platform/observability/telemetry';
 import { createBackoff } from '../platform/process/waiting';
 import type { FinishedWork } from './finished-work';
+import type { OverdueWork } from './overdue-work';
+import type { WorkflowPlan } from './workflow-plan';
+
+export interface InFlightDependencies {
+  readonly finishedWork: Pick<FinishedWork, 'findDone'>;
+  /** Who looks after work that takes long; nobody unless set. */
+  readonly overdueWork?: OverdueWork;
+  readonly logger: Logger;
+}
 
 /** Options of the limit. */
 export interface InFlightOptions {
@@ -16,7 +25,7 @@ export interface InFlightOptions {
   readonly pollMs?: number;
   /** Poll interval while slots are free, in ms: only for the metrics. */
   readonly idlePollMs?: number;
-  /** Timeout of a slot, in ms: its workflow may have been terminated, and would never release it. */
+  /** Timeout of a slot, in ms: somebody may have terminated its workflow, which then never releases it. */
   readonly abandonAfterMs?: number;
 }
 
@@ -35,6 +44,8 @@ export interface InFlight {
    * poll. While the database is unavailable, polls with backoff. Never throws.
    */
   refresh(): Promise<void>;
+  /** Temporal has acknowledged the workflow for which a slot was taken: its work is looked after. */
+  started(plan: WorkflowPlan): void;
   /** Gives a slot that is taken another ID; with one that has a slot already, it is shared. */
   rename(doneBy: string, now: string): void;
   /** Releases a slot that is not needed after all; whoever shares it keeps it. */
@@ -52,8 +63,7 @@ interface Slot {
 
 /** Slots that are released by polling the database. */
 export function createInFlight(
-  finishedWork: FinishedWork,
-  logger: Logger,
+  { finishedWork, overdueWork, logger }: InFlightDependencies,
   { limit, pollMs = 10, idlePollMs = 5_000, abandonAfterMs = 600_000 }: InFlightOptions,
 ): InFlight {
   const slots = new Map<string, Slot>();
@@ -66,10 +76,16 @@ export function createInFlight(
   bridgeSlots.set(limit);
   const showCount = (): void => bridgeInFlight.set(slots.size);
 
+  const free = (doneBy: string): void => {
+    slots.delete(doneBy);
+    overdueWork?.forget(doneBy);
+  };
+
   const refresh = async (): Promise<void> => {
     await sleep(Math.max(refreshedAt + waitMs - Date.now(), 0));
     try {
-      for (const id of await finishedWork.findDone([...slots.keys()])) slots.delete(id);
+      for (const id of await finishedWork.findDone([...slots.keys()])) free(id);
+      void overdueWork?.look();
       backoff.reset();
       waitMs = pollMs;
     } catch (error) {
@@ -88,7 +104,7 @@ export function createInFlight(
     const oldest = Date.now() - abandonAfterMs;
     for (const [workflowId, { since }] of slots) {
       if (since > oldest) continue;
-      slots.delete(workflowId);
+      free(workflowId);
       logger.warn({ workflowId }, 'workflow has not finished in time; releasing its slot');
     }
   };
@@ -121,7 +137,7 @@ export function createInFlight(
   const release = (doneBy: string): void => {
     const slot = slots.get(doneBy);
     if (slot === undefined) return;
-    if (slot.holders === 1) slots.delete(doneBy);
+    if (slot.holders === 1) free(doneBy);
     else slots.set(doneBy, { ...slot, holders: slot.holders - 1 });
     showCount();
   };
@@ -137,6 +153,10 @@ export function createInFlight(
     limit,
     tryTakeAll,
     refresh: startRefreshing,
+    started(plan) {
+      // It may have been seen as done before its start was acknowledged.
+      if (slots.has(plan.doneBy)) overdueWork?.watch(plan);
+    },
     rename(doneBy, now) {
       if (doneBy === now) return;
       release(doneBy);

@@ -81,6 +81,7 @@ async function startSingle(
   const { plan, delivery } = message;
   try {
     if (await starter.start(plan, signal)) {
+      inFlight.started(plan);
       delivery.acknowledge();
       return;
     }
@@ -121,6 +122,7 @@ async function startBatch(
   inFlight.rename(slotOf(start), plan.doneBy);
   try {
     await starter.start(plan, signal);
+    inFlight.started(plan);
     acknowledge(events);
   } catch (error) {
     inFlight.release(plan.doneBy);

@@ -205,7 +205,8 @@ const schema = z.object({
   BRIDGE_MODE: z.enum(['per-event', 'coalesce']).default('per-event'),
   /**
    * Bound on workflows that the bridge has started and that are not finished. By default two for each
-   * processor of the machine with `per-event`, and one more than processors with `coalesce`.
+   * processor of the machine with `per-event`, and one more than processors with `coalesce`. What each
+   * was started for stays in memory until it is finished, up to 1 MiB.
    */
   BRIDGE_MAX_IN_FLIGHT: z.coerce.number().int().min(1).optional(),
   /** The collector's consumer group. */

@@ -8,6 +8,7 @@ import {
 } from '../../bridge/dispatcher';
 import type { FinishedWork } from '../../bridge/finished-work';
 import { createInFlight } from '../../bridge/in-flight';
+import { createOverdueWork } from '../../bridge/overdue-work';
 import type { PartitionMessage, WorkflowPlan } from '../../bridge/workflow-plan';
 import { StartRejectedError } from '../../bridge/workflow-starter';
 import { createLogger } from '../../platform/observability/logger';
@@ -46,7 +47,7 @@ function fakes(limit: number, { handled = {}, finishesAtOnce = true }: Fakes = {
   };
   const logger = createLogger('test', 'silent');
   const dependencies: DispatcherDependencies = {
-    inFlight: createInFlight(finishedWork, logger, { limit, pollMs: 1 }),
+    inFlight: createInFlight({ finishedWork, logger }, { limit, pollMs: 1 }),
     starter: {
       async start(plan, signal) {
         signal.throwIfAborted();
@@ -54,7 +55,8 @@ function fakes(limit: number, { handled = {}, finishesAtOnce = true }: Fakes = {
           await orAborted(new Promise<void>((answer) => held.push(answer)), signal);
         }
         if (refuse(plan)) throw new StartRejectedError('no');
-        if (known.has(plan.workflowId)) return false;
+        // The others join a workflow that runs, or begin another one.
+        if (plan.type === 'handleEvent' && known.has(plan.workflowId)) return false;
         known.add(plan.workflowId);
         started.push(plan);
         if (finishesAtOnce) finished.add(plan.doneBy);
@@ -128,6 +130,29 @@ test.each(['per-event', 'coalesce'] as const)(
     finish(ids[0]!);
     await next;
     expect(started.flatMap(eventIdsOf)).toEqual(ids.slice(0, 2));
+  },
+);
+
+test.each(['per-event', 'coalesce'] as const)(
+  '%s, work that the database forgets is handled anew, and what waits for its slot goes on',
+  async (mode) => {
+    const { dependencies, started, finish } = fakes(1, { finishesAtOnce: false });
+    const overdueWork = createOverdueWork(
+      { ...dependencies, hasEnded: async () => true },
+      { afterMs: 1, pauseMs: 1 },
+    );
+    const inFlight = createInFlight({ ...dependencies, overdueWork }, { limit: 1, pollMs: 1 });
+    const dispatcher = createDispatcher({ ...dependencies, inFlight }, mode);
+    const first = dispatchAll(dispatcher, events.slice(0, 2));
+    await until('one is started', () => started.length > 0);
+    const next = dispatchAll(dispatcher, events.slice(2));
+    await until('it is started again', () => started.length > 1);
+    const [lost, anew] = started;
+    expect(anew).toMatchObject({ type: 'handleEventBatch', doneBy: lost!.doneBy });
+    expect(eventIdsOf(anew!)).toEqual(eventIdsOf(lost!));
+    ids.forEach(finish);
+    await Promise.all([first, next]);
+    expect(new Set(started.flatMap(eventIdsOf))).toEqual(new Set(ids));
   },
 );
 
@@ -452,7 +477,10 @@ async function deliverWhateverIsAnswered(
     findDone: async (ids) => ids.filter((id) => finished.has(id)),
     findHandled: () => Promise.resolve(new Map()),
   };
-  const inFlight = createInFlight(finishedWork, dependencies.logger, { limit, pollMs: 1 });
+  const inFlight = createInFlight(
+    { finishedWork, logger: dependencies.logger },
+    { limit, pollMs: 1 },
+  );
   const dispatcher = createDispatcher({ ...dependencies, starter, finishedWork, inFlight }, mode);
   const given = numbers.map((ofPartition, partition) =>
     slice(

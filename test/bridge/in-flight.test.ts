@@ -35,7 +35,7 @@ async function valueOf(metric: typeof bridgeSlots): Promise<number | undefined> 
 
 test('slots are taken without asking', () => {
   const { finishedWork, asked } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 2 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 2 });
   inFlight.tryTakeAll(['a']);
   inFlight.tryTakeAll(['b']);
   expect(inFlight.count()).toBe(2);
@@ -44,7 +44,7 @@ test('slots are taken without asking', () => {
 
 test('a repeat shares the slot of its event, and gives back only its own share', async () => {
   const { finishedWork, finish } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 1, pollMs: 1 });
   expect(inFlight.tryTakeAll(['a', 'a'])).toBe(true);
   inFlight.release('a');
   expect(inFlight.count()).toBe(1);
@@ -55,7 +55,7 @@ test('a repeat shares the slot of its event, and gives back only its own share',
 
 test('without waiting, slots are taken only if there is one for each', async () => {
   const { finishedWork, asked, finish } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 3, pollMs: 1 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 3, pollMs: 1 });
   expect(inFlight.tryTakeAll(['a', 'b'])).toBe(true);
   expect(inFlight.tryTakeAll(['c', 'd'])).toBe(false);
   expect(inFlight.count()).toBe(2);
@@ -68,7 +68,7 @@ test('without waiting, slots are taken only if there is one for each', async () 
 
 test('one look serves everybody who waits for it', async () => {
   const { finishedWork, asked } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 1 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 1, pollMs: 1 });
   inFlight.tryTakeAll(['a']);
   await Promise.all(Array.from({ length: 50 }, () => inFlight.refresh()));
   expect(asked).toEqual([['a']]);
@@ -76,7 +76,7 @@ test('one look serves everybody who waits for it', async () => {
 
 test('a workflow that has its slot already needs no other', () => {
   const { finishedWork } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 1 });
   inFlight.tryTakeAll(['a']);
   inFlight.tryTakeAll(['a']);
   expect(inFlight.count()).toBe(1);
@@ -84,7 +84,7 @@ test('a workflow that has its slot already needs no other', () => {
 
 test('a slot that gets another ID stays taken, also in a full house', () => {
   const { finishedWork } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 2 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 2 });
   inFlight.tryTakeAll(['a', 'b']);
   inFlight.rename('a', 'c');
   expect(inFlight.count()).toBe(2);
@@ -94,7 +94,7 @@ test('a slot that gets another ID stays taken, also in a full house', () => {
 
 test('a released slot is free', () => {
   const { finishedWork } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 1 });
   inFlight.tryTakeAll(['a']);
   inFlight.release('a');
   inFlight.tryTakeAll(['b']);
@@ -103,7 +103,7 @@ test('a released slot is free', () => {
 
 test('an unavailable database frees nothing, and is asked less and less often', async () => {
   const { finishedWork, asked, finish, breakWith } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 1, pollMs: 10 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 1, pollMs: 10 });
   inFlight.tryTakeAll(['a']);
   finish('a');
   breakWith(new Error('away'));
@@ -121,7 +121,7 @@ test('an unavailable database frees nothing, and is asked less and less often', 
 test('a slot whose workflow never finishes is given up in the end', async () => {
   const { finishedWork } = fakeFinishedWork();
   const limits = { limit: 1, pollMs: 1, abandonAfterMs: 20 };
-  const inFlight = createInFlight(finishedWork, logger, limits);
+  const inFlight = createInFlight({ finishedWork, logger }, limits);
   inFlight.tryTakeAll(['terminated']);
   await until('its slot is free', async () => {
     await inFlight.refresh();
@@ -131,7 +131,7 @@ test('a slot whose workflow never finishes is given up in the end', async () => 
 
 test('the metrics have the slots and those that are taken', async () => {
   const { finishedWork, finish } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 2, pollMs: 1 });
+  const inFlight = createInFlight({ finishedWork, logger }, { limit: 2, pollMs: 1 });
   expect(await valueOf(bridgeSlots)).toBe(2);
   inFlight.tryTakeAll(['a', 'b']);
   expect(await valueOf(bridgeInFlight)).toBe(2);
@@ -144,7 +144,10 @@ test('the metrics have the slots and those that are taken', async () => {
 
 test('what has finished is no longer shown, also when nothing new comes', async () => {
   const { finishedWork, finish } = fakeFinishedWork();
-  const inFlight = createInFlight(finishedWork, logger, { limit: 10, pollMs: 1, idlePollMs: 5 });
+  const inFlight = createInFlight(
+    { finishedWork, logger },
+    { limit: 10, pollMs: 1, idlePollMs: 5 },
+  );
   inFlight.tryTakeAll(['a']);
   inFlight.tryTakeAll(['b']);
   finish('a');

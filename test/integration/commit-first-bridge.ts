@@ -21,7 +21,7 @@ void runProcess('commit-first-bridge', async ({ config, logger }) => {
   const dispatcher = createDispatcher(
     {
       starter: createWorkflowStarter({ client: createTemporalClient(config), logger }),
-      inFlight: createInFlight(finishedWork, logger, { limit: 200 }),
+      inFlight: createInFlight({ finishedWork, logger }, { limit: 200 }),
       finishedWork,
       logger,
     },

@@ -151,7 +151,7 @@ function joinAsBridge(mode: DispatchMode): EventConsumer {
   const dispatcher = createDispatcher(
     {
       starter: createWorkflowStarter({ client: temporal, logger }),
-      inFlight: createInFlight(finishedWork, logger, { limit: mode === 'coalesce' ? 3 : 50 }),
+      inFlight: createInFlight({ finishedWork, logger }, { limit: mode === 'coalesce' ? 3 : 50 }),
       finishedWork,
       logger,
     },

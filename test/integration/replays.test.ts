@@ -81,7 +81,7 @@ test('a time that the tables have lost is read again, and what they kept counts 
   const saved = await saveTables(stack.pool);
   await view(product, 5);
   await untilCounted(product, 15);
-  // A bridge would wait ten minutes for work in flight that the tables forget.
+  // A bridge would handle again by itself what the tables forget while it is in flight.
   await untilNothingInFlight();
   await saved.restore(0);
   expect(await countedViews(product)).toBe(10);
