@@ -11,6 +11,7 @@ import {
 import { createKafka } from '../platform/kafka/client';
 import { createKafkaSender } from '../platform/kafka/sender';
 import { runProcess } from '../platform/process/lifecycle';
+import { createLockedProductFinder } from '../activities/commerce/locked-products';
 import {
   createHttpPaymentGateway,
   PaymentGatewayUnavailableError,
@@ -62,7 +63,9 @@ void runProcess('worker:commerce', async (context) => {
   });
   const activities = createShopActivities({ pool, relayPool, sender, gateway });
   const gatewayOutage = createOutage((error) => error instanceof PaymentGatewayUnavailableError);
-  const productLocks = boundingProductLocks(createProductLocks());
+  const productLocks = boundingProductLocks(
+    createProductLocks({ findLocked: createLockedProductFinder(pool) }),
+  );
   const { connection, servesMetrics } = await startWorker(context, {
     kinds: ['worker:commerce'],
     checks: [

@@ -1,4 +1,5 @@
 /** Somebody locks the row of one product for seconds: its orders wait, and those of others are decided in time. */
+import { createLockedProductFinder } from '../../activities/commerce/locked-products';
 import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
@@ -64,3 +65,15 @@ test('orders of other products are decided in time, and its own once the lock is
     return (await stockOf(lockedId)) === 1_000 - waiting.length;
   });
 }, 120_000);
+
+test('of several products the locked ones are found without waiting', async () => {
+  const [lockedId, freeId] = [await register(), await register()];
+  const holder = await stack.pool.connect();
+  await holder.query('BEGIN');
+  await holder.query('SELECT FROM commerce.products WHERE product_id = $1 FOR UPDATE', [lockedId]);
+  const findLocked = createLockedProductFinder(stack.pool);
+  expect(await findLocked([lockedId, freeId, 'unknown'])).toEqual([lockedId]);
+  await holder.query('ROLLBACK');
+  holder.release();
+  expect(await findLocked([lockedId, freeId])).toEqual([]);
+});

@@ -1,3 +1,4 @@
+import { CancelledFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DatabaseError } from 'pg';
 import { boundingProductLocks, createProductLocks } from '../../workers/product-locks';
@@ -53,6 +54,65 @@ test('after a lock was not to be had, attempts fail at once until one at a time 
   await locks.attempt(['tea'], nothing);
 });
 
+test('of several products those count as locked that are, and the others are free', async () => {
+  const asked: (readonly string[])[] = [];
+  const findLocked = async (productIds: readonly string[]) => {
+    asked.push(productIds);
+    return ['tea'];
+  };
+  const locks = createProductLocks({ findLocked });
+  await expect(locks.attempt(['tea', 'cup'], timesOut)).rejects.toMatchObject({
+    ...locked,
+    message: expect.stringContaining('a change of tea needs') as string,
+  });
+  await locks.attempt(['cup'], nothing);
+  await expect(locks.attempt(['tea'], nothing)).rejects.toMatchObject(locked);
+  // Of one product nobody has to ask.
+  await expect(locks.attempt(['pot'], timesOut)).rejects.toMatchObject(locked);
+  expect(asked).toEqual([['cup', 'tea']]);
+});
+
+test('of several products all count as locked when nobody can tell which is', async () => {
+  const locks = createProductLocks({ findLocked: timesOut });
+  await expect(locks.attempt(['tea', 'cup'], timesOut)).rejects.toMatchObject(locked);
+  for (const productId of ['tea', 'cup']) {
+    await expect(locks.attempt([productId], nothing)).rejects.toMatchObject(locked);
+  }
+});
+
+test('an attempt that waits for room ends when it is cancelled, and those behind it go on', async () => {
+  const locks = createProductLocks({ attemptsAtOnce: 1 });
+  const [first, cancelled, last] = [createAttempt(), createAttempt(), createAttempt()];
+  const cancelling = new AbortController();
+  const running = locks.attempt(['tea'], first.work);
+  const waiting = locks.attempt(['tea'], cancelled.work, cancelling.signal);
+  const behind = locks.attempt(['tea'], last.work);
+  await settle();
+  cancelling.abort(new Error('cancelled'));
+  await expect(waiting).rejects.toThrow('cancelled');
+  first.end();
+  last.end();
+  await Promise.all([running, behind]);
+  expect(cancelled.hasBegun()).toBe(false);
+});
+
+test.each([0, 1, 2, 3, 4, 5, 6, 7, 8])(
+  'whoever is cancelled about when its turn comes leaves it to the next (%i)',
+  async (microtasks) => {
+    const locks = createProductLocks({ attemptsAtOnce: 1 });
+    const first = createAttempt();
+    const cancelling = new AbortController();
+    const running = locks.attempt(['tea'], first.work);
+    const waiting = locks.attempt(['tea'], nothing, cancelling.signal).catch(() => undefined);
+    const behind = locks.attempt(['tea'], nothing);
+    await settle();
+    first.end();
+    for (let passed = 0; passed < microtasks; passed += 1) await Promise.resolve();
+    cancelling.abort(new Error('cancelled'));
+    await Promise.all([running, waiting, behind]);
+  },
+);
+
 test('those that wait for a product are told when it is locked', async () => {
   const locks = createProductLocks({ attemptsAtOnce: 1 });
   const ended = [timesOut, nothing, nothing].map((work) => locks.attempt(['tea'], work));
@@ -64,6 +124,22 @@ test('another failure says nothing of the lock', async () => {
   const failure = new Error('unavailable');
   await expect(locks.attempt(['tea'], () => Promise.reject(failure))).rejects.toBe(failure);
   await locks.attempt(['tea'], nothing);
+});
+
+test('an activity that waits for room ends when it is cancelled', async () => {
+  const locks = createProductLocks({ attemptsAtOnce: 1 });
+  const first = createAttempt();
+  const running = locks.attempt(['tea'], first.work);
+  const environment = new MockActivityEnvironment({ activityType: 'changeStock' });
+  const { inbound } = boundingProductLocks(locks)(environment.context);
+  const ended = environment.run(() =>
+    inbound!.execute!({ args: [{ productId: 'tea' }], headers: {} }, nothing),
+  );
+  const refused = expect(ended).rejects.toThrow(CancelledFailure);
+  environment.cancel('TIMED_OUT');
+  await refused;
+  first.end();
+  await running;
 });
 
 test.each([true, false])(
