@@ -66,12 +66,19 @@ export async function migrateDatabase(
   }
 }
 
-/** @returns the names of those that the last try has applied */
+/** @returns the names of those that it has applied, in however many tries */
 async function runPending(client: Client, logger: Logger, patienceMs: number): Promise<string[]> {
+  const before = await readApplied(client);
+  await runUntilUnlocked(client, logger, patienceMs);
+  return (await readApplied(client)).filter((name) => !before.includes(name));
+}
+
+async function runUntilUnlocked(client: Client, logger: Logger, patienceMs: number): Promise<void> {
   const giveUpAt = Date.now() + patienceMs;
   for (;;) {
     try {
-      return await run(client, logger);
+      await run(client, logger);
+      return;
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
       // node-pg-migrate leaves the transaction of a failed migration open, with all the locks that it has.
@@ -86,8 +93,8 @@ async function runPending(client: Client, logger: Logger, patienceMs: number): P
 /** For those that wait behind a migration to go on, in ms. */
 const retryPauseMs = 1_000;
 
-async function run(client: Client, logger: Logger): Promise<string[]> {
-  const applied = await runner({
+async function run(client: Client, logger: Logger): Promise<void> {
+  await runner({
     dbClient: client,
     dir: __dirname,
     ignorePattern: '.*\\.(ts|js|map)',
@@ -97,7 +104,18 @@ async function run(client: Client, logger: Logger): Promise<string[]> {
       logger.debug(message);
     },
   });
-  return applied.map(({ name }) => name);
+}
+
+/** The migrations that the database has had, in their order. */
+async function readApplied(client: Client): Promise<string[]> {
+  const { rows: tables } = await client.query(
+    "SELECT WHERE to_regclass('public.schema_migrations') IS NOT NULL",
+  );
+  if (tables.length === 0) return [];
+  const { rows } = await client.query<{ name: string }>(
+    'SELECT name FROM public.schema_migrations ORDER BY id',
+  );
+  return rows.map(({ name }) => name);
 }
 
 // SQLSTATE lock_not_available.

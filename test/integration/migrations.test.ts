@@ -26,10 +26,21 @@ beforeAll(() => {
 
 afterAll(() => pool.end());
 
+/** An unmigrated database. @returns its URL */
+async function makeEmptyDatabase(name = inventName()): Promise<string> {
+  await pool.query(`CREATE DATABASE ${name}`);
+  const url = new URL(config.DATABASE_URL);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+function inventName(): string {
+  return `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
+}
+
 /** An unmigrated database, namespace and topics. */
 async function makeEmptyServers(): Promise<Record<string, string>> {
-  const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
-  await pool.query(`CREATE DATABASE ${name}`);
+  const name = inventName();
   const temporal = createTemporalClient(config);
   await temporal.workflowService.registerNamespace({
     namespace: name,
@@ -37,11 +48,9 @@ async function makeEmptyServers(): Promise<Record<string, string>> {
   });
   await temporal.connection.close();
   await forgetTopics();
-  const url = new URL(config.DATABASE_URL);
-  url.pathname = `/${name}`;
   return {
     ...createCluster().environment,
-    DATABASE_URL: url.href,
+    DATABASE_URL: await makeEmptyDatabase(name),
     TEMPORAL_NAMESPACE: name,
     DATABASE_DEVELOPMENT_USERS: 'true',
   };
@@ -104,14 +113,11 @@ test('one that comes while another migrates waits until that has ended', async (
 }, 120_000);
 
 test('a migration gives way to those behind it, and goes on when the table is free', async () => {
-  const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
-  await pool.query(`CREATE DATABASE ${name}`);
-  const url = new URL(config.DATABASE_URL);
-  url.pathname = `/${name}`;
-  const database = createPool(url.href, logger, { applicationName: 'test' });
+  const url = await makeEmptyDatabase();
+  const database = createPool(url, logger, { applicationName: 'test' });
   const [holder, behind] = [await database.connect(), await database.connect()];
   const migrate = (patienceMs: number) =>
-    migrateDatabase(url.href, logger, { lockTimeoutMs: 200, patienceMs });
+    migrateDatabase(url, logger, { lockTimeoutMs: 200, patienceMs });
   try {
     // The table that every migration writes to.
     await holder.query(`
@@ -136,6 +142,29 @@ test('a migration gives way to those behind it, and goes on when the table is fr
   } finally {
     holder.release();
     behind.release();
+    await database.end();
+  }
+}, 120_000);
+
+test('the log names all that was applied, in however many tries', async () => {
+  const url = await makeEmptyDatabase();
+  const database = createPool(url, logger, { applicationName: 'test' });
+  const holder = await database.connect();
+  try {
+    // Until it is undone, the second migration waits for it; the first one is applied.
+    await holder.query('BEGIN; CREATE SCHEMA collector');
+    const lines: { msg: string; applied?: string[] }[] = [];
+    const watched = createLogger('test', 'info', {
+      write: (line) => void lines.push(JSON.parse(line) as (typeof lines)[number]),
+    });
+    const migrating = migrateDatabase(url, watched, { lockTimeoutMs: 200 });
+    await until('it tries again', () => lines.some(({ msg }) => msg.includes('trying again')));
+    await holder.query('ROLLBACK');
+    await migrating;
+    const applied = lines.flatMap((line) => line.applied ?? []);
+    expect(applied.slice(0, 2)).toEqual(['0001_commerce', '0002_collector']);
+  } finally {
+    holder.release();
     await database.end();
   }
 }, 120_000);
