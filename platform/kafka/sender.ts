@@ -114,6 +114,10 @@ class SenderByTopic implements KafkaSender {
 
   async send(messages: readonly OutgoingMessage[]): Promise<Delivery[]> {
     if (this.stopped) throw new KafkaUnavailableError('The sender has stopped.');
+    const [first] = messages;
+    if (first !== undefined && messages.every(({ topic }) => topic === first.topic)) {
+      return this.senderOf(first.topic).send(messages);
+    }
     const topics = indexesByTopic(messages);
     const outcomes = await Promise.allSettled(
       [...topics].map(([topic, indexes]) =>

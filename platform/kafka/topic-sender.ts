@@ -12,6 +12,7 @@ import type { Logger } from '../observability/logger';
 import { kafkaSendDuration, kafkaSendMessages, kafkaSends } from '../observability/telemetry';
 import { withTimeout } from '../process/waiting';
 import { asProducerHeaders } from './protocol';
+import { partitionOfKey } from './partitioner';
 import type { RecordHeader } from './record-batch';
 import type { Generation, ProducerGenerations } from './producer-generations';
 import {
@@ -56,7 +57,7 @@ export interface TopicSenderDependencies {
 }
 
 export class TopicSender {
-  private readonly choosePartition = Partitioners.DefaultPartitioner();
+  private readonly chooseWithoutKey = Partitioners.DefaultPartitioner();
   private partitions: readonly PartitionMetadata[] = [];
   private partitionsReadAt = 0;
   private reading: Promise<void> | undefined;
@@ -397,14 +398,17 @@ export class TopicSender {
   }
 
   private partitionOf({ message }: QueuedMessage): Partition {
-    const { topic } = this;
+    const { topic, partitions } = this;
+    const { queue } = this.dependencies;
+    if (message.key !== null && message.key !== undefined) {
+      return queue.partition(partitionOfKey(message.key, partitions.length), -1);
+    }
     // A message without a key goes to a partition that takes it.
-    const partitionMetadata = this.partitions.map((each) => {
-      const partition = this.dependencies.queue.partition(each.partitionId, each.leader);
+    const partitionMetadata = partitions.map((each) => {
+      const partition = queue.partition(each.partitionId, each.leader);
       return this.partitionRefusal(partition) === undefined ? each : { ...each, leader: -1 };
     });
-    const id = this.choosePartition({ topic, partitionMetadata, message });
-    return this.dependencies.queue.partition(id, -1);
+    return queue.partition(this.chooseWithoutKey({ topic, partitionMetadata, message }), -1);
   }
 
   private rejectWaiting(condition: (message: QueuedMessage) => boolean, reason: Error): void {
