@@ -1,6 +1,5 @@
 /** The HTTP server: its limits, its plugins in their order, and every group of routes. */
 import { randomUUID } from 'node:crypto';
-import helmet from '@fastify/helmet';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { serializerCompiler, type FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Config } from '../platform/process/config';
@@ -34,6 +33,7 @@ import { loadLimits, type LoadLimits } from './http/plugins/load-limits';
 import { pipelining } from './http/plugins/pipelining';
 import { answerClientError, answerError, problemDetails } from './http/plugins/problem-details';
 import { requestLog } from './http/plugins/request-log';
+import { securityHeaders } from './http/plugins/security-headers';
 import { shutdown } from './http/plugins/shutdown';
 import { telemetry } from './http/plugins/telemetry';
 import { createOrderReads } from './orders/reads';
@@ -104,7 +104,7 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   await app.register(telemetry);
   await app.register(requestLog);
   await app.register(problemDetails);
-  await app.register(helmet);
+  await app.register(securityHeaders);
   await app.register(jsonBodies);
   await app.register(knownPaths);
   await app.register(openApi);
@@ -115,7 +115,10 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   await app.register(
     async (v1) => {
       // Answers depend on the caller: no proxy or browser may cache them.
-      v1.addHook('onRequest', async (_, reply) => void reply.header('cache-control', 'no-store'));
+      v1.addHook('onRequest', (_, reply, done) => {
+        reply.header('cache-control', 'no-store');
+        done();
+      });
       await v1.register(authentication, { keys: dependencies.config.API_KEYS });
       await v1.register(idempotency, {
         store: createIdempotencyStore(services.database, dependencies.logger),
@@ -162,7 +165,7 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
     // During shutdown, requests on open connections are still served, with connection: close.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
-      // No hook runs without a route, so helmet cannot add its headers.
+      // No hook runs without a route, so none adds the security headers.
       void answerError(error, request, reply.header('x-content-type-options', 'nosniff'));
     },
     clientErrorHandler: answerClientError,

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { eventTypes } from '../../events/schemas';
 import { assetPath, createAssetLoader, type Asset, type ContentCoding } from './assets';
 import type { Services } from '../http/dependencies';
+import { headersWithPolicy } from '../http/plugins/security-headers';
 import { Problem, problemSchema } from '../http/problem';
 import { settingsSchema } from './schemas';
 
@@ -13,7 +14,7 @@ import { settingsSchema } from './schemas';
 export const dashboardRoutes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/',
-    { schema: { hide: true }, helmet: { contentSecurityPolicy: pagePolicy } },
+    { schema: { hide: true }, config: { securityHeaders: headersWithPolicy(pagePolicy) } },
     async (request, reply) => {
       const { page } = await loadAssets();
       return send(page, request, reply.header('cache-control', 'no-cache'));

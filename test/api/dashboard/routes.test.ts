@@ -1,10 +1,10 @@
 /** How the dashboard's page and files are served. */
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import helmet from '@fastify/helmet';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { serializerCompiler } from 'fastify-type-provider-zod';
 import { dashboardRoutes } from '../../../api/dashboard/routes';
 import { problemDetails } from '../../../api/http/plugins/problem-details';
+import { securityHeaders } from '../../../api/http/plugins/security-headers';
 import { validateInput } from '../../../api/http/validation';
 
 let app: FastifyInstance;
@@ -14,7 +14,7 @@ beforeAll(async () => {
   app.setValidatorCompiler(validateInput);
   app.setSerializerCompiler(serializerCompiler);
   await app.register(problemDetails);
-  await app.register(helmet);
+  await app.register(securityHeaders);
   await app.register(dashboardRoutes);
 });
 
