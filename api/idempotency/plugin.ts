@@ -37,18 +37,32 @@ export const idempotency = fastifyPlugin<{ store: IdempotencyStore }>(async (app
       ? randomUUID()
       : deriveId(this.idempotencyClaim, purpose);
   });
-  app.addHook('preHandler', async (request, reply) => {
-    const key = request.method === 'POST' ? readKey(request) : undefined;
-    if (key !== undefined) await claim(store, key, request, reply);
+  app.addHook('onRoute', (route) => {
+    if (![route.method].flat().includes('POST')) return;
+    route.preHandler = [claimKey, ...[route.preHandler ?? []].flat()];
   });
-  app.addHook('onSend', async (request, reply, payload) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     const held = request.idempotencyClaim;
-    if (held === undefined) return payload;
+    if (held === undefined) return done(null, payload);
     request.idempotencyClaim = undefined;
+    settle(held, request, reply, payload).then((answer) => done(null, answer), done);
+  });
+
+  async function claimKey(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const key = readKey(request);
+    if (key !== undefined) await claim(store, key, request, reply);
+  }
+
+  async function settle(
+    held: Claim,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    payload: unknown,
+  ): Promise<unknown> {
     if (decidesSomething(reply)) return record(store, held, request, reply, payload);
     await release(store, held, request);
     return payload;
-  });
+  }
 });
 
 function decidesSomething({ statusCode }: FastifyReply): boolean {

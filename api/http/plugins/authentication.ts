@@ -32,9 +32,10 @@ export const authentication = fastifyPlugin<{ keys: readonly ApiKey[] }>(async (
   const callers = keys.map(toCaller);
   app.decorateRequest('caller');
   app.decorateRequest('userId');
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _, done) => {
     request.caller = authenticate(callers, request.headers.authorization);
     request.userId = readUserId(request);
+    done();
   });
 });
 

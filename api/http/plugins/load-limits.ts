@@ -61,16 +61,17 @@ function limitChangesUnderWay(app: FastifyInstance, { maxChanges }: LoadLimits):
   // A rush of shoppers must not keep out who could end it: by more stock, or another price.
   const placesOf = { shopper: maxChanges - Math.floor(maxChanges / 8), operator: maxChanges };
   app.decorateRequest('takesPlace', false);
-  app.addHook('preValidation', async (request) => {
-    if (isRead(request)) return;
-    if (underWay >= placesOf[request.caller.role]) throw new OverloadedError();
+  app.addHook('preValidation', (request, _, done) => {
+    if (isRead(request)) return done();
+    if (underWay >= placesOf[request.caller.role]) return done(new OverloadedError());
     underWay += 1;
     request.takesPlace = true;
+    done();
   });
-  app.addHook('onSend', async (request: FastifyRequest, _: FastifyReply, payload) => {
+  app.addHook('onSend', (request: FastifyRequest, _: FastifyReply, payload, done) => {
     if (request.takesPlace) underWay -= 1;
     request.takesPlace = false;
-    return payload;
+    done(null, payload);
   });
 }
 

@@ -3,7 +3,7 @@ import fastifyPlugin from 'fastify-plugin';
 
 /** Logs every answer: changes and errors at `info`, successful reads at `debug`. */
 export const requestLog = fastifyPlugin(async (app) => {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const reading = request.method === 'GET' && reply.statusCode < 400;
     const line = {
       method: request.method,
@@ -15,5 +15,6 @@ export const requestLog = fastifyPlugin(async (app) => {
       userId: request.userId,
     };
     request.log[reading ? 'debug' : 'info'](line, 'answered');
+    done();
   });
 });
