@@ -12,6 +12,7 @@ import { createOrderOperations } from '../operations/orders';
 import { createPipelineState } from '../operations/pipeline-state';
 import { watchServers, type ServerWatch } from '../operations/status/servers';
 import { createSystemStatus } from '../operations/status/status';
+import { createVerificationRuns } from '../operations/verification-runs';
 import { createProductMetricsReads } from './product-metrics/reads';
 import { createEventReads } from './events/reads';
 import { createHandlingRateReads } from './handling-rates/reads';
@@ -64,6 +65,7 @@ import { searchRoutes } from './search/routes';
 import { explainUnmeasured } from './status/reasons';
 import { statusRoutes } from './status/routes';
 import { streamRoutes } from './stream/routes';
+import { verificationRoutes } from './verification/routes';
 import { handOverToWorkflow } from './products/view-hand-over';
 import { createViewPublisher } from './products/view-publisher';
 
@@ -83,6 +85,7 @@ const routeGroups: readonly ((services: Services) => FastifyPluginAsyncZod)[] = 
   consumptionRoutes,
   replayRoutes,
   statusRoutes,
+  verificationRoutes,
   productInspectionRoutes,
   dashboardSettingsRoutes,
   demonstrationRoutes,
@@ -100,6 +103,7 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   const services = createServices(dependencies, servers);
   // Runs after the last request, so that no view follows.
   app.addHook('onClose', () => services.views.stop());
+  app.addHook('onClose', () => services.verificationRuns.stop());
   await app.register(shutdown);
   await app.register(telemetry);
   await app.register(requestLog);
@@ -237,6 +241,10 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
       temporal,
       explain: explainUnmeasured,
       logger,
+    }),
+    verificationRuns: createVerificationRuns({
+      database: asQueryable(database),
+      ...{ pool, kafka, groupId, logger },
     }),
     views: createViewPublisher({
       sender,

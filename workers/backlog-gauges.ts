@@ -1,10 +1,11 @@
-/** Gauges of backlogs in PostgreSQL, polled rather than read at each scrape. */
+/** Gauges of backlogs in PostgreSQL, and of the last verifications, polled rather than read at each scrape. */
 import type { Pool } from 'pg';
 import type { ProcessContext } from '../platform/process/lifecycle';
 import { pause } from '../platform/process/waiting';
 import { readUnbuilt } from '../projections/state';
 import {
   deadLettersWaiting,
+  lastVerification,
   notificationsOldestAge,
   notificationsPending,
   outboxOldestAge,
@@ -68,6 +69,22 @@ export function watchProjections(
 ): void {
   repeatedly(context, 'the projections gauge', async () => {
     projectionsNotBuilt.set((await readUnbuilt(pool)).length);
+  });
+}
+
+/** Watches the outcomes of the last verifications, until the process stops. */
+export function watchVerifications(
+  context: Pick<ProcessContext, 'logger' | 'onStop'>,
+  pool: Pool,
+): void {
+  repeatedly(context, 'the verification gauge', async () => {
+    const { rows } = await pool.query<{ outcome: string; at: number }>({
+      name: 'backlog-verifications',
+      text: `
+        SELECT outcome, extract(epoch FROM max(finished_at))::float8 AS at
+        FROM collector.verifications WHERE outcome IS NOT NULL GROUP BY outcome`,
+    });
+    for (const { outcome, at } of rows) lastVerification.set({ outcome }, at);
   });
 }
 

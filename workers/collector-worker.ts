@@ -32,7 +32,12 @@ import { createRedis } from '../platform/redis/client';
 import type { ProcessKind } from '../platform/observability/telemetry';
 import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
 import { notificationsTaskQueue, taskQueues, waitingTaskQueues } from '../events/workflow-names';
-import { watchDeadLetters, watchNotifications, watchProjections } from './backlog-gauges';
+import {
+  watchDeadLetters,
+  watchNotifications,
+  watchProjections,
+  watchVerifications,
+} from './backlog-gauges';
 import { createOutage, isRetryable, keepingSlots, sparingWorkflowTasks } from './outage';
 import { startActivityWorkers, startWorker, type ActivityWork } from './start-worker';
 
@@ -146,6 +151,7 @@ export async function startCollectorWorker(
     watchDeadLetters(context, pool);
     watchNotifications(context, pool);
     watchProjections(context, pool);
+    watchVerifications(context, pool);
   }
   return connection;
 }

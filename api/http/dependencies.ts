@@ -26,6 +26,7 @@ import type { PipelineState } from '../../operations/pipeline-state';
 import type { ProductDetails } from '../products/details';
 import type { ProductInspection } from '../product-inspection/reads';
 import type { Search } from '../search/reads';
+import type { VerificationRuns } from '../../operations/verification-runs';
 import type { SystemStatus } from '../../operations/status/status';
 import type { ViewPublisher } from '../products/view-publisher';
 import type { RedisConnection } from '../../platform/redis/client';
@@ -72,5 +73,6 @@ export interface Services {
   readonly replays: ReplayOperations;
   readonly search: Search;
   readonly systemStatus: SystemStatus;
+  readonly verificationRuns: VerificationRuns;
   readonly views: ViewPublisher;
 }

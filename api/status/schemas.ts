@@ -37,6 +37,13 @@ const audit = z.object({
   findings: z.record(z.string(), z.int()).describe('what it found and mended, by kind'),
 });
 
+const verification = z.object({
+  outcome: z.enum(['holds', 'differs']),
+  finishedAt: z.iso.datetime(),
+  by: z.string(),
+  violated: z.array(z.string()).describe('the names of the invariants that are violated'),
+});
+
 /** The verdict on the system, and what it is made of. */
 export const statusSchema = z.object({
   verdict: z
@@ -72,4 +79,9 @@ export const statusSchema = z.object({
   orders: waiting.describe('undecided orders; null when they could not be counted'),
   deadLetters: waiting.describe('those that wait for a decision; null when not counted'),
   audit: audit.nullable().describe('the last one; null when none has ended or it is not known'),
+  verification: verification
+    .nullable()
+    .describe(
+      'the last one that has checked every invariant; null when none has or it is not known',
+    ),
 });

@@ -1,7 +1,7 @@
 /** The state of the system as programs get it. */
 import { totalLag, type PartitionLag } from '../../platform/kafka/consumer-lag';
 import type { LastAudit } from './last-audit';
-import type { BridgeState, Waiting } from './measurements';
+import type { BridgeState, Verification, Waiting } from './measurements';
 import type { SystemState } from './status';
 
 /** What `GET /v1/status` answers, and `ops status --json` prints. Times are RFC 3339. */
@@ -33,6 +33,7 @@ export function toStatusAnswer({ verdict, problems, unmeasured, measurements }: 
     orders: counted === undefined ? null : toWaiting(counted.orders),
     deadLetters: counted === undefined ? null : toWaiting(counted.deadLetters),
     audit: 'value' in audit && audit.value !== undefined ? toAudit(audit.value) : null,
+    verification: toVerification(counted?.verification ?? null),
   };
 }
 
@@ -59,6 +60,12 @@ function toLag(partitions: readonly PartitionLag[]) {
 
 function toBridge({ pausedBy, lagGrowsSince, ...bridge }: BridgeState) {
   return { ...bridge, pausedBy: [...pausedBy], lagGrowsSince: toTime(lagGrowsSince) };
+}
+
+function toVerification(last: Verification | null) {
+  if (last === null) return null;
+  const { finishedAt, violated, ...verification } = last;
+  return { ...verification, finishedAt: finishedAt.toISOString(), violated: [...violated] };
 }
 
 function toAudit({ workflowId, startedAt, failure, findings }: LastAudit) {

@@ -1,7 +1,7 @@
-/** Counts what waits, and reads the bridges' heartbeats and what operators hold, in one statement. */
+/** Counts what waits, and reads the bridges' heartbeats, what operators hold and what was verified, in one statement. */
 import type { Queryable } from '../../platform/postgres/pool';
 import { consumptionColumns, type Consumption } from '../consumption';
-import type { BridgeState, Counts, Waiting } from './measurements';
+import type { BridgeState, Counts, Verification, Waiting } from './measurements';
 
 /** Counts now. @throws when PostgreSQL is unavailable */
 export async function readCounts(database: Queryable): Promise<Counts> {
@@ -10,7 +10,7 @@ export async function readCounts(database: Queryable): Promise<Counts> {
     text: countsStatement,
     values: [heartbeatWithinSeconds, countedAtMost],
   });
-  const { outbox, orders, deadLetters, bridges, holds, limit } = rows[0]!;
+  const { outbox, orders, deadLetters, bridges, holds, limit, verification } = rows[0]!;
   return {
     outbox: toWaiting(outbox),
     orders: toWaiting(orders),
@@ -20,6 +20,10 @@ export async function readCounts(database: Queryable): Promise<Counts> {
       lagGrowsSince: lagGrowsSince === null ? null : new Date(lagGrowsSince),
     })),
     consumption: { holds, limit },
+    verification:
+      verification === null
+        ? null
+        : { ...verification, finishedAt: new Date(verification.finishedAt) },
   };
 }
 
@@ -43,6 +47,8 @@ interface CountsRow extends Consumption {
   readonly bridges: readonly (Omit<BridgeState, 'lagGrowsSince'> & {
     readonly lagGrowsSince: string | null;
   })[];
+  readonly verification:
+    (Omit<Verification, 'finishedAt'> & { readonly finishedAt: string }) | null;
 }
 
 function toWaiting({ count, oldest, more }: CountedRow): Waiting {
@@ -66,4 +72,10 @@ export const countsStatement = `
         'lagGrowsSince', lag_grows_since) ORDER BY bridge_id), '[]')
       FROM collector.bridges
       WHERE seen_at > now() - make_interval(secs => $1)) AS bridges,
+    (SELECT json_build_object('outcome', outcome, 'finishedAt', finished_at, 'by', requested_by,
+        'violated', (SELECT coalesce(json_agg(run_check -> 'name'), '[]')
+          FROM jsonb_array_elements(checks) AS run_check WHERE run_check -> 'holds' = 'false'))
+      FROM collector.verifications
+      WHERE outcome IN ('holds', 'differs')
+      ORDER BY finished_at DESC, id DESC LIMIT 1) AS verification,
     ${consumptionColumns}`;

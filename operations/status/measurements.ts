@@ -1,6 +1,7 @@
 /** What the state of the system is judged by: each measured by itself, or missing for a reason. */
 import type { Consumption } from '../../operations/consumption';
 import type { PartitionLag } from '../../platform/kafka/consumer-lag';
+import type { VerificationOutcome } from '../../operations/verification-runs';
 import type { LastAudit } from './last-audit';
 import type { ServerState } from './servers';
 
@@ -40,6 +41,17 @@ export interface Counts {
   readonly bridges: readonly BridgeState[];
   /** What operators hold or bound. */
   readonly consumption: Consumption;
+  /** The last verification that has checked every invariant; null when none has. */
+  readonly verification: Verification | null;
+}
+
+/** What a verification has found. */
+export interface Verification {
+  readonly outcome: Exclude<VerificationOutcome, 'incomplete'>;
+  readonly finishedAt: Date;
+  readonly by: string;
+  /** The names of the invariants that are violated. */
+  readonly violated: readonly string[];
 }
 
 /** Instances of a process that poll for work; undefined when nobody could say. */

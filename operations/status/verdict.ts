@@ -83,6 +83,7 @@ const rules: readonly Rule[] = [
   findGrowingLag,
   findUndecided,
   findAuditTrouble,
+  findViolatedInvariants,
   findDeadLetters,
 ];
 
@@ -337,6 +338,22 @@ function findAuditTrouble({ audit, at }: Measurements): Problem[] {
     title: 'The delivery audit found problems',
     detail,
   }));
+}
+
+function findViolatedInvariants({ counts }: Measurements): Problem[] {
+  const verification = valueOf(counts)?.verification ?? null;
+  if (verification?.outcome !== 'differs') return [];
+  const { by, finishedAt, violated } = verification;
+  return [
+    {
+      code: 'VERIFICATION_DIFFERS',
+      verdict: 'degraded',
+      since: finishedAt,
+      title: 'The figures do not add up',
+      detail: `${countOf(violated.length, 'invariant')} violated: ${violated.join(', ')}; verified by ${by}`,
+      runbook: 'VerificationDiffers',
+    },
+  ];
 }
 
 function findAuditFindings({ findings }: LastAudit): string[] {

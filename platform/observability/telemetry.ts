@@ -463,6 +463,14 @@ export const notificationsOldestAge = new Gauge({
   registers,
 });
 
+/** When the last verification of each outcome ended; the newest of them is the last one of all. */
+export const lastVerification = new Gauge({
+  name: 'commerce_verification_last_timestamp_seconds',
+  help: 'When the last verification of each outcome ended, in seconds since 1970; 0 when there is none: holds, differs, or incomplete. Every worker:collector reports the same number.',
+  labelNames: ['outcome'] as const,
+  registers,
+});
+
 const metricsSourceFailures = new Counter({
   name: 'commerce_metrics_source_failures_total',
   help: "Scrapes without the metrics of a failing source, such as Temporal's runtime.",
@@ -478,6 +486,7 @@ for (const result of ['hit', 'miss', 'failed']) cacheLookups.inc({ result }, 0);
 for (const result of ['stored', 'refused']) cacheFills.inc({ result }, 0);
 for (const outcome of ['acknowledged', 'failed', 'too_large']) kafkaSends.inc({ outcome }, 0);
 for (const guard of ['workflow_id', 'event_handled']) duplicatesRefused.inc({ guard }, 0);
+for (const outcome of ['holds', 'differs', 'incomplete']) lastVerification.set({ outcome }, 0);
 
 const workers: readonly ProcessKind[] = ['worker:commerce', 'worker:collector'];
 const senders: readonly ProcessKind[] = ['api', ...workers];
@@ -508,6 +517,7 @@ export const countedBy: Readonly<Record<string, readonly ProcessKind[]>> = {
   commerce_event_latency_seconds: ['worker:collector'],
   commerce_event_duplicates_refused_total: ['worker:collector', 'bridge'],
   commerce_projections_not_built: ['worker:collector'],
+  commerce_verification_last_timestamp_seconds: ['worker:collector'],
   commerce_dead_letters_parked_total: ['worker:collector'],
   commerce_dead_letters_waiting: ['worker:collector'],
   commerce_notification_attempts_total: ['worker:collector'],

@@ -104,6 +104,8 @@ test.each([
   'POST /v1/dead-letters/discard',
   'POST /v1/dead-letters/{id}/redrive',
   'POST /v1/dead-letters/{id}/discard',
+  'POST /v1/verification',
+  'GET /v1/verification',
   'GET /v1/stream',
   'GET /openapi.json',
   'GET /healthz',

@@ -22,7 +22,7 @@ const pictured = [
   ...['overview-desk', 'overview-deskAtNight', 'overview-phone', 'products-desk'],
   ...['orders-desk', 'order-desk'],
   ...['product-deskAtNight', 'product-phone', 'dead-letter-desk', 'dead-letter-phoneAtNight'],
-  'event-desk',
+  ...['event-desk', 'verification-desk'],
 ];
 
 let stack: Stack;
@@ -612,6 +612,7 @@ describe('what it looks like', () => {
     event = logged.eventId;
     order = await place(product, 'tok_decline', 'ann');
     deadLetter = await sendPoison();
+    await stack.call('POST', '/v1/verification');
     if (process.env['SCREENSHOTS'] !== undefined) await shopForAMinute();
   }, 120_000);
 
@@ -647,6 +648,11 @@ describe('what it looks like', () => {
       'event',
       () => `#/events/${event}`,
       (page) => page.locator('#effects tbody tr').first().waitFor(patiently),
+    ],
+    [
+      'verification',
+      () => '#/verification',
+      (page) => page.locator('.rules tbody tr').first().waitFor(patiently),
     ],
     [
       'not-found',

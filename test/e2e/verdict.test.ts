@@ -78,6 +78,43 @@ test('consumption is held with a reason, which every page tells, and resumed', a
   });
 }, 120_000);
 
+test('figures are verified from the page, and what differs is told on every page until it is mended', async () => {
+  const productId = await registerProduct();
+  const likesMore = (count: number) =>
+    stack.pool.query(
+      'UPDATE commerce.products SET like_count = like_count + $2 WHERE product_id = $1',
+      [productId, count],
+    );
+  await onView('#/verification', async (page) => {
+    const verify = async (outcome: string): Promise<void> => {
+      await page.locator('button[data-act="verify"]:enabled').click();
+      await page.locator(`#verification [data-outcome="${outcome}"]`).waitFor(patiently);
+    };
+    await verify('holds');
+    expect(await page.locator('.rules tr[data-holds="true"]').count()).toBeGreaterThan(15);
+    await page.locator('.rules', { hasText: 'like count is the number of users' }).waitFor();
+
+    await likesMore(1);
+    await verify('differs');
+    await page.locator('[data-check="likes"] pre', { hasText: productId }).waitFor(patiently);
+    expect(await findAccessibilityProblems(page)).toEqual([]);
+    await keepPicture(page, 'verification-differs-desk');
+    await page.goto(`${api.url}/#/orders`);
+    const banner = page.locator('#banner [data-problem="VERIFICATION_DIFFERS"]');
+    await banner.waitFor(patiently);
+    await banner.getByRole('link', { name: 'What differs' }).click();
+    await page.locator('#verification-differences').waitFor(patiently);
+
+    await likesMore(-1);
+    await verify('holds');
+    await banner.waitFor({ state: 'detached', ...patiently });
+    await page.goto(`${api.url}/#/`);
+    await page
+      .locator('#audit [data-verification="last"]', { hasText: 'all figures add up' })
+      .waitFor(patiently);
+  });
+}, 120_000);
+
 describe('while Kafka is away', () => {
   afterAll(() => stack.cluster.start('kafka'));
 

@@ -66,7 +66,16 @@ describe('refused is', () => {
       `INSERT INTO commerce.outbox (event_id, topic, key, type, payload) VALUES ('x', 'x', 'x', 'x', '{}')`,
     ],
     ['an API that reads who likes what', 'api', 'SELECT * FROM commerce.product_likes'],
-    ['an API that reads what stock was', 'api', 'SELECT stock FROM commerce.stock_adjustments'],
+    [
+      'an API that reads who likes a product',
+      'api',
+      'SELECT user_id FROM commerce.product_likes WHERE product_id = $$p$$',
+    ],
+    [
+      'a collector worker that says that the figures add up',
+      'worker:collector',
+      `INSERT INTO collector.verifications (requested_by) VALUES ('x')`,
+    ],
     [
       'an API that makes the figures better',
       'api',
@@ -199,6 +208,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
     'replays',
     ...tables,
     'vanished_offsets',
+    'verifications',
   ]
     .map((table) => `collector.${table}: SELECT`)
     .sort();
@@ -207,14 +217,16 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'collector.consumption_holds: INSERT(held_by messages_per_second partition reason topic)',
       'collector.consumption_holds: UPDATE(release_reason released_at released_by)',
       'collector.replays: INSERT(first_offset last_offset next_offset partition reason requested_by topic)',
+      'collector.verifications: DELETE INSERT UPDATE',
       'commerce.idempotency_keys: DELETE INSERT SELECT UPDATE',
       'commerce.order_items: SELECT',
       'commerce.orders: SELECT',
       'commerce.outbox: SELECT(created_at event_id key left_behind_at offset partition payload published_at sequence topic type)',
       'commerce.payments: SELECT',
+      'commerce.product_likes: SELECT(product_id)',
       'commerce.products: SELECT',
       'commerce.refusals: SELECT(command_id)',
-      'commerce.stock_adjustments: SELECT(created_at order_id product_id reason)',
+      'commerce.stock_adjustments: SELECT(adjustment_id created_at delta event_id order_id previous_stock product_id reason stock version)',
     ],
     commerce_bridge: [
       'collector.bridges: DELETE INSERT SELECT UPDATE',
@@ -239,6 +251,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'collector.replays: INSERT SELECT',
       'collector.replays: UPDATE(confirmed_at finished_at leased_until next_offset)',
       'collector.vanished_offsets: DELETE INSERT SELECT',
+      'collector.verifications: SELECT(finished_at outcome)',
       ...tables.map((table) => `collector.${table}: INSERT SELECT UPDATE`),
     ].sort(),
     commerce_collector_reader: readsCollector,
@@ -248,6 +261,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'collector.event_handled: MAINTAIN',
       'collector.projections: UPDATE(built_at writers_from)',
       'collector.replays: INSERT(first_offset last_offset next_offset partition reason requested_by topic)',
+      'collector.verifications: DELETE INSERT UPDATE',
       ...tables.map((table) => `collector.${table}: DELETE INSERT UPDATE`),
       'commerce.order_items: SELECT',
       'commerce.orders: SELECT',

@@ -26,6 +26,7 @@ import type { historyPage, productUserPage, rankingPage } from '../../product-me
 import type { searchResults } from '../../search/schemas';
 import type { statusSchema } from '../../status/schemas';
 import type { handledEvents, StreamedData } from '../../stream/schemas';
+import type { verificationSchema } from '../../verification/schemas';
 import type { settingsSchema } from '../schemas';
 
 export type { Page } from '../../http/page-schema';
@@ -43,6 +44,9 @@ export type Settings = z.output<typeof settingsSchema>;
 
 /** `GET /v1/status`. */
 export type Status = z.output<typeof statusSchema>;
+
+/** `GET /v1/verification`. */
+export type Verification = z.output<typeof verificationSchema>;
 
 /** What operators hold or bound. */
 export type Consumption = NonNullable<Status['consumption']>;

@@ -16,6 +16,7 @@ import { openProducts } from './products';
 import { openRunbook } from './runbook';
 import { createSearch, type Search } from './search';
 import { beginSession, type Session } from './session';
+import { openVerification } from './verification';
 import { verdictBadge, verdictBanner } from './verdict';
 import { fieldOf, type Content, type View } from './view';
 
@@ -104,6 +105,8 @@ function viewAt(current: Session, hash: string): View {
     case 'dead-letters':
       if (id === undefined) return openDeadLetters(current, new URLSearchParams(query));
       return /^\d+$/.test(id) ? openDeadLetter(current, Number(id)) : openNotFound();
+    case 'verification':
+      return id === undefined ? openVerification(current) : openNotFound();
     case 'runbook':
       return id === undefined ? openNotFound() : openRunbook(current, id);
     default:

@@ -50,8 +50,11 @@ export function openOverview(session: Session): View {
             ${consumption.render()}
             ${panel(
               'audit',
-              'Delivery audit',
-              reading(session.status, (status) => lastAudit(session, status)),
+              'Audit and verification',
+              reading(session.status, (status) => [
+                lastAudit(session, status),
+                lastVerification(status),
+              ]),
             )}
           </div>
         </div>
@@ -224,27 +227,49 @@ function processList({ processes }: Status): Content {
   </ul>`;
 }
 
-/** The last audit; whether the figures add up is for operators to ask, whose role may read both sides. */
 function lastAudit(session: Session, { audit }: Status): Content {
-  const verify = html`<p class="note">
-    It runs by itself and mends what it finds. Whether all figures add up says
-    <code>npm run ops -- verify</code>: the API’s database user may not read all that this compares.
-  </p>`;
+  const about = html`<p class="note">The audit runs by itself and mends what it finds.</p>`;
   if (audit === null)
-    return html`<p class="fact">No run is known.</p>
-      ${verify}`;
+    return html`<p class="fact">No run of the audit is known.</p>
+      ${about}`;
   const found = Object.entries(audit.findings).map(([kind, n]) => `${formatCount(n)} ${kind}`);
   const state = audit.failure !== null || found.length > 0 ? 'warn' : 'good';
   return html`<ul class="health">
       <li data-state=${state} data-audit="last">
-        <span>${workflowLink(session, audit.workflowId, formatTime(audit.startedAt))}</span>
+        <span
+          >${workflowLink(session, audit.workflowId, `Audit ${formatTime(audit.startedAt)}`)}</span
+        >
         <span class="state"
           >${audit.failure ?? (found.length === 0 ? 'found nothing' : found.join(', '))}</span
         >
       </li>
     </ul>
     ${state === 'warn' ? html`<p class="note">${runbookLink('auditfindings')}</p>` : nothing}
-    ${verify}`;
+    ${about}`;
+}
+
+function lastVerification({ verification }: Status): Content {
+  const violated = verification?.violated.length ?? 0;
+  return html`<ul class="health">
+      <li
+        data-state=${verification === null ? 'unknown' : violated === 0 ? 'good' : 'bad'}
+        data-verification="last"
+      >
+        <a href="#/verification"
+          >Verification${verification === null ? '' : ` ${formatTime(verification.finishedAt)}`}</a
+        >
+        <span class="state"
+          >${
+            verification === null
+              ? 'none yet'
+              : violated === 0
+                ? 'all figures add up'
+                : `${formatCount(violated)} violated`
+          }</span
+        >
+      </li>
+    </ul>
+    <p class="note">It compares all figures, when somebody asks or a timer does.</p>`;
 }
 
 function lagTables({ partitions }: Lag): Content {

@@ -104,6 +104,8 @@ function linesOf({ status, stream }: Session): Line[] {
 
 function show({ code, title, text, runbook }: Line): Content {
   return html`<p data-problem=${code}>
-    <strong>${title}</strong> ${text} ${runbook === undefined ? nothing : runbookLink(runbook)}
+    <strong>${title}</strong> ${text}
+    ${code === 'VERIFICATION_DIFFERS' ? html`<a href="#/verification">What differs</a>` : nothing}
+    ${runbook === undefined ? nothing : runbookLink(runbook)}
   </p>`;
 }

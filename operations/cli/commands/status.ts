@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { totalLag } from '../../../platform/kafka/consumer-lag';
 import { toStatusAnswer } from '../../status/answer';
-import type { Measured } from '../../status/measurements';
+import type { Measured, Verification } from '../../status/measurements';
 import type { SystemState } from '../../status/status';
 import { describeAge, describeWaiting } from '../../status/verdict';
 import { exitCodes, type RunCommand } from '../command';
@@ -61,7 +61,7 @@ function describe(state: SystemState, output: Output): string {
 
 type Fact = readonly [name: string, value: string];
 
-const longestName = 'dead letters'.length;
+const longestName = 'verification'.length;
 
 function factsOf({ measurements }: SystemState): Fact[] {
   const { at, servers, counts, lag, processes, audit } = measurements;
@@ -91,12 +91,20 @@ function factsOf({ measurements }: SystemState): Fact[] {
     ['lag', textOf(lag, (partitions) => countOf(totalLag(partitions), 'message'))],
     ['orders', waiting('orders', 'undecided order')],
     ['dead letters', waiting('deadLetters', 'dead letter')],
+    ['verification', textOf(counts, ({ verification }) => verificationOf(verification, at))],
     ['audit', textOf(audit, (last) => (last === undefined ? 'none yet' : auditOf(last, at)))],
   ];
 }
 
 function textOf<Value>(measured: Measured<Value>, text: (value: Value) => string): string {
   return 'value' in measured ? text(measured.value) : 'unknown';
+}
+
+function verificationOf(verification: Verification | null, at: Date): string {
+  if (verification === null) return 'none yet';
+  const { finishedAt, outcome, violated } = verification;
+  const found = outcome === 'holds' ? 'all figures add up' : `violated: ${violated.join(', ')}`;
+  return `ended ${describeAge(at.getTime() - finishedAt.getTime())} ago: ${found}`;
 }
 
 function auditOf(

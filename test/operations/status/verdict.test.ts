@@ -15,6 +15,7 @@ const counts: Counts = {
   deadLetters: none,
   bridges: [],
   consumption: { holds: [], limit: null },
+  verification: null,
 };
 
 const lastAudit: LastAudit = {
@@ -75,6 +76,26 @@ const codesOf = (changed: Partial<Measurements>): string[] =>
 
 test('everything measured and nothing wrong is ok', () => {
   expect(judge(healthy)).toEqual({ verdict: 'ok', problems: [], unmeasured: [] });
+});
+
+test('figures that do not add up are a problem, until a verification finds that they do', () => {
+  const verification = { finishedAt: ago(60), by: 'ann' };
+  const violated = ['money', 'likes'];
+  expect(
+    judged(counting({ verification: { ...verification, outcome: 'differs', violated } })),
+  ).toMatchObject({
+    verdict: 'degraded',
+    problems: [
+      {
+        code: 'VERIFICATION_DIFFERS',
+        since: ago(60),
+        detail: '2 invariants violated: money, likes; verified by ann',
+      },
+    ],
+  });
+  expect(
+    codesOf(counting({ verification: { ...verification, outcome: 'holds', violated: [] } })),
+  ).toEqual([]);
 });
 
 test.each(['counts', 'lag', 'processes', 'audit'] as const)(
