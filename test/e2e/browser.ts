@@ -57,16 +57,17 @@ export async function openPage(
   operatorKey?: string,
 ): Promise<OpenPage> {
   const context = await newContext(browser, look);
+  if (operatorKey !== undefined) {
+    // Of all tabs that the context opens.
+    const script = `sessionStorage.setItem('operator-key', ${JSON.stringify(operatorKey)})`;
+    await context.addInitScript({ content: script });
+  }
   const page = await context.newPage();
   const troubles: string[] = [];
   page.on('pageerror', (error) => troubles.push(`error: ${error.message}`));
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) troubles.push(message.text());
   });
-  if (operatorKey !== undefined) {
-    const script = `sessionStorage.setItem('operator-key', ${JSON.stringify(operatorKey)})`;
-    await page.addInitScript({ content: script });
-  }
   await page.goto(url);
   return { page, troubles, close: () => context.close() };
 }

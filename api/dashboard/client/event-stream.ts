@@ -13,43 +13,61 @@ export type StreamStatus =
   /** Since when nothing comes, in ms since 1970. */
   | { readonly kind: 'interrupted'; readonly since: number; readonly reason: string };
 
-/** Callbacks of the stream. */
-export interface StreamListener {
-  onStatus(status: StreamStatus): void;
-  onEvents(events: readonly HandledEvent[]): void;
+/** What the stream says, in the order in which it is to be taken; nothing of it in a heartbeat. */
+export interface StreamNews {
   /** The stream starts over: there may be a gap after the earlier events. */
-  onAnew(): void;
+  readonly anew?: true;
+  readonly status?: StreamStatus;
+  /** The oldest first. */
+  readonly events?: readonly HandledEvent[];
 }
 
-// The server sends something every two seconds.
-const silentAfterMs = 5_000;
+/** Where to resume. */
+export interface StreamPlace {
+  /** Undefined: from now on. */
+  lastEventId: string | undefined;
+  /** When the stream was there, in ms since 1970. */
+  at: number;
+}
+
+/** A stream that says nothing for so long is dead: the server sends something every two seconds. */
+export const silentAfterMs = 5_000;
+
+/** The status of a stream that was last heard of at `since`. */
+export function silentSince(since: number): StreamStatus {
+  return { kind: 'interrupted', since, reason: new SilentError().message };
+}
+
 const retryDelaysMs = [250, 500, 1_000, 2_000, 4_000];
 // After a longer break, such as a night's sleep, the page starts afresh instead of catching up.
 const resumesWithinMs = 10 * 60_000;
 
-/** Keeps the stream open until the signal ends it. */
+/** Keeps the stream open until the signal ends it. @param place is kept up to date */
 export async function followEvents(
   api: Api,
-  listener: StreamListener,
+  place: StreamPlace,
+  onNews: (news: StreamNews) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const place: Place = { lastEventId: undefined, at: Date.now() };
   let failures = 0;
   let brokenAt: number | undefined;
   while (!signal.aborted) {
     try {
       if (Date.now() - place.at > resumesWithinMs) place.lastEventId = undefined;
-      if (place.lastEventId === undefined) listener.onAnew();
-      await readOnce(api, place, listener, signal, () => {
-        failures = 0;
-        brokenAt = undefined;
+      if (place.lastEventId === undefined) onNews({ anew: true });
+      await readOnce(api, place, signal, (news) => {
+        if (news.status?.kind === 'live') {
+          failures = 0;
+          brokenAt = undefined;
+        }
+        onNews(news);
       });
     } catch (error) {
       if (signal.aborted) return;
       // The position is not of this installation.
       if (error instanceof ApiError && error.status === 400) place.lastEventId = undefined;
       brokenAt ??= error instanceof SilentError ? place.at : Date.now();
-      listener.onStatus({ kind: 'interrupted', since: brokenAt, reason: reasonOf(error) });
+      onNews({ status: { kind: 'interrupted', since: brokenAt, reason: reasonOf(error) } });
     }
     const delay = retryDelaysMs[Math.min(failures, retryDelaysMs.length - 1)] ?? 0;
     failures += 1;
@@ -57,19 +75,11 @@ export async function followEvents(
   }
 }
 
-/** Where to resume. */
-interface Place {
-  lastEventId: string | undefined;
-  /** When the stream was there. */
-  at: number;
-}
-
 async function readOnce(
   api: Api,
-  place: Place,
-  listener: StreamListener,
+  place: StreamPlace,
   signal: AbortSignal,
-  onLive: () => void,
+  onNews: (news: StreamNews) => void,
 ): Promise<void> {
   const silence = new AbortController();
   const ended = AbortSignal.any([signal, silence.signal]);
@@ -86,7 +96,7 @@ async function readOnce(
       clearTimeout(timer);
       timer = setTimeout(endSilent, silentAfterMs);
       place.at = Date.now();
-      take(read(value), place, listener, onLive);
+      onNews(take(read(value), place));
     }
   } catch (error) {
     // What a reader throws does not name the reason.
@@ -96,31 +106,30 @@ async function readOnce(
   }
 }
 
-function take(
-  events: readonly ServerSentEvent[],
-  place: Place,
-  listener: StreamListener,
-  onLive: () => void,
-): void {
-  const handled: HandledEvent[] = [];
-  for (const { type, data, id } of events) {
+function take(streamed: readonly ServerSentEvent[], place: StreamPlace): StreamNews {
+  const events: HandledEvent[] = [];
+  let anew = false;
+  let status: StreamStatus | undefined;
+  for (const { type, data, id } of streamed) {
     if (id !== undefined) place.lastEventId = id;
-    if (type === 'handled') handled.push(JSON.parse(data) as HandledEvent);
+    if (type === 'handled') events.push(JSON.parse(data) as HandledEvent);
     if (type === 'outage') {
       const { since } = JSON.parse(data) as StreamedData['outage'];
-      listener.onStatus(
+      status =
         since === null
           ? { kind: 'live' }
-          : { kind: 'interrupted', since: Date.parse(since), reason: 'PostgreSQL is unavailable' },
-      );
+          : { kind: 'interrupted', since: Date.parse(since), reason: 'PostgreSQL is unavailable' };
     }
     if (type === 'ready') {
-      if ((JSON.parse(data) as StreamedData['ready']).anew) listener.onAnew();
-      onLive();
-      listener.onStatus({ kind: 'live' });
+      anew ||= (JSON.parse(data) as StreamedData['ready']).anew;
+      status = { kind: 'live' };
     }
   }
-  if (handled.length > 0) listener.onEvents(handled);
+  return {
+    ...(anew ? { anew } : {}),
+    ...(status === undefined ? {} : { status }),
+    ...(events.length === 0 ? {} : { events }),
+  };
 }
 
 /** The stream has said nothing for so long that it may be dead. */

@@ -2,8 +2,9 @@
 import type { Api } from './api';
 import type { DeadLetter, HandledEvent, Page, Rates, Settings, Status } from './api-types';
 import { createEventRates, type EventRates } from './event-rates';
-import { followEvents, type StreamStatus } from './event-stream';
+import type { StreamStatus } from './event-stream';
 import { poll, type Reading } from './polling';
+import { shareEvents } from './shared-stream';
 
 /** An operator's session. */
 export interface Session {
@@ -60,27 +61,29 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
     () => api.get<Page<DeadLetter>>('/v1/dead-letters?status=parked&limit=100'),
     redraw,
   );
-  void followEvents(
+  const noteStatus = (now: StreamStatus): void => {
+    const isBack = now.kind === 'live' && stream.kind === 'interrupted';
+    stream = now;
+    noteGap();
+    if (isBack) void counts.refresh();
+  };
+  const noteEvents = (handled: readonly HandledEvent[]): void => {
+    for (const { occurredAt, handledAt } of handled) {
+      rates.add(Date.parse(handledAt), Date.parse(handledAt) - Date.parse(occurredAt));
+    }
+    events = [...handled.toReversed(), ...events].slice(0, keptEvents);
+  };
+  shareEvents(
     api,
-    {
-      onStatus(now) {
-        const isBack = now.kind === 'live' && stream.kind === 'interrupted';
-        stream = now;
-        noteGap();
-        if (isBack) void counts.refresh();
-        redraw();
-      },
-      onEvents(handled) {
-        for (const { occurredAt, handledAt } of handled) {
-          rates.add(Date.parse(handledAt), Date.parse(handledAt) - Date.parse(occurredAt));
-        }
-        events = [...handled.toReversed(), ...events].slice(0, keptEvents);
-        redraw();
-      },
-      onAnew() {
+    settings.operator,
+    (news) => {
+      if (news.anew === true) {
         events = [];
         void counts.refresh();
-      },
+      }
+      if (news.status !== undefined) noteStatus(news.status);
+      if (news.events !== undefined) noteEvents(news.events);
+      redraw();
     },
     ended.signal,
   );
