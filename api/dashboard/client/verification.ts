@@ -120,7 +120,7 @@ function rules({ checks }: Run): Content {
   return panel(
     'verification-rules',
     'Rules',
-    html`<div class="scrolling" role="region" aria-label="Rules" tabindex="0">
+    html`<div class="scrolling" role="region" aria-label="List of rules" tabindex="0">
       <table class="rules">
         <thead>
           <tr>
