@@ -6,6 +6,7 @@
  */
 import type { Pool } from 'pg';
 import type { KafkaClient } from '../platform/kafka/client';
+import { connectionFailureOf } from '../platform/kafka/connection';
 import type { Logger } from '../platform/observability/logger';
 import { isConnectionLost, type Queryable } from '../platform/postgres/pool';
 import { TimeoutError } from '../platform/process/waiting';
@@ -151,7 +152,7 @@ const stopped = 'The process that ran it was stopped. Start it again.';
 function failureOf(error: unknown): string {
   if (error instanceof VerificationTooLargeError) return error.message;
   if (isConnectionLost(error)) return 'PostgreSQL was unavailable. Start it again.';
-  if (error instanceof TimeoutError || (error as Error).name.startsWith('KafkaJS')) {
+  if (error instanceof TimeoutError || connectionFailureOf(error) !== undefined) {
     return 'Kafka did not say how far the collector has consumed. Start it again when Kafka answers.';
   }
   return 'It failed; the log of the API says why.';
