@@ -16,6 +16,7 @@ import type { Config } from '../process/config';
 import { withAdmin } from './admin';
 import { clientOf, type KafkaClient } from './kafkajs';
 import { tolerateLeaderlessPartitions } from './protocol';
+import { leaveEmptyQueues } from './request-queue';
 import { topicProblemOf } from './topic-administration';
 import type { Logger } from '../observability/logger';
 
@@ -35,6 +36,7 @@ export interface KafkaOptions {
  */
 export function createKafka(config: Config, logger: Logger, options: KafkaOptions): KafkaClient {
   tolerateLeaderlessPartitions();
+  leaveEmptyQueues();
   const kafka = new Kafka({
     clientId: options.clientId,
     brokers: () => fromAnyOn(config.KAFKA_BROKERS),

@@ -7,6 +7,7 @@ import {
   logLevel,
 } from 'kafkajs';
 import { kafkajsOf, type KafkaClient } from './kafkajs';
+import { leaveEmptyQueues } from './request-queue';
 
 /** Connects and disconnects, without retries. @throws what prevents it; see `connectionFailureOf` */
 export async function tryConnection(kafka: KafkaClient): Promise<void> {
@@ -42,6 +43,7 @@ export function connectionFailureOf(error: unknown): ConnectionFailure | undefin
  * @throws when it does not answer
  */
 export async function hasJoinedCluster(host: string, port: number): Promise<boolean> {
+  leaveEmptyQueues();
   const admin = new Kafka({
     brokers: [`${host}:${port}`],
     logLevel: logLevel.NOTHING,

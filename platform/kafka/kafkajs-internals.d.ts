@@ -1,4 +1,4 @@
-/** Internals of kafkajs 2.2.4 that `protocol.ts` replaces. */
+/** Internals of kafkajs 2.2.4 that `protocol.ts` and `request-queue.ts` replace. */
 
 declare module 'kafkajs/src/protocol/requests/fetch' {
   import type { RequestDefinition } from 'kafkajs/src/protocol/requests';
@@ -30,6 +30,19 @@ declare module 'kafkajs/src/protocol/requests' {
       };
       readonly requestTimeout?: number;
     };
+  }
+}
+
+declare module 'kafkajs/src/network/requestQueue' {
+  /** The requests of one connection. */
+  export default class RequestQueue {
+    constructor(options: object);
+    readonly pending: readonly unknown[];
+    readonly throttleCheckTimeoutId: NodeJS.Timeout | null;
+    push(request: object): void;
+    fulfillRequest(response: object): void;
+    scheduleCheckPendingRequests(): void;
+    destroy(): void;
   }
 }
 
