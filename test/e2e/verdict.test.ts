@@ -69,7 +69,8 @@ test('consumption is held with a reason, which every page tells, and resumed', a
       })
       .waitFor(patiently);
     expect(await findAccessibilityProblems(page)).toEqual([]);
-    await keepPicture(page, 'consumption-held-desk');
+    await page.evaluate('scrollTo(0, 0)');
+    await keepPicture(page, 'dashboard-consumption-held-desk');
 
     await page.getByRole('button', { name: 'Resume all of it' }).click();
     await answer('Resume');
@@ -98,7 +99,7 @@ test('figures are verified from the page, and what differs is told on every page
     await verify('differs');
     await page.locator('[data-check="likes"] pre', { hasText: productId }).waitFor(patiently);
     expect(await findAccessibilityProblems(page)).toEqual([]);
-    await keepPicture(page, 'verification-differs-desk');
+    await keepPicture(page, 'dashboard-verification-differs-desk');
     await page.goto(`${api.url}/#/orders`);
     const banner = page.locator('#banner [data-problem="VERIFICATION_DIFFERS"]');
     await banner.waitFor(patiently);

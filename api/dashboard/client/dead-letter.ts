@@ -30,7 +30,7 @@ export function openDeadLetter(session: Session, id: number): View {
     } catch (error) {
       result = { text: messageOf(error), state: 'failed' };
     }
-    await Promise.all([letter.refresh(), session.parked.refresh()]);
+    await Promise.all([letter.refresh(), session.status.refresh()]);
     redraw();
   };
   const redrive = async (): Promise<void> => {

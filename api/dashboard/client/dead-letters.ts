@@ -47,7 +47,7 @@ export function openDeadLetters(session: Session, query: URLSearchParams): View 
     redraw,
   );
   const refresh = async (): Promise<void> => {
-    await Promise.all([groups.refresh(), list.refresh(), session.parked.refresh()]);
+    await Promise.all([groups.refresh(), list.refresh(), session.status.refresh()]);
   };
   const chooseStatus = (chosen: typeof status): void => {
     status = chosen;

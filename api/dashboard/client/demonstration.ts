@@ -12,7 +12,7 @@ import type {
 import { formatClock, formatCount } from './format';
 import { messageOf } from './polling';
 import type { Session } from './session';
-import { panel, productLink, workflowLink, type Content } from './view';
+import { hrefOf, panel, productLink, workflowLink, type Content } from './view';
 
 /** The buttons. */
 export interface Demonstration {
@@ -65,8 +65,9 @@ export function createDemonstration(session: Session, productId?: string): Demon
       const what = html`${formatCount(quantity)} × ${productLink(placed.productId, name)}`;
       show(
         outcome,
-        html`${all ? 'Sold out: bought all' : 'Bought'} ${what}.
-        ${workflowLink(session, workflowIds.placeOrder(orderId), 'Order')}`,
+        html`${all ? 'Sold out: bought all' : 'Bought'} ${what}: order
+          <a class="id" href=${hrefOf('order', orderId)}>${orderId}</a>,
+          ${workflowLink(session, workflowIds.placeOrder(orderId))}.`,
       );
     };
 
@@ -104,7 +105,7 @@ export function createDemonstration(session: Session, productId?: string): Demon
       );
       return parked !== undefined;
     });
-    void session.parked.refresh();
+    void session.status.refresh();
     show(
       outcome,
       html`The message at ${placeOf(sent)} was parked as

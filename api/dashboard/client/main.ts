@@ -124,16 +124,18 @@ function decoded(part: string): string {
 }
 
 function frame(current: Session, find: Search, open: View): Content {
-  const waiting = current.parked.data?.items.length ?? 0;
+  const waiting = current.status.data?.deadLetters ?? { count: 0, more: false };
   const link = (section: View['section'], href: string, text: string, badge: Content = nothing) =>
     html`<a href=${href} aria-current=${open.section === section ? 'page' : 'false'}
       >${text}${badge}</a
     >`;
   const badge =
-    waiting === 0
+    waiting.count === 0
       ? nothing
       : html`<span class="badge"
-          >${formatCount(waiting)}<span class="hidden"> waiting</span></span
+          >${formatCount(waiting.count)}${waiting.more ? '+' : ''}<span class="hidden">
+            waiting</span
+          ></span
         >`;
   return html`
     <a class="skip" href="#main" @click=${focusMain}>Skip to the content</a>

@@ -69,15 +69,14 @@ export function openOverview(session: Session): View {
   };
 }
 
-function tiles({ rates, parked, ratesAre, stream }: Session, lag: Reading<Lag>): Content {
+function tiles({ rates, status, ratesAre, stream }: Session, lag: Reading<Lag>): Content {
   const now = Date.now();
   const minute = rates.summarize(now, 60_000);
   const tenMinutes = rates.summarize(now, keptStretches * rates.lengthMs);
   const known = ratesAre === 'known' && stream.kind !== 'interrupted';
   const uncounted =
     stream.kind === 'interrupted' ? `unknown since ${formatClock(stream.since)}` : 'counting';
-  const waiting = parked.data?.items.length;
-  const more = typeof parked.data?.nextCursor === 'string';
+  const deadLetters = status.data?.deadLetters ?? undefined;
   const behind = lag.data?.partitions.filter((partition) => partition.lag > 0).length ?? 0;
   return [
     tile(
@@ -103,13 +102,15 @@ function tiles({ rates, parked, ratesAre, stream }: Session, lag: Reading<Lag>):
     tile(
       'tile-dead-letters',
       'Dead letters waiting',
-      waiting === undefined ? '–' : `${formatCount(waiting)}${more ? '+' : ''}`,
-      waiting === undefined
+      deadLetters === undefined
+        ? '–'
+        : `${formatCount(deadLetters.count)}${deadLetters.more ? '+' : ''}`,
+      deadLetters === undefined
         ? 'unknown'
-        : waiting === 0
+        : deadLetters.count === 0
           ? 'none'
           : html`<a href="#/dead-letters">Review them</a>`,
-      waiting !== undefined && waiting > 0 ? 'warn' : 'calm',
+      deadLetters !== undefined && deadLetters.count > 0 ? 'warn' : 'calm',
     ),
   ];
 }
@@ -251,25 +252,24 @@ function lastAudit(session: Session, { audit }: Status): Content {
 function lastVerification({ verification }: Status): Content {
   const violated = verification?.violated.length ?? 0;
   return html`<ul class="health">
-      <li
-        data-state=${verification === null ? 'unknown' : violated === 0 ? 'good' : 'bad'}
-        data-verification="last"
+    <li
+      data-state=${verification === null ? 'unknown' : violated === 0 ? 'good' : 'bad'}
+      data-verification="last"
+    >
+      <a href="#/verification"
+        >Verification${verification === null ? '' : ` ${formatTime(verification.finishedAt)}`}</a
       >
-        <a href="#/verification"
-          >Verification${verification === null ? '' : ` ${formatTime(verification.finishedAt)}`}</a
-        >
-        <span class="state"
-          >${
-            verification === null
-              ? 'none yet'
-              : violated === 0
-                ? 'all figures add up'
-                : `${formatCount(violated)} violated`
-          }</span
-        >
-      </li>
-    </ul>
-    <p class="note">It compares all figures, when somebody asks or a timer does.</p>`;
+      <span class="state"
+        >${
+          verification === null
+            ? 'none yet'
+            : violated === 0
+              ? 'all figures add up'
+              : `${formatCount(violated)} violated`
+        }</span
+      >
+    </li>
+  </ul>`;
 }
 
 function lagTables({ partitions }: Lag): Content {

@@ -1,13 +1,21 @@
 /** One product: its metrics, what the shop and the cache hold of it, its history and its users. */
 import { html, nothing } from 'lit-html';
-import { workflowIds } from '../../../events/workflow-ids';
 import type { HistoryEvent, Inspection, Page, ProductUser } from './api-types';
 import { createDemonstration } from './demonstration';
 import { formatCount, formatCountdown, formatTime } from './format';
 import { notFound, unlessMissing } from './not-found';
 import { poll } from './polling';
 import type { Session } from './session';
-import { eventLink, panel, reading, tile, workflowLink, type Content, type View } from './view';
+import {
+  eventLink,
+  hrefOf,
+  panel,
+  reading,
+  tile,
+  workflowLink,
+  type Content,
+  type View,
+} from './view';
 
 /** Opens a product. */
 export function openProduct(session: Session, productId: string): View {
@@ -150,7 +158,7 @@ function historyList(
               >${formatTime(event.occurredAt)}</time
             >
             ${eventLink(event.eventId, event.type)}
-            <span class="about">${about(session, event)}</span>
+            <span class="about">${about(event)}</span>
             <span class="links"
               >${
                 event.workflowId === null
@@ -173,11 +181,12 @@ function newestFirst(events: readonly HistoryEvent[]): HistoryEvent[] {
   return events.toSorted((one, other) => Date.parse(other.occurredAt) - Date.parse(one.occurredAt));
 }
 
-/** What the event says, with a link to the workflow of the order that it names. */
-function about(session: Session, { description, event }: HistoryEvent): Content {
+/** What the event says, with a link to the order that it names. */
+function about({ description, event }: HistoryEvent): Content {
   const { orderId } = (event['data'] ?? {}) as Readonly<Record<string, unknown>>;
   if (typeof orderId !== 'string') return description;
-  return html`${description} ${workflowLink(session, workflowIds.placeOrder(orderId), 'Order')}`;
+  return html`${description}
+    <a href=${hrefOf('order', orderId)}>Order<span class="hidden"> ${orderId}</span></a>`;
 }
 
 function userTable({ items, nextCursor }: Page<ProductUser>): Content {

@@ -1,6 +1,6 @@
 /** State of a signed-in operator: the stream, its events and rates, and the settings. */
 import type { Api } from './api';
-import type { DeadLetter, HandledEvent, Page, Rates, Settings, Status } from './api-types';
+import type { HandledEvent, Rates, Settings, Status } from './api-types';
 import { createEventRates, type EventRates } from './event-rates';
 import type { StreamStatus } from './event-stream';
 import { poll, type Reading } from './polling';
@@ -18,8 +18,6 @@ export interface Session {
   readonly ratesAre: 'unknown' | 'known';
   /** How the system is. */
   readonly status: Reading<Status>;
-  /** The newest of the dead letters that wait for a decision. */
-  readonly parked: Reading<Page<DeadLetter>>;
   /** Draws the page again, soon. */
   redraw(): void;
   end(): void;
@@ -56,11 +54,6 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
   );
   noteGap();
   const status = poll(2_000, () => api.get<Status>('/v1/status', statusWithinMs), redraw);
-  const parked = poll(
-    5_000,
-    () => api.get<Page<DeadLetter>>('/v1/dead-letters?status=parked&limit=100'),
-    redraw,
-  );
   const noteStatus = (now: StreamStatus): void => {
     const isBack = now.kind === 'live' && stream.kind === 'interrupted';
     stream = now;
@@ -92,7 +85,6 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
     settings,
     rates,
     status,
-    parked,
     redraw,
     get stream() {
       return stream;
@@ -105,7 +97,7 @@ export function beginSession(api: Api, settings: Settings, redraw: () => void): 
     },
     end() {
       ended.abort();
-      for (const reading of [counts, status, parked]) reading.stop();
+      for (const reading of [counts, status]) reading.stop();
     },
   };
 }

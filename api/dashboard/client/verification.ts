@@ -99,18 +99,16 @@ function differences({ checks }: Run): Content {
     'verification-differences',
     'What differs',
     violated.map(difference),
-    runbookLink('verificationdiffers'),
+    html`<p class="note">${runbookLink('verificationdiffers')}</p>`,
   );
 }
 
 function difference({ name, rule, differenceCount, differences: first }: Check): Content {
-  const left = differenceCount - first.length;
+  const unit = differenceCount === 1 ? 'difference' : 'differences';
+  const shown = differenceCount > first.length ? `, the first ${first.length} of which are` : '';
   return html`<section class="violated" data-check=${name}>
     <h3>${rule}</h3>
-    <p class="where">
-      ${name}:
-      ${formatCount(differenceCount)}${left > 0 ? `, of which the first ${first.length}` : ''}
-    </p>
+    <p class="where">${name}: ${formatCount(differenceCount)} ${unit}${shown}</p>
     <pre tabindex="0" aria-label=${`Differences of ${name}`}>
 ${first.map((row) => JSON.stringify(row)).join('\n')}</pre>
   </section>`;
