@@ -18,6 +18,7 @@ import { watchLag } from './lag-watch';
 import { createOverdueWork } from './overdue-work';
 import { createRecreatedTopicWatch } from './recreated-topics';
 import { createRateLimiter } from './rate-limiter';
+import { createRepeatCounter } from './repeats';
 import { startReplays } from './replays';
 import { maxBatchEvents } from './start-queue';
 import { createWorkflowLookup } from './workflow-lookup';
@@ -26,7 +27,7 @@ import { createWorkflowStarter } from './workflow-starter';
 /** Dependencies of the bridge. It closes none of them. */
 export interface BridgeDependencies {
   readonly kafka: KafkaClient;
-  /** Reads what is done and what operators hold, and notes how far replays are. */
+  /** Reads what is done and what operators hold, counts repeats, and notes how far replays are. */
   readonly database: Queryable;
   readonly client: Client;
   /** The watch over the event topics. */
@@ -61,7 +62,7 @@ export function startBridge(
   const overdueWork = createOverdueWork({ hasEnded, starter, finishedWork, logger });
   const inFlight = createInFlight({ finishedWork, overdueWork, logger }, { limit });
   const dispatcher = createDispatcher(
-    { starter, inFlight, finishedWork, logger },
+    { starter, inFlight, finishedWork, repeats: createRepeatCounter(database, logger), logger },
     config.BRIDGE_MODE,
   );
   const groupId = config.BRIDGE_GROUP_ID;

@@ -1,4 +1,4 @@
-/** Finished work, from PostgreSQL: the only thing that the bridge reads there. */
+/** Finished work, from PostgreSQL. */
 import type { Coordinates } from '../events/received';
 import type { Queryable } from '../platform/postgres/pool';
 

@@ -2,11 +2,12 @@
  * Starts the workflow of a message or of a batch, whose slot is taken already, and tells the messages'
  * deliveries what came of it.
  */
-import { placeOf, type Coordinates } from '../events/received';
+import { placeOf, type Coordinates, type ReceivedEvent } from '../events/received';
 import type { Logger } from '../platform/observability/logger';
 import type { FinishedWork } from './finished-work';
 import type { InFlight } from './in-flight';
 import type { RedeliveryWatch } from './redelivery';
+import type { RepeatCounter } from './repeats';
 import { messagesOf, type Start, type Waiting, type WaitingEvent } from './start-queue';
 import {
   planBatch,
@@ -21,6 +22,7 @@ export interface StartDependencies {
   readonly starter: WorkflowStarter;
   readonly inFlight: InFlight;
   readonly finishedWork: FinishedWork;
+  readonly repeats: RepeatCounter;
   readonly logger: Logger;
   readonly redelivery: RedeliveryWatch;
   /** Puts messages at the front of the queue: they are to be started in another way, or again. */
@@ -102,35 +104,41 @@ async function startBatch(
   start: Extract<Start, { readonly kind: 'batch' }>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { starter, inFlight, requeue } = dependencies;
+  const { starter, inFlight, repeats, requeue } = dependencies;
   const { events } = start;
   const handled = await findHandled(dependencies, events);
   const toCompare = events.filter(({ plan }) => !isLoggedCopy(plan, handled));
   const left = unique(toCompare);
   if (left.length === 0) {
     inFlight.release(slotOf(start));
+    await repeats.count(events.map(receivedOf));
     acknowledge(events);
     return;
   }
   // Handled events may still have to be compared. But the slot becomes free when the rest is handled,
   // too.
   const last = left.findLast(({ plan }) => !handled.has(plan.event.id)) ?? left.at(-1)!;
-  const plan = planBatch(
-    left.map(({ plan: { input } }) => input[0]),
-    last.plan.doneBy,
-  );
+  const plan = planBatch(left.map(receivedOf), last.plan.doneBy);
   inFlight.rename(slotOf(start), plan.doneBy);
   try {
     await starter.start(plan, signal);
     inFlight.started(plan);
+    const started = new Set(left);
+    await repeats.count(events.filter((event) => !started.has(event)).map(receivedOf));
     acknowledge(events);
   } catch (error) {
     inFlight.release(plan.doneBy);
     if (!(error instanceof StartRejectedError)) throw error;
     const parts = inSmallerParts(dependencies, toCompare, error);
-    acknowledge(events.filter(({ plan }) => isLoggedCopy(plan, handled)));
+    const copies = events.filter((event) => isLoggedCopy(event.plan, handled));
+    await repeats.count(copies.map(receivedOf));
+    acknowledge(copies);
     requeue(parts);
   }
+}
+
+function receivedOf({ plan: { input } }: WaitingEvent): ReceivedEvent {
+  return input[0];
 }
 
 function acknowledge(messages: readonly Waiting[]): void {

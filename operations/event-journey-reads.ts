@@ -44,6 +44,16 @@ export interface JourneyLetter extends Coordinates {
   readonly carriesEvent: boolean;
 }
 
+/** Later deliveries of an event, which changed nothing. Times are RFC 3339. */
+export interface Repeats {
+  /** How many; one that was interrupted may count twice. */
+  readonly count: number;
+  readonly firstAt: string;
+  readonly lastAt: string;
+  /** Where the last one stood. */
+  readonly last: Coordinates;
+}
+
 /** What the tables of both sides have of an event. */
 export interface Stored {
   readonly committed: {
@@ -54,6 +64,7 @@ export interface Stored {
   readonly published: (Coordinates & { readonly at: Date | null }) | null;
   readonly logged: (Coordinates & { readonly at: Date }) | null;
   readonly handled: { readonly at: Date; readonly workflowId: string } | null;
+  readonly repeats: Repeats | null;
   readonly event: Event | null;
 }
 
@@ -70,9 +81,13 @@ interface StoredRow {
   readonly isOfAnother: boolean;
   readonly handledAt: Date | null;
   readonly workflowId: string;
+  readonly repeats: number | null;
+  readonly firstRepeatAt: Date;
+  readonly lastRepeatAt: Date;
+  readonly lastRepeat: Coordinates;
 }
 
-/** What the outbox, the audit log and the guard have of an event, in one snapshot. */
+/** What the outbox, the audit log, the guard and the count of repeats have of an event, in one snapshot. */
 export async function readStored(database: Queryable, eventId: string): Promise<Stored> {
   const { rows } = await database.query<StoredRow>({
     // Not prepared, so that it is planned again while the tables grow.
@@ -87,11 +102,16 @@ export async function readStored(database: Queryable, eventId: string): Promise<
           'offset', log."offset") AS "loggedAt",
         log.payload AS "loggedEvent",
         coalesce(log.payload <> outbox.payload, false) AS "isOfAnother",
-        handled_at AS "handledAt", workflow_id AS "workflowId"
+        handled_at AS "handledAt", workflow_id AS "workflowId",
+        repeats.count AS repeats, repeats.first_at AS "firstRepeatAt",
+        repeats.last_at AS "lastRepeatAt",
+        jsonb_build_object('topic', repeats.topic, 'partition', repeats.partition,
+          'offset', repeats."offset") AS "lastRepeat"
       FROM (SELECT $1::text AS event_id) AS asked
       LEFT JOIN commerce.outbox USING (event_id)
       LEFT JOIN collector.event_log AS log USING (event_id)
-      LEFT JOIN collector.event_handled USING (event_id)`,
+      LEFT JOIN collector.event_handled USING (event_id)
+      LEFT JOIN collector.event_repeats AS repeats USING (event_id)`,
     values: [eventId],
   });
   return toStored(rows[0]!);
@@ -107,12 +127,23 @@ function toStored(row: StoredRow): Stored {
   const logged = recordedAt === null || isOfAnother ? null : { at: recordedAt, ...row.loggedAt };
   const handled =
     handledAt === null || isOfAnother ? null : { at: handledAt, workflowId: row.workflowId };
+  const repeats = isOfAnother ? null : repeatsOf(row);
   const event = committed === null ? row.loggedEvent : row.committedEvent;
-  if (publishedAt !== null) {
-    const published = { at: publishedAt, ...row.publishedTo };
-    return { committed, published, logged, handled, event };
-  }
-  return { committed, published: logged && { ...logged, at: null }, logged, handled, event };
+  const published =
+    publishedAt === null
+      ? logged && { ...logged, at: null }
+      : { at: publishedAt, ...row.publishedTo };
+  return { committed, published, logged, handled, repeats, event };
+}
+
+function repeatsOf({ repeats: count, firstRepeatAt, lastRepeatAt, lastRepeat }: StoredRow) {
+  if (count === null) return null;
+  return {
+    count,
+    firstAt: firstRepeatAt.toISOString(),
+    lastAt: lastRepeatAt.toISOString(),
+    last: lastRepeat,
+  };
 }
 
 const mostLetters = 20;

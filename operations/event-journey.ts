@@ -26,6 +26,7 @@ import {
   readStored,
   type Effect,
   type JourneyLetter,
+  type Repeats,
   type Stored,
 } from './event-journey-reads';
 import { judge, type Consumption, type JourneyVerdict } from './journey-state';
@@ -96,6 +97,8 @@ export interface EventJourney extends JourneyVerdict {
   /** What it adds up to, once it is handled; null when PostgreSQL rejects its values. */
   readonly effects: readonly Effect[] | null;
   readonly evictions: Evictions;
+  /** Null for an event that came once. */
+  readonly repeats: Repeats | null;
   /** The newest first, and at most twenty. */
   readonly deadLetters: readonly JourneyLetter[];
   /** The whole event, envelope included. */
@@ -140,7 +143,7 @@ export function createEventJourneys(dependencies: JourneyDependencies): EventJou
         deadLetters: carrying,
       });
       if (verdict === undefined) return undefined;
-      const { event } = stored;
+      const { event, repeats } = stored;
       return {
         eventId,
         type: event?.type ?? null,
@@ -150,6 +153,7 @@ export function createEventJourneys(dependencies: JourneyDependencies): EventJou
         ...stagesOf(stored, consumption, takenBy(workflow, workflowId, stored, carrying)),
         effects,
         evictions,
+        repeats,
         deadLetters,
         event,
       };

@@ -16,6 +16,11 @@ export interface EventIdConflict extends Coordinates {
   readonly logged: Coordinates & { readonly source: string };
 }
 
+/** A delivery of an event that is logged from another place. */
+export interface Redelivery extends Coordinates {
+  readonly eventId: string;
+}
+
 /** What logging came to. The events are passed on from here by what the other activities need. */
 export interface LoggedEvents {
   /** The IDs of those that are logged, now or before. */
@@ -27,6 +32,8 @@ export interface LoggedEvents {
   readonly staleProducts: readonly string[] | null;
   /** The events that are not logged, because another event has their ID. */
   readonly conflicts: readonly EventIdConflict[];
+  /** Those that are logged from another place than the one where they were delivered; left out if there are none. */
+  readonly elsewhere?: readonly Redelivery[];
 }
 
 export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
@@ -46,8 +53,10 @@ export function createAuditLogActivities({ pool }: { readonly pool: Pool }) {
           text: insertStatement,
           values: [...columnsOf(received), events.map(({ occurredAt }) => occurredAt)],
         });
-        const conflicts = rowCount === received.length ? [] : await findConflicts(pool, received);
-        return { ...loggedOf(events, conflicts), conflicts };
+        const { conflicts, elsewhere } =
+          rowCount === received.length ? allNew : await compare(pool, received);
+        const logged = loggedOf(events, conflicts);
+        return { ...logged, conflicts, ...(elsewhere.length === 0 ? {} : { elsewhere }) };
       });
     },
   };
@@ -96,28 +105,40 @@ function staleProductsOf(events: readonly Event[]): string[] | null {
   }
 }
 
+/** What comparing the events with the log came to. */
+type Comparison = Required<Pick<LoggedEvents, 'conflicts' | 'elsewhere'>>;
+
+const allNew: Comparison = { conflicts: [], elsewhere: [] };
+
 // A separate statement: the insert's snapshot does not see what another transaction logged while the
 // insert waited. Not prepared, so that it is planned again while the log grows.
-async function findConflicts(
-  pool: Pool,
-  events: readonly ReceivedEvent[],
-): Promise<EventIdConflict[]> {
-  const { rows } = await pool.query<ConflictRow>({
-    text: conflictStatement,
+async function compare(pool: Pool, events: readonly ReceivedEvent[]): Promise<Comparison> {
+  const { rows } = await pool.query<DifferenceRow>({
+    text: differenceStatement,
     values: columnsOf(events),
   });
-  return rows.map(({ loggedTopic, loggedPartition, loggedOffset, loggedSource, ...conflict }) => ({
-    ...conflict,
-    logged: {
-      topic: loggedTopic,
-      partition: loggedPartition,
-      offset: loggedOffset,
-      source: loggedSource,
-    },
-  }));
+  return {
+    conflicts: rows.filter(({ isOther }) => isOther).map(toConflict),
+    elsewhere: rows
+      .filter(({ isOther }) => !isOther)
+      .map(({ eventId, topic, partition, offset }) => ({ eventId, topic, partition, offset })),
+  };
 }
 
-interface ConflictRow extends Omit<EventIdConflict, 'logged'> {
+function toConflict(row: DifferenceRow): EventIdConflict {
+  const { eventId, topic, partition, offset, source } = row;
+  const logged = {
+    topic: row.loggedTopic,
+    partition: row.loggedPartition,
+    offset: row.loggedOffset,
+    source: row.loggedSource,
+  };
+  return { eventId, topic, partition, offset, source, logged };
+}
+
+interface DifferenceRow extends Omit<EventIdConflict, 'logged'> {
+  /** Whether it is another event than the logged one; otherwise the same, at another place. */
+  readonly isOther: boolean;
   readonly loggedTopic: string;
   readonly loggedPartition: number;
   readonly loggedOffset: number;
@@ -150,8 +171,9 @@ const insertStatement = `
 
 // As jsonb, so that key order and number format make no difference. One event at a time (LATERAL …
 // OFFSET 0), so that the log is only read by its key.
-const conflictStatement = `
+const differenceStatement = `
   SELECT given.event ->> 'id' AS "eventId", given.topic, given.partition, given."offset",
+    logged.payload <> given.event AS "isOther",
     left(given.event ->> 'source', 200) AS source,
     logged.topic AS "loggedTopic", logged.partition AS "loggedPartition",
     logged."offset" AS "loggedOffset", left(logged.payload ->> 'source', 200) AS "loggedSource"
@@ -162,4 +184,6 @@ const conflictStatement = `
   CROSS JOIN LATERAL (
     SELECT * FROM collector.event_log WHERE event_id = given.event ->> 'id' OFFSET 0
   ) AS logged
-  WHERE logged.payload <> given.event`;
+  WHERE logged.payload <> given.event
+    OR (logged.topic, logged.partition, logged."offset")
+      <> (given.topic, given.partition, given."offset")`;

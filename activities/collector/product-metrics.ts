@@ -13,15 +13,32 @@ import { projections } from '../../projections';
 import { newestMigration } from '../../projections/definition';
 import { liveUpdate } from '../../projections/statements';
 import { refusingBadData } from '../failures';
+import type { Redelivery } from './audit-log';
 import type { Notification } from './notifications/notification';
 import { recallDue, recordDue, type DueNotification } from './notifications/outbox';
+import { countRepeats } from './repeats';
 
 /** Which events to apply, for which workflow. */
 export interface MetricsUpdate {
-  /** IDs of logged events. */
+  /** IDs of logged events, one for each delivery. */
   readonly eventIds: readonly string[];
   /** The workflow that handles them, to find an event in the Web UI. */
   readonly workflowId: string;
+  /**
+   * When the run began, in ms since the epoch: it is told what it comes to ({@link Updated}). Workflows of earlier
+   * versions leave it out, and read the notifications alone.
+   */
+  readonly runStartedAt?: number;
+  /** Those of the deliveries that stood elsewhere than the logged one. */
+  readonly elsewhere?: readonly Redelivery[];
+}
+
+/** What an update came to. */
+export interface Updated {
+  /** The notifications to deliver. */
+  readonly due: readonly DueNotification[];
+  /** How many of the deliveries changed nothing. */
+  readonly repeats: number;
 }
 
 export interface MetricsDependencies {
@@ -43,14 +60,15 @@ export function createMetricsActivities({ pool, notifications = [] }: MetricsDep
      * events, changes nothing. Effects are read from the audit log, so log and projections cannot
      * disagree. Notifications that the events are due are recorded in the same statement.
      *
-     * @returns the notifications to deliver, also those that are left of events already marked
+     * Deliveries that changed nothing are counted, at least once: after the others have taken effect.
+     *
+     * @returns the notifications to deliver, also those that are left of events already marked; with how many
+     *   deliveries changed nothing, where the workflow asks for that
      * @throws ApplicationFailure `WORKER_TOO_OLD` when a projection was built for a newer version than
      *   this worker's; retryable, for a worker of that version
      */
-    async updateMetrics({
-      eventIds,
-      workflowId,
-    }: MetricsUpdate): Promise<readonly DueNotification[]> {
+    async updateMetrics(update: MetricsUpdate): Promise<Updated | readonly DueNotification[]> {
+      const { eventIds, workflowId, runStartedAt, elsewhere = [] } = update;
       const { rows } = await refusingBadData(() =>
         pool.query<UpdateRow>({
           name: 'metrics-update',
@@ -61,11 +79,15 @@ export function createMetricsActivities({ pool, notifications = [] }: MetricsDep
       if (rows.some(({ refused }) => refused)) throw workerTooOld();
       const handled = rows.filter(isHandled);
       count(handled, eventIds.length);
-      if (notifications.length > 0 && handled.length < eventIds.length) {
-        // Includes what is recorded.
-        return recallDue(pool, eventIds);
-      }
-      return handled.flatMap(({ eventId, due }) => due.map((name) => ({ name, eventId })));
+      const isAllNew = handled.length === eventIds.length;
+      const due =
+        notifications.length > 0 && !isAllNew
+          ? // Includes what is recorded.
+            await recallDue(pool, eventIds)
+          : handled.flatMap(({ eventId, due: names }) => names.map((name) => ({ name, eventId })));
+      if (runStartedAt === undefined) return due;
+      const given = { eventIds, workflowId, runStartedAt, elsewhere };
+      return { due, repeats: isAllNew ? 0 : await countRepeats(pool, given) };
     },
   };
 }

@@ -124,6 +124,15 @@ export const journeySchema = z.object({
     productIds: z.array(z.string()).describe('products whose cached detail it makes stale'),
     state: z.enum(['none', 'waiting', 'done', 'unknown']),
   }),
+  repeats: z
+    .object({
+      count: z.int().describe('one that was interrupted may count twice'),
+      firstAt: z.iso.datetime(),
+      lastAt: z.iso.datetime(),
+      last: z.object(place).describe('where the last one stood'),
+    })
+    .nullable()
+    .describe('later deliveries, which changed nothing; null for an event that came once'),
   deadLetters: z.array(letter).describe('newest first, at most 20'),
   event: z.looseObject({}).nullable().describe('the whole CloudEvent'),
 });

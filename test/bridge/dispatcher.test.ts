@@ -46,6 +46,7 @@ function fakes(limit: number, { handled = {}, finishesAtOnce = true }: Fakes = {
       new Map(Object.entries(handled).map(([id, offset]) => [id, { ...place, offset }])),
   };
   const logger = createLogger('test', 'silent');
+  const repeats: number[] = [];
   const dependencies: DispatcherDependencies = {
     inFlight: createInFlight({ finishedWork, logger }, { limit, pollMs: 1 }),
     starter: {
@@ -64,11 +65,16 @@ function fakes(limit: number, { handled = {}, finishesAtOnce = true }: Fakes = {
       },
     },
     finishedWork,
+    repeats: {
+      count: async (given) => void repeats.push(...given.map(({ offset }) => offset)),
+    },
     logger,
   };
   return {
     dependencies,
     started,
+    /** Offsets of what was counted as a repeat. */
+    repeats,
     findDone,
     /** Temporal has had a workflow for this ID. */
     knows: (id: string) => known.add(id),
@@ -285,12 +291,14 @@ describe('a partition that is revoked', () => {
 });
 
 test('coalescing, repeats within a slice need one slot', async () => {
-  const { dependencies, started } = fakes(1);
+  const { dependencies, started, repeats } = fakes(1);
   const [event] = events;
   await dispatchAll(createDispatcher(dependencies, 'coalesce'), [event!, event!, event!]);
   // Temporal knows the others; what is not handled yet is compared, once for the same bytes.
   expect(started.map(({ type }) => type)).toEqual(['handleEvent', 'handleEventBatch']);
   expect(started.map(eventIdsOf)).toEqual([[event!.id], [event!.id]]);
+  // What is compared is counted by whoever compares it.
+  expect(repeats).toEqual([2]);
 });
 
 test('coalescing, poison does not get into a batch', async () => {
@@ -300,12 +308,13 @@ test('coalescing, poison does not get into a batch', async () => {
   expect(started.flatMap(eventIdsOf)).toEqual(ids.slice(0, 2));
 });
 
-test('coalescing, repeats and events that are handled already are left out', async () => {
-  const { dependencies, started } = fakes(1, { handled: { [ids[0]!]: 0, [ids[5]!]: 5 } });
+test('coalescing, repeats and events that are handled already are left out, and counted', async () => {
+  const { dependencies, started, repeats } = fakes(1, { handled: { [ids[0]!]: 0, [ids[5]!]: 5 } });
   await dispatchAll(createDispatcher(dependencies, 'coalesce'), [...events, ...events.slice(1, 5)]);
   expect(started.map(eventIdsOf)).toEqual([ids.slice(1, 5)]);
   // By this event the batch is known to be done: it must be one that still has to be handled.
   expect(started[0]?.doneBy).toBe(ids[4]);
+  expect(repeats).toEqual([0, 5, 6, 7, 8, 9]);
 });
 
 test('coalescing, the database is asked what is handled until new events come, and when a partition is read again', async () => {
@@ -341,11 +350,12 @@ describe.each([
   ['per-event', 6],
   ['coalesce', 1],
 ] as const)('%s, a message with a known ID', (mode, slots) => {
-  test('is left out when it is the very one that is logged and handled', async () => {
-    const { dependencies, started, knows } = fakes(slots, { handled: { [ids[0]!]: 0 } });
+  test('is left out and counted when it is the very one that is logged and handled', async () => {
+    const { dependencies, started, repeats, knows } = fakes(slots, { handled: { [ids[0]!]: 0 } });
     knows(ids[0]!);
     await dispatchAll(createDispatcher(dependencies, mode), [events[0]!]);
     expect(started).toEqual([]);
+    expect(repeats).toEqual([0]);
   });
 
   test.each([
@@ -369,11 +379,12 @@ describe.each([
   });
 
   test('is parked when Temporal will not take it', async () => {
-    const { dependencies, started, knows, refuseWhen } = fakes(slots);
+    const { dependencies, started, repeats, knows, refuseWhen } = fakes(slots);
     knows(ids[0]!);
     refuseWhen(({ type }) => type === 'handleEventBatch');
     await dispatchAll(createDispatcher(dependencies, mode), [events[0]!]);
     expect(started.map(({ type }) => type)).toEqual(['parkDeadLetter']);
+    expect(repeats).toEqual([]);
   });
 
   test('is compared together with others in one workflow, done by one that is not handled', async () => {

@@ -39,6 +39,14 @@ describe.each([
     return rows[0];
   }
 
+  async function repeatsOf(eventId: string): Promise<number> {
+    const { rows } = await stack.pool.query<{ count: number }>(
+      'SELECT count FROM collector.event_repeats WHERE event_id = $1',
+      [eventId],
+    );
+    return rows[0]?.count ?? 0;
+  }
+
   async function countHandled(eventIds: string[]): Promise<number> {
     const { rowCount } = await stack.pool.query(
       'SELECT 1 FROM collector.event_handled WHERE event_id = ANY($1)',
@@ -120,6 +128,8 @@ describe.each([
       await until('both are handled', async () => (await countHandled([event.id, last.id])) === 2);
       await untilConsumed(stack.config.BRIDGE_GROUP_ID);
       expect(await metricsOf('product-2')).toMatchObject({ view_count: 2 });
+      await until('both repeats are counted', async () => (await repeatsOf(event.id)) === 2);
+      expect(await repeatsOf(last.id)).toBe(0);
     });
 
     test('keeps the newest stock when the versions come in reverse', async () => {

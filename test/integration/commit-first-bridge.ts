@@ -23,6 +23,7 @@ void runProcess('commit-first-bridge', async ({ config, logger }) => {
       starter: createWorkflowStarter({ client: createTemporalClient(config), logger }),
       inFlight: createInFlight({ finishedWork, logger }, { limit: 200 }),
       finishedWork,
+      repeats: { count: () => Promise.resolve() },
       logger,
     },
     'per-event',

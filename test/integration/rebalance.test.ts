@@ -153,6 +153,7 @@ function joinAsBridge(mode: DispatchMode): EventConsumer {
       starter: createWorkflowStarter({ client: temporal, logger }),
       inFlight: createInFlight({ finishedWork, logger }, { limit: mode === 'coalesce' ? 3 : 50 }),
       finishedWork,
+      repeats: { count: () => Promise.resolve() },
       logger,
     },
     mode,

@@ -60,6 +60,11 @@ function recordingActivities() {
   };
 }
 
+/** What `updateMetrics` is called with. */
+function updateOf(eventIds: readonly string[], workflowId: string) {
+  return { eventIds, workflowId, runStartedAt: expect.any(Number) as number };
+}
+
 function start(event: ReceivedEvent) {
   return environment.client.workflow.start(workflowTypes.handleEvent, {
     workflowId: workflowIds.handleEvent(event.eventId),
@@ -81,7 +86,7 @@ test('an event is logged first, then counted and evicted, once each', async () =
       { name: 'writeAuditLog', input: [[event]] },
       {
         name: 'updateMetrics',
-        input: [{ eventIds: [event.eventId], workflowId: event.eventId }],
+        input: [updateOf([event.eventId], event.eventId)],
       },
       { name: 'evictCache', input: [['product-1']] },
     ]),
@@ -110,7 +115,7 @@ test('the events of a batch go to one activity, and the others get what it retur
   expect(calls[0]).toEqual({ name: 'writeAuditLog', input: [events] });
   expect(calls.slice(1)).toEqual(
     expect.arrayContaining([
-      { name: 'updateMetrics', input: [{ eventIds, workflowId: batch.workflowId }] },
+      { name: 'updateMetrics', input: [updateOf(eventIds, batch.workflowId)] },
       { name: 'evictCache', input: [['product-1']] },
     ]),
   );
@@ -137,7 +142,7 @@ test('an event of a batch that has the ID of another is parked, and takes no eff
     expect(calls).toContainEqual({ name: 'parkEvent', input: [other, why, workflowId] });
     expect(calls).toContainEqual({
       name: 'updateMetrics',
-      input: [{ eventIds: [event.eventId], workflowId }],
+      input: [updateOf([event.eventId], workflowId)],
     });
   });
 });
@@ -173,6 +178,76 @@ function withIds(answer: unknown, { eventId }: ReceivedEvent): unknown {
     : { ...(answer as object), eventIds: [eventId] };
 }
 
+describe('the result says what was done', () => {
+  /** Activities of a worker that finds some of the deliveries to be repeats. */
+  function finding(repeats: number) {
+    const { activities, calls } = recordingActivities();
+    const updateMetrics = async (update: object) => {
+      calls.push({ name: 'updateMetrics', input: [update] });
+      return { due: [], repeats };
+    };
+    return { calls, activities: { ...activities, updateMetrics } };
+  }
+
+  test.each([
+    ['an event that took effect', 0, 'handled'],
+    ['one that was handled before', 1, 'repeat'],
+  ])('of %s', async (_, repeats, outcome) => {
+    const event = received();
+    const { activities } = finding(repeats);
+    await environment.withWorker(taskQueues.collector, activities, async () => {
+      const result = await (await start(event)).result();
+      expect(result).toEqual({ outcome, evicted: ['product-1'], notified: [] });
+    });
+  });
+
+  test('of a batch in figures, and where the repeats stood is passed on', async () => {
+    const [first, again] = [received(), received()];
+    const { activities, calls } = finding(1);
+    const { topic, partition, offset, eventId } = again;
+    const elsewhere = [{ topic, partition, offset, eventId }];
+    const writeAuditLog = async (events: readonly ReceivedEvent[]): Promise<LoggedEvents> => ({
+      ...(await activities.writeAuditLog(events)),
+      elsewhere,
+    });
+    const comparing = { ...activities, writeAuditLog };
+    await environment.withWorker(taskQueues.collector, comparing, async () => {
+      const batch = await startBatch([first, again]);
+      expect(await batch.result()).toEqual({ handled: 1, repeats: 1, evicted: 1, notified: 0 });
+      const update = updateOf([first.eventId, eventId], batch.workflowId);
+      expect(calls).toContainEqual({ name: 'updateMetrics', input: [{ ...update, elsewhere }] });
+    });
+  });
+
+  test('of a batch of which some is parked, in the details of the failure', async () => {
+    const [event, other] = [received(), { ...received(), offset: 8 }];
+    const { activities } = finding(0);
+    const { topic, partition, offset, eventId } = other;
+    const writeAuditLog = async (): Promise<LoggedEvents> => ({
+      eventIds: [event.eventId],
+      staleProducts: ['product-1'],
+      conflicts: [
+        {
+          ...{ topic, partition, offset, eventId, source: '/b' },
+          logged: { topic, partition, offset: 3, source: '/a' },
+        },
+      ],
+    });
+    await environment.withWorker(
+      taskQueues.collector,
+      { ...activities, writeAuditLog },
+      async () => {
+        const batch = await startBatch([event, other]);
+        const failure = await batch.result().catch((error: unknown) => error);
+        expect((failure as WorkflowFailedError).cause).toMatchObject({
+          type: 'EVENT_PARKED',
+          details: [{ handled: 1, repeats: 0, evicted: 1, notified: 0, parked: 1 }],
+        });
+      },
+    );
+  });
+});
+
 describe('what a worker of another version has logged', () => {
   test.each([
     ['without conflicts', undefined],
@@ -187,7 +262,7 @@ describe('what a worker of another version has logged', () => {
     });
     const { eventId, value } = event;
     expect(calls).toEqual([
-      { name: 'updateMetrics', input: [{ eventIds: [eventId], workflowId: eventId }] },
+      { name: 'updateMetrics', input: [updateOf([eventId], eventId)] },
       { name: 'evictCache', input: [[{ value }]] },
     ]);
   });
@@ -267,7 +342,8 @@ describe('a notification that an event is due', () => {
     const recording = recordingActivities();
     const due = [{ name: 'sold-out', eventId: event.eventId }];
     const { activities } = recording;
-    return { ...recording, activities: { ...activities, updateMetrics: async () => due } };
+    const updateMetrics = async () => ({ due, repeats: 0 });
+    return { ...recording, activities: { ...activities, updateMetrics } };
   }
 
   test('holds up neither its event nor the cache, however long its receiver is away', async () => {
@@ -303,8 +379,8 @@ describe('a notification that an event is due', () => {
     const event = received();
     const { activities } = notifying(event);
     await environment.withWorker(taskQueues.collector, activities, async () => {
-      await (await start(event)).result();
-      await (await startBatch([event])).result();
+      expect(await (await start(event)).result()).toMatchObject({ notified: ['sold-out'] });
+      expect(await (await startBatch([event])).result()).toMatchObject({ notified: 1 });
       let told = 0;
       await environment.withWorker(
         notificationsTaskQueue,

@@ -128,6 +128,17 @@ const notifyingEffects = {
   notifyReceiver: answering(),
   updateMetrics: answering([{ name: 'sold-out', eventId: event.eventId }]),
 };
+/** Effects of an event that came again, as workers answer since they count repeats. */
+const repeatedEffects = {
+  ...effects,
+  writeAuditLog: answering({
+    eventIds: [event.eventId],
+    staleProducts: ['product-1'],
+    conflicts: [],
+    elsewhere: [{ ...place, offset: 2, eventId: event.eventId }],
+  }),
+  updateMetrics: answering({ due: [], repeats: 1 }),
+};
 const redrive = { deadLetterId: 17, attempt: 1, by: 'operator', again: false };
 const redriveActivities = {
   claimRedrive: answering({ kind: 'claimed' }),
@@ -377,6 +388,28 @@ const recordings: readonly Recording[] = [
     taskQueue: collector,
     args: [[event, { ...event, eventId: 'event-2', offset: 2 }]],
     activities: { ...effects, writeAuditLog: refusing },
+  },
+  // Those before are of the version whose workflows had no result.
+  {
+    name: 'handle-event-with-result',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [event],
+    activities: { ...effects, updateMetrics: answering({ due: [], repeats: 0 }) },
+  },
+  {
+    name: 'handle-event-repeated',
+    workflowType: workflowTypes.handleEvent,
+    taskQueue: collector,
+    args: [{ ...event, offset: 2 }],
+    activities: repeatedEffects,
+  },
+  {
+    name: 'handle-event-batch-repeated',
+    workflowType: workflowTypes.handleEventBatch,
+    taskQueue: collector,
+    args: [[{ ...event, offset: 2 }]],
+    activities: repeatedEffects,
   },
   {
     name: 'park-dead-letter',

@@ -7,7 +7,7 @@ import type {
 } from '../../activities/collector/audit-log';
 import type { createCacheActivities } from '../../activities/collector/cache-eviction';
 import type { DueNotification } from '../../activities/collector/notifications/outbox';
-import type { createMetricsActivities } from '../../activities/collector/product-metrics';
+import type { createMetricsActivities, Updated } from '../../activities/collector/product-metrics';
 import { staleAtMostMs } from '../../events/cached-details';
 import { placeOf, type ReceivedEvent } from '../../events/received';
 import { waitingTaskQueues } from '../../events/workflow-names';
@@ -40,47 +40,87 @@ const evictions = localAttempts<Effects>({
   scheduleToCloseTimeout: staleAtMostMs,
 });
 
+/** What handling came to. */
+export interface Outcome {
+  /** How many of the deliveries took effect. */
+  readonly handled: number;
+  /** How many changed nothing, since their events were handled before. */
+  readonly repeats: number;
+  /** The products whose cached detail was evicted; not those of an eviction that was given up. */
+  readonly evicted: readonly string[];
+  /** Names of the notifications that are to be delivered, one for each event that is due it. */
+  readonly notified: readonly string[];
+}
+
 /**
  * Logs the events, applies them to the metrics and evicts stale cache entries. An event that can never
  * be applied is found by bisection and parked; so is one whose ID another event has. The others take
  * effect.
  *
+ * @returns what it came to, as far as the versions of the workers that did it tell
  * @throws ApplicationFailure of type `EVENT_PARKED`, at the end, if any event was parked: the workflow
- *   fails, so that it is visible in the Web UI
+ *   fails, so that it is visible in the Web UI, with counts in the failure's details
  */
-export async function handleEvents(events: Events): Promise<void> {
-  const parked = new Set(await applyOrPark(events));
-  if (parked.size === 0) return;
+export async function handleEvents(events: Events): Promise<Outcome> {
+  const { parked: letters, ...outcome } = await applyOrPark(events);
+  const parked = new Set(letters);
+  if (parked.size === 0) return outcome;
   throw ApplicationFailure.nonRetryable(
     `Parked as dead letter ${[...parked].join(', ')}: the effects can never be applied.`,
     'EVENT_PARKED',
+    { ...countsOf(outcome), parked: parked.size },
   );
 }
 
-/** @returns the IDs of the resulting dead letters, possibly with duplicates */
-async function applyOrPark(events: Events): Promise<number[]> {
+/** The outcome in figures: of a batch it is shown like this. */
+export function countsOf({ handled, repeats, evicted, notified }: Outcome) {
+  return { handled, repeats, evicted: new Set(evicted).size, notified: notified.length };
+}
+
+/** An outcome, with what was parked. */
+interface FullOutcome extends Outcome {
+  /** The IDs of the resulting dead letters, possibly with duplicates. */
+  readonly parked: readonly number[];
+}
+
+const nothing: FullOutcome = { handled: 0, repeats: 0, evicted: [], notified: [], parked: [] };
+
+function together(outcomes: readonly FullOutcome[]): FullOutcome {
+  return outcomes.reduce(
+    (one, other) => ({
+      handled: one.handled + other.handled,
+      repeats: one.repeats + other.repeats,
+      evicted: [...one.evicted, ...other.evicted],
+      notified: [...one.notified, ...other.notified],
+      parked: [...one.parked, ...other.parked],
+    }),
+    nothing,
+  );
+}
+
+async function applyOrPark(events: Events): Promise<FullOutcome> {
   try {
     return await applyEffects(events);
   } catch (error) {
     if (!(error instanceof ActivityFailure) || !isFinal(error)) throw error;
     const each = events.read();
     const [only] = each;
-    if (each.length === 1 && only !== undefined) return [await park(only, whyFailed(error))];
+    if (each.length === 1 && only !== undefined) {
+      return { ...nothing, parked: [await park(only, whyFailed(error))] };
+    }
     const middle = Math.ceil(each.length / 2);
-    return [
-      ...(await applyOrPark(eventsOf(each.slice(0, middle)))),
-      ...(await applyOrPark(eventsOf(each.slice(middle)))),
-    ];
+    return together([
+      await applyOrPark(eventsOf(each.slice(0, middle))),
+      await applyOrPark(eventsOf(each.slice(middle))),
+    ]);
   }
 }
 
 /**
  * The log comes first: whatever is counted is in it, at every instant. An unavailable cache or
- * dead-letter topic does not block the other steps.
- *
- * @returns the IDs of the dead letters of events whose ID another event has
+ * dead-letter topic does not block the other steps. Parked is what has the ID of another event.
  */
-async function applyEffects(events: Events): Promise<number[]> {
+async function applyEffects(events: Events): Promise<FullOutcome> {
   const logged = await log(events);
   const conflicts = conflictsOf(logged.conflicts, events);
   const parkedFirst = conflicts.slice(0, parkedAtOnce);
@@ -89,9 +129,14 @@ async function applyEffects(events: Events): Promise<number[]> {
     logged.eventIds.length === 0 ? [] : attemptToApply(logged, events),
     Promise.all(parkedFirst.map(([event, why]) => attemptToPark(event, why))),
   ]);
-  const results = await Promise.allSettled([...applied, ...parked].map((after) => after()));
-  const deadLetterIds = settledValues<number | undefined>(results).flatMap((id) => id ?? []);
-  return [...deadLetterIds, ...(await parkConflicts(conflicts.slice(parkedAtOnce)))];
+  const following = [
+    ...applied,
+    ...parked.map((after) => async () => ({ ...nothing, parked: [await after()] })),
+  ];
+  const results = await Promise.allSettled(following.map((after) => after()));
+  const outcome = together(settledValues(results));
+  const others = await parkConflicts(conflicts.slice(parkedAtOnce));
+  return { ...outcome, parked: [...outcome.parked, ...others] };
 }
 
 /** @throws the first failure, when all have settled */
@@ -103,19 +148,18 @@ function settledValues<T>(results: readonly PromiseSettledResult<T>[]): T[] {
 }
 
 /** What logging came to, by a worker of any version. */
-interface Logged extends Pick<LoggedEvents, 'conflicts' | 'eventIds'> {
+interface Logged extends Omit<LoggedEvents, 'staleProducts'> {
   readonly stale: Parameters<Effects['evictCache']>[0];
 }
 
 async function log(events: Events): Promise<Logged> {
-  const { conflicts, eventIds, staleProducts } = readAnswer(
+  const { staleProducts, ...logged } = readAnswer(
     await effects.writeAuditLog(events.input),
     events,
   );
   return {
-    conflicts,
-    eventIds,
-    stale: staleProducts ?? without(conflicts, events).map(({ value }) => ({ value })),
+    ...logged,
+    stale: staleProducts ?? without(logged.conflicts, events).map(({ value }) => ({ value })),
   };
 }
 
@@ -137,41 +181,49 @@ function isLoggedEvents(answer: unknown): answer is LoggedEvents {
 }
 
 async function attemptToApply(
-  { eventIds, stale }: Logged,
+  { eventIds, elsewhere, stale }: Logged,
   events: Events,
-): Promise<AfterAttempt<undefined>[]> {
-  const { workflowId } = workflowInfo();
+): Promise<AfterAttempt<FullOutcome>[]> {
+  const { workflowId, runStartTime } = workflowInfo();
+  const update = { eventIds, workflowId, runStartedAt: runStartTime.getTime() };
   const [updated, evicted] = await Promise.all([
-    metrics.updateMetrics({ eventIds, workflowId }),
+    metrics.updateMetrics(elsewhere === undefined ? update : { ...update, elsewhere }),
     evictions.evictCache(stale),
   ]);
   return [
+    async () => ({ ...nothing, evicted: await unlessGivenUp(evicted, stale) }),
     async () => {
-      await unlessGivenUp(evicted, stale);
-      return undefined;
-    },
-    async () => {
-      await notify(await updated(), events);
-      return undefined;
+      const { due, repeats } = readUpdated(await updated());
+      await notify(due, events);
+      const notified = due.map(({ name }) => name);
+      return { ...nothing, handled: eventIds.length - repeats, repeats, notified };
     },
   ];
 }
 
-async function unlessGivenUp(evicted: AfterAttempt<void>, stale: Logged['stale']): Promise<void> {
+/** @returns the products that were evicted, where this version knows them */
+async function unlessGivenUp(
+  evicted: AfterAttempt<void>,
+  stale: Logged['stale'],
+): Promise<string[]> {
   try {
     await evicted();
+    return stale.filter((each) => typeof each === 'string');
   } catch (error) {
     if (!isTimedOut(error)) throw error;
     await effects.giveUpEviction(stale);
+    return [];
   }
 }
 
-/** @param due what to tell; workers of an earlier version return nothing, and so do their histories */
-async function notify(
-  due: readonly DueNotification[] | null | undefined,
-  events: Events,
-): Promise<void> {
-  if (!due?.length) return;
+// Workers of an earlier version return the notifications or nothing, and so do their histories.
+function readUpdated(answer: Updated | readonly DueNotification[] | null | undefined): Updated {
+  if (answer && 'due' in answer) return answer;
+  return { due: answer ?? [], repeats: 0 };
+}
+
+async function notify(due: readonly DueNotification[], events: Events): Promise<void> {
+  if (due.length === 0) return;
   // A redriven copy comes last, with the header that says so.
   const eventOf = new Map(events.read().map((event) => [event.eventId, event]));
   await Promise.all(due.map(({ name, eventId }) => startNotification(name, eventOf.get(eventId)!)));

@@ -1,7 +1,7 @@
 /** One event: how far it has got, when and where, what it does, and what to do about it. */
 import { html, nothing } from 'lit-html';
 import type { EventJourney } from './api-types';
-import { formatDuration, formatTime } from './format';
+import { formatCount, formatDuration, formatTime } from './format';
 import { statusOf } from './dead-letters';
 import { unlessMissing } from './not-found';
 import { poll } from './polling';
@@ -109,7 +109,7 @@ function intervalOf(stage: ShownStage['stage']): string {
 
 function shownStages(
   session: Session,
-  { committed, published, taken, logged, handled, evictions, state }: EventJourney,
+  { committed, published, taken, logged, handled, evictions, repeats, state }: EventJourney,
 ): ShownStage[] {
   const ended = state === 'discarded' || state === 'parked';
   const pending = ended ? 'not reached' : 'not yet';
@@ -152,7 +152,22 @@ function shownStages(
             ${evictions.productIds.map((productId) => html`${productLink(productId)} `)}`,
           },
         ]),
+    ...(repeats === null
+      ? []
+      : [
+          {
+            name: 'Repeated',
+            stage: { at: repeats.lastAt, afterMs: null },
+            detail: repeatsText(repeats),
+          },
+        ]),
   ];
+}
+
+function repeatsText({ count, firstAt, last }: NonNullable<EventJourney['repeats']>): string {
+  const times = count === 1 ? 'once more' : `${formatCount(count)} times`;
+  const since = count === 1 ? '' : ` since ${formatTime(firstAt)}`;
+  return `came ${times}${since}, and changed nothing; ${count === 1 ? '' : 'last '}from ${placeOf(last)}`;
 }
 
 const evictionWords = {

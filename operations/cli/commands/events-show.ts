@@ -74,6 +74,7 @@ function stepsOf({
   logged,
   handled,
   evictions,
+  repeats,
 }: EventJourney): Step[] {
   const { productIds, state } = evictions;
   return [
@@ -98,6 +99,12 @@ function stepsOf({
           afterMs: null,
           detail: `${countOf(productIds.length, 'product')}, ${state}: ${productIds.join(', ')}`,
         },
+    repeats && {
+      name: 'repeated',
+      at: repeats.lastAt,
+      afterMs: null,
+      detail: `${countOf(repeats.count, 'time')} since ${repeats.firstAt}, and changed nothing; last at ${placeOf(repeats.last)}`,
+    },
   ].filter((step) => step !== null);
 }
 
