@@ -17,7 +17,7 @@ import { createLagGrowth } from './lag-growth';
 import { watchLag } from './lag-watch';
 import { createOverdueWork } from './overdue-work';
 import { createRecreatedTopicWatch } from './recreated-topics';
-import { createRateLimiter } from './rate-limiter';
+import { createRateLimiter, createTopicRates } from './rate-limiter';
 import { createRepeatCounter } from './repeats';
 import { startReplays } from './replays';
 import { maxBatchEvents } from './start-queue';
@@ -67,9 +67,10 @@ export function startBridge(
   );
   const groupId = config.BRIDGE_GROUP_ID;
   const holds = watchConsumptionHolds({ database, logger });
-  const rateLimiter = createRateLimiter(holds.limit);
+  const rateLimiter = createRateLimiter(() => holds.limit(null));
+  const topicRates = createTopicRates(holds.limit);
   const consumer = startEventConsumer(
-    { kafka, dispatcher, topics, holds, rateLimiter, logger },
+    { kafka, dispatcher, topics, holds, rateLimiter, topicRates, logger },
     { groupId },
   );
   const recreatedTopics = createRecreatedTopicWatch();
@@ -85,8 +86,11 @@ export function startBridge(
       consumer.restart();
     }
     // What operators hold or bound grows because they do.
-    const free = progress.partitions.filter((partition) => !holds.isHeld(partition));
-    const lag = holds.limit() === undefined ? totalLag(free) : 0;
+    const isBounded = holds.limit(null) !== undefined;
+    const free = progress.partitions.filter(
+      (each) => !isBounded && !holds.isHeld(each) && holds.limit(each.topic) === undefined,
+    );
+    const lag = totalLag(free);
     if (lagGrowth.observe(lag, Date.now()) && config.BRIDGE_MODE === 'per-event') {
       logger.warn({ lag }, lagGrowsPerEvent);
     }

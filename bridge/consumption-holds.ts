@@ -26,8 +26,11 @@ export interface ConsumptionHolds {
   untilKnown(signal: AbortSignal): Promise<void>;
   current(): readonly ConsumptionHold[];
   isHeld(place: Place): boolean;
-  /** Messages per second that this bridge may take; undefined while the rate is not bounded. */
-  limit(): number | undefined;
+  /**
+   * Messages per second that this bridge may take of a topic, or of everything (null); undefined while that rate is
+   * not bounded. Both bounds hold.
+   */
+  limit(topic: string | null): number | undefined;
   /** Calls back with each change, until `signal` is aborted. */
   onChange(listener: () => void, signal: AbortSignal): void;
   /** Stops reading; what is known still holds. */
@@ -50,21 +53,22 @@ export function watchConsumptionHolds(
   { intervalMs = readEveryMs }: { readonly intervalMs?: number } = {},
 ): ConsumptionHolds {
   let held: readonly ConsumptionHold[] = [];
-  let limit: number | undefined;
+  let limits: readonly Limit[] = [];
   const listeners = new Set<() => void>();
   const stopping = new AbortController();
   let setKnown: () => void = () => undefined;
   const known = new Promise<void>((resolve) => {
     setKnown = resolve;
   });
-  const take = ({ holds, share }: HoldsRow): void => {
+  const take = (now: HoldsRow): void => {
+    const { holds } = now;
     const haveChanged = JSON.stringify(holds) !== JSON.stringify(held);
     if (haveChanged) logger.warn({ before: held, now: holds }, 'what operators hold has changed');
-    if ((share ?? undefined) !== limit) {
-      logger.warn({ messagesPerSecond: share }, 'the bound on the rate of this bridge has changed');
+    if (JSON.stringify(now.limits) !== JSON.stringify(limits)) {
+      logger.warn({ limits: now.limits }, 'the bounds on the rate of this bridge have changed');
     }
     held = holds;
-    limit = share ?? undefined;
+    limits = now.limits;
     bridgePaused.set({ reason: 'held' }, holds.length > 0 ? 1 : 0);
     if (haveChanged) listeners.forEach((listener) => listener());
     setKnown();
@@ -75,7 +79,7 @@ export function watchConsumptionHolds(
     untilKnown: (signal) => orAborted(known, signal),
     current: () => held,
     isHeld: (place) => isCovered(held, place),
-    limit: () => limit,
+    limit: (topic) => limits.find((limit) => limit.topic === topic)?.messagesPerSecond,
     onChange(listener, signal) {
       listeners.add(listener);
       signal.addEventListener('abort', () => listeners.delete(listener), { once: true });
@@ -94,9 +98,16 @@ export const isReplayHeld = `EXISTS (
     AND (hold.topic IS NULL OR hold.topic = replays.topic)
     AND (hold.partition IS NULL OR hold.partition = replays.partition))`;
 
+/** The part of a bound that this bridge may take. */
+interface Limit {
+  /** Null for everything. */
+  readonly topic: string | null;
+  readonly messagesPerSecond: number;
+}
+
 interface HoldsRow {
   readonly holds: readonly ConsumptionHold[];
-  readonly share: number | null;
+  readonly limits: readonly Limit[];
 }
 
 interface ReadingContext extends ConsumptionHoldsDependencies {
@@ -127,18 +138,22 @@ async function readUntil(
   }
 }
 
-// The bound is of all bridges together. Each takes an equal part of it, so that they need not agree on
+// A bound is of all bridges together. Each takes an equal part of it, so that they need not agree on
 // anything: never more than the bound, and less where the partitions with messages belong to a few of them.
+// Bridges are counted by the last minute before the newest heartbeat: when none can be written any more, as on a
+// database that takes no writes, they all still count.
 const holdsStatement = `
   SELECT
     (SELECT coalesce(json_agg(json_build_object('topic', topic, 'partition', partition, 'by', held_by,
         'reason', reason) ORDER BY id), '[]')
       FROM collector.consumption_holds
       WHERE released_at IS NULL AND messages_per_second IS NULL) AS holds,
-    (SELECT messages_per_second::float8 / greatest(1, (
-        SELECT count(*) FROM collector.bridges WHERE seen_at > now() - interval '1 minute'))
-      FROM collector.consumption_holds
-      WHERE released_at IS NULL AND messages_per_second IS NOT NULL) AS share`;
+    (SELECT coalesce(json_agg(json_build_object('topic', topic, 'messagesPerSecond',
+        messages_per_second::float8 / greatest(1, running.bridges)) ORDER BY id), '[]')
+      FROM collector.consumption_holds, (
+        SELECT count(*) AS bridges FROM collector.bridges
+        WHERE seen_at > (SELECT max(seen_at) FROM collector.bridges) - interval '1 minute') AS running
+      WHERE released_at IS NULL AND messages_per_second IS NOT NULL) AS limits`;
 
 // SQLSTATE undefined_table and insufficient_privilege.
 function unreadable(code: string): string {

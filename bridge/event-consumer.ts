@@ -17,7 +17,8 @@ import type { ConsumptionHolds } from './consumption-holds';
 import type { Dispatcher } from './dispatcher';
 import { excludeForbidden, subscribeToReadable } from './topic-availability';
 import { decompressedSlices } from './decompressed-slices';
-import type { RateLimiter } from './rate-limiter';
+import { createPause, type Pause } from './pause';
+import type { RateLimiter, TopicRates } from './rate-limiter';
 import type { PartitionMessage } from './workflow-plan';
 
 export interface EventConsumerDependencies {
@@ -27,7 +28,10 @@ export interface EventConsumerDependencies {
   readonly topics: TopicWatch;
   /** Reports what operators hold. */
   readonly holds: ConsumptionHolds;
+  /** Bounds the rate of everything. */
   readonly rateLimiter: RateLimiter;
+  /** Bounds the rate of each topic. */
+  readonly topicRates: TopicRates;
   readonly logger: Logger;
 }
 
@@ -127,6 +131,7 @@ async function consumeOnce(
   await holds.untilKnown(stop);
   const subscription = await subscribeToReadable(watch, stop);
   const { topics, outdated } = subscription;
+  const throttled = createPause('throttled');
   const consumer = createBatchConsumer(kafka, logger, {
     groupId,
     topics,
@@ -134,7 +139,7 @@ async function consumeOnce(
     stallTimeoutMs,
     noticeMs,
     partitionsAtOnce: eventTopics.length * partitionsPerTopic,
-    handle: (fetched) => handleFetched(fetched, { ...dependencies, stop, turnMs }),
+    handle: (fetched) => handleFetched(fetched, { ...dependencies, throttled, stop, turnMs }),
   });
   const stopped = new Promise<void>((resolve) => {
     stop.addEventListener('abort', () => {
@@ -162,6 +167,8 @@ async function consumeOnce(
 }
 
 interface BatchContext extends EventConsumerDependencies {
+  /** Shown while a partition waits for the rate of its topic. */
+  readonly throttled: Pause;
   readonly stop: AbortSignal;
   readonly turnMs: number;
 }
@@ -183,14 +190,37 @@ async function handleFetched(fetched: Fetched, context: BatchContext): Promise<v
     batches.push(batch);
   }
   const turnEndsAt = performance.now() + context.turnMs;
-  const sliceSize = context.rateLimiter.sliceSize(context.dispatcher.sliceSize);
+  const ofTopic = context.topicRates(topic);
+  const sliceSize = context.rateLimiter.sliceSize(ofTopic.sliceSize(context.dispatcher.sliceSize));
   for await (const slice of decompressedSlices(batches, fetched.from, sliceSize)) {
     if (!fetched.isCurrent() || context.stop.aborted) return;
     if (context.holds.isHeld({ topic, partition })) return;
     const received = slice.entries.map((entry) => ({ topic, partition, entry }));
+    const waitMs = received.length === 0 ? 0 : ofTopic.take(partition, received.length);
+    if (waitMs > 0) {
+      fetchLater(fetched, waitMs, context);
+      return;
+    }
     const committed = await handleSlice(fetched, received, slice.next, context);
     if (!committed || performance.now() > turnEndsAt) return;
   }
+}
+
+/**
+ * Has the consumer fetch nothing of a partition for a while. It is not waited for where it is handled: the other
+ * partitions of its fetch, of whatever topic, would wait, too.
+ */
+function fetchLater(
+  fetched: Fetched,
+  waitMs: number,
+  { holds, throttled, stop }: BatchContext,
+): void {
+  const resume = fetched.pause();
+  void throttled.during(async () => {
+    await pause(waitMs, stop);
+    // Held meanwhile: it is resumed by whoever ends that.
+    if (!holds.isHeld(fetched)) resume();
+  });
 }
 
 /** @returns whether the slice was committed; otherwise it is redelivered */

@@ -7,20 +7,24 @@ export interface Pause {
   during<T>(wait: () => Promise<T>): Promise<T>;
 }
 
+/** How many wait, by reason: several parts of a bridge may wait for the same. */
+const waiting = new Map<BridgePause, number>();
+
 /** A pause for a reason, inactive at first. */
 export function createPause(reason: BridgePause): Pause {
-  let waiting = 0;
-  const show = (): void => bridgePaused.set({ reason }, waiting > 0 ? 1 : 0);
-  show();
+  const change = (by: number): void => {
+    const now = (waiting.get(reason) ?? 0) + by;
+    waiting.set(reason, now);
+    bridgePaused.set({ reason }, now > 0 ? 1 : 0);
+  };
+  change(0);
   return {
     async during(wait) {
-      waiting += 1;
-      show();
+      change(1);
       try {
         return await wait();
       } finally {
-        waiting -= 1;
-        show();
+        change(-1);
       }
     },
   };

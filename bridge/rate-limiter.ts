@@ -1,4 +1,4 @@
-/** Bounds how many messages a bridge takes in a second, over all of its partitions. */
+/** Bounds how many messages a bridge takes in a second, over all of its partitions or over those of a topic. */
 import { performance } from 'node:perf_hooks';
 import { pause } from '../platform/process/waiting';
 import { createPause } from './pause';
@@ -33,10 +33,7 @@ export function createRateLimiter(perSecond: () => number | undefined): RateLimi
   let freeAt = 0;
   const queue: object[] = [];
   return {
-    sliceSize(most) {
-      const now = perSecond();
-      return now === undefined ? most : Math.max(Math.min(most, Math.floor(now)), 1);
-    },
+    sliceSize: (most) => sliceWithin(perSecond(), most),
     async take(messages, signal) {
       const now = perSecond();
       if (now !== bound) freeAt = 0;
@@ -62,4 +59,68 @@ export function createRateLimiter(perSecond: () => number | undefined): RateLimi
       }
     },
   };
+}
+
+/** A bound on the rate of a topic, whose partitions are not waited for: others of the same fetch would wait, too. */
+interface TopicRateLimiter {
+  /** As that of {@link RateLimiter}. */
+  sliceSize(most: number): number;
+  /**
+   * Takes messages of a partition, or sets a time for them, in the order in which partitions ask.
+   *
+   * @returns 0 when they may be taken; otherwise in how many ms to ask again
+   */
+  take(partition: number, messages: number): number;
+}
+
+/** @param perSecond the bound now; undefined for none */
+function createTopicRateLimiter(perSecond: () => number | undefined): TopicRateLimiter {
+  let bound: number | undefined;
+  let freeAt = 0;
+  const turns = new Map<number, { readonly at: number; readonly messages: number }>();
+  const spend = (messages: number, from: number): void => {
+    freeAt = from + (messages / bound!) * 1_000;
+  };
+  return {
+    sliceSize: (most) => sliceWithin(perSecond(), most),
+    take(partition, messages) {
+      const now = perSecond();
+      if (now !== bound) {
+        freeAt = 0;
+        turns.clear();
+      }
+      bound = now;
+      if (now === undefined) return 0;
+      const at = performance.now();
+      const turn = turns.get(partition);
+      if (turn !== undefined) {
+        if (at < turn.at) return turn.at - at;
+        turns.delete(partition);
+        // What it was given time for may have been less.
+        spend(Math.max(messages - turn.messages, 0), freeAt);
+        return 0;
+      }
+      const from = Math.max(freeAt, at);
+      spend(messages, from);
+      if (from > at) turns.set(partition, { at: from, messages });
+      return from - at;
+    },
+  };
+}
+
+/** The rate limiter of each topic. */
+export type TopicRates = (topic: string) => TopicRateLimiter;
+
+/** @param perSecond the bound of a topic now; undefined for none */
+export function createTopicRates(perSecond: (topic: string) => number | undefined): TopicRates {
+  const limiters = new Map<string, TopicRateLimiter>();
+  return (topic) => {
+    const limiter = limiters.get(topic) ?? createTopicRateLimiter(() => perSecond(topic));
+    limiters.set(topic, limiter);
+    return limiter;
+  };
+}
+
+function sliceWithin(perSecond: number | undefined, most: number): number {
+  return perSecond === undefined ? most : Math.max(Math.min(most, Math.floor(perSecond)), 1);
 }

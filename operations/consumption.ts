@@ -22,12 +22,27 @@ interface ConsumptionLimit extends Justification {
   readonly since: string;
 }
 
+/** The same for the messages of one topic. */
+export interface TopicLimit extends ConsumptionLimit {
+  readonly topic: string;
+}
+
+/** A rate to bound. */
+interface RateBound {
+  /** Null for everything. */
+  readonly topic: string | null;
+  /** Null for no bound. */
+  readonly messagesPerSecond: number | null;
+}
+
 /** What is held and bounded now. */
 export interface Consumption {
   /** The oldest first. */
   readonly holds: readonly ConsumptionHold[];
-  /** Null while the rate is not bounded. */
+  /** Of everything; null while that rate is not bounded. */
   readonly limit: ConsumptionLimit | null;
+  /** By topic, beside the one of everything: both hold. */
+  readonly topicLimits: readonly TopicLimit[];
 }
 
 /** Reads and changes what is held. */
@@ -37,8 +52,8 @@ export interface ConsumptionOperations {
   pause(scope: ConsumptionScope, why: Justification): Promise<boolean>;
   /** Ends the hold of exactly this scope, not those within it. @returns whether it was held */
   resume(scope: ConsumptionScope, why: Justification): Promise<boolean>;
-  /** Bounds the rate, in place of the bound before. @param messagesPerSecond null: no bound */
-  throttle(messagesPerSecond: number | null, why: Justification): Promise<void>;
+  /** Bounds the rate of exactly this, a topic or everything, in place of its bound before. */
+  throttle(bound: RateBound, why: Justification): Promise<void>;
 }
 
 /** The operations on a database, as a user that may write `collector.consumption_holds`. */
@@ -74,11 +89,11 @@ export function createConsumptionOperations(database: Queryable): ConsumptionOpe
       });
       return rows.length > 0;
     },
-    async throttle(messagesPerSecond, { by, reason }) {
+    async throttle({ topic, messagesPerSecond }, { by, reason }) {
       const statement = {
         name: 'consumption-throttle',
         text: throttleStatement,
-        values: [messagesPerSecond, by, reason],
+        values: [messagesPerSecond, by, reason, topic],
       };
       try {
         await database.query(statement);
@@ -100,7 +115,11 @@ export const consumptionColumns = `
   (SELECT json_build_object('messagesPerSecond', messages_per_second, 'by', held_by, 'reason', reason,
       'since', ${asTime('held_at')})
     FROM collector.consumption_holds
-    WHERE released_at IS NULL AND messages_per_second IS NOT NULL) AS "limit"`;
+    WHERE released_at IS NULL AND messages_per_second IS NOT NULL AND topic IS NULL) AS "limit",
+  (SELECT coalesce(json_agg(json_build_object('topic', topic, 'messagesPerSecond', messages_per_second,
+      'by', held_by, 'reason', reason, 'since', ${asTime('held_at')}) ORDER BY topic), '[]')
+    FROM collector.consumption_holds
+    WHERE released_at IS NULL AND messages_per_second IS NOT NULL AND topic IS NOT NULL) AS "topicLimits"`;
 
 function asTime(column: string): string {
   return `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
@@ -109,13 +128,13 @@ function asTime(column: string): string {
 /** SQLSTATE unique_violation. */
 const uniqueViolation = '23505';
 
-// The insert reads what the update returns, so that it comes after it: one bound at a time.
+// The insert reads what the update returns, so that it comes after it: one bound of a scope at a time.
 const throttleStatement = `
   WITH ended AS (
     UPDATE collector.consumption_holds
     SET released_by = $2, release_reason = $3, released_at = now()
-    WHERE released_at IS NULL AND messages_per_second IS NOT NULL
+    WHERE released_at IS NULL AND messages_per_second IS NOT NULL AND topic IS NOT DISTINCT FROM $4
     RETURNING id
   )
-  INSERT INTO collector.consumption_holds (messages_per_second, held_by, reason)
-  SELECT $1::integer, $2, $3 FROM (SELECT count(*) FROM ended) AS after_that WHERE $1::integer IS NOT NULL`;
+  INSERT INTO collector.consumption_holds (topic, messages_per_second, held_by, reason)
+  SELECT $4, $1::integer, $2, $3 FROM (SELECT count(*) FROM ended) AS after_that WHERE $1::integer IS NOT NULL`;

@@ -1,7 +1,7 @@
 /** Consumption that no operator holds or bounds, for consumers without a database. */
 import type { ConsumptionHolds } from '../bridge/consumption-holds';
 import type { EventConsumerDependencies } from '../bridge/event-consumer';
-import { createRateLimiter } from '../bridge/rate-limiter';
+import { createRateLimiter, createTopicRates } from '../bridge/rate-limiter';
 
 const holds: ConsumptionHolds = {
   untilKnown: () => Promise.resolve(),
@@ -13,7 +13,11 @@ const holds: ConsumptionHolds = {
 };
 
 /** What a consumer needs to know of operators. */
-export const unheldConsumption: Pick<EventConsumerDependencies, 'holds' | 'rateLimiter'> = {
+export const unheldConsumption: Pick<
+  EventConsumerDependencies,
+  'holds' | 'rateLimiter' | 'topicRates'
+> = {
   holds,
-  rateLimiter: createRateLimiter(holds.limit),
+  rateLimiter: createRateLimiter(() => holds.limit(null)),
+  topicRates: createTopicRates(holds.limit),
 };

@@ -106,23 +106,29 @@ export function consumptionRoutes({ consumption }: Services): FastifyPluginAsync
           operation: {
             operationId: 'throttleConsumption',
             tag: 'Pipeline',
-            summary: 'Bound the rate at which all bridges together consume',
+            summary: 'Bound the rate at which all bridges together consume everything or a topic',
             description:
+              'In place of the bound of exactly what it names; that of a topic and that of everything both hold. ' +
               'Each running bridge takes an equal part, so that they consume no more, and less where the partitions ' +
               'with messages belong to a few of them. For some seconds after a bridge starts, it may be more.',
             key: 'operator',
             problems: databaseProblems,
             example: {
               url: '/v1/pipeline/throttle',
-              body: { messagesPerSecond: null, reason: 'the database has caught up' },
+              body: {
+                topic: 'catalog-events',
+                messagesPerSecond: null,
+                reason: 'the database has caught up',
+              },
             },
           },
         },
         schema: { body: throttle, response },
       },
-      async ({ body: { messagesPerSecond, reason }, caller: { name: by }, log }) => {
-        await consumption.throttle(messagesPerSecond, { by, reason });
-        log.warn({ messagesPerSecond, by, reason }, 'the rate of consumption is bounded anew');
+      async ({ body: { topic = null, messagesPerSecond, reason }, caller: { name: by }, log }) => {
+        const bound = { topic, messagesPerSecond };
+        await consumption.throttle(bound, { by, reason });
+        log.warn({ ...bound, by, reason }, 'the rate of consumption is bounded anew');
         return readAnswer();
       },
     );
@@ -143,6 +149,7 @@ const scoped = z
   });
 
 const throttle = z.strictObject({
+  topic: z.enum(eventTopics).optional().describe('without it: everything'),
   messagesPerSecond: z.int().min(1).max(1_000_000).nullable().describe('null: no bound'),
   reason,
 });
@@ -153,6 +160,6 @@ function toScope({ topic, partition }: Pick<Scoped, 'topic' | 'partition'>): Con
   return { topic: topic ?? null, partition: partition ?? null };
 }
 
-function toAnswer({ holds, limit }: Consumption): z.input<typeof consumptionSchema> {
-  return { holds: [...holds], limit };
+function toAnswer({ holds, limit, topicLimits }: Consumption): z.input<typeof consumptionSchema> {
+  return { holds: [...holds], limit, topicLimits: [...topicLimits] };
 }

@@ -24,6 +24,11 @@ const held = {
   since: z.iso.datetime(),
 };
 
+const bounded = {
+  messagesPerSecond: z.int().describe('most that all bridges together take in a second'),
+  ...held,
+};
+
 /** Consumption as operators hold or bound it. */
 export const consumptionSchema = z.object({
   holds: z
@@ -36,12 +41,12 @@ export const consumptionSchema = z.object({
     )
     .describe('what is held, the oldest first'),
   limit: z
-    .object({
-      messagesPerSecond: z.int().describe('most that all bridges together take in a second'),
-      ...held,
-    })
+    .object(bounded)
     .nullable()
-    .describe('null while the rate is not bounded'),
+    .describe('the bound of everything; null while that rate is not bounded'),
+  topicLimits: z
+    .array(z.object({ topic: z.string(), ...bounded }))
+    .describe('the bounds of topics; that of everything holds, too'),
 });
 
 /** What a replay comes to. */

@@ -1,5 +1,6 @@
 /** The state of the system as programs get it. */
 import { totalLag, type PartitionLag } from '../../platform/kafka/consumer-lag';
+import type { Consumption } from '../consumption';
 import type { LastAudit } from './last-audit';
 import type { BridgeState, Verification, Waiting } from './measurements';
 import type { SystemState } from './status';
@@ -22,10 +23,7 @@ export function toStatusAnswer({ verdict, problems, unmeasured, measurements }: 
     outbox: counted === undefined ? null : toWaiting(counted.outbox),
     lag: 'value' in lag ? toLag(lag.value) : null,
     bridges: counted === undefined ? null : counted.bridges.map(toBridge),
-    consumption:
-      counted === undefined
-        ? null
-        : { ...counted.consumption, holds: [...counted.consumption.holds] },
+    consumption: counted === undefined ? null : toConsumption(counted.consumption),
     processes:
       'value' in processes
         ? processes.value.map(({ name, running }) => ({ name, running: running ?? null }))
@@ -46,6 +44,10 @@ function sentenceOf({ title, since, detail }: SystemState['problems'][number]): 
 
 function toTime(time: Date | null): string | null {
   return time === null ? null : time.toISOString();
+}
+
+function toConsumption({ holds, limit, topicLimits }: Consumption) {
+  return { holds: [...holds], limit, topicLimits: [...topicLimits] };
 }
 
 function toWaiting({ count, more, oldestAt }: Waiting) {

@@ -10,7 +10,7 @@ export async function readCounts(database: Queryable): Promise<Counts> {
     text: countsStatement,
     values: [heartbeatWithinSeconds, countedAtMost],
   });
-  const { outbox, orders, deadLetters, bridges, holds, limit, verification } = rows[0]!;
+  const { outbox, orders, deadLetters, bridges, holds, limit, topicLimits, verification } = rows[0]!;
   return {
     outbox: toWaiting(outbox),
     orders: toWaiting(orders),
@@ -19,7 +19,7 @@ export async function readCounts(database: Queryable): Promise<Counts> {
       ...bridge,
       lagGrowsSince: lagGrowsSince === null ? null : new Date(lagGrowsSince),
     })),
-    consumption: { holds, limit },
+    consumption: { holds, limit, topicLimits },
     verification:
       verification === null
         ? null

@@ -76,7 +76,7 @@ type Rule = (measurements: Measurements) => readonly Problem[];
 const rules: readonly Rule[] = [
   findServersDown,
   findHolds,
-  findRateBound,
+  findRateBounds,
   findProcessesMissing,
   findUnpublished,
   findUncommitted,
@@ -183,16 +183,21 @@ function findHolds({ counts, lag }: Measurements): Problem[] {
   ];
 }
 
-function findRateBound({ counts }: Measurements): Problem[] {
-  const limit = valueOf(counts)?.consumption.limit ?? null;
-  if (limit === null) return [];
+function findRateBounds({ counts }: Measurements): Problem[] {
+  const { limit = null, topicLimits = [] } = valueOf(counts)?.consumption ?? {};
+  const bounds = [...(limit === null ? [] : [{ ...limit, topic: null }]), ...topicLimits];
+  if (bounds.length === 0) return [];
+  const told = bounds.map(({ topic, messagesPerSecond, by, reason }) => {
+    const rate = `at most ${countOf(messagesPerSecond, 'message')} per second`;
+    return `${rate}${topic === null ? '' : ` of ${topic}`}, by ${by}: ${reason}`;
+  });
   return [
     {
       code: 'CONSUMPTION_THROTTLED',
       verdict: 'degraded',
-      since: new Date(limit.since),
+      since: new Date(Math.min(...bounds.map(({ since }) => Date.parse(since)))),
       title: 'Consumption is throttled',
-      detail: `at most ${countOf(limit.messagesPerSecond, 'message')} per second, by ${limit.by}: ${limit.reason}`,
+      detail: told.join('; '),
       runbook: 'ConsumptionHeld',
     },
   ];

@@ -25,6 +25,8 @@ export interface Fetched {
   isCurrent(): boolean;
   /** Tells the group that this member lives. @throws when the partitions are being shared out anew */
   heartbeat(): Promise<void>;
+  /** Fetches nothing of the partition until the returned function is called, or `hold` is. */
+  pause(): () => void;
   /** Commits: the group goes on at this offset. @throws when the partition is not this member's any more */
   commit(next: number): Promise<void>;
 }
@@ -127,7 +129,8 @@ async function run(
 }
 
 function fetchedOf(payload: EachBatchPayload): Fetched {
-  const { batch, resolveOffset, commitOffsetsIfNecessary, heartbeat, isRunning, isStale } = payload;
+  const { batch, heartbeat, pause, isRunning, isStale } = payload;
+  const { resolveOffset, commitOffsetsIfNecessary } = payload;
   const { topic, partition } = batch;
   return {
     topic,
@@ -136,6 +139,7 @@ function fetchedOf(payload: EachBatchPayload): Fetched {
     batches: batch.messages.map(batchOf),
     isCurrent: () => isRunning() && !isStale(),
     heartbeat,
+    pause,
     async commit(next) {
       resolveOffset(String(next - 1));
       const partitions = [{ partition, offset: String(next) }];

@@ -15,7 +15,8 @@ function watch(read: () => Promise<object>) {
 }
 
 test('what is held is known, each change is told, and an outage changes nothing', async () => {
-  let read = async (): Promise<object> => ({ holds: [hold], share: 5 });
+  const limits = [{ topic: null, messagesPerSecond: 5 }];
+  let read = async (): Promise<object> => ({ holds: [hold], limits });
   let reads = 0;
   let changes = 0;
   const holds = watch(() => {
@@ -25,16 +26,23 @@ test('what is held is known, each change is told, and an outage changes nothing'
   holds.onChange(() => (changes += 1), signal);
   try {
     await holds.untilKnown(signal);
-    expect({ held: holds.isHeld(place), limit: holds.limit() }).toEqual({ held: true, limit: 5 });
+    expect({ held: holds.isHeld(place), limit: holds.limit(null) }).toEqual({
+      held: true,
+      limit: 5,
+    });
 
     read = () => Promise.reject(new Error('PostgreSQL is away'));
     const readsBefore = reads;
     await until('it was tried again', () => reads > readsBefore + 3);
-    expect({ held: holds.isHeld(place), limit: holds.limit() }).toEqual({ held: true, limit: 5 });
+    expect({ held: holds.isHeld(place), limit: holds.limit(null) }).toEqual({
+      held: true,
+      limit: 5,
+    });
 
-    read = async () => ({ holds: [], share: null });
+    read = async () => ({ holds: [], limits: [{ topic: place.topic, messagesPerSecond: 2 }] });
     await until('it is resumed', () => !holds.isHeld(place));
-    expect({ limit: holds.limit(), changes }).toEqual({ limit: undefined, changes: 2 });
+    expect({ limit: holds.limit(null), changes }).toEqual({ limit: undefined, changes: 2 });
+    expect(['order-events', 'catalog-events'].map(holds.limit)).toEqual([2, undefined]);
   } finally {
     await holds.stop();
   }
@@ -48,7 +56,7 @@ test('before it was read for the first time, nothing is known', async () => {
   stopping.abort(new Error('stopping'));
   await expect(stopped).rejects.toThrow('stopping');
   const known = holds.untilKnown(signal);
-  answer({ holds: [], share: null });
+  answer({ holds: [], limits: [] });
   await known;
   await holds.stop();
 });

@@ -1,9 +1,18 @@
 /** Consumption that an operator holds or bounds, on real servers: nothing is lost, and no restart ends it. */
+import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import type { statusSchema } from '../../api/status/schemas';
+import { watchConsumptionHolds } from '../../bridge/consumption-holds';
 import { eventTopics } from '../../events/topics';
+import { createLogger } from '../../platform/observability/logger';
 import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
-import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
+import {
+  foreignEvent,
+  messageOf,
+  produce,
+  viewed,
+  type ForeignEvent,
+} from '../../testkit/foreign-producer';
 import { runOpsHere } from '../../testkit/run-ops';
 import { createStack, type RunningProcess, type Stack } from '../../testkit/stack';
 import { startSteadyLoad, type SteadyLoad } from '../../testkit/steady-load';
@@ -79,6 +88,14 @@ async function missing(ids: readonly string[]): Promise<number> {
     [ids],
   );
   return rows[0]!.missing;
+}
+
+const idsOf = (events: readonly ForeignEvent[]): string[] => events.map(({ id }) => id);
+
+/** An event of the other topic. */
+function refusedPayment(): ForeignEvent {
+  const orderId = randomUUID();
+  return foreignEvent('PaymentFailed', orderId, { orderId, amount: 5, reason: 'declined' });
 }
 
 /** Views of a product, at a steady rate. */
@@ -199,4 +216,59 @@ test('a bound on the rate holds for all bridges together, and is lifted', async 
     timeoutMs: 60_000,
   });
   expect(await readLag()).toBe(0);
+}, 180_000);
+
+test('a bound on the rate of a topic bounds no other, and holds beside that of everything', async () => {
+  const throttle = async (body: object) =>
+    stack.call('POST', '/v1/pipeline/throttle', { body: { reason, ...body } });
+  const sharesOf = async (): Promise<(number | undefined)[]> => {
+    const logger = createLogger('test', 'silent');
+    const holds = watchConsumptionHolds({ database: stack.pool, logger });
+    await holds.untilKnown(new AbortController().signal);
+    await holds.stop();
+    return [null, ...eventTopics].map((topic) => holds.limit(topic));
+  };
+  await startBridges('coalesce');
+  await until('both are seen', async () => (await readStatus()).bridges?.length === 2);
+  await throttle({ topic: 'catalog-events', messagesPerSecond: 1 });
+  const { status, body } = await throttle({ topic: 'catalog-events', messagesPerSecond: 4 });
+  expect({ status, body }).toMatchObject({
+    status: 200,
+    body: { limit: null, topicLimits: [{ topic: 'catalog-events', messagesPerSecond: 4 }] },
+  });
+  await untilStill();
+  const slow = Array.from({ length: 100 }, () => viewed('a-bounded-pot'));
+  const others = Array.from({ length: 100 }, () => refusedPayment());
+  await produce(stack.kafka, 'catalog-events', slow.map(messageOf));
+  await produce(stack.kafka, 'order-events', others.map(messageOf));
+
+  await until('the others are handled', async () => (await missing(idsOf(others))) === 0, {
+    timeoutMs: 60_000,
+  });
+  expect(await missing(idsOf(slow))).toBeGreaterThan(0);
+  expect((await readStatus()).problems).toContainEqual(
+    expect.objectContaining({
+      code: 'CONSUMPTION_THROTTLED',
+      detail: expect.stringContaining('at most 4 messages per second of catalog-events'),
+    }),
+  );
+
+  await throttle({ messagesPerSecond: 10 });
+  expect(await sharesOf()).toEqual([5, 2, undefined]);
+  // No bridge can write its heartbeat any more: each takes its part all the same.
+  await endBridges();
+  await stack.pool.query(`
+    INSERT INTO collector.bridges (bridge_id, mode, in_flight, slots, paused_by, seen_at)
+    SELECT 'frozen-' || number, 'coalesce', 0, 1, '{}', now() - interval '1 hour'
+    FROM generate_series(1, 2) AS number`);
+  expect(await sharesOf()).toEqual([5, 2, undefined]);
+
+  await stack.pool.query(`DELETE FROM collector.bridges WHERE bridge_id LIKE 'frozen-%'`);
+  await throttle({ messagesPerSecond: null });
+  const lifted = await throttle({ topic: 'catalog-events', messagesPerSecond: null });
+  expect(lifted.body).toMatchObject({ limit: null, topicLimits: [] });
+  await startBridges('coalesce');
+  await until('all of it is handled', async () => (await missing(idsOf(slow))) === 0, {
+    timeoutMs: 60_000,
+  });
 }, 180_000);

@@ -76,6 +76,11 @@ describe('a usage error does nothing, says why, and exits with 2', () => {
     ['a partition of no topic', ['pause', '--partition', '3', '--reason', 'x'], '--topic'],
     ['a topic that there is not', ['resume', '--topic', 'x', '--reason', 'x'], 'catalog-events'],
     ['a bound of nothing', ['throttle', '0', '--reason', 'x'], 'whole number'],
+    [
+      'a bound of a partition',
+      ['throttle', '5', '--topic', 'order-events', '--partition', '3', '--reason', 'x'],
+      '--partition',
+    ],
     ['a negative grace', ['verify', '--grace', '-1'], 'whole number'],
   ])('%s', async (_what, commandArguments, says) => {
     expect(await run(commandArguments)).toBe(2);

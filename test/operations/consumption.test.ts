@@ -9,7 +9,11 @@ test('of two operators who bound the rate at once, the second one follows the fi
     return { rows: [] };
   };
 
-  await createConsumptionOperations({ query } as never).throttle(50, { by: 'ann', reason: 'slow' });
+  const bound = { topic: null, messagesPerSecond: 50 };
+  await createConsumptionOperations({ query } as never).throttle(bound, {
+    by: 'ann',
+    reason: 'slow',
+  });
 
   expect(rates).toEqual([50, 50]);
 });

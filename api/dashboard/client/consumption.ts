@@ -68,7 +68,8 @@ export function createConsumptionPanel(session: Session): ConsumptionPanel {
     </li>`;
   const show = ({ consumption }: Status): Content => {
     if (consumption === null) return html`<p class="fact">Unknown.</p>`;
-    const { holds, limit } = consumption;
+    const { holds, limit, topicLimits } = consumption;
+    const bounds = [...(limit === null ? [] : [{ ...limit, topic: null }]), ...topicLimits];
     const isAllHeld = holds.some(({ topic }) => topic === null);
     return html`${
         holds.length === 0
@@ -77,7 +78,7 @@ export function createConsumptionPanel(session: Session): ConsumptionPanel {
               ${holds.map(heldItem)}
             </ul>`
       }
-      ${limit === null ? nothing : html`<p class="note">${limitText(limit)}</p>`}
+      ${bounds.map((bound) => html`<p class="note">${limitText(bound)}</p>`)}
       ${
         isAllHeld
           ? nothing
@@ -88,16 +89,14 @@ export function createConsumptionPanel(session: Session): ConsumptionPanel {
       <p class="outcome" role="status" data-state=${failure === '' ? 'none' : 'failed'}>
         ${failure}
       </p>
-      ${holds.length === 0 && limit === null ? nothing : html`<p class="note">${runbookLink('consumptionheld')}</p>`}`;
+      ${holds.length === 0 && bounds.length === 0 ? nothing : html`<p class="note">${runbookLink('consumptionheld')}</p>`}`;
   };
   return { render: () => panel('consumption', 'Consumption', reading(status, show)) };
 }
 
-function limitText({
-  messagesPerSecond,
-  by,
-  since,
-  reason,
-}: NonNullable<Consumption['limit']>): string {
-  return `At most ${formatCount(messagesPerSecond)} messages per second, by ${by} since ${formatTime(since)}: ${reason}`;
+type Bound = NonNullable<Consumption['limit']> & { readonly topic: string | null };
+
+function limitText({ topic, messagesPerSecond, by, since, reason }: Bound): string {
+  const scope = topic === null ? '' : ` of ${topic}`;
+  return `At most ${formatCount(messagesPerSecond)} messages per second${scope}, by ${by} since ${formatTime(since)}: ${reason}`;
 }

@@ -2,7 +2,7 @@
 import { Argument, InvalidArgumentError, Option, type Command } from 'commander';
 import { describeScope, type ConsumptionScope } from '../../../events/consumption-scope';
 import { eventTopics } from '../../../events/topics';
-import type { Consumption, ConsumptionHold } from '../../consumption';
+import type { Consumption, ConsumptionHold, TopicLimit } from '../../consumption';
 import { positiveInteger, wholeNumber } from '../arguments';
 import { exitCodes, UsageError, type RunCommand } from '../command';
 import type { Operator } from '../operator';
@@ -72,35 +72,44 @@ Example:
       }),
     );
 
-  addReason(program.command('throttle'))
-    .description('bound the rate at which all bridges together consume')
+  addReason(addTopic(program.command('throttle')))
+    .description('bound the rate at which all bridges together consume everything or a topic')
     .addArgument(
       new Argument('<RATE>', 'messages per second, or off').argParser((text) =>
-        text === 'off' ? null : messagesPerSecond(text),
+        text === 'off' ? null : readRate(text),
       ),
     )
     .addHelpText(
       'after',
       `
-Each running bridge takes an equal part: never more, and less where the partitions with messages belong to
-a few of them.
+In place of the bound of exactly this; that of a topic and that of everything both hold. Each running bridge
+takes an equal part: never more, and less where the partitions with messages belong to a few of them.
 
 Examples:
   npm run ops -- throttle 50 --reason "the database is slow"
+  npm run ops -- throttle 20 --topic order-events --reason "a receiver of notifications is slow"
   npm run ops -- throttle off --reason "it is not"`,
     )
-    .action((rate: number | null, options: ReasonOptions, command: Command) =>
+    .action((messagesPerSecond: number | null, options: ScopeOptions, command: Command) =>
       run(command, async (operator) => {
-        await operator.consumption().throttle(rate, justificationOf(operator, options));
+        const { topic = null } = options;
+        const why = justificationOf(operator, options);
+        await operator.consumption().throttle({ topic, messagesPerSecond }, why);
         return show(operator);
       }),
     );
 }
 
 function addScope(command: Command): Command {
-  return command
-    .addOption(new Option('--topic <topic>', 'only this topic').choices(eventTopics))
-    .option('--partition <number>', 'only this partition of the topic', wholeNumber);
+  return addTopic(command).option(
+    '--partition <number>',
+    'only this partition of the topic',
+    wholeNumber,
+  );
+}
+
+function addTopic(command: Command): Command {
+  return command.addOption(new Option('--topic <topic>', 'only this topic').choices(eventTopics));
 }
 
 function addReason(command: Command): Command {
@@ -112,7 +121,7 @@ function addReason(command: Command): Command {
 /** Most that the API takes, too. */
 const maxMessagesPerSecond = 1_000_000;
 
-function messagesPerSecond(text: string): number {
+function readRate(text: string): number {
   const rate = positiveInteger(text);
   if (rate <= maxMessagesPerSecond) return rate;
   throw new InvalidArgumentError(`It must be at most ${maxMessagesPerSecond}.`);
@@ -138,19 +147,25 @@ async function show({ consumption, output }: Operator) {
   return exitCodes.ok;
 }
 
-function describe({ holds, limit }: Consumption, output: Output): string {
+function describe({ holds, limit, topicLimits }: Consumption, output: Output): string {
   const lines =
     holds.length === 0
       ? [output.paint('green', 'Nothing is held.')]
       : [table(holds, columns, output)];
-  if (limit !== null) {
-    const rate = countOf(limit.messagesPerSecond, 'message');
-    const { by, since, reason } = limit;
-    lines.push(
-      output.paint('yellow', `At most ${rate} per second, by ${by} since ${since}: ${reason}`),
-    );
-  }
-  return lines.join('\n');
+  const bounds = [...(limit === null ? [] : [{ ...limit, topic: null }]), ...topicLimits];
+  return [...lines, ...bounds.map((bound) => output.paint('yellow', inWords(bound)))].join('\n');
+}
+
+function inWords({
+  topic,
+  messagesPerSecond,
+  by,
+  since,
+  reason,
+}: Omit<TopicLimit, 'topic'> & { readonly topic: string | null }): string {
+  const rate = countOf(messagesPerSecond, 'message');
+  const scope = topic === null ? '' : ` of ${topic}`;
+  return `At most ${rate} per second${scope}, by ${by} since ${since}: ${reason}`;
 }
 
 const columns: readonly Column<ConsumptionHold>[] = [

@@ -14,7 +14,7 @@ const counts: Counts = {
   orders: none,
   deadLetters: none,
   bridges: [],
-  consumption: { holds: [], limit: null },
+  consumption: { holds: [], limit: null, topicLimits: [] },
   verification: null,
 };
 
@@ -208,7 +208,7 @@ describe('what an operator holds', () => {
   };
 
   test('is told with who, why and what waits, and does not count as behind', () => {
-    const consumption = { holds: [hold], limit: null };
+    const consumption = { holds: [hold], limit: null, topicLimits: [] };
     const judgement = judged({ ...counting({ consumption }), lag: { value: [lagOf(12, 300)] } });
     expect(judgement.problems).toEqual([
       {
@@ -223,7 +223,7 @@ describe('what an operator holds', () => {
   });
 
   test('hides nothing of other partitions', () => {
-    const consumption = { holds: [{ ...hold, partition: 2 }], limit: null };
+    const consumption = { holds: [{ ...hold, partition: 2 }], limit: null, topicLimits: [] };
     const lag = { value: [lagOf(12, 300)] };
     expect(codesOf({ ...counting({ consumption }), lag })).toEqual([
       'CONSUMPTION_HELD',
@@ -234,12 +234,31 @@ describe('what an operator holds', () => {
   test('a bound on the rate is told', () => {
     const { by, reason, since } = hold;
     const limit = { messagesPerSecond: 50, by, reason, since };
-    const [problem] = judged(counting({ consumption: { holds: [], limit } })).problems;
+    const consumption = { holds: [], limit, topicLimits: [] };
+    const [problem] = judged(counting({ consumption })).problems;
     expect(problem).toMatchObject({
       code: 'CONSUMPTION_THROTTLED',
       detail: 'at most 50 messages per second, by ann: a bad message',
       runbook: 'ConsumptionHeld',
     });
+  });
+
+  test('bounds of topics are told with it, as one problem since the first of them', () => {
+    const { by, reason, since } = hold;
+    const limit = { messagesPerSecond: 50, by, reason, since };
+    const topicLimits = [
+      { topic: 'order-events', messagesPerSecond: 1, by, reason, since: at.toISOString() },
+    ];
+    const { problems } = judged(counting({ consumption: { holds: [], limit, topicLimits } }));
+    expect(problems).toMatchObject([
+      {
+        code: 'CONSUMPTION_THROTTLED',
+        since: new Date(since),
+        detail:
+          'at most 50 messages per second, by ann: a bad message; ' +
+          'at most 1 message per second of order-events, by ann: a bad message',
+      },
+    ]);
   });
 });
 

@@ -1,0 +1,9 @@
+-- A bound on the rate of one topic, beside the one of everything. A process of an earlier version cannot read
+-- bounds once there is one of a topic: a bridge keeps to what it last knew, and says so.
+
+ALTER TABLE collector.consumption_holds
+  DROP CONSTRAINT consumption_holds_check1,
+  ADD CHECK (messages_per_second IS NULL OR partition IS NULL);
+
+COMMENT ON COLUMN collector.consumption_holds.messages_per_second IS
+  'A bound on the rate of all bridges together, in the topic or in everything, instead of a hold; null for a hold.';
