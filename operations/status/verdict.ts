@@ -222,17 +222,22 @@ function findProcessesMissing({ processes }: Measurements): Problem[] {
 }
 
 function findUnpublished({ servers: states, counts, at }: Measurements): Problem[] {
-  const outbox = valueOf(counts)?.outbox;
+  const counted = valueOf(counts);
   // The outage of Kafka tells of it itself.
   const told = states.some(({ name, status }) => name === 'kafka' && status === 'down');
-  if (told || outbox === undefined || ageOf(outbox, at) < thresholds.unpublishedMs) return [];
+  if (told || counted === undefined) return [];
+  const { outbox, orders } = counted;
+  if (ageOf(outbox, at) < thresholds.unpublishedMs) return [];
   return [
     {
       code: 'EVENTS_NOT_PUBLISHED',
       verdict: 'degraded',
       ...sinceOldest(outbox),
       title: 'Events are not published',
-      detail: `${describeWaiting(outbox, 'event', at)}, although Kafka answers`,
+      detail:
+        `${describeWaiting(outbox, 'event', at)}, although Kafka answers` +
+        // An order publishes its events once it is decided.
+        (orders.count === 0 ? '' : '; those of undecided orders wait for the decision'),
       runbook: 'OutboxNotPublished',
     },
   ];

@@ -78,6 +78,15 @@ test('everything measured and nothing wrong is ok', () => {
   expect(judge(healthy)).toEqual({ verdict: 'ok', problems: [], unmeasured: [] });
 });
 
+test('events that are not published are told apart from those of orders that are not decided', () => {
+  const outbox = { count: 2, more: false, oldestAt: ago(14) };
+  const detailOf = (changed: Partial<Counts>) => judged(counting(changed)).problems[0]?.detail;
+  expect(detailOf({ outbox })).toBe('2 events wait, the oldest 14 s, although Kafka answers');
+  expect(detailOf({ outbox, orders: { count: 1, more: false, oldestAt: ago(15) } })).toBe(
+    '2 events wait, the oldest 14 s, although Kafka answers; those of undecided orders wait for the decision',
+  );
+});
+
 test('figures that do not add up are a problem, until a verification finds that they do', () => {
   const verification = { finishedAt: ago(60), by: 'ann' };
   const violated = ['money', 'likes'];
