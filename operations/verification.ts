@@ -31,7 +31,7 @@ export interface VerificationOptions {
 }
 
 /** Bounds of a verification beside which others work. With them it uses one processor of the database. */
-export interface VerificationBounds {
+interface VerificationBounds {
   /** Of each statement, and of asking Kafka, in ms. The pool's own timeout must not be shorter. */
   readonly statementMs: number;
   /** Of the whole, in ms. */
