@@ -9,7 +9,7 @@ import type { Queryable } from '../platform/postgres/pool';
 import { orAborted, pause, withTimeout } from '../platform/process/waiting';
 
 /** A hold, and who has it why. */
-export interface ConsumptionHold extends ConsumptionScope {
+interface ConsumptionHold extends ConsumptionScope {
   readonly by: string;
   readonly reason: string;
 }

@@ -50,7 +50,7 @@ export interface BatchConsumerOptions {
 }
 
 /** Partitions that are not to be fetched; null for all of them, and for all topics. */
-export interface HeldPartitions {
+interface HeldPartitions {
   readonly topic: string | null;
   readonly partition: number | null;
 }
