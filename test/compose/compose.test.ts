@@ -613,10 +613,9 @@ describe('as the local cluster', () => {
     expect(service('kafka').image).toBe(`apache/kafka:${version}`);
   });
 
-  it('runs the same Redis, with the same settings', async () => {
-    const [, version] = /`redis-([\d.]+)-/.exec(read('cluster/servers/redis.ts')) ?? [];
-
-    expect(service('redis').image).toBe(`redis:${version}`);
+  it('runs a Valkey for a Redis, with the same settings', async () => {
+    // The newest Redis that the local cluster finds where there is only Maven is past its end (0001).
+    expect(service('redis').image).toMatch(/^valkey\/valkey:8\./);
     expect(settingsIn(service('redis').command ?? [])).toEqual(
       settingsIn(await localParameters(redis)),
     );
