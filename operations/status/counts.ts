@@ -10,7 +10,8 @@ export async function readCounts(database: Queryable): Promise<Counts> {
     text: countsStatement,
     values: [heartbeatWithinSeconds, countedAtMost],
   });
-  const { outbox, orders, deadLetters, bridges, holds, limit, topicLimits, verification } = rows[0]!;
+  const { outbox, orders, deadLetters, bridges, holds, limit, topicLimits, verification } =
+    rows[0]!;
   return {
     outbox: toWaiting(outbox),
     orders: toWaiting(orders),
