@@ -140,7 +140,7 @@ function orUnfinished<T>(work: Promise<T>): Promise<T> {
 }
 
 /** Aborted by the first signal; from then on this process only cleans up. */
-function listenForSignals(): { signal: AbortSignal; exitCode: () => number } {
+export function listenForSignals(): { signal: AbortSignal; exitCode: () => number } {
   const controller = new AbortController();
   let exitCode = 0;
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
