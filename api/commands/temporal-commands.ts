@@ -116,7 +116,7 @@ export interface CommandTimeouts {
 export function createCommands(client: Client, timeouts: CommandTimeouts = {}): Commands {
   const { decisionMs = 10_000, connectMs = 1_500 } = timeouts;
   const untilReachable = createReachability(client, connectMs);
-  const decide = async <Outcome>(command: StartableCommand): Promise<Outcome> => {
+  const decide = async <Outcome extends object>(command: StartableCommand): Promise<Outcome> => {
     await untilReachable();
     const deadline = Date.now() + decisionMs;
     try {
@@ -236,18 +236,21 @@ function createReachability(client: Client, timeoutMs: number): () => Promise<vo
 // run that answers it.
 const maxTries = 3;
 
-async function startOrJoin<Outcome>(client: Client, command: StartableCommand): Promise<Outcome> {
+async function startOrJoin<Outcome extends object>(
+  client: Client,
+  command: StartableCommand,
+): Promise<Outcome> {
   const startedAt = Date.now();
   let again = '';
   for (let tries = 1; ; tries += 1) {
     try {
-      if (command.cancellation === undefined) {
-        return await awaitDecision<Outcome>(client, command, decisionUpdate + again);
-      }
-      const outcome = await cancel<Outcome>(client, command, cancelUpdate + again);
+      const outcome =
+        command.cancellation === undefined
+          ? await awaitDecision<Outcome>(client, command, decisionUpdate + again)
+          : await cancel<Outcome>(client, command, cancelUpdate + again);
+      if (tries === maxTries || !mayHaveChanged(command, outcome)) return outcome;
       const closedBefore = await runClosedBefore(client, command, startedAt);
-      // Asked because the order is not cancelled, it does not know what the database has lost since.
-      if (closedBefore === undefined || tries === maxTries) return outcome;
+      if (closedBefore === undefined) return outcome;
       again = `-after-${closedBefore}`;
     } catch (error) {
       if (tries === maxTries) throw error;
@@ -258,6 +261,12 @@ async function startOrJoin<Outcome>(client: Client, command: StartableCommand): 
       again = `-after-${closedBefore}`;
     }
   }
+}
+
+// What an earlier run has answered, asked for again. A command that has expired was not decided by it, and an
+// order that it has cancelled may have been lost by the database since.
+function mayHaveChanged({ cancellation }: StartableCommand, outcome: object): boolean {
+  return cancellation !== undefined || isExpired(outcome);
 }
 
 // All who wait for one workflow share an update, by an ID that says what it is for: a workflow takes few
@@ -297,8 +306,8 @@ async function cancel<Outcome>(
   }
 }
 
-// A finished run answers for its updates, too: also with the failure that it ended with, which a command
-// that is given again is not to get for ever.
+// A finished run answers for its updates, too: also with the failure that it ended with, or that the command
+// has expired, which one that is given again is not to get for ever.
 async function runClosedBefore(
   client: Client,
   { workflowId }: StartableCommand,

@@ -174,8 +174,27 @@ test('a registered command starts the workflow that its definition describes', a
 });
 
 test('a command that has expired is an overload, and nothing was changed', async () => {
-  const client = clientOf({ executeUpdateWithStart: async () => ({ kind: 'expired' }) });
+  const client = clientOf({
+    executeUpdateWithStart: async () => ({ kind: 'expired' }),
+    getHandle: () => ({ describe: async () => ({ runId: 'run-1' }) }),
+  });
   const command = { adjustmentId: 'a', productId: 'tea', delta: 1, reason: 'restock' } as const;
   const failing = createCommands(client).execute(adjustStock, command);
   await expect(failing).rejects.toMatchObject({ code: 'OVERLOADED', status: 503 });
+});
+
+test('a command whose earlier run has expired is decided by a new one', async () => {
+  const updateIds: string[] = [];
+  const closeTime = new Date(Date.now() - 1_000);
+  const client = clientOf({
+    executeUpdateWithStart: async (_name: string, { updateId }: { updateId: string }) => {
+      updateIds.push(updateId);
+      return updateId === 'decision' ? { kind: 'expired' } : { kind: 'adjusted', stock: 6 };
+    },
+    getHandle: () => ({ describe: async () => ({ runId: 'run-1', closeTime }) }),
+  });
+  const command = { adjustmentId: 'a', productId: 'tea', delta: 1, reason: 'restock' } as const;
+  const outcome = await createCommands(client).execute(adjustStock, command);
+  expect(outcome).toEqual({ kind: 'adjusted', stock: 6 });
+  expect(updateIds).toEqual(['decision', 'decision-after-run-1']);
 });

@@ -523,6 +523,28 @@ test('an order that is not decided in time is 202, and the same key gets its ans
   expect(third.headers.get('idempotency-replayed')).toBe('true');
 }, 90_000);
 
+test('a change of stock that has expired is made when it is asked for again under its key', async () => {
+  const productId = await register(1);
+  await stack.running('worker:commerce')[0]!.end();
+  const adjustStock = () =>
+    stack.call('POST', `/v1/products/${productId}/stock-adjustments`, {
+      body: { delta: 4, reason: 'restock' },
+      idempotencyKey: 'expired',
+    });
+  expect(await adjustStock()).toMatchObject({ status: 503 });
+  await stack.start('worker:commerce');
+  await until('the workflow has ended', async () => {
+    const { count } = await stack.temporal.workflow.count(
+      `WorkflowType = 'adjustStock' AND AggregateId = '${productId}' AND ExecutionStatus = 'Completed'`,
+    );
+    return count === 1;
+  });
+  expect(await stockOf(productId)).toBe(1);
+  expect(await adjustStock()).toMatchObject({ status: 201, body: { stock: 5 } });
+  expect(await adjustStock()).toMatchObject({ status: 201, body: { stock: 5 } });
+  expect(await stockOf(productId)).toBe(5);
+}, 90_000);
+
 test('an order whose workflow was terminated goes on when it is asked for again', async () => {
   const productId = await register(1);
   const purchase = { userId: 'terminated', key: randomUUID(), token: 'tok_slow' };
