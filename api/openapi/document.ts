@@ -110,7 +110,7 @@ function describeOperation(
   known: Operation,
   operation: RouteOperation,
 ): RouteOperation {
-  const codes = codesOf(method, known, operation.requestBody !== undefined);
+  const codes = codesOf(method, known);
   return {
     operationId: known.operationId,
     summary: known.summary,
@@ -217,11 +217,7 @@ function contentOf({ content }: Answer, { produces }: Operation) {
   return { content: { [produces]: media } };
 }
 
-function codesOf(
-  method: string,
-  { key, problems: own = [] }: Operation,
-  hasBody: boolean,
-): ProblemCode[] {
+function codesOf(method: string, { key, problems: own = [] }: Operation): ProblemCode[] {
   const keyed = key !== 'public';
   return [
     ...own,
@@ -232,7 +228,8 @@ function codesOf(
       ? (['OVERLOADED'] as const)
       : []),
     ...(key === 'operator' || key === 'shopper' ? (['FORBIDDEN'] as const) : []),
-    ...(hasBody ? bodyProblems : []),
+    // A body that an operation does not ask for is read all the same.
+    ...(method === 'GET' ? [] : bodyProblems),
     ...(isIdempotent(method, key) ? idempotencyProblems : []),
   ];
 }
