@@ -16,6 +16,7 @@ import type { Alteration } from './alteration';
 import { moveLeaders } from './brokers';
 import { altered, guardIgnored } from './altered';
 import { freezeFor } from './servers';
+import { adjustAtRate } from './spreading';
 import { readReports, reporters, seenWithinMs, type Reports } from './standstill';
 
 /** One thing that is taken away. */
@@ -40,6 +41,9 @@ export interface Sabotage {
   inject(context: FaultContext): Promise<readonly string[] | void>;
 }
 
+/** So many that a request that a moving leader holds up has messages of several partitions behind it. */
+const adjustmentsPerSecond = 20;
+
 /** Every sabotage. Most run without the delivery audit, which would repair what they lose. */
 export const sabotages: readonly Sabotage[] = [
   {
@@ -56,12 +60,16 @@ export const sabotages: readonly Sabotage[] = [
   {
     name: 'missing-records-taken',
     strikes:
-      'the sender takes an answer that lacks a message’s record as if it had been sent, and leaders move',
+      `the sender takes an answer that lacks a message’s record as if it had been sent, and leaders move under ${adjustmentsPerSecond} more adjustments a second`,
     breaks: 'every committed change has its event in the log, exactly once, and no other',
     needsBrokers: 3,
     async inject(context) {
       await replace(context, 'worker:commerce', 'missing-records-taken');
-      await moveLeaders(context);
+      const moved = new AbortController();
+      await Promise.all([
+        adjustAtRate(context, adjustmentsPerSecond, moved.signal),
+        moveLeaders(context).finally(() => moved.abort()),
+      ]);
     },
   },
   {

@@ -122,6 +122,17 @@ async function adjustFor(shop: Shop, productId: string, forMs: number): Promise<
   return atRate(1, over, () => adjust(shop, productId));
 }
 
+/** Adjusts the products of the load in turn, at a steady rate: requests to Kafka then have several partitions. */
+export async function adjustAtRate(
+  shop: Shop,
+  perSecond: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { products, leftAlone } = shop.ledger;
+  const adjusted = [...products.keys()].filter((id) => !leftAlone.has(id));
+  await atRate(perSecond, signal, (turn) => adjust(shop, adjusted[turn % adjusted.length]!));
+}
+
 async function adjust({ stack, ledger }: Shop, productId: string): Promise<number> {
   const from = performance.now();
   const route = `/v1/products/${productId}/stock-adjustments`;
