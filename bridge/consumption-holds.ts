@@ -2,6 +2,7 @@
  * What operators hold or bound (`collector.consumption_holds`), read every second. While PostgreSQL is
  * unavailable, what was last known holds.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { isCovered, type ConsumptionScope } from '../events/consumption-scope';
 import type { Logger } from '../platform/observability/logger';
 import { bridgePaused } from '../platform/observability/telemetry';
@@ -31,7 +32,7 @@ export interface ConsumptionHolds {
    * not bounded. Both bounds hold.
    */
   limit(topic: string | null): number | undefined;
-  /** Calls back with each change, until `signal` is aborted. */
+  /** Calls back with each change of a hold or a bound, until `signal` is aborted. */
   onChange(listener: () => void, signal: AbortSignal): void;
   /** Stops reading; what is known still holds. */
   stop(): Promise<void>;
@@ -62,15 +63,16 @@ export function watchConsumptionHolds(
   });
   const take = (now: HoldsRow): void => {
     const { holds } = now;
-    const haveChanged = JSON.stringify(holds) !== JSON.stringify(held);
+    const haveChanged = !isDeepStrictEqual(holds, held);
     if (haveChanged) logger.warn({ before: held, now: holds }, 'what operators hold has changed');
-    if (JSON.stringify(now.limits) !== JSON.stringify(limits)) {
+    const areBoundsOthers = !isDeepStrictEqual(now.limits, limits);
+    if (areBoundsOthers) {
       logger.warn({ limits: now.limits }, 'the bounds on the rate of this bridge have changed');
     }
     held = holds;
     limits = now.limits;
     bridgePaused.set({ reason: 'held' }, holds.length > 0 ? 1 : 0);
-    if (haveChanged) listeners.forEach((listener) => listener());
+    if (haveChanged || areBoundsOthers) listeners.forEach((listener) => listener());
     setKnown();
   };
   bridgePaused.set({ reason: 'held' }, 0);

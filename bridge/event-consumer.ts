@@ -196,6 +196,8 @@ async function handleFetched(fetched: Fetched, context: BatchContext): Promise<v
     if (!fetched.isCurrent() || context.stop.aborted) return;
     if (context.holds.isHeld({ topic, partition })) return;
     const received = slice.entries.map((entry) => ({ topic, partition, entry }));
+    // Sliced before the rate was bounded: fetched again, in slices that the bound allows.
+    if (received.length > ofTopic.sliceSize(received.length)) return;
     const waitMs = received.length === 0 ? 0 : ofTopic.take(partition, received.length);
     if (waitMs > 0) {
       fetchLater(fetched, waitMs, context);
@@ -218,7 +220,7 @@ function fetchLater(
   const resume = fetched.pause();
   void throttled.during(async () => {
     await pause(waitMs, stop);
-    // Held meanwhile: it is resumed by whoever ends that.
+    // Held meanwhile: it is resumed by whoever ends that. A changed bound resumes all partitions at once.
     if (!holds.isHeld(fetched)) resume();
   });
 }

@@ -64,12 +64,14 @@ export function createOverdueWork(
 
   const findOverdue = (): Watched[] => {
     const at = now();
-    const all = [...watched.values()].flat();
-    return all.filter(({ dueAt }) => dueAt <= at).slice(0, atOnce);
+    const overdue = [...watched.values()].flat().filter(({ dueAt }) => dueAt <= at);
+    return overdue.sort((one, other) => one.dueAt - other.dueAt).slice(0, atOnce);
   };
 
   const examine = async (work: Watched): Promise<void> => {
     const { workflowId, doneBy } = work.plan;
+    // Behind the others, if this fails: it may be about this workflow alone.
+    work.dueAt = now() + pauseMs;
     // The database is asked after Temporal: what a workflow has done is committed before it ends.
     if ((await hasEnded(workflowId)) && (await finishedWork.findDone([doneBy])).length === 0) {
       logger.warn({ workflowId }, lost);

@@ -21,6 +21,8 @@ export interface RateLimiter {
   take(messages: number, signal: AbortSignal): Promise<boolean>;
 }
 
+/** How late a partition may come to the time that it was given, in ms: those that were held come all at once. */
+const turnLastsMs = 1_000;
 /** How soon a changed bound is noticed by who waits, in ms. */
 const noticeMs = 100;
 /** How long who is not first waits at least, and how late a timer may be without a loss of rate, in ms. */
@@ -96,9 +98,11 @@ function createTopicRateLimiter(perSecond: () => number | undefined): TopicRateL
       if (turn !== undefined) {
         if (at < turn.at) return turn.at - at;
         turns.delete(partition);
-        // What it was given time for may have been less.
-        spend(Math.max(messages - turn.messages, 0), freeAt);
-        return 0;
+        if (at - turn.at <= turnLastsMs) {
+          // What it was given time for may have been less.
+          spend(Math.max(messages - turn.messages, 0), freeAt);
+          return 0;
+        }
       }
       const from = Math.max(freeAt, at);
       spend(messages, from);

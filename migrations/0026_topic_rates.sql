@@ -1,5 +1,6 @@
--- A bound on the rate of one topic, beside the one of everything. A process of an earlier version cannot read
--- bounds once there is one of a topic: a bridge keeps to what it last knew, and says so.
+-- A bound on the rate of one topic, beside the one of everything. A bridge of an earlier
+-- version takes the bound of a topic for one of everything, and cannot read two: bound no topic before the last old
+-- process has ended.
 
 ALTER TABLE collector.consumption_holds
   DROP CONSTRAINT consumption_holds_check1,

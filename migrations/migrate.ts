@@ -68,17 +68,13 @@ export async function migrateDatabase(
 
 /** @returns the names of those that it has applied, in however many tries */
 async function runPending(client: Client, logger: Logger, patienceMs: number): Promise<string[]> {
-  const before = await readApplied(client);
-  await runUntilUnlocked(client, logger, patienceMs);
-  return (await readApplied(client)).filter((name) => !before.includes(name));
-}
-
-async function runUntilUnlocked(client: Client, logger: Logger, patienceMs: number): Promise<void> {
+  let before: readonly string[] | undefined;
   const giveUpAt = Date.now() + patienceMs;
   for (;;) {
     try {
+      before ??= await readApplied(client);
       await run(client, logger);
-      return;
+      return (await readApplied(client)).filter((name) => !before!.includes(name));
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
       // node-pg-migrate leaves the transaction of a failed migration open, with all the locks that it has.

@@ -147,6 +147,8 @@ function violatedIn({ checks }: VerificationReport): string[] {
 }
 
 const stopped = 'The process that ran it was stopped. Start it again.';
+const abandoned =
+  'It did not end in time: its process has ended, or could not write the outcome. Start it again.';
 
 // Without addresses or statements, which only logs may have.
 function failureOf(error: unknown): string {
@@ -165,7 +167,7 @@ async function claim(database: Queryable, by: string): Promise<number | undefine
     text: `
       UPDATE collector.verifications SET finished_at = now(), outcome = 'incomplete', failure = $2
       WHERE finished_at IS NULL AND started_at <= now() - make_interval(secs => $1)`,
-    values: [abandonedAfterSeconds, stopped],
+    values: [abandonedAfterSeconds, abandoned],
   });
   const { rows } = await database.query<{ id: number }>({
     name: 'verifications-claim',
@@ -193,12 +195,15 @@ async function finish(
   });
 }
 
+/** Keeps what the verdict goes by, however many incomplete ones came after it. */
 async function deleteOld(database: Queryable): Promise<void> {
   await database.query({
     name: 'verifications-delete-old',
     text: `
       DELETE FROM collector.verifications
-      WHERE id <= (SELECT max(id) FROM collector.verifications) - $1`,
+      WHERE finished_at IS NOT NULL AND id <= (SELECT max(id) FROM collector.verifications) - $1
+        AND id IS DISTINCT FROM (SELECT id FROM collector.verifications
+          WHERE outcome IN ('holds', 'differs') ORDER BY finished_at DESC, id DESC LIMIT 1)`,
     values: [keptRuns],
   });
 }

@@ -1,4 +1,4 @@
-/** Deliveries that changed nothing, counted in `collector.event_repeats`: for people, nothing rests on it. */
+/** Deliveries that changed nothing, counted in `collector.event_repeats`: for people, no effect of an event rests on it. */
 import type { Queryable } from '../../platform/postgres/pool';
 import type { Redelivery } from './audit-log';
 
@@ -40,7 +40,7 @@ export async function countRepeats(
 }
 
 // An event may be handled under this very ID by an earlier run, which Temporal has forgotten: that was before this
-// one began, whatever the clocks of the two servers differ by.
+// one began, as long as the clocks of the two servers differ by less than ten seconds.
 const countStatement = `
   /* event-repeats */ WITH elsewhere AS (
     SELECT event_id, topic, partition, "offset"

@@ -41,27 +41,18 @@ export const idempotency = fastifyPlugin<{ store: IdempotencyStore }>(async (app
     if (![route.method].flat().includes('POST')) return;
     route.preHandler = [claimKey, ...[route.preHandler ?? []].flat()];
   });
-  app.addHook('onSend', (request, reply, payload, done) => {
+  app.addHook('onSend', async (request, reply, payload) => {
     const held = request.idempotencyClaim;
-    if (held === undefined) return done(null, payload);
+    if (held === undefined) return payload;
     request.idempotencyClaim = undefined;
-    settle(held, request, reply, payload).then((answer) => done(null, answer), done);
+    if (decidesSomething(reply)) return record(store, held, request, reply, payload);
+    await release(store, held, request);
+    return payload;
   });
 
   async function claimKey(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const key = readKey(request);
     if (key !== undefined) await claim(store, key, request, reply);
-  }
-
-  async function settle(
-    held: Claim,
-    request: FastifyRequest,
-    reply: FastifyReply,
-    payload: unknown,
-  ): Promise<unknown> {
-    if (decidesSomething(reply)) return record(store, held, request, reply, payload);
-    await release(store, held, request);
-    return payload;
   }
 });
 

@@ -43,6 +43,11 @@ test('what is held is known, each change is told, and an outage changes nothing'
     await until('it is resumed', () => !holds.isHeld(place));
     expect({ limit: holds.limit(null), changes }).toEqual({ limit: undefined, changes: 2 });
     expect(['order-events', 'catalog-events'].map(holds.limit)).toEqual([2, undefined]);
+
+    // Who waits for its time under the bound has to ask again.
+    read = async () => ({ holds: [], limits: [] });
+    await until('the bound is lifted', () => holds.limit('order-events') === undefined);
+    expect(changes).toBe(3);
   } finally {
     await holds.stop();
   }

@@ -7,6 +7,7 @@ import { carrying, received } from '../../testkit/records';
 /** A Temporal and a database that a test controls, and a clock. */
 function createFakes(options: OverdueWorkOptions = {}) {
   const state = { now: 0, away: false };
+  const unanswered = new Set<string>();
   const ended = new Set<string>();
   const completed = new Set<string>();
   const done = new Set<string>();
@@ -16,7 +17,7 @@ function createFakes(options: OverdueWorkOptions = {}) {
     {
       async hasEnded(workflowId) {
         asked.push(workflowId);
-        if (state.away) throw new Error('away');
+        if (state.away || unanswered.has(workflowId)) throw new Error('away');
         return ended.has(workflowId);
       },
       starter: {
@@ -37,6 +38,7 @@ function createFakes(options: OverdueWorkOptions = {}) {
     state,
     asked,
     started,
+    unanswered,
     ended,
     completed,
     done,
@@ -147,4 +149,14 @@ test('one look asks about few, and the next one about the others', async () => {
   expect(asked).toEqual(ids.slice(0, 2));
   await lookAt(6);
   expect(asked).toEqual(ids);
+});
+
+test('a workflow that nobody can tell anything about does not keep the others from being asked about', async () => {
+  const { overdueWork, asked, unanswered, lookAt } = createFakes();
+  const [silent, other] = [planEvent(), planEvent()];
+  for (const plan of [silent, other]) overdueWork.watch(plan);
+  unanswered.add(silent.workflowId);
+  await lookAt(5);
+  await lookAt(6);
+  expect(asked).toEqual([silent.workflowId, other.workflowId, silent.workflowId]);
 });

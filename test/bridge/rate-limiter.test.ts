@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { createRateLimiter, createTopicRates } from '../../bridge/rate-limiter';
 import { pause } from '../../platform/process/waiting';
 
@@ -58,6 +59,15 @@ describe('a bound of a topic', () => {
     expect(taken).toBe(150);
     // All but the first slice wait.
     expect(performance.now() - from).toBeGreaterThanOrEqual(695);
+  });
+
+  test('gives no time to partitions that come long after theirs: together they would be more than it allows', () => {
+    const now = jest.spyOn(performance, 'now').mockReturnValue(10_000);
+    const { take } = createTopicRates(() => 10)('slow');
+    expect([0, 1, 2].map((partition) => take(partition, 10))).toEqual([0, 1_000, 2_000]);
+    now.mockReturnValue(60_000);
+    expect([1, 2].map((partition) => take(partition, 10))).toEqual([0, 1_000]);
+    now.mockRestore();
   });
 
   test('that is lifted or changed holds from then on', () => {

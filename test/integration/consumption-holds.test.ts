@@ -272,3 +272,45 @@ test('a bound on the rate of a topic bounds no other, and holds beside that of e
     timeoutMs: 60_000,
   });
 }, 180_000);
+
+test('a bound that is set while a backlog is worked off is kept from then on, and lifted', async () => {
+  const throttle = async (messagesPerSecond: number | null) =>
+    stack.call('POST', '/v1/pipeline/throttle', {
+      body: { reason, topic: 'catalog-events', messagesPerSecond },
+    });
+  const backlog = Array.from({ length: 600 }, (_, index) => viewed(`kettle-${index % 24}`));
+  const ids = idsOf(backlog);
+  await produce(stack.kafka, 'catalog-events', backlog.map(messageOf));
+  // One by one, so that it takes a while.
+  await startBridges('per-event');
+  await until('some of it is handled', async () => (await missing(ids)) < ids.length, {
+    timeoutMs: 60_000,
+  });
+  await throttle(4);
+  let left = ids.length;
+  await until(
+    'what was taken before is handled',
+    async () => {
+      const before = left;
+      left = await missing(ids);
+      return before - left <= 8;
+    },
+    { timeoutMs: 60_000, pollMs: 1_000 },
+  );
+  expect(left).toBeGreaterThan(100);
+
+  const from = performance.now();
+  await until('ten seconds are over', async () => performance.now() - from > 10_000, {
+    timeoutMs: 20_000,
+  });
+  const handled = left - (await missing(ids));
+  const seconds = (performance.now() - from) / 1_000;
+  expect(handled).toBeGreaterThan(1.5 * seconds);
+  expect(handled).toBeLessThanOrEqual(4 * seconds + 12);
+
+  await throttle(null);
+  await until('all of it is handled', async () => (await missing(ids)) === 0, {
+    timeoutMs: 60_000,
+    pollMs: 500,
+  });
+}, 240_000);
