@@ -1,4 +1,4 @@
-/** A rolling deployment with worker versioning: an order that is open when the version changes. */
+/** A rolling deployment with worker versioning: orders that are open, or come, when the version changes. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -10,6 +10,7 @@ import { findDistinctFreePorts } from '../../cluster/ports';
 import { registerProduct } from '../../events/commands/register-product';
 import { workflowIds } from '../../events/workflow-ids';
 import { taskQueues, workflowTypes } from '../../events/workflow-names';
+import { pause } from '../../platform/process/waiting';
 import { createStack, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
@@ -17,12 +18,14 @@ const root = path.join(__dirname, '..', '..');
 const deploymentName = 'shop';
 let stack: Stack;
 let otherRoot: string;
+let nextRoot: string | undefined;
+let otherWorker: Spawned;
 const children: ChildProcess[] = [];
 
 beforeAll(async () => {
   [stack, otherRoot] = await Promise.all([
-    createStack(['worker:commerce'], { TEMPORAL_DEPLOYMENT_NAME: deploymentName }),
-    makeOtherVersion(),
+    createStack(['worker:commerce', 'api'], { TEMPORAL_DEPLOYMENT_NAME: deploymentName }),
+    makeVersion(root, `if (patched('look-twice')) await sleep(1)`),
   ]);
 });
 
@@ -31,11 +34,11 @@ afterAll(async () => {
   // Other tests share the servers; when it runs already, nothing happens.
   await stack?.cluster.start('kafka');
   await stack?.stop();
-  if (otherRoot) await rm(otherRoot, { recursive: true });
+  for (const folder of [otherRoot, nextRoot]) if (folder) await rm(folder, { recursive: true });
 });
 
-/** The project with another `placeOrder`: a new step, behind a patch. */
-async function makeOtherVersion(): Promise<string> {
+/** The project with another `placeOrder`: with a step in front, behind a patch. */
+async function makeVersion(of: string, step: string): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'commerce-event-pipeline-version-'));
   const parts = [
     'events',
@@ -49,28 +52,44 @@ async function makeOtherVersion(): Promise<string> {
     'typescript.cjs',
   ];
   for (const part of parts)
-    await cp(path.join(root, part), path.join(folder, part), { recursive: true });
+    await cp(path.join(of, part), path.join(folder, part), { recursive: true });
   await symlink(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
   const file = path.join(folder, 'workflows', 'commerce', 'place-order.ts');
   const text = await readFile(file, 'utf8');
   const changed = text.replace(
     `    const placed = await`,
-    `    if (patched('look-twice')) await sleep(1);\n    const placed = await`,
+    `    ${step};\n    const placed = await`,
   );
-  expect(changed).toContain(`patched('look-twice')`);
+  expect(changed).toContain(step);
   await writeFile(file, changed);
   return folder;
 }
 
-function spawnOther(
+interface Spawned {
+  readonly child: ChildProcess;
+  output(): string;
+}
+
+async function startWorkerOf(folder: string): Promise<Spawned> {
+  const port = String((await findDistinctFreePorts(1))[0]);
+  const worker = spawnOf(folder, 'workers/commerce.ts', [], { METRICS_PORT: port });
+  await until('the new worker is ready', async () => {
+    const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
+    return readiness.ok;
+  });
+  return worker;
+}
+
+function spawnOf(
+  folder: string,
   entry: string,
   parameters: readonly string[],
   environment: Readonly<Record<string, string>> = {},
-): { child: ChildProcess; output(): string } {
+): Spawned {
   const { DATABASE_URL, TEMPORAL_NAMESPACE } = stack.config;
   const variables = { DATABASE_URL, TEMPORAL_NAMESPACE, TEMPORAL_DEPLOYMENT_NAME: deploymentName };
   const child = spawn(process.execPath, ['--require', './typescript.cjs', entry, ...parameters], {
-    cwd: otherRoot,
+    cwd: folder,
     env: { ...process.env, ...stack.cluster.environment, ...variables, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -97,6 +116,12 @@ async function currentVersion(): Promise<string | undefined> {
     deploymentName: `${deploymentName}-${taskQueues.commerce}`,
   });
   return workerDeploymentInfo?.routingConfig?.currentDeploymentVersion?.buildId ?? undefined;
+}
+
+async function promote(folder: string): Promise<void> {
+  const { child, output } = spawnOf(folder, 'workers/promote.ts', [taskQueues.commerce]);
+  await once(child, 'exit');
+  expect({ code: child.exitCode, output: output() }).toMatchObject({ code: 0 });
 }
 
 async function versionOf(workflow: WorkflowHandle): Promise<string | undefined> {
@@ -137,12 +162,7 @@ test('an order that began in one version is finished by the next one, which a re
     args: [{ productId, name: 'Kettle', price: 1_000, stock: 5 }],
   });
 
-  const port = String((await findDistinctFreePorts(1))[0]);
-  spawnOther('workers/commerce.ts', [], { METRICS_PORT: port });
-  await until('the new worker is ready', async () => {
-    const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
-    return readiness.ok;
-  });
+  otherWorker = await startWorkerOf(otherRoot);
   expect(await currentVersion()).toBe(oldVersion);
 
   // Until its events are published, an order is open.
@@ -157,11 +177,8 @@ test('an order that began in one version is finished by the next one, which a re
   });
   expect(await until('a worker has it', () => versionOf(workflow))).toBe(oldVersion);
 
-  const promotion = spawnOther('workers/promote.ts', [taskQueues.commerce]);
-  const ended = once(promotion.child, 'exit');
+  await promote(otherRoot);
   const [oldWorker] = stack.running('worker:commerce');
-  await ended;
-  expect({ code: promotion.child.exitCode, output: promotion.output() }).toMatchObject({ code: 0 });
   await oldWorker!.end('SIGTERM');
   await stack.cluster.start('kafka');
 
@@ -178,3 +195,66 @@ test('an order that began in one version is finished by the next one, which a re
   expect(await versionOf(next.workflow)).toBe(newVersion);
   expect(await isPatched(next.workflow)).toBe(true);
 }, 120_000);
+
+test('while a version replaces the one before it, no order stands still', async () => {
+  nextRoot = await makeVersion(otherRoot, `patched('look-again')`);
+  const replaced = await currentVersion();
+  await startWorkerOf(nextRoot);
+  const body = { name: 'Teapot', price: 700, stock: 10_000 };
+  const { body: product } = await stack.call('POST', '/v1/products', { body });
+  const ordering = orderSteadily((product as { productId: string }).productId);
+
+  await until('orders are decided', () => ordering.tookMs.length >= 20);
+  const usual = Math.max(...ordering.tookMs);
+  await promote(nextRoot);
+  expect(await currentVersion()).not.toBe(replaced);
+  const exited = once(otherWorker.child, 'exit');
+  otherWorker.child.kill('SIGTERM');
+  await exited;
+  const since = ordering.tookMs.length;
+  await until('orders are decided by the next one', () => ordering.tookMs.length >= since + 20);
+  await ordering.stop();
+
+  const longest = Math.max(...ordering.tookMs);
+  console.info(
+    `${ordering.tookMs.length} orders: longest ${usual} ms before, ${longest} ms at all`,
+  );
+  expect(longest).toBeLessThan(usual + 2_000);
+}, 120_000);
+
+/** Places ten orders a second, whatever becomes of those before. */
+function orderSteadily(productId: string): {
+  /** From the request to its decision, in ms. */
+  readonly tookMs: readonly number[];
+  /** Resolves when all are decided. @throws when one was answered with anything but its decision */
+  stop(): Promise<void>;
+} {
+  const tookMs: number[] = [];
+  const stopping = new AbortController();
+  const body = { items: [{ productId, quantity: 1 }], paymentToken: 'tok_approve' };
+  const order = async (): Promise<void> => {
+    const from = performance.now();
+    const options = { as: 'shopper', userId: 'user-1', body } as const;
+    const { status } = await stack.call('POST', '/v1/orders', options);
+    if (status !== 201) throw new Error(`An order was answered with ${status}.`);
+    tookMs.push(Math.round(performance.now() - from));
+  };
+  const orders: Promise<void>[] = [];
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      const placed = order();
+      // `stop` tells it.
+      placed.catch(() => undefined);
+      orders.push(placed);
+      await pause(100, stopping.signal);
+    }
+    await Promise.all(orders);
+  })();
+  return {
+    tookMs,
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
