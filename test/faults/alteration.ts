@@ -12,6 +12,7 @@ import { Client } from 'pg';
 import { partitionsPerTopic } from '../../events/topics';
 import type * as SpoolModule from '../../platform/disk/spool';
 import type * as KafkaSenderModule from '../../platform/kafka/sender';
+import type { SendQueue } from '../../platform/kafka/send-queue';
 import type * as ProductCacheModule from '../../cache/product-cache';
 import { lateFillKey, type LateFill } from './altered';
 import { statementName } from './statement-name';
@@ -29,7 +30,7 @@ export type Alteration =
   | 'views-unspooled'
   /** The sender has many requests under way at once. */
   | 'concurrent-sends'
-  /** An answer that lacks the record of a message counts as if it had one. */
+  /** One request goes to several leaders, and an answer that lacks the record of a message counts as if it had one. */
   | 'missing-records-taken'
   /** The bridge commits before it starts workflows, and is killed in between. */
   | 'commit-before-start'
@@ -79,27 +80,22 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
   },
 
   'concurrent-sends': () => {
-    alterModule<typeof KafkaSenderModule>('platform/kafka/sender.ts', (original) => ({
-      ...original,
-      createKafkaSender: (...input) => {
-        const sender = original.createKafkaSender(...input) as unknown as {
-          senderOf(topic: string): {
-            readonly dependencies: { readonly queue: { requestAhead: () => undefined } };
-          };
-        };
-        const senderOf = sender.senderOf.bind(sender);
-        sender.senderOf = (topic) => {
-          const own = senderOf(topic);
-          // A sender that never sees that it is sending already.
-          own.dependencies.queue.requestAhead = () => undefined;
-          return own;
-        };
-        return sender as unknown as KafkaSenderModule.KafkaSender;
-      },
-    }));
+    alterQueues((queue) => {
+      // A sender that never sees that it is sending already.
+      queue.requestAhead = () => undefined;
+    });
   },
 
   'missing-records-taken': () => {
+    // One request for all leaders, as kafkajs would send it: of what it splits, a retry may leave a part out.
+    alterQueues((queue) => {
+      const partition = queue.partition.bind(queue);
+      queue.partition = (id, leader) =>
+        Object.defineProperty(partition(id, leader), 'leader', {
+          get: () => 1,
+          set: () => undefined,
+        });
+    });
     const prototype = Kafka.prototype as Pick<Kafka, 'producer'>;
     const createProducer = prototype.producer;
     prototype.producer = function (...input) {
@@ -209,6 +205,28 @@ async function hang({ heartbeat }: EachBatchPayload): Promise<never> {
 }
 
 /** Gives whoever requires the file of the project something else. */
+/** Changes the queue of each topic's sender. */
+function alterQueues(alter: (queue: SendQueue) => void): void {
+  alterModule<typeof KafkaSenderModule>('platform/kafka/sender.ts', (original) => ({
+    ...original,
+    createKafkaSender: (...input) => {
+      const sender = original.createKafkaSender(...input) as unknown as {
+        senderOf(topic: string): { readonly dependencies: { readonly queue: SendQueue } };
+      };
+      const senderOf = sender.senderOf.bind(sender);
+      const altered = new WeakSet<SendQueue>();
+      sender.senderOf = (topic) => {
+        const own = senderOf(topic);
+        const { queue } = own.dependencies;
+        if (!altered.has(queue)) alter(queue);
+        altered.add(queue);
+        return own;
+      };
+      return sender as unknown as KafkaSenderModule.KafkaSender;
+    },
+  }));
+}
+
 function alterModule<T>(file: string, alter: (original: T) => T): void {
   const target = path.join(__dirname, '..', '..', file);
   // Node's types leave out what its loader is built of.

@@ -59,8 +59,7 @@ export const sabotages: readonly Sabotage[] = [
   },
   {
     name: 'missing-records-taken',
-    strikes:
-      `the sender takes an answer that lacks a message’s record as if it had been sent, and leaders move under ${adjustmentsPerSecond} more adjustments a second`,
+    strikes: `the sender puts partitions of several leaders into one request and takes an answer that lacks a message’s record as if it had been sent, and leaders move under ${adjustmentsPerSecond} more adjustments a second`,
     breaks: 'every committed change has its event in the log, exactly once, and no other',
     needsBrokers: 3,
     async inject(context) {
