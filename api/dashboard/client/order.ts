@@ -7,7 +7,7 @@ import { messageOf, poll } from './polling';
 import { ask } from './question';
 import type { Session } from './session';
 import {
-  eventType,
+  eventLink,
   facts,
   panel,
   productLink,
@@ -177,7 +177,9 @@ function events(session: Session, { events: list }: OrderTimeline): Content {
         ${list.map(
           ({ eventId, type, topic, partition, offset, publishedAt, handledAt, handledBy }) =>
             html`<tr data-event=${eventId}>
-              <th scope="row">${eventType(type)}<span class="where id">${eventId}</span></th>
+              <th scope="row">
+                ${eventLink(eventId, type)}<span class="where id">${eventId}</span>
+              </th>
               <td class="nowrap">
                 ${
                   publishedAt === null
