@@ -4,6 +4,8 @@ import { pause } from '../../platform/process/waiting';
 
 const { signal } = new AbortController();
 
+afterEach(() => jest.restoreAllMocks());
+
 test('without a bound, slices are as large as they are, and nothing waits', async () => {
   const limiter = createRateLimiter(() => undefined);
   expect(limiter.sliceSize(2_000)).toBe(2_000);
@@ -67,7 +69,6 @@ describe('a bound of a topic', () => {
     expect([0, 1, 2].map((partition) => take(partition, 10))).toEqual([0, 1_000, 2_000]);
     now.mockReturnValue(60_000);
     expect([1, 2].map((partition) => take(partition, 10))).toEqual([0, 1_000]);
-    now.mockRestore();
   });
 
   test('that is lifted or changed holds from then on', () => {
