@@ -50,8 +50,6 @@ export async function migrateDatabase(
   { lockTimeoutMs = 2_000, patienceMs = 120_000 }: MigrationOptions = {},
 ): Promise<void> {
   const client = createClient(databaseUrl);
-  // A broken connection fails the running statement, which reports it.
-  client.on('error', () => undefined);
   await client.connect();
   try {
     await acquireLock(client, logger);

@@ -129,8 +129,6 @@ export async function rebuildMetrics(
   await assertNotNewer(pool, chosen);
   await assertNoOlderWorkers(pool, chosen);
   const connection = await pool.connect();
-  // When it breaks, the running statement reports it; without a listener this would crash the process.
-  connection.on('error', () => undefined);
   const rebuild = {
     ...{ connection, onProgress, chunkSize, projections: chosen },
     ...{ addedUp: 0, counted: 0, firstXid: '' },

@@ -29,6 +29,18 @@ export class ReadOnlyServerError extends Error {
   }
 }
 
+/**
+ * The driver's client with a listener for its errors. One that breaks while no statement runs says so by the
+ * event alone, and its next statement fails; unheard, the event would end the process. It can come before
+ * anybody who waits for the connection goes on: the server's farewell in the same packet as its welcome.
+ */
+class HeardClient extends Client {
+  constructor(options?: ClientConfig) {
+    super(options);
+    this.on('error', () => undefined);
+  }
+}
+
 /** A client for one connection, unconnected. @throws TypeError */
 export function createClient(text: string): Client {
   const target = parseConnectionString(text);
@@ -42,14 +54,14 @@ export function createClient(text: string): Client {
  * not slow each connection down.
  */
 export function clientClass({ servers, targetSession }: ConnectionTarget): typeof Client {
-  if (servers.length === 1 && targetSession === 'any') return Client;
+  if (servers.length === 1 && targetSession === 'any') return HeardClient;
   let lastChosen: string = servers[0];
   let choosing: Promise<string> | undefined;
   const choose = async (options: ClientConfig): Promise<string> => {
     const inOrder = [...new Set([lastChosen, ...servers])];
     return (lastChosen = await firstUsable(inOrder, targetSession, options));
   };
-  return class ChoosingClient extends Client {
+  return class ChoosingClient extends HeardClient {
     constructor(private readonly options: ClientConfig = {}) {
       super(options);
     }
@@ -106,9 +118,7 @@ async function probe(
   targetSession: ConnectionTarget['targetSession'],
   options: ClientConfig,
 ): Promise<void> {
-  const client = new Client({ ...options, connectionString: withOptionsOf(options, server) });
-  // A connection that breaks fails the statement, which reports it.
-  client.on('error', () => undefined);
+  const client = new HeardClient({ ...options, connectionString: withOptionsOf(options, server) });
   try {
     await client.connect();
     if (targetSession !== 'any') await assertWritable(client, { targetSession });

@@ -95,13 +95,15 @@ class RenewingPool extends Pool {
 
   constructor(config: PoolConfig) {
     super(config);
-    this.on('connect', (connection) => this.lossesBefore.set(connection, this.losses));
     const countLoss = (error: unknown): void => {
       if (isConnectionLost(error)) this.losses += 1;
     };
+    this.on('connect', (connection) => {
+      this.lossesBefore.set(connection, this.losses);
+      connection.on('error', countLoss);
+    });
     // Also emitted for what `query` has used.
     this.on('release', countLoss);
-    this.on('error', countLoss);
   }
 
   override connect(): Promise<PoolClient>;
@@ -116,9 +118,11 @@ class RenewingPool extends Pool {
   }
 
   private async connectAnew(): Promise<PoolClient> {
-    for (;;) {
+    // As many as the pool holds can be old. After that it is new ones that are lost: their statement says so.
+    for (let old = 0; ; old += 1) {
       const connection = await super.connect();
-      if (this.lossesBefore.get(connection) === this.losses) return connection;
+      const isNew = this.lossesBefore.get(connection) === this.losses;
+      if (isNew || old === this.options.max) return connection;
       connection.release(true);
     }
   }
@@ -159,13 +163,7 @@ export async function inTransaction<T>(
   work: (connection: PoolClient) => Promise<T>,
 ): Promise<T> {
   const connection = await pool.connect();
-  // A connection that breaks while checked out reports it twice: by the failing statement, and by this
-  // event, which would crash the process if unhandled.
   let broken: Error | undefined;
-  const onError = (error: Error): void => {
-    broken = error;
-  };
-  connection.on('error', onError);
   try {
     await connection.query('BEGIN');
     const result = await work(connection);
@@ -173,13 +171,11 @@ export async function inTransaction<T>(
     for (const note of commitNotes.get(connection) ?? []) note();
     return result;
   } catch (error) {
-    if (isConnectionLost(error)) broken ??= error;
-    // On a connection that is lost it might wait for an answer until its timeout, too.
-    else broken ??= await rollBack(connection);
+    // On a connection that is lost a rollback might wait for an answer until its timeout, too.
+    broken = isConnectionLost(error) ? error : await rollBack(connection);
     throw error;
   } finally {
     commitNotes.delete(connection);
-    connection.off('error', onError);
     connection.release(broken);
   }
 }
@@ -224,8 +220,9 @@ export function isConnectionLost(error: unknown): error is Error {
   return error instanceof Error && ('syscall' in error || lostAsDriverSays.test(error.message));
 }
 
-// The driver's errors have no code; the second is its `query_timeout`.
-const lostAsDriverSays = /^(Connection terminated|Query read timeout)/;
+// The driver's errors have no code; the second is its `query_timeout`, the third of a statement after the loss.
+const lostAsDriverSays =
+  /^(Connection terminated|Query read timeout|Client has encountered a connection error)/;
 
 // A healthy server answers in a millisecond. Statements of workers may wait for half a minute.
 const probeTimeoutMs = 5_000;

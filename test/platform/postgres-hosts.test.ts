@@ -1,11 +1,17 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
+import type { Pool } from 'pg';
 import { assertNotRejected } from '../../platform/dependencies/startup-checks';
 import { postgresStartupCheck } from '../../platform/dependencies/servers';
 import { createLogger } from '../../platform/observability/logger';
 import { parseConnectionString } from '../../platform/postgres/connection-string';
 import { createClient } from '../../platform/postgres/hosts';
-import { createPool } from '../../platform/postgres/pool';
+import {
+  createPool,
+  inTransaction,
+  isConnectionLost,
+  probeWritable,
+} from '../../platform/postgres/pool';
 import { ConfigurationError, readConfig } from '../../platform/process/config';
 
 const logger = createLogger('test', 'silent');
@@ -87,10 +93,49 @@ describe('a pooler that refuses a start-up parameter', () => {
   });
 });
 
+describe('a connection that is ended in the packet that opens it', () => {
+  // As pg_terminate_backend() does at that moment: the farewell comes before anybody can listen for it.
+  const farewell = errorResponse('57P01', 'terminating connection due to administrator command');
+  const welcome = Buffer.concat([message('R', [0, 0, 0, 0]), message('Z', [...Buffer.from('I')])]);
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end(Buffer.concat([welcome, farewell])));
+  });
+  let port: number;
+
+  beforeAll(async () => {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    ({ port } = server.address() as AddressInfo);
+  });
+
+  afterAll(() => new Promise((resolve) => server.close(resolve)));
+
+  test.each<[string, (pool: Pool) => Promise<unknown>]>([
+    ['a statement', (pool) => pool.query('SELECT')],
+    ['a transaction', (pool) => inTransaction(pool, () => Promise.resolve())],
+    ['a probe', probeWritable],
+  ])('fails %s as a lost connection, and leaves the process alone', async (_, use) => {
+    const url = `postgres://user@127.0.0.1:${port}/shop`;
+    const pool = createPool(url, logger, { applicationName: 'test' });
+    try {
+      const used = use(pool);
+      await expect(used).rejects.toThrow();
+      expect(isConnectionLost(await used.catch((error: unknown) => error))).toBe(true);
+      expect(pool.totalCount).toBe(0);
+    } finally {
+      await pool.end();
+    }
+  });
+});
+
 /** https://www.postgresql.org/docs/18/protocol-message-formats.html */
-function errorResponse(code: string, message: string): Buffer {
-  const fields = Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${message}\0\0`);
+function errorResponse(code: string, text: string): Buffer {
+  return message('E', [...Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${text}\0\0`)]);
+}
+
+function message(type: string, content: readonly number[]): Buffer {
   const length = Buffer.alloc(4);
-  length.writeInt32BE(fields.length + 4);
-  return Buffer.concat([Buffer.from('E'), length, fields]);
+  length.writeInt32BE(content.length + 4);
+  return Buffer.concat([Buffer.from(type), length, Buffer.from(content)]);
 }
