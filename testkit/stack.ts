@@ -59,6 +59,8 @@ export interface Stack {
   ): Promise<RunningProcess>;
   /** The processes of a name that are running. */
   running(name: ProcessName): RunningProcess[];
+  /** The processes that have exited though nobody had told them to, each with what it wrote last. */
+  exitedUnasked(): string[];
   /** What a process of the stack is started with. */
   readonly environment: Readonly<Record<string, string>>;
   /** What processes that are started from now on get on top of it. */
@@ -197,6 +199,7 @@ export async function createStack(
     launch: (processName, more) => launch(processName, more),
     running: (processName) =>
       processes.filter((each) => each.name === processName && isAlive(each)),
+    exitedUnasked: () => processes.flatMap((each) => each.unaskedExit() ?? []),
     apiUrl: () => apiUrl,
     call: (method, route, options = {}) => call(apiUrl + route, method, options, check),
     async stop() {
@@ -282,14 +285,25 @@ function startProcess(
   };
   child.stdout!.on('data', collect);
   child.stderr!.on('data', collect);
+  let asked = false;
   return {
     name,
     pid: child.pid!,
     url,
     ending: () => child.exitCode ?? child.signalCode ?? undefined,
+    unaskedExit() {
+      if (asked || child.exitCode === null) return undefined;
+      return `${name} exited with ${child.exitCode}. The end of its output:\n${output.slice(-2_000)}`;
+    },
     output: () => output,
-    signal: (signal) => void child.kill(signal),
-    end: (signal = 'SIGTERM') => endProcess(child, signal),
+    signal(signal) {
+      asked ||= signal !== 'SIGSTOP' && signal !== 'SIGCONT';
+      child.kill(signal);
+    },
+    end(signal = 'SIGTERM') {
+      asked = true;
+      return endProcess(child, signal);
+    },
   };
 }
 
@@ -314,6 +328,8 @@ function isAlive({ pid }: RunningProcess): boolean {
 interface StartedProcess extends RunningProcess {
   /** How it has ended: its exit code or the signal; `undefined` while it runs. */
   ending(): number | NodeJS.Signals | undefined;
+  /** That it has exited by itself; `undefined` where it has not, or was killed. */
+  unaskedExit(): string | undefined;
 }
 
 /** Processes that start at the same moment must not be given the same port. */

@@ -353,6 +353,10 @@ export const invariants: readonly Invariant[] = [
     name: 'nothing stands still unseen by readiness, metrics or verify',
     check: ({ unseen }) => [...unseen],
   },
+  {
+    name: 'no process has exited by itself',
+    check: ({ stack }) => stack.exitedUnasked(),
+  },
 ];
 
 const orderSteps: readonly string[] = [

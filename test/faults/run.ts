@@ -268,7 +268,7 @@ async function strike(fault: Fault, run: Run): Promise<Omit<FaultResult, 'seed'>
     await settleLikes(run);
     if (recovery.tookMs > recovery.boundMs) problems.push(tooSlow(recovery));
   } catch (error) {
-    problems.push(describe(error));
+    problems.push(describe(error), ...stack.exitedUnasked());
   }
   const result: Omit<FaultResult, 'seed'> = {
     fault,
