@@ -3,6 +3,7 @@ import { assertNotRejected } from '../platform/dependencies/startup-checks';
 import { readConfig, type Config } from '../platform/process/config';
 import { warnOfMisspeltVariables } from '../platform/process/misspelt-variables';
 import { runProgram } from '../platform/process/program';
+import { serversOf } from '../platform/process/servers';
 import {
   kafkaStartupCheck,
   postgresStartupCheck,
@@ -18,7 +19,7 @@ import { migrateDatabase, migrateTopics } from './migrate';
 import { migrateSearchAttributes } from './search-attributes';
 
 async function main(): Promise<void> {
-  const config = readConfig();
+  const config = readConfig(process.env, serversOf('migrate'));
   const logger = createLogger('migrate', config.LOG_LEVEL);
   for (const warning of warnOfMisspeltVariables()) logger.warn(warning);
   const kafka = createKafka(config, logger, { clientId: 'migrate' });

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError, readConfig, type Config } from '../platform/process/config';
 import { warnOfMisspeltVariables } from '../platform/process/misspelt-variables';
 import { runProgram } from '../platform/process/program';
+import { serversOf } from '../platform/process/servers';
 import { createTemporalClient } from '../platform/temporal/client';
 import { taskQueues } from '../events/workflow-names';
 import { isTooEarly, promote, versionOf } from './deployment';
@@ -16,7 +17,7 @@ const patienceMs = 120_000;
 const retryMs = 500;
 
 async function main(): Promise<void> {
-  const config = readConfig();
+  const config = readConfig(process.env, serversOf('promote'));
   for (const warning of warnOfMisspeltVariables()) console.warn(warning);
   const buildId = await workflowBuildId();
   const given = process.argv.slice(2);

@@ -40,12 +40,17 @@ export interface Operator {
   close(): Promise<void>;
 }
 
-/** @throws ConfigurationError */
+/**
+ * A command's own servers have to be configured, and no others: what asks for a server throws the same
+ * error for its settings.
+ *
+ * @throws ConfigurationError
+ */
 export function createOperator(
   output: Output,
   environment: NodeJS.ProcessEnv = process.env,
 ): Operator {
-  const config = readConfig(environment);
+  const config = readConfig(environment, []);
   // Errors are thrown and printed once; log lines would mix with the output.
   const logger = createLogger('ops', 'silent');
   let pool: Pool | undefined;
@@ -59,8 +64,10 @@ export function createOperator(
       // No timeout: verify and rebuild read everything, and the operator can interrupt them.
       statementTimeoutMs: 0,
     }));
-  const getTemporal = (): Client => (temporal ??= createTemporalClient(config));
-  const kafka = (): KafkaClient => createKafka(config, logger, { clientId: 'ops' });
+  const getTemporal = (): Client =>
+    (temporal ??= createTemporalClient(readConfig(environment, ['temporal'])));
+  const kafka = (): KafkaClient =>
+    createKafka(readConfig(environment, ['kafka']), logger, { clientId: 'ops' });
   return {
     config,
     output,

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { parseConnectionString } from '../postgres/connection-string';
 import { parseRedisUrl } from '../redis/address';
+import { allServers, type Server } from './servers';
 
 /** Roles of API keys: a shopper buys and likes, an operator also runs the shop. */
 export type Role = 'shopper' | 'operator';
@@ -273,12 +274,16 @@ export const environmentVariables: readonly string[] = Object.keys(schema.shape)
 /**
  * The configuration that the environment spells. A variable set to nothing counts as unset.
  *
+ * @param servers those that the program speaks to; of the others a variable may lack what it needs beside it
  * @throws ConfigurationError with a line for each variable that is wrong
  */
-export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+export function readConfig(
+  environment: NodeJS.ProcessEnv = process.env,
+  servers: readonly Server[] = allServers,
+): Config {
   const set = Object.entries(environment).filter(([, value]) => value !== '');
   const result = schema.safeParse(Object.fromEntries(set));
-  const problems = result.success ? contradictions(result.data) : describe(result.error);
+  const problems = result.success ? contradictions(result.data, servers) : describe(result.error);
   if (result.success && problems.length === 0) return withDerivedDefaults(result.data);
   throw new ConfigurationError(`Wrong configuration:\n${problems.join('\n')}`);
 }
@@ -295,7 +300,7 @@ function describe(error: z.ZodError): string[] {
   return error.issues.map((issue) => `  ${String(issue.path[0])}: ${issue.message}`);
 }
 
-function contradictions(config: z.output<typeof schema>): string[] {
+function contradictions(config: z.output<typeof schema>, servers: readonly Server[]): string[] {
   const problems: string[] = [];
   const names = new Set(config.API_KEYS.map((key) => key.secret));
   if (names.size !== config.API_KEYS.length) {
@@ -316,11 +321,11 @@ function contradictions(config: z.output<typeof schema>): string[] {
       `  KAFKA_TOPIC_MIN_IN_SYNC_REPLICAS: must not be more than KAFKA_TOPIC_REPLICAS, ${replicas}`,
     );
   }
-  return [...problems, ...missingCompanions(config)];
+  return [...problems, ...missingCompanions(config, servers)];
 }
 
 /** Variables that say nothing, or not enough, without another: unread, they would mislead. */
-function missingCompanions(config: z.output<typeof schema>): string[] {
+function missingCompanions(config: z.output<typeof schema>, servers: readonly Server[]): string[] {
   const hasKafkaUser = config.KAFKA_SASL_MECHANISM !== undefined;
   const hasTemporalTls = config.TEMPORAL_TLS_ENABLED || config.TEMPORAL_API_KEY !== undefined;
   const hasRedisTls = config.REDIS_URL.startsWith('rediss');
@@ -343,14 +348,22 @@ function missingCompanions(config: z.output<typeof schema>): string[] {
       config.TEMPORAL_TLS_CERT_FILE !== undefined,
     ],
   ];
-  const wrong = pairs.filter(([name, , isThere]) => config[name] !== undefined && !isThere);
+  const wrong = pairs.filter(
+    ([name, , isThere]) => isFor(servers, name) && config[name] !== undefined && !isThere,
+  );
   const without = (['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const).filter(
-    (name) => hasKafkaUser && config[name] === undefined,
+    (name) => isFor(servers, name) && hasKafkaUser && config[name] === undefined,
   );
   return [
     ...wrong.map(([name, other]) => `  ${name}: needs ${other}`),
     ...without.map((name) => `  ${name}: must be set with KAFKA_SASL_MECHANISM`),
   ];
+}
+
+/** Whether a variable is for one of these servers, or for none. */
+function isFor(servers: readonly Server[], variable: string): boolean {
+  const server = allServers.find((name) => variable.startsWith(`${name.toUpperCase()}_`));
+  return server === undefined || servers.includes(server);
 }
 
 function isLoopback(host: string): boolean {

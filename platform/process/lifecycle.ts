@@ -5,6 +5,7 @@
 import { ConnectionRejectedError } from '../dependencies/startup-checks';
 import { ConfigurationError, readConfig, type Config } from './config';
 import { warnOfMisspeltVariables } from './misspelt-variables';
+import { serversOf } from './servers';
 import { createLogger, type Logger } from '../observability/logger';
 import { startTracing, type RecordedTraces } from '../observability/trace-recording';
 import { WorkflowBlockedError } from '../temporal/lean-sandbox/watchdog';
@@ -45,7 +46,7 @@ export async function runProcess(
   name: string,
   start: (context: ProcessContext) => Promise<void>,
 ): Promise<void> {
-  const config = readConfigOrExit();
+  const config = readConfigOrExit(name);
   const logger = createLogger(name, config.LOG_LEVEL);
   for (const warning of warnOfMisspeltVariables()) logger.warn(warning);
   const stops: { what: string; stop: () => Promise<unknown> }[] = [];
@@ -106,9 +107,9 @@ function isForPeople(error: unknown): error is Error {
   );
 }
 
-function readConfigOrExit(): Config {
+function readConfigOrExit(name: string): Config {
   try {
-    return readConfig();
+    return readConfig(process.env, serversOf(name));
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
     console.error(error.message);

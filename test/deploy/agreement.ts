@@ -10,6 +10,7 @@ import { taskQueues } from '../../events/workflow-names';
 import { probeTimeoutMs } from '../../platform/dependencies/readiness';
 import { environmentVariables, readConfig, type Config } from '../../platform/process/config';
 import { stopTimeoutMs } from '../../platform/process/lifecycle';
+import { allServers, serversOf, type Server } from '../../platform/process/servers';
 import { podTemplateOf, type Manifest } from '../../testkit/kustomize';
 import { readScrapeConfiguration } from '../../testkit/observability-files';
 import { root } from '../docs/markdown';
@@ -46,7 +47,7 @@ interface Container {
   readonly env: readonly {
     readonly name: string;
     readonly value?: string;
-    readonly valueFrom?: { readonly secretKeyRef: { readonly name: string } };
+    readonly valueFrom?: { readonly secretKeyRef: SecretKey };
   }[];
   readonly envFrom: readonly { readonly configMapRef?: { readonly name: string } }[];
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
@@ -55,6 +56,12 @@ interface Container {
   readonly startupProbe?: Probe;
   readonly livenessProbe?: Probe;
   readonly readinessProbe?: Probe;
+}
+
+interface SecretKey {
+  readonly name: string;
+  readonly key: string;
+  readonly optional?: boolean;
 }
 
 /** One of our programs as a pod. */
@@ -104,7 +111,7 @@ function programOf(manifest: Manifest, manifests: readonly Manifest[]): Program[
   ];
 }
 
-/** As the kubelet sets them, with something for what Secrets have. */
+/** As the kubelet sets them: from the ConfigMap, and from Secrets no more than the container asks for. */
 function variablesOf({ env, envFrom }: Container, manifests: readonly Manifest[]) {
   const shared = envFrom.flatMap(({ configMapRef }) =>
     Object.entries<string>(
@@ -113,30 +120,61 @@ function variablesOf({ env, envFrom }: Container, manifests: readonly Manifest[]
       )?.['data'] ?? {},
     ),
   );
-  const own = env.map(({ name, value }) => [name, value ?? fromSecrets[name] ?? 'a-secret']);
-  return Object.fromEntries([...shared, ...own]) as Record<string, string>;
+  const own = env.map(({ name, value, valueFrom }) => [
+    name,
+    value ?? secretValueOf(valueFrom!.secretKeyRef, manifests),
+  ]);
+  return Object.fromEntries([
+    ...shared,
+    ...own.filter(([, value]) => value !== undefined),
+  ]) as Record<string, string>;
 }
 
-const fromSecrets: Readonly<Record<string, string>> = {
+/** Where the Secrets are made elsewhere, every key is taken as there, the optional ones as well. */
+function secretValueOf(
+  { name, key }: SecretKey,
+  manifests: readonly Manifest[],
+): string | undefined {
+  const secrets = ofKind(manifests, 'Secret');
+  if (secrets.length === 0) return madeElsewhere[key];
+  return secrets.find(({ metadata }) => metadata.name === name)?.['stringData'][key];
+}
+
+const madeElsewhere: Readonly<Record<string, string>> = {
   DATABASE_URL: 'postgres://user:password@postgres:5432/commerce',
-  REDIS_URL: 'redis://redis:6379',
+  REDIS_URL: 'rediss://redis:6379',
   API_KEYS: 'shop:shopper:a-secret',
-  PAYLOAD_ENCRYPTION_KEY: '',
+  KAFKA_SASL_USERNAME: 'user',
+  KAFKA_SASL_PASSWORD: 'password',
+  TEMPORAL_API_KEY: 'a-secret',
+  PAYLOAD_ENCRYPTION_KEY: Buffer.alloc(32).toString('base64'),
+  // Nobody is told: WEBHOOK_SOLD_OUT_URL is set nowhere.
   WEBHOOK_SECRET: '',
-  KAFKA_SASL_USERNAME: '',
-  KAFKA_SASL_PASSWORD: '',
 };
 
-function configOf({ variables }: Program): Config {
-  const sasl = variables['KAFKA_SASL_MECHANISM'] === undefined ? {} : saslUser;
-  return readConfig({ ...variables, ...sasl });
+/** The configuration as the program itself reads it. */
+function configOf({ name, variables }: Program): Config {
+  return readConfig(variables, serversAskedFor(name));
 }
 
-const saslUser = { KAFKA_SASL_USERNAME: 'user', KAFKA_SASL_PASSWORD: 'password' };
+/** `verify` is a command of the operator's command line: it asks for Kafka alone. */
+function serversAskedFor(name: string): readonly Server[] {
+  return name === 'verify' ? ['kafka'] : serversOf(programNameOf(name));
+}
+
+/** What a program logs with: `worker:commerce` for `worker-commerce`. */
+function programNameOf(name: string): string {
+  return name.replace('worker-', 'worker:');
+}
+
+function sourceOf(file: string): string {
+  return existsSync(path.join(root, file)) ? read(file) : '';
+}
 
 const programChecks: readonly ((program: Program) => string[])[] = [
   checkCommand,
   checkSecrets,
+  checkServers,
   checkListening,
   checkProbes,
   checkGrace,
@@ -149,9 +187,13 @@ function checkCommand({ name, container: { command, args } }: Program): string[]
   const source = args.find((word) => word.startsWith('dist/')) ?? '';
   const file = source.replace(/^dist\/(.*)\.js$/, '$1.ts');
   const inCompose = services[name]?.command;
+  const program = programNameOf(name);
+  const itself = [`runProcess('${program}'`, `serversOf('${program}')`];
+  const isNamed = name === 'verify' || itself.some((words) => sourceOf(file).includes(words));
   return [
     ...(command === undefined ? [] : ['takes the place of the image’s init']),
     ...(existsSync(path.join(root, file)) ? [] : [`runs ${source}, which is not there`]),
+    ...(isNamed ? [] : [`does not read its configuration as ${program}`]),
     ...(inCompose === undefined || inCompose.join(' ') === args.join(' ')
       ? []
       : ['runs another command than in docker-compose.yml']),
@@ -182,6 +224,27 @@ function checkSecrets({ name, container: { env, envFrom }, pod }: Program): stri
     ...(whole.length + mounted.length === 0 ? [] : ['takes a whole Secret']),
     ...(needsDatabase ? ['has no DATABASE_URL'] : []),
   ];
+}
+
+/** What a server asks a client for. */
+const askedOfClients: Readonly<Record<Server, readonly string[]>> = {
+  kafka: ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'],
+  redis: ['REDIS_URL'],
+  temporal: ['TEMPORAL_API_KEY'],
+};
+
+/** A program has what its own servers ask for, and nothing of what others do. */
+function checkServers({ name, container }: Program): string[] {
+  const servers = serversAskedFor(name);
+  const read = container.env.map((one) => one.name);
+  return allServers.flatMap((server) => {
+    const isOwn = servers.includes(server);
+    return askedOfClients[server]
+      .filter((variable) => read.includes(variable) !== isOwn)
+      .map((variable) =>
+        isOwn ? `has no ${variable}` : `reads ${variable}, and does not speak to ${server}`,
+      );
+  });
 }
 
 function checkListening(program: Program): string[] {
@@ -280,6 +343,7 @@ type ManifestCheck = (manifests: readonly Manifest[], programs: readonly Program
 
 const manifestChecks: readonly ManifestCheck[] = [
   checkImages,
+  checkKeys,
   checkSelectors,
   checkServices,
   checkMonitors,
@@ -294,6 +358,17 @@ const ofKind = (manifests: readonly Manifest[], kind: string): Manifest[] =>
 function checkImages(_: readonly Manifest[], programs: readonly Program[]): string[] {
   const images = new Set(programs.map(({ container }) => container.image));
   return images.size === 1 ? [] : [`the processes are of several images: ${[...images].join()}`];
+}
+
+/** A pod does not start without a key that it must have, where its Secret is here. */
+function checkKeys(manifests: readonly Manifest[], programs: readonly Program[]): string[] {
+  if (ofKind(manifests, 'Secret').length === 0) return [];
+  return programs.flatMap(({ name, container: { env } }) =>
+    env
+      .flatMap(({ valueFrom }) => valueFrom?.secretKeyRef ?? [])
+      .filter((key) => key.optional !== true && secretValueOf(key, manifests) === undefined)
+      .map(({ key }) => `${name}: its Secret lacks ${key}`),
+  );
 }
 
 function matches(selector: Readonly<Record<string, string>>, labels: Program['labels']): boolean {
@@ -487,13 +562,13 @@ function checkNetwork(manifests: readonly Manifest[], programs: readonly Program
 
 function neededPorts(program: Program): number[] {
   const { KAFKA_BROKERS, TEMPORAL_ADDRESS, PAYMENT_GATEWAY_URL } = configOf(program);
-  const own = program.container.env.map(({ name }) => name);
+  const servers = serversAskedFor(program.name);
   const gateway = new URL(PAYMENT_GATEWAY_URL);
   return [
-    ...(own.includes('DATABASE_URL') ? [5432] : []),
-    ...(own.includes('REDIS_URL') ? [6379] : []),
-    ...(program.name === 'promote' ? [] : KAFKA_BROKERS.map(portOf)),
-    ...(program.name === 'verify' ? [] : [portOf(TEMPORAL_ADDRESS)]),
+    ...(program.container.env.some(({ name }) => name === 'DATABASE_URL') ? [5432] : []),
+    ...(servers.includes('redis') ? [6379] : []),
+    ...(servers.includes('kafka') ? KAFKA_BROKERS.map(portOf) : []),
+    ...(servers.includes('temporal') ? [portOf(TEMPORAL_ADDRESS)] : []),
     ...(program.name === 'worker-commerce' ? [Number(gateway.port || 443)] : []),
   ];
 }

@@ -68,6 +68,18 @@ describe('in production', () => {
     expect(manifests.filter(({ kind }) => kind === 'Secret')).toEqual([]);
   });
 
+  it('takes certificates of one’s own, and a key of Temporal that turns TLS on by itself', () => {
+    const changed = structuredClone(manifests);
+    const { data } = find(changed, 'ConfigMap', 'commerce') as unknown as {
+      data: Record<string, string>;
+    };
+    delete data['TEMPORAL_TLS_ENABLED'];
+    for (const name of ['KAFKA_SSL_CA_FILE', 'REDIS_TLS_CA_FILE', 'TEMPORAL_TLS_CA_FILE'])
+      data[name] = '/etc/certificates/ca.pem';
+
+    expect(disagreements(changed)).toEqual([]);
+  });
+
   it('gives the password of the owner to the migration alone', () => {
     const text = JSON.stringify(manifests.filter(({ metadata }) => metadata.name !== 'migrate'));
 
@@ -144,6 +156,14 @@ describe('what is wrong is found', () => {
     (spec) =>
       change(spec.template.spec);
   const container = (change: Change): Change => pod((spec) => change(spec.containers[0]));
+  const withoutVariable = (name: string): Change =>
+    container((one) => {
+      one.env = one.env.filter((variable: { name: string }) => variable.name !== name);
+    });
+  const keyOf = (name: string, key: string): object => ({
+    name: key,
+    valueFrom: { secretKeyRef: { name, key } },
+  });
   const set = (name: string, value: string): Change =>
     container(({ env }) => {
       env.find((one: { name: string }) => one.name === name).value = value;
@@ -238,6 +258,27 @@ describe('what is wrong is found', () => {
         ).valueFrom.secretKeyRef.name = 'migrate';
       }),
       /api: reads the Secret of migrate/,
+    ],
+    [
+      'promote without its key for Temporal',
+      'Job',
+      'promote',
+      withoutVariable('TEMPORAL_API_KEY'),
+      /promote: has no TEMPORAL_API_KEY/,
+    ],
+    [
+      'a bridge without its password for Kafka',
+      'Deployment',
+      'bridge',
+      withoutVariable('KAFKA_SASL_PASSWORD'),
+      /bridge: .*\n {2}KAFKA_SASL_PASSWORD: must be set/,
+    ],
+    [
+      'a user for a server that the program does not speak to',
+      'Job',
+      'promote',
+      container(({ env }) => env.push(keyOf('promote', 'KAFKA_SASL_USERNAME'))),
+      /promote: reads KAFKA_SASL_USERNAME, and does not speak to kafka/,
     ],
     [
       'a container that may write anywhere',

@@ -1,8 +1,9 @@
 import { ConfigurationError, readConfig } from '../../platform/process/config';
+import { serversOf, type Server } from '../../platform/process/servers';
 
-function problemsOf(environment: NodeJS.ProcessEnv): string {
+function problemsOf(environment: NodeJS.ProcessEnv, servers?: readonly Server[]): string {
   try {
-    readConfig(environment);
+    readConfig(environment, servers);
   } catch (error) {
     if (error instanceof ConfigurationError) return error.message;
     throw error;
@@ -204,6 +205,34 @@ describe('a variable that would not be read, or not without another, is named', 
       TEMPORAL_TLS_CA_FILE: 'ca.pem',
     };
     expect(readConfig(environment)).toMatchObject({ KAFKA_SSL_CA_FILE: 'ca.pem' });
+  });
+});
+
+describe('settings of a server that a program does not speak to', () => {
+  const incomplete = {
+    KAFKA_SASL_MECHANISM: 'plain',
+    REDIS_TLS_CA_FILE: 'ca.pem',
+    TEMPORAL_TLS_CA_FILE: 'ca.pem',
+  };
+  const namesIn = (message: string): string[] =>
+    message.split('\n').flatMap((line) => /^ {2}(\w+): /.exec(line)?.[1] ?? []);
+
+  test('may lack what they need beside them', () => {
+    expect(readConfig(incomplete, [])).toMatchObject({ KAFKA_SASL_MECHANISM: 'plain' });
+  });
+
+  test.each([
+    ['api', ['REDIS_TLS_CA_FILE', 'TEMPORAL_TLS_CA_FILE', 'KAFKA_SASL_USERNAME']],
+    ['bridge', ['TEMPORAL_TLS_CA_FILE', 'KAFKA_SASL_USERNAME']],
+    ['promote', ['TEMPORAL_TLS_CA_FILE']],
+  ])('are none of the business of %s; those of its own are', (program, names) => {
+    const message = problemsOf(incomplete, serversOf(program));
+
+    expect(namesIn(message).filter((name) => name !== 'KAFKA_SASL_PASSWORD')).toEqual(names);
+  });
+
+  test('must be right by themselves all the same', () => {
+    expect(problemsOf({ KAFKA_SSL: 'yes' }, [])).toContain('  KAFKA_SSL: ');
   });
 });
 
