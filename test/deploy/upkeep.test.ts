@@ -53,6 +53,14 @@ test('a release waits for the checks of every change, which are .ci/run', () => 
   expect(read('.github/workflows/checks.yml')).toMatch(/run: \.ci\/run$/m);
 });
 
+test('the checks try the Dockerfile and the Compose file, and tell where they could not', () => {
+  const checks = read('.ci/run');
+
+  expect(checks).toMatch(/^check_tests test:container npm run test:container$/m);
+  expect(checks).toContain(`grep -hE '^(UNSTEADY|skipped: )'`);
+  expect(read('test/container/run.ts')).toContain('console.log(`skipped: ${');
+});
+
 const field = z.strictObject({
   type: z.enum(['textarea', 'input']),
   id: z.string().regex(/^[\w-]+$/),
