@@ -109,7 +109,16 @@ describe('in production', () => {
   });
 });
 
+/** Between the tries of a Job: twice as long each time, from ten seconds to six minutes. */
+function secondsOfPauses(tries: number): number {
+  return Array.from({ length: tries }, (_, index) => Math.min(10 * 2 ** index, 360)).reduce(
+    (sum, seconds) => sum + seconds,
+  );
+}
+
 describe('on one machine', () => {
+  const manifests = render(folderOf('local'));
+
   it.each(plannedLocalServers(root))(
     '$file follows Compose (else: npm run generate)',
     (planned) => {
@@ -117,8 +126,17 @@ describe('on one machine', () => {
     },
   );
 
+  it('has Jobs go on trying until their deadline, however long the servers take', () => {
+    const jobs = manifests.filter(({ kind }) => kind === 'Job');
+
+    expect(jobs.map(({ metadata }) => metadata.name)).toEqual(['migrate', 'promote']);
+    for (const { spec } of jobs) {
+      expect(spec.activeDeadlineSeconds).toBeGreaterThanOrEqual(3_600);
+      expect(secondsOfPauses(spec.backoffLimit)).toBeGreaterThan(spec.activeDeadlineSeconds);
+    }
+  });
+
   it('has the servers and the Secrets that the processes look for', () => {
-    const manifests = render(folderOf('local'));
     const { data } = find(manifests, 'ConfigMap', 'commerce') as unknown as {
       data: Record<string, string>;
     };
