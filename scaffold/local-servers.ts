@@ -120,8 +120,8 @@ function secretsOf(service: (name: string) => Service): object[] {
   const keys = readConfig({}).API_KEYS.map(({ name, role, secret }) => `${name}:${role}:${secret}`);
   const names = ['api', 'worker-commerce', 'worker-collector', 'bridge', 'migrate', 'verify'];
   return names.map((name) => {
-    // The owner may act as an operator.
-    const { environment = {} } = service(name === 'verify' ? 'migrate' : name);
+    // It is a command of the operator's command line.
+    const { environment = {} } = service(name === 'verify' ? 'ops' : name);
     const { DATABASE_URL, REDIS_URL } = environment;
     return {
       apiVersion: 'v1',

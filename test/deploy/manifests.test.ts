@@ -47,6 +47,17 @@ describe.each(overlays)('the overlay %s', (overlay) => {
     expect(names).toEqual([...new Set(names)]);
   });
 
+  it('gives the password of the owner to the migration alone, and no two processes the same user', () => {
+    const text = JSON.stringify(manifests.filter(({ metadata }) => metadata.name !== 'migrate'));
+    const users = manifests
+      .filter(({ kind }) => kind === 'Secret')
+      .map(({ stringData }) => new URL(stringData.DATABASE_URL).username);
+
+    expect(text).not.toContain('"secretKeyRef":{"name":"migrate"');
+    expect(JSON.stringify(find(manifests, 'Job', 'migrate'))).toContain('"name":"migrate"');
+    expect(users).toEqual([...new Set(users)]);
+  });
+
   const hasKubectl = spawnSync('kubectl', ['version', '--client']).status === 0;
   (hasKubectl ? it : it.skip)('is what kubectl makes of it', () => {
     const text = execFileSync('kubectl', ['kustomize', folderOf(overlay)], { encoding: 'utf8' });
@@ -78,13 +89,6 @@ describe('in production', () => {
       data[name] = '/etc/certificates/ca.pem';
 
     expect(disagreements(changed)).toEqual([]);
-  });
-
-  it('gives the password of the owner to the migration alone', () => {
-    const text = JSON.stringify(manifests.filter(({ metadata }) => metadata.name !== 'migrate'));
-
-    expect(text).not.toContain('"secretKeyRef":{"name":"migrate"');
-    expect(JSON.stringify(find(manifests, 'Job', 'migrate'))).toContain('"name":"migrate"');
   });
 
   it('has the alerts of Prometheus (else: npm run generate)', () => {
