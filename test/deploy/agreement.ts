@@ -181,6 +181,7 @@ const programChecks: readonly ((program: Program) => string[])[] = [
   checkRights,
   checkVolumes,
   checkVersions,
+  checkSlots,
 ];
 
 function checkCommand({ name, container: { command, args } }: Program): string[] {
@@ -337,6 +338,12 @@ function checkVersions({ name, manifest: { kind, spec } }: Program): string[] {
   if (!name.startsWith('worker-')) return [...scaled, ...kept];
   const beside = maxSurge === '100%' && spec.minReadySeconds * 1_000 > promotionPatienceMs;
   return [...scaled, ...kept, ...(beside ? [] : ['may stop the version that is current'])];
+}
+
+/** A pod has a part of the node's processors, and sees all of them. */
+function checkSlots(program: Program): string[] {
+  if (program.name !== 'bridge' || configOf(program).BRIDGE_MAX_IN_FLIGHT !== undefined) return [];
+  return ['takes its slots from the processors of the node'];
 }
 
 type ManifestCheck = (manifests: readonly Manifest[], programs: readonly Program[]) => string[];

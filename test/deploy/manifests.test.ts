@@ -338,6 +338,13 @@ describe('what is wrong is found', () => {
       /ScaledObject bridge: runs more than 6/,
     ],
     [
+      'as many slots as follow from the node',
+      'Deployment',
+      'bridge',
+      withoutVariable('BRIDGE_MAX_IN_FLIGHT'),
+      /bridge: takes its slots from the processors of the node/,
+    ],
+    [
       'the other side’s task queue',
       'ScaledObject',
       'worker-commerce',
