@@ -34,7 +34,7 @@ export interface StartQueue {
   push(messages: readonly Waiting[]): void;
   /** Puts back what was taken. */
   unshift(messages: readonly Waiting[]): void;
-  /** Whether its messages have at most so many different `WorkflowPlan.doneBy`. */
+  /** Whether so many messages wait at most. Copies of an event count, too: each is a start of its own. */
   hasAtMost(count: number): boolean;
   /** Takes the first message; if Temporal knows its event, all known ones that fit share a batch. */
   takeOne(): Start | undefined;
@@ -88,10 +88,7 @@ export function createStartQueue(): StartQueue {
     unshift(messages) {
       queue = [...messages, ...queue];
     },
-    hasAtMost(count) {
-      const distinct = new Set<string>();
-      return queue.every(({ plan }) => distinct.add(plan.doneBy).size <= count);
-    },
+    hasAtMost: (count) => queue.length <= count,
     takeOne: () => takeAt(0),
     takeBatch: () => fillBatch(({ mayShare }) => mayShare),
     takeSingle: () => takeAt(queue.findIndex((message) => !isEvent(message) || !message.mayShare)),

@@ -290,10 +290,30 @@ describe('a partition that is revoked', () => {
   });
 });
 
-test('coalescing, repeats within a slice need one slot', async () => {
-  const { dependencies, started, repeats } = fakes(1);
+test('coalescing, many copies of an event start no more workflows at once than there are slots', async () => {
+  const { dependencies, started, repeats, hold } = fakes(3);
+  const { waiting, answer } = hold();
+  const copies = Array.from({ length: 50 }, () => events[0]!);
+  const delivered = dispatchAll(createDispatcher(dependencies, 'coalesce'), copies);
+  await until('a start is under way', () => waiting() > 0);
+  await nextTurn();
+  expect(waiting()).toBeLessThanOrEqual(3);
+  answer();
+  await delivered;
+  expect(started.map(eventIdsOf)).toEqual([[events[0]!.id]]);
+  expect(repeats).toHaveLength(49);
+});
+
+test('coalescing, repeats within a slice that are started each by itself share a slot', async () => {
+  const { dependencies, started, repeats, hold } = fakes(3);
+  const { waiting, answer } = hold();
   const [event] = events;
-  await dispatchAll(createDispatcher(dependencies, 'coalesce'), [event!, event!, event!]);
+  const dispatcher = createDispatcher(dependencies, 'coalesce');
+  const delivered = dispatchAll(dispatcher, [event!, event!, event!]);
+  await until('all are being started', () => waiting() === 3);
+  expect(dependencies.inFlight.count()).toBe(1);
+  answer();
+  await delivered;
   // Temporal knows the others; what is not handled yet is compared, once for the same bytes.
   expect(started.map(({ type }) => type)).toEqual(['handleEvent', 'handleEventBatch']);
   expect(started.map(eventIdsOf)).toEqual([[event!.id], [event!.id]]);
