@@ -13,6 +13,7 @@ import { stopTimeoutMs } from '../../platform/process/lifecycle';
 import { allServers, serversOf, type Server } from '../../platform/process/servers';
 import { podTemplateOf, type Manifest } from '../../testkit/kustomize';
 import { readScrapeConfiguration } from '../../testkit/observability-files';
+import { promotionPatienceMs } from '../../workers/promotion';
 import { root } from '../docs/markdown';
 
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
@@ -23,14 +24,6 @@ const { services } = parse(read('docker-compose.yml'), { merge: true }) as {
 
 const processes = ['api', 'worker-commerce', 'worker-collector', 'bridge'];
 
-/** A constant of a program, which cannot be imported without being run. */
-function promotionPatience(): number {
-  const [, digits] = /\bpatienceMs = ([\d_]+);/.exec(read('workers/promote.ts')) ?? [];
-  if (digits === undefined) throw new Error('workers/promote.ts has no patienceMs.');
-  return Number(digits.replaceAll('_', ''));
-}
-
-const promotionPatienceMs = promotionPatience();
 /** For what comes after a process has told itself to end: the kubelet's and the runtime's part. */
 const reserveMs = 5_000;
 

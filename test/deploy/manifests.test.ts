@@ -267,8 +267,8 @@ describe('what is wrong is found', () => {
       'a program that is not there',
       'Job',
       'promote',
-      container((one) => (one.args = ['node', 'dist/workers/promotion.js'])),
-      /promote: runs dist\/workers\/promotion.js/,
+      container((one) => (one.args = ['node', 'dist/workers/promoted.js'])),
+      /promote: runs dist\/workers\/promoted.js/,
     ],
     [
       'the password of the owner',
