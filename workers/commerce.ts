@@ -21,7 +21,7 @@ import { createTemporalClient } from '../platform/temporal/client';
 import { topicsCheck, watchTopics } from '../platform/kafka/topic-watch';
 import { taskQueues, waitingTaskQueues } from '../events/workflow-names';
 import { watchOutbox } from './backlog-gauges';
-import { scheduleDeliveryAudit } from './delivery-audit-schedule';
+import { keepDeliveryAuditScheduled } from './delivery-audit-schedule';
 import { createOutage, keepingSlots, sparingWorkflowTasks } from './outage';
 import { boundingProductLocks, createProductLocks } from './product-locks';
 import { startActivityWorkers, startWorker } from './start-worker';
@@ -100,8 +100,8 @@ void runProcess('worker:commerce', async (context) => {
   const client = createTemporalClient(config);
   onStop('the connection of the schedules', () => client.connection.close());
   const stopping = new AbortController();
-  const scheduling = scheduleDeliveryAudit({ client, config, logger }, stopping.signal);
-  onStop('scheduling the delivery audit', () => {
+  const scheduling = keepDeliveryAuditScheduled({ client, config, logger }, stopping.signal);
+  onStop('keeping the delivery audit scheduled', () => {
     stopping.abort();
     return scheduling;
   });

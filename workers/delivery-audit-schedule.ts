@@ -7,7 +7,7 @@ import {
   type ScheduleOptionsStartWorkflowAction,
 } from '@temporalio/client';
 import type { Config } from '../platform/process/config';
-import { pause } from '../platform/process/waiting';
+import { createBackoff, orAborted, pause } from '../platform/process/waiting';
 import type { Logger } from '../platform/observability/logger';
 import type { auditDelivery, DeliveryAuditOptions } from '../workflows/audit-delivery';
 import { deliveryAuditScheduleId } from '../events/workflow-ids';
@@ -19,37 +19,62 @@ export interface ScheduleDependencies {
   readonly logger: Logger;
 }
 
+/** Options of keeping the schedule. */
+export interface KeepingOptions {
+  /** How often it looks whether the schedule is still there, in ms. */
+  readonly lookEveryMs?: number;
+}
+
 /**
- * Creates the schedule, or updates it to this configuration; a paused one stays paused. Retries while
- * Temporal is unavailable, until `signal` is aborted.
+ * Creates the schedule, or updates it to this configuration, and makes it anew whenever it is gone, as in a
+ * namespace that came back empty, until `signal` is aborted. A paused one stays paused. While Temporal is
+ * unavailable, it retries with backoff.
  */
-export async function scheduleDeliveryAudit(
+export async function keepDeliveryAuditScheduled(
   { client, config, logger }: ScheduleDependencies,
   signal: AbortSignal,
+  { lookEveryMs = 120_000 }: KeepingOptions = {},
 ): Promise<void> {
+  const backoff = createBackoff({ firstMs: 5_000, longestMs: lookEveryMs });
+  let isUpToDate = false;
   while (!signal.aborted) {
+    let pauseMs = lookEveryMs;
     try {
-      await createOrUpdate(client, config);
-      logger.debug({ intervalMs: config.AUDIT_INTERVAL_MS }, 'delivery audit scheduled');
-      return;
+      if (!isUpToDate) {
+        await orAborted(createOrUpdate(client, config), signal);
+        logger.debug({ intervalMs: config.AUDIT_INTERVAL_MS }, 'delivery audit scheduled');
+      } else if (await orAborted(createIfMissing(client, config), signal)) {
+        logger.warn('the schedule of the delivery audit was gone; it is there again');
+      }
+      isUpToDate = true;
+      backoff.reset();
     } catch (error) {
       if (signal.aborted) return;
-      logger.warn({ err: error, retryMs }, 'cannot schedule the delivery audit; retrying');
-      await pause(retryMs, signal);
+      pauseMs = backoff.next();
+      logger.warn({ err: error, retryMs: pauseMs }, 'cannot schedule the delivery audit; retrying');
     }
+    await pause(pauseMs, signal);
   }
 }
 
-const retryMs = 5_000;
-
 async function createOrUpdate(client: Client, config: Config): Promise<void> {
-  const plan = planOf(config);
+  if (await createIfMissing(client, config)) return;
+  const schedule = client.schedule.getHandle(deliveryAuditScheduleId);
+  await schedule.update((present) => ({ ...present, ...planOf(config) }));
+}
+
+/**
+ * Leaves a schedule that is there as it is: workers of two configurations would otherwise take turns at it.
+ *
+ * @returns whether it was missing
+ */
+async function createIfMissing(client: Client, config: Config): Promise<boolean> {
   try {
-    await client.schedule.create({ scheduleId: deliveryAuditScheduleId, ...plan });
+    await client.schedule.create({ scheduleId: deliveryAuditScheduleId, ...planOf(config) });
+    return true;
   } catch (error) {
-    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
-    const schedule = client.schedule.getHandle(deliveryAuditScheduleId);
-    await schedule.update((present) => ({ ...present, ...plan }));
+    if (error instanceof ScheduleAlreadyRunning) return false;
+    throw error;
   }
 }
 

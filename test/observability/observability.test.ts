@@ -4,7 +4,15 @@
  * looked at in test/integration/prometheus-endpoints.test.ts.
  */
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { metricsRegistry } from '../../platform/observability/telemetry';
+import {
+  createCollectorAuditActivities,
+  type CollectorAuditDependencies,
+} from '../../activities/collector/delivery-audit';
+import {
+  createShopAuditActivities,
+  type ShopAuditDependencies,
+} from '../../activities/commerce/delivery-audit';
+import { activityDuration, metricsRegistry } from '../../platform/observability/telemetry';
 import {
   alertQueries,
   dashboardQueries,
@@ -128,6 +136,36 @@ function resultLabels(expression: string): readonly string[] {
       : [...(metrics.get(metric)?.labels ?? []), ...targetLabels],
   );
 }
+
+describe('the alert of an audit that does not run', () => {
+  const [selector] = readSelectors(
+    readAlerts().find(({ alert }) => alert === 'DeliveryAuditSilent')!.expr,
+  );
+  const pattern = new RegExp(`^(?:${selector!.matchers[0]!.value})$`);
+
+  it('looks at activities that each run calls', () => {
+    const shop = createShopAuditActivities({} as ShopAuditDependencies);
+    const collector = createCollectorAuditActivities({} as CollectorAuditDependencies);
+    const seen = Object.keys({ ...shop, ...collector }).filter((name) => pattern.test(name));
+
+    expect(seen.toSorted()).toEqual(
+      ['Confirmed', 'Decided', 'Delivered', 'Handled', 'Published'].map(
+        (what) => `findUn${what.toLowerCase()}`,
+      ),
+    );
+  });
+
+  it('has a series before the first run', async () => {
+    const { values } = await activityDuration.get();
+
+    expect(
+      values.filter(
+        ({ metricName, labels }) =>
+          metricName === selector!.metric && pattern.test(String(labels.activity)),
+      ),
+    ).toEqual([expect.objectContaining({ value: 0 })]);
+  });
+});
 
 describe('the alert rules', () => {
   it('have names of their own', () => {
