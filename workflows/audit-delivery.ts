@@ -46,7 +46,7 @@ export interface DeliveryAuditSummary {
   readonly confirmed: number;
   /** Undecided orders; now being resumed. */
   readonly undecided: number;
-  /** The last of them, where there are more: the next run resumes those after it. */
+  /** The last of them, where there are more: the next run resumes those after it, also if this one fails. */
   readonly undecidedAfter?: string;
   /** Logged events that were neither handled nor parked; now being handled. */
   readonly unhandled: number;
@@ -94,12 +94,15 @@ export async function auditDelivery(
   const { summary, failures } = progress;
   if (failures.length === 0) return summary;
   throw ApplicationFailure.create({
-    type: 'AUDIT_INCOMPLETE',
+    type: incomplete,
     message: `The audit is incomplete; the next run retries. ${failures.join('; ')}`,
     nonRetryable: true,
     details: [summary],
   });
 }
+
+/** The `type` of the failure of a run with failed parts; its details are the summary. */
+const incomplete = 'AUDIT_INCOMPLETE';
 
 // Limited retries: the schedule retries without end.
 const untilNextAudit: ActivityOptions = {
@@ -171,7 +174,10 @@ const nothing = {
 function begin({ unhandledAfterMs }: DeliveryAuditOptions): DeliveryAuditProgress {
   const startedAt = Date.now();
   const handledUntil = startedAt - unhandledAfterMs;
-  return { startedAt, part: 0, summary: { ...nothing, handledUntil }, failures: [] };
+  const summary: Summary = { ...nothing, handledUntil };
+  const undecidedAfter = lastUndecidedAfter();
+  if (undecidedAfter !== undefined) summary.undecidedAfter = undecidedAfter;
+  return { startedAt, part: 0, summary, failures: [] };
 }
 
 async function auditPage(
@@ -224,7 +230,7 @@ async function auditUnconfirmed({ options, startedAt, cursor, summary }: Page) {
 async function auditUndecided({ options, startedAt, cursor, summary }: Page) {
   const { orderIds, next } = await shop.findUndecided({
     before: startedAt - options.undecidedAfterMs,
-    after: cursor.id ?? lastSummary()?.undecidedAfter ?? '',
+    after: cursor.id ?? summary.undecidedAfter ?? '',
     limit: workflowsPerPage,
   });
   summary.undecided += orderIds.length;
@@ -238,6 +244,7 @@ async function auditUndecided({ options, startedAt, cursor, summary }: Page) {
       }),
     ),
   );
+  delete summary.undecidedAfter;
   if (next === undefined) return undefined;
   // While the gateway is away all orders are undecided, and nearly all have a workflow that waits. To
   // resume each of them every minute would be the greatest load of all.
@@ -287,8 +294,23 @@ async function auditNotifications({ options, startedAt, cursor, summary }: Page)
   return next === undefined ? undefined : { id: next.eventId, name: next.name };
 }
 
+/** Of the last run that succeeded; runs after it may have failed. */
 function lastSummary(): DeliveryAuditSummary | undefined {
   return workflowInfo().lastResult as DeliveryAuditSummary | undefined;
+}
+
+/**
+ * Where the turns at undecided orders have got to, also in a run that was incomplete: a part that fails in
+ * each run would otherwise have each begin with the same hundred. Nothing else is taken from such a run: its
+ * `handledUntil` does not tell whether all before that was looked at.
+ */
+function lastUndecidedAfter(): string | undefined {
+  const { lastFailure } = workflowInfo();
+  if (!(lastFailure instanceof ApplicationFailure && lastFailure.type === incomplete)) {
+    return lastSummary()?.undecidedAfter;
+  }
+  const [summary] = lastFailure.details as [DeliveryAuditSummary];
+  return summary.undecidedAfter;
 }
 
 // One at a time: an event may have 256 KiB, and Temporal limits the size of a task.

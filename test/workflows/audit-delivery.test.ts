@@ -98,29 +98,37 @@ function publicationOf(eventId: string) {
 }
 
 // First of all: behind other tests the server did not skip the time between its runs.
-test('of many undecided orders a run resumes some, and the next run goes on after them', async () => {
+test('of many undecided orders each run resumes some, and the next one those after them, whatever part has failed', async () => {
   const asked: string[] = [];
+  const pages: Record<string, UndecidedPage> = {
+    '': { orderIds: [], next: 'order-2' },
+    'order-2': { orderIds: [], next: 'order-4' },
+    'order-4': { orderIds: [] },
+  };
+  const away = () => Promise.reject(ApplicationFailure.nonRetryable('PostgreSQL is away'));
   const findUndecided = ({ after }: { readonly after: string }): Promise<UndecidedPage> => {
     asked.push(after);
-    return Promise.resolve(after === '' ? { orderIds: [], next: 'order-2' } : { orderIds: [] });
+    return asked.length === 3 ? away() : Promise.resolve(pages[after]!);
   };
-  await withWorkers(shop({ findUndecided }), collector(), async () => {
+  const findUnhandled = (): Promise<UnhandledPage> =>
+    asked.length === 2 ? away() : Promise.resolve({ eventIds: [] });
+  await withWorkers(shop({ findUndecided }), collector({ findUnhandled }), async () => {
     const workflowId = `${deliveryAuditScheduleId}-${randomUUID()}`;
     const { client } = environment;
     await client.workflow.start(workflowTypes.auditDelivery, {
       workflowId,
       taskQueue: taskQueues.commerce,
       args: [options],
-      // As a schedule does, each run gets the last one's result.
+      // As a schedule does, each run gets the last one's result, and its failure if it has failed.
       cronSchedule: '* * * * *',
     });
-    await until('three runs have asked', async () => {
+    await until('five runs have asked', async () => {
       await environment.sleep('1 minute');
-      return asked.length >= 3;
+      return asked.length >= 5;
     });
     await client.workflow.getHandle(workflowId).terminate();
   });
-  expect(asked.slice(0, 3)).toEqual(['', 'order-2', '']);
+  expect(asked.slice(0, 5)).toEqual(['', 'order-2', 'order-4', 'order-4', '']);
 });
 
 test('where all is well nothing is found, and nothing is started', async () => {
