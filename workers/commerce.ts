@@ -24,6 +24,7 @@ import { watchOutbox } from './backlog-gauges';
 import { keepDeliveryAuditScheduled } from './delivery-audit-schedule';
 import { createOutage, keepingSlots, sparingWorkflowTasks } from './outage';
 import { boundingProductLocks, createProductLocks } from './product-locks';
+import { takingTurns } from './retry-turns';
 import { startActivityWorkers, startWorker } from './start-worker';
 
 void runProcess('worker:commerce', async (context) => {
@@ -94,7 +95,12 @@ void runProcess('worker:commerce', async (context) => {
       activities,
       interceptors: [keepingSlots(gatewayOutage)],
     },
-    { taskQueue: waitingTaskQueues.state, slots: 32, activities, interceptors: [productLocks] },
+    {
+      taskQueue: waitingTaskQueues.state,
+      slots: 32,
+      activities,
+      interceptors: [takingTurns(), productLocks],
+    },
   ]);
   if (servesMetrics) watchOutbox(context, pool);
   const client = createTemporalClient(config);

@@ -49,11 +49,15 @@ export interface ProductLocks {
 }
 
 /** Another transaction holds the lock of a product's row for long. A retry can succeed. */
-class ProductLockedError extends Error {
+export class ProductLockedError extends Error {
   override readonly name = 'ProductLockedError';
   readonly code = 'PRODUCT_LOCKED';
 
-  constructor(productIds: readonly string[], options?: ErrorOptions) {
+  constructor(
+    /** Which it may be. */
+    readonly productIds: readonly string[],
+    options?: ErrorOptions,
+  ) {
     super(
       `Another transaction locks what a change of ${productIds.join(' or ')} needs: its row in commerce.products, ` +
         'or, as a migration does, a table. pg_blocking_pids() names it; this goes on by itself once it has ended.',
