@@ -22,7 +22,7 @@ import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from '../observability/logger';
 import { createBackoff, pause, resultWithin, type Backoff } from '../process/waiting';
-import { decodeFrames, encodeFrame } from './frames';
+import { decodeFrames, encodeFrame, type ReadFrames } from './frames';
 
 /** Where a record lies. */
 export interface SpoolPlace {
@@ -63,7 +63,7 @@ export interface Spool {
 
 /** What has become of records that were kept, seen afterwards. */
 export type SpoolFault =
-  /** A group of records, or the end of a file, cannot be read. */
+  /** A group of records, several side by side, or the end of a file, cannot be read. */
   | 'damaged_group'
   /** A file is gone: another process has adopted it with its records, or somebody has deleted it. */
   | 'missing_file';
@@ -392,9 +392,9 @@ class SegmentedSpool implements Spool {
   private async readSealed(segment: Segment): Promise<SpooledRecord[]> {
     if (segment === this.current) await this.seal(segment);
     try {
-      const { lines, damagedGroups, tornBytes } = decodeFrames(await readFile(segment.path));
+      const { lines, ...damage } = decodeFrames(await readFile(segment.path));
       if (segment.records !== lines.length) {
-        this.tellDamage(segment, damagedGroups, tornBytes);
+        this.tellDamage(segment, damage);
         // Of a file that was damaged meanwhile the indexes are others.
         segment.acknowledged.clear();
         segment.records = lines.length;
@@ -410,11 +410,11 @@ class SegmentedSpool implements Spool {
     }
   }
 
-  private tellDamage(segment: Segment, damagedGroups: number, tornBytes: number): void {
-    const faults = damagedGroups + (tornBytes > 0 ? 1 : 0);
+  private tellDamage(segment: Segment, damage: Omit<ReadFrames, 'lines'>): void {
+    const faults = damage.damagedGroups + (damage.tornBytes > 0 ? 1 : 0);
     if (faults === 0) return;
     this.logger.error(
-      { file: segment.path, damagedGroups, tornBytes },
+      { file: segment.path, ...damage },
       'a file of the spool is damaged; the records of these groups are lost',
     );
     for (let fault = 0; fault < faults; fault += 1) this.options.onFault('damaged_group');
