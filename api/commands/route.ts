@@ -84,7 +84,7 @@ export function commandRoute<
           // As the schemas have validated it.
           const command = route.toCommand(request as CommandRequest<Params, Body>);
           await route.check?.(services, command);
-          const outcome = await services.commands.execute(definition, command);
+          const outcome = await services.commands.execute(definition, command, request.isRepeat);
           const told = route.toAnswer(outcome, command);
           if (told instanceof Problem) throw told;
           if (location !== undefined) reply.header('location', location(command));

@@ -2,8 +2,9 @@
  * Commands: changes of the shop's state, each made by a workflow with update-with-start. The answer
  * comes when the state is decided; the workflow then publishes the events.
  *
- * A command whose answer was lost may be given again under the same ID: it joins the workflow while
- * that runs, and afterwards a new run finds in the database what was decided.
+ * A command whose answer was lost may be given again under the same ID. A new run then finds in the database
+ * what was decided: an earlier run only remembers it, and PostgreSQL may have failed over since to a server
+ * that never heard of it.
  */
 import {
   isGrpcServiceError,
@@ -13,6 +14,7 @@ import {
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
+  type WorkflowExecutionDescription,
 } from '@temporalio/client';
 import type { z } from 'zod';
 import type { CommandDefinition } from '../../events/command-definition';
@@ -47,13 +49,21 @@ export interface Commands {
    * Gives a registered command; its outcome when it is decided. One that no worker begins within half of
    * the time to a decision expires.
    *
+   * @param isRepeat whether it may have been given before
    * @throws OverloadedError when it has expired
    */
   execute<Input extends z.ZodObject, Outcome extends object>(
     definition: CommandDefinition<CommandName, Input, Outcome>,
     command: z.output<Input>,
+    isRepeat?: boolean,
   ): Promise<Outcome>;
-  placeOrder(orderId: string, request: OrderRequest): Promise<OrderOutcome>;
+  /**
+   * Places an order.
+   *
+   * @param isRepeat whether it may have been given before. While its workflow is running, the outcome is what
+   *   that remembers: look whether the database has it, too
+   */
+  placeOrder(orderId: string, request: OrderRequest, isRepeat?: boolean): Promise<OrderOutcome>;
   /**
    * Cancels an order that is in the database or has a workflow; of any other, `unknown-order`. An
    * UndecidedError says whether the cancellation is accepted.
@@ -129,6 +139,7 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
     execute: async <Input extends z.ZodObject, Outcome extends object>(
       definition: CommandDefinition<CommandName, Input, Outcome>,
       command: z.output<Input>,
+      isRepeat = false,
     ) => {
       const outcome = await decide<Outcome | Expired>({
         workflowType: definition.name,
@@ -136,16 +147,18 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         aggregateId: definition.aggregateId(command),
         summary: definition.summary(command),
         command,
+        isRepeat,
         memo: { [expiresAfterMsMemo]: decisionMs / 2 },
       });
       if (isExpired(outcome)) throw new OverloadedError();
       return outcome;
     },
-    placeOrder: (orderId, request) =>
+    placeOrder: (orderId, request, isRepeat = false) =>
       decide({
         ...orderWorkflow(orderId),
         summary: `Place order of ${linesOf(request)} for ${request.userId}`,
         command: { orderId, request } satisfies PlaceOrder,
+        isRepeat,
         memo: { userId: request.userId },
       }),
     cancelOrder: (orderId, command) =>
@@ -172,6 +185,7 @@ interface StartableCommand {
   /** What the Web UI says of the workflow beside its ID. */
   readonly summary: string;
   readonly command: object;
+  readonly isRepeat?: boolean;
   /** To cancel the order of the workflow, instead of waiting for its decision. */
   readonly cancellation?: CancelOrder;
   readonly orderStatus?: OrderStatus;
@@ -238,10 +252,11 @@ const maxTries = 3;
 
 async function startOrJoin<Outcome extends object>(
   client: Client,
-  command: StartableCommand,
+  given: StartableCommand,
 ): Promise<Outcome> {
   const startedAt = Date.now();
-  let again = '';
+  const { command, after } = await withoutEarlierRun(client, given);
+  let again = after;
   for (let tries = 1; ; tries += 1) {
     try {
       const outcome =
@@ -251,15 +266,47 @@ async function startOrJoin<Outcome extends object>(
       if (tries === maxTries || !mayHaveChanged(command, outcome)) return outcome;
       const closedBefore = await runClosedBefore(client, command, startedAt);
       if (closedBefore === undefined) return outcome;
-      again = `-after-${closedBefore}`;
+      again = afterRun(closedBefore);
     } catch (error) {
       if (tries === maxTries) throw error;
       if (isNotFound(error)) continue;
       if (!(error instanceof WorkflowUpdateFailedError)) throw error;
       const closedBefore = await runClosedBefore(client, command, startedAt);
       if (closedBefore === undefined) throw error;
-      again = `-after-${closedBefore}`;
+      again = afterRun(closedBefore);
     }
+  }
+}
+
+function afterRun(runId: string): string {
+  return `-after-${runId}`;
+}
+
+/** How a command is given, so that no run answers a repeat that may have decided it before. */
+async function withoutEarlierRun(
+  client: Client,
+  command: StartableCommand,
+): Promise<{ readonly command: StartableCommand; readonly after: string }> {
+  const { workflowId, workflowType, isRepeat = false } = command;
+  const earlier = isRepeat ? await findRun(client, workflowId) : undefined;
+  if (earlier === undefined) return { command, after: '' };
+  const after = afterRun(earlier.runId);
+  if (earlier.closeTime !== undefined) return { command, after };
+  // One workflow at a time has an order, which may be cancelled there. Any other command can be decided beside
+  // a run that waits for Kafka: whoever is second finds in the database what the first has done.
+  if (workflowType === workflowTypes.placeOrder) return { command, after: '' };
+  return { command: { ...command, workflowId: workflowId + after }, after: '' };
+}
+
+async function findRun(
+  client: Client,
+  workflowId: string,
+): Promise<WorkflowExecutionDescription | undefined> {
+  try {
+    return await client.workflow.getHandle(workflowId).describe();
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
   }
 }
 

@@ -24,6 +24,11 @@ declare module 'fastify' {
      * @param purpose distinguishes several IDs of one request
      */
     deriveId(purpose: string): string;
+    /**
+     * Whether an earlier try with the same Idempotency-Key came this far: what has those IDs may be there
+     * already, or may have been there and been lost.
+     */
+    isRepeat: boolean;
     /** The claim that the answer is to be recorded under. */
     idempotencyClaim: Claim | undefined;
   }
@@ -32,6 +37,7 @@ declare module 'fastify' {
 /** Holds every POST of its scope to its Idempotency-Key. Needs `authentication` before it. */
 export const idempotency = fastifyPlugin<{ store: IdempotencyStore }>(async (app, { store }) => {
   app.decorateRequest('idempotencyClaim');
+  app.decorateRequest('isRepeat', false);
   app.decorateRequest('deriveId', function (this: FastifyRequest, purpose: string) {
     return this.idempotencyClaim === undefined
       ? randomUUID()
@@ -87,6 +93,7 @@ async function claim(
   switch (outcome.kind) {
     case 'claimed':
       request.idempotencyClaim = outcome.claim;
+      request.isRepeat = outcome.claim.isRepeat;
       return undefined;
     case 'answered':
       return replay(reply, outcome.answer);

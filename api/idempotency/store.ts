@@ -25,6 +25,8 @@ export interface Claim {
    * request works under are derived from it.
    */
   readonly seed: string;
+  /** Whether the key was claimed before: an earlier try may have begun what this one asks for. */
+  readonly isRepeat: boolean;
 }
 
 /** The result of claiming a key. */
@@ -70,14 +72,12 @@ export function createIdempotencyStore(
     async claim(scope, requestHash) {
       prune();
       const token = randomUUID();
-      const claimed = await database.query<{ seed: string }>({
+      const [claimed] = await database.query<Pick<Claim, 'seed' | 'isRepeat'>>({
         name: 'idempotency-claim',
         text: claimStatement,
         values: [scope, requestHash, token, leaseMs, timeToLiveMs],
       });
-      if (claimed[0] !== undefined) {
-        return { kind: 'claimed', claim: { scope, token, seed: claimed[0].seed } };
-      }
+      if (claimed !== undefined) return { kind: 'claimed', claim: { scope, token, ...claimed } };
       return lookUp(database, scope, requestHash);
     },
 
@@ -107,7 +107,8 @@ export function createIdempotencyStore(
 }
 
 // One statement decides between all who claim at once: a row that is free, expired, or left behind
-// by a process that was killed, goes to one of them.
+// by a process that was killed, goes to one of them. Only a row that was there before, and has not expired,
+// is older than the statement.
 const expired = `held.created_at <= now() - $5 * interval '1 millisecond'`;
 const claimStatement = `
   INSERT INTO commerce.idempotency_keys AS held (scope, request_hash, claim, claimed_until)
@@ -120,7 +121,7 @@ const claimStatement = `
     created_at = CASE WHEN ${expired} THEN now() ELSE held.created_at END
   WHERE held.claimed_until <= now()
     AND (${expired} OR (held.status IS NULL AND held.request_hash = excluded.request_hash))
-  RETURNING extract(epoch FROM created_at)::text AS seed`;
+  RETURNING extract(epoch FROM created_at)::text AS seed, created_at <> now() AS "isRepeat"`;
 
 interface HeldRow {
   readonly same_request: boolean;

@@ -17,7 +17,7 @@ import { productCommandProblems } from '../products/named-product';
 
 /** `POST /orders`, `GET /orders/{orderId}`, `POST /orders/{orderId}/cancel`. */
 export function orderRoutes(services: Services): FastifyPluginAsyncZod {
-  const { commands, orderBound, productDetails } = services;
+  const { commands, orderBound, orderReadsOfChanges, productDetails } = services;
   return async (app) => {
     app.post(
       '/orders',
@@ -65,9 +65,12 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
         const userId = userOf(request);
         const wanted = { userId, items, paymentToken };
         const decided = await orderBound.within(userId, orderId, () =>
-          orUndecided(services, orderId, () => commands.placeOrder(orderId, wanted)),
+          orUndecided(services, orderId, () =>
+            commands.placeOrder(orderId, wanted, request.isRepeat),
+          ),
         );
         if (decided.kind === 'undecided') return answerUndecided(reply, orderId, decided);
+        if (request.isRepeat) await checkIsKnown(orderReadsOfChanges, orderId);
         const order = placed(orderId, lines, decided);
         return reply.code(201).header('location', locationOf(orderId)).send(order);
       },
@@ -125,7 +128,7 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
       },
       async (request, reply) => {
         const { orderId } = request.params;
-        const order = await findVisible(services, services.orderReadsOfChanges, request, orderId);
+        const order = await findVisible(services, orderReadsOfChanges, request, orderId);
         if (order.status === 'CANCELLED') {
           return { orderId, status: order.status, reason: order.reason ?? '' };
         }
@@ -206,6 +209,15 @@ function toOrder({ items, createdAt, updatedAt, ...order }: StoredOrder): Order 
 function beingPlaced(orderId: string, userId: string): Order {
   const unknown = { items: null, totalAmount: null, reason: null, payment: null };
   return { orderId, userId, status: 'PLACED', ...unknown, createdAt: null, updatedAt: null };
+}
+
+/**
+ * @throws Problem 503 when the database knows nothing of a decided order: it has lost it since. Once the
+ *   workflow that remembers it has ended, a repeat has it placed again.
+ */
+async function checkIsKnown(orderReads: OrderReads, orderId: string): Promise<void> {
+  const answered = await orderReads.findAnswered([orderId]);
+  if (answered.length === 0) throw new Problem('UNDECIDED');
 }
 
 interface Undecided {

@@ -198,3 +198,75 @@ test('a command whose earlier run has expired is decided by a new one', async ()
   expect(outcome).toEqual({ kind: 'adjusted', stock: 6 });
   expect(updateIds).toEqual(['decision', 'decision-after-run-1']);
 });
+
+describe('a repeat', () => {
+  const adjustment = { adjustmentId: 'a', productId: 'tea', delta: 1, reason: 'restock' } as const;
+  const order = { userId: 'ann', items: [], paymentToken: 'tok_approve' };
+  const adjust = (client: Client, isRepeat: boolean) =>
+    createCommands(client).execute(adjustStock, adjustment, isRepeat);
+  const place = (client: Client, isRepeat: boolean) =>
+    createCommands(client).placeOrder('1', order, isRepeat);
+
+  const closed = async () => ({ runId: 'run-1', closeTime: new Date(Date.now() - 1_000) });
+  const running = async () => ({ runId: 'run-1' });
+  const none = async () => {
+    throw new WorkflowNotFoundError('not found', 'stock-adjustment-a', undefined);
+  };
+
+  test.each([
+    [
+      'is decided by a new run, not by one that has ended',
+      adjust,
+      closed,
+      ['stock-adjustment-a', 'decision-after-run-1'],
+    ],
+    [
+      'is decided beside a run that has not ended',
+      adjust,
+      running,
+      ['stock-adjustment-a-after-run-1', 'decision'],
+    ],
+    [
+      'is decided as at first where no run is known',
+      adjust,
+      none,
+      ['stock-adjustment-a', 'decision'],
+    ],
+    [
+      'of an order is decided by a new run, too',
+      place,
+      closed,
+      ['order-1', 'decision-after-run-1'],
+    ],
+    [
+      'of an order waits for the run that may be cancelled',
+      place,
+      running,
+      ['order-1', 'decision'],
+    ],
+  ])('%s', async (_, give, describe, expected) => {
+    const describeRun = jest.fn<Promise<object>, []>(describe);
+    const given: string[][] = [];
+    const client = clientOf({
+      executeUpdateWithStart: async (
+        _name: string,
+        {
+          updateId,
+          startWorkflowOperation,
+        }: {
+          readonly updateId: string;
+          readonly startWorkflowOperation: { readonly options: { readonly workflowId: string } };
+        },
+      ) => {
+        given.push([startWorkflowOperation.options.workflowId, updateId]);
+        return { kind: 'confirmed' };
+      },
+      getHandle: () => ({ describe: describeRun }),
+    });
+    await give(client, true);
+    expect(given).toEqual([expected]);
+    expect(describeRun).toHaveBeenCalledTimes(1);
+    await give(client, false);
+    expect(describeRun).toHaveBeenCalledTimes(1);
+  });
+});

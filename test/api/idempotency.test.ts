@@ -16,12 +16,14 @@ const keys = [
   { name: 'two', role: 'operator', secret: 'secret-two' },
 ] as const;
 
+const firstClaim = { token: 'token', seed: '1', isRepeat: false } as const;
+
 class ScriptedStore implements IdempotencyStore {
   outcome: ClaimOutcome | undefined;
   complete = jest.fn(async (_claim: Claim, _answer: RecordedAnswer) => true);
   release = jest.fn(async (_claim: Claim) => undefined);
   claim = jest.fn(async (scope: Buffer, _requestHash: Buffer): Promise<ClaimOutcome> => {
-    return this.outcome ?? { kind: 'claimed', claim: { scope, token: 'token', seed: '1' } };
+    return this.outcome ?? { kind: 'claimed', claim: { ...firstClaim, scope } };
   });
 }
 
@@ -158,9 +160,18 @@ test('once the key has expired, the IDs are others', async () => {
   const first = (await call()).json();
   store.claim.mockImplementation(async (scope) => ({
     kind: 'claimed',
-    claim: { scope, token: 'token', seed: '2' },
+    claim: { ...firstClaim, scope, seed: '2' },
   }));
   expect((await call()).json().id).not.toBe(first.id);
+});
+
+test.each([true, false])('what is carried out knows whether it may be a repeat: %s', async (is) => {
+  handle.mockImplementation(async ({ isRepeat }) => ({ isRepeat }));
+  store.claim.mockImplementation(async (scope) => ({
+    kind: 'claimed',
+    claim: { ...firstClaim, scope, isRepeat: is },
+  }));
+  expect((await call()).json()).toEqual({ isRepeat: is });
 });
 
 test('without a key nothing is claimed and the IDs are drawn', async () => {

@@ -545,6 +545,160 @@ test('a change of stock that has expired is made when it is asked for again unde
   expect(await stockOf(productId)).toBe(5);
 }, 90_000);
 
+describe('a change that a failover has lost, with the answer that was to be recorded', () => {
+  function adjust(productId: string, key: string): Promise<ApiAnswer> {
+    return stack.call('POST', `/v1/products/${productId}/stock-adjustments`, {
+      body: { delta: 4, reason: 'restock' },
+      idempotencyKey: key,
+    });
+  }
+
+  /** As if the API's process had been killed before it could record the answer, and the lease were over. */
+  async function loseAnswer({ eventId, orderId }: ApiAnswer['body']): Promise<void> {
+    const { rowCount } = await stack.pool.query(
+      `UPDATE commerce.idempotency_keys
+       SET status = NULL, headers = NULL, body = NULL, claimed_until = now()
+       WHERE body LIKE '%' || $1 || '%'`,
+      [eventId ?? orderId],
+    );
+    expect(rowCount).toBe(1);
+  }
+
+  async function loseAdjustment(productId: string): Promise<void> {
+    const { rowCount } = await stack.pool.query(
+      `WITH lost AS (
+         DELETE FROM commerce.stock_adjustments WHERE product_id = $1 RETURNING previous_stock, event_id
+       ), unwritten AS (
+         DELETE FROM commerce.outbox WHERE event_id IN (SELECT event_id FROM lost)
+       )
+       UPDATE commerce.products SET stock = previous_stock, stock_version = stock_version - 1
+       FROM lost WHERE product_id = $1`,
+      [productId],
+    );
+    expect(rowCount).toBe(1);
+  }
+
+  async function loseOrder(orderId: string): Promise<void> {
+    const of = 'WHERE order_id = $1';
+    const events = `SELECT event_id FROM commerce.stock_adjustments ${of}`;
+    const connection = await stack.pool.connect();
+    try {
+      await connection.query('BEGIN');
+      for (const statement of [
+        `DELETE FROM commerce.outbox WHERE key = $1 OR event_id IN (${events})`,
+        `UPDATE commerce.products SET stock = previous_stock, stock_version = stock_version - 1
+         FROM (SELECT * FROM commerce.stock_adjustments ${of}) AS lost
+         WHERE products.product_id = lost.product_id`,
+        `DELETE FROM commerce.stock_adjustments ${of}`,
+        `DELETE FROM commerce.payments ${of}`,
+        `DELETE FROM commerce.order_items ${of}`,
+        `DELETE FROM commerce.orders ${of}`,
+      ]) {
+        expect((await connection.query(statement, [orderId])).rowCount).toBeGreaterThan(0);
+      }
+      await connection.query('COMMIT');
+    } finally {
+      connection.release();
+    }
+  }
+
+  async function untilRunEnds(aggregateId: string, runs: number): Promise<void> {
+    await until('the workflow has ended', async () => {
+      const ended = `AggregateId = '${aggregateId}' AND ExecutionStatus = 'Completed'`;
+      const types = `WorkflowType IN ('adjustStock', 'placeOrder')`;
+      return (await stack.temporal.workflow.count(`${ended} AND ${types}`)).count === runs;
+    });
+  }
+
+  /** Nobody publishes the events of the product meanwhile, so that workflows that have decided go on running. */
+  async function whileUnpublished(productId: string, work: () => Promise<void>): Promise<void> {
+    const holder = await stack.pool.connect();
+    try {
+      await holder.query('BEGIN');
+      await holder.query('SET LOCAL idle_in_transaction_session_timeout = 0');
+      await holder.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [
+        `outbox/catalog-events/${productId}`,
+      ]);
+      await work();
+    } finally {
+      await holder.query('ROLLBACK');
+      holder.release();
+    }
+  }
+
+  test('is made when it is asked for again under its key, and one that is there is made once', async () => {
+    const productId = await register(1);
+    const key = randomUUID();
+    const first = await adjust(productId, key);
+    expect(first).toMatchObject({ status: 201, body: { stock: 5 } });
+    await untilRunEnds(productId, 1);
+    await loseAdjustment(productId);
+    await loseAnswer(first.body);
+    expect(await stockOf(productId)).toBe(1);
+    expect(await adjust(productId, key)).toMatchObject({ status: 201, body: first.body });
+    expect(await stockOf(productId)).toBe(5);
+
+    await untilRunEnds(productId, 2);
+    await loseAnswer(first.body);
+    expect(await adjust(productId, key)).toMatchObject({ status: 201, body: first.body });
+    expect(await stockOf(productId)).toBe(5);
+  }, 60_000);
+
+  test('is made while the workflow that remembers it waits for Kafka, too', async () => {
+    const productId = await register(1);
+    await until('everything is published', async () => (await unpublished()) === 0);
+    await whileUnpublished(productId, async () => {
+      const key = randomUUID();
+      const first = await adjust(productId, key);
+      expect(first).toMatchObject({ status: 201, body: { stock: 5 } });
+      await loseAdjustment(productId);
+      await loseAnswer(first.body);
+      expect(await adjust(productId, key)).toMatchObject({ status: 201, body: first.body });
+      expect(await stockOf(productId)).toBe(5);
+      await loseAnswer(first.body);
+      expect(await adjust(productId, key)).toMatchObject({ status: 201, body: first.body });
+      expect(await stockOf(productId)).toBe(5);
+    });
+  }, 60_000);
+
+  test('of an order is made, with the money that was captured', async () => {
+    const productId = await register(3);
+    await until('everything is published', async () => (await unpublished()) === 0);
+    const key = randomUUID();
+    const again = () => order([productId], { key });
+    const first = await again();
+    expect(first.status).toBe(201);
+    const { orderId } = first.body as { orderId: string };
+    await untilRunEnds(orderId, 1);
+    await loseOrder(orderId);
+    await loseAnswer(first.body);
+    expect(await stockOf(productId)).toBe(3);
+    expect(await again()).toMatchObject({ status: 201, body: first.body });
+    const [confirmed] = await ordersOf(productId);
+    expect(confirmed).toMatchObject({ order_id: orderId, status: 'CONFIRMED' });
+    expect(await stockOf(productId)).toBe(2);
+    expect(await moneyHeld([orderId])).toEqual([price]);
+
+    await untilRunEnds(orderId, 2);
+    await whileUnpublished(productId, async () => {
+      await loseOrder(orderId);
+      await loseAnswer(first.body);
+      // The run that places it stays open, and remembers it when it is lost again.
+      expect(await again()).toMatchObject({ status: 201, body: first.body });
+      await loseOrder(orderId);
+      await loseAnswer(first.body);
+      expect(await again()).toMatchObject({ status: 503, body: { code: 'UNDECIDED' } });
+    });
+    expect(await orderUntilDecided([productId], { key })).toMatchObject({
+      status: 201,
+      body: first.body,
+    });
+    expect(await ordersOf(productId)).toMatchObject([{ order_id: orderId, status: 'CONFIRMED' }]);
+    expect(await stockOf(productId)).toBe(2);
+    expect(await moneyHeld([orderId])).toEqual([price]);
+  }, 120_000);
+});
+
 test('an order whose workflow was terminated goes on when it is asked for again', async () => {
   const productId = await register(1);
   const purchase = { userId: 'terminated', key: randomUUID(), token: 'tok_slow' };
