@@ -25,6 +25,8 @@ export interface OrderRequest {
 export interface PlaceOrder {
   readonly orderId: string;
   readonly request?: OrderRequest;
+  /** To cancel it, too: a request that an earlier run may have forgotten. */
+  readonly cancellation?: CancelOrder;
 }
 
 /**

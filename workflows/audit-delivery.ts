@@ -32,7 +32,7 @@ export interface DeliveryAuditOptions {
   readonly unconfirmedAfterMs: number;
   /** Age of a log entry that is neither handled nor parked, and of a commit whose messages are not logged. */
   readonly unhandledAfterMs: number;
-  /** Age of an undecided order. */
+  /** Age of an undecided order, and of a promised cancellation. */
   readonly undecidedAfterMs: number;
 }
 
@@ -44,7 +44,7 @@ export interface DeliveryAuditSummary {
   readonly republished: number;
   /** Published events that have arrived, or were discarded by an operator. */
   readonly confirmed: number;
-  /** Undecided orders; now being resumed. */
+  /** Undecided orders, and promised cancellations that were not carried out; now being resumed. */
   readonly undecided: number;
   /** The last of them, where there are more: the next run resumes those after it, also if this one fails. */
   readonly undecidedAfter?: string;
@@ -228,7 +228,11 @@ async function auditUnconfirmed({ options, startedAt, cursor, summary }: Page) {
 }
 
 async function auditUndecided({ options, startedAt, cursor, summary }: Page) {
-  const { orderIds, next } = await shop.findUndecided({
+  const {
+    orderIds,
+    cancellations = {},
+    next,
+  } = await shop.findUndecided({
     before: startedAt - options.undecidedAfterMs,
     after: cursor.id ?? summary.undecidedAfter ?? '',
     limit: workflowsPerPage,
@@ -239,7 +243,7 @@ async function auditUndecided({ options, startedAt, cursor, summary }: Page) {
       startUnlessRunning(workflowTypes.placeOrder, {
         workflowId: workflowIds.placeOrder(orderId),
         taskQueue: taskQueues.commerce,
-        args: [{ orderId }],
+        args: [{ orderId, cancellation: cancellations[orderId] }],
         typedSearchAttributes: [{ key: searchAttributes.aggregateId, value: orderId }],
       }),
     ),

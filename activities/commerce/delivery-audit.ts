@@ -1,10 +1,11 @@
 /**
  * The delivery audit's side of the shop: what is left in the outbox, which publications are to be
- * confirmed, which orders are undecided. It reads and writes the schema `commerce` only.
+ * confirmed, which orders are undecided or still to be cancelled. It reads and writes the schema `commerce` only.
  */
 import { createHash } from 'node:crypto';
 import { log } from '@temporalio/activity';
 import type { Pool } from 'pg';
+import type { CancelOrder } from '../../events/orders';
 import { MessageTooLargeError, type Delivery, type KafkaSender } from '../../platform/kafka/sender';
 import { auditConfirmations, auditFindings } from '../../platform/observability/telemetry';
 import { nextOf, type AuditPage, type Publication } from '../audit-pages';
@@ -33,9 +34,11 @@ export interface UnconfirmedPage {
   readonly next?: number;
 }
 
-/** A page of undecided orders. */
+/** A page of undecided orders, and of orders whose cancellation was promised and has not been carried out. */
 export interface UndecidedPage {
   readonly orderIds: readonly string[];
+  /** The cancellations that were promised of them, by the order's ID; absent from earlier versions. */
+  readonly cancellations?: Readonly<Record<string, CancelOrder>>;
   /** The cursor of the next page; absent after the last one. */
   readonly next?: string;
 }
@@ -136,21 +139,42 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
       return outcomes.filter((each) => each.status === 'fulfilled' && each.value).length;
     },
 
-    /** Orders that were placed before `before` and are neither confirmed nor cancelled, by ID. */
+    /**
+     * Orders that were placed before `before` and are neither confirmed nor cancelled, and orders whose
+     * cancellation was promised before then and that are not cancelled, by ID. Forgets the cancellations
+     * that are done.
+     */
     async findUndecided(page: AuditPage<string>): Promise<UndecidedPage> {
-      const { rows } = await pool.query<{ orderId: string }>({
+      const { rows } = await pool.query<UndecidedRow>({
         name: 'audit-undecided',
         text: `
-          SELECT order_id AS "orderId" FROM commerce.orders
-          WHERE status = 'PLACED' AND created_at < to_timestamp($1 / 1000.0) AND order_id > $2
-          ORDER BY order_id LIMIT $3`,
+          WITH done AS (
+            DELETE FROM commerce.requested_cancellations AS requested WHERE EXISTS (
+              SELECT FROM commerce.orders
+              WHERE orders.order_id = requested.order_id AND status = 'CANCELLED')
+            -- Refused, or lost with Temporal's history. By then no key belongs to it with which it could be
+            -- placed.
+            OR requested_at < now() - interval '2 days' AND NOT EXISTS (
+              SELECT FROM commerce.orders WHERE orders.order_id = requested.order_id)
+          ), overdue AS (
+            SELECT order_id FROM commerce.orders
+            WHERE status = 'PLACED' AND created_at < to_timestamp($1 / 1000.0)
+            UNION
+            SELECT order_id FROM commerce.requested_cancellations JOIN commerce.orders USING (order_id)
+            WHERE status <> 'CANCELLED' AND requested_at < to_timestamp($1 / 1000.0)
+          )
+          SELECT order_id AS "orderId", reason
+          FROM overdue LEFT JOIN commerce.requested_cancellations USING (order_id)
+          WHERE order_id > $2 ORDER BY order_id LIMIT $3`,
         values: [page.before, page.after, page.limit],
       });
-      for (const { orderId } of rows)
-        log.warn('an order is overdue to be decided; resuming its workflow', { orderId });
+      rows.forEach(logUndecided);
       auditFindings.inc({ finding: 'undecided' }, rows.length);
       return {
         orderIds: rows.map(({ orderId }) => orderId),
+        cancellations: Object.fromEntries(
+          rows.flatMap(({ orderId, reason }) => (reason === null ? [] : [[orderId, { reason }]])),
+        ),
         ...nextOf(rows, page.limit, ({ orderId }) => orderId),
       };
     },
@@ -167,6 +191,17 @@ interface UnpublishedRow extends Aggregate {
 interface UnconfirmedRow extends Omit<Publication, 'valueHash'> {
   readonly sequence: number;
   readonly payload: object;
+}
+
+interface UndecidedRow {
+  readonly orderId: string;
+  /** Of its cancellation; null unless one was promised. */
+  readonly reason: string | null;
+}
+
+function logUndecided({ orderId, reason }: UndecidedRow): void {
+  const what = reason === null ? 'an order is overdue to be decided' : 'a cancellation is overdue';
+  log.warn(`${what}; resuming the workflow of the order`, { orderId });
 }
 
 function toPublication({ sequence: _, payload, ...publication }: UnconfirmedRow): Publication {

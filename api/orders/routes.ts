@@ -10,6 +10,7 @@ import type { Services } from '../http/dependencies';
 import { commandProblems, databaseProblems } from '../http/operation';
 import { checkLines, mergeLines, unknownProduct, unknownProducts } from './lines';
 import type { OrderReads, StoredOrder } from './reads';
+import { recordCancellation } from './requested-cancellations';
 import { cancelledOrder, orderSchema, placedOrder, undecidedOrder } from './schemas';
 import { userOf } from '../http/plugins/authorization';
 import { Problem, problemSchema } from '../http/problem';
@@ -17,7 +18,7 @@ import { productCommandProblems } from '../products/named-product';
 
 /** `POST /orders`, `GET /orders/{orderId}`, `POST /orders/{orderId}/cancel`. */
 export function orderRoutes(services: Services): FastifyPluginAsyncZod {
-  const { commands, orderBound, orderReadsOfChanges, productDetails } = services;
+  const { commands, database, orderBound, orderReadsOfChanges, productDetails } = services;
   return async (app) => {
     app.post(
       '/orders',
@@ -107,8 +108,8 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
             tag: 'Orders',
             summary: 'Cancel an order',
             description:
-              'Refunds the payment and releases the stock. 202: the cancellation is accepted, and is ' +
-              'carried out in any case.',
+              'Refunds the payment and releases the stock. 202: the cancellation is accepted and stored, ' +
+              'and is carried out in any case.',
             key: 'any',
             user: 'of-shopper',
             problems: [...databaseProblems, ...commandProblems, 'ORDER_NOT_FOUND'],
@@ -140,7 +141,10 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
           // The workflow may run without ever having heard of it.
           ({ isAccepted }) => isAccepted,
         );
-        if (decided.kind === 'undecided') return answerUndecided(reply, orderId, decided);
+        if (decided.kind === 'undecided') {
+          await recordCancellation(database, orderId, { reason });
+          return answerUndecided(reply, orderId, decided);
+        }
         // The order was refused while it was being placed: there is nothing to cancel.
         if (decided.kind !== 'cancelled') throw unknownOrder(orderId);
         return { orderId, status: 'CANCELLED' as const, reason: decided.reason };

@@ -81,6 +81,11 @@ describe('refused is', () => {
       'api',
       'UPDATE collector.product_metrics SET view_count = 9',
     ],
+    [
+      'an API that forgets what it has promised',
+      'api',
+      'DELETE FROM commerce.requested_cancellations',
+    ],
     ['an API that hides a dead letter', 'api', 'DELETE FROM collector.dead_letters'],
     ['an API that hides who held what', 'api', 'DELETE FROM collector.consumption_holds'],
     [
@@ -227,6 +232,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.product_likes: SELECT(product_id)',
       'commerce.products: SELECT',
       'commerce.refusals: SELECT(command_id)',
+      'commerce.requested_cancellations: INSERT(order_id reason)',
       'commerce.stock_adjustments: SELECT(adjustment_id created_at delta event_id order_id previous_stock product_id reason stock version)',
     ],
     commerce_bridge: [
@@ -283,6 +289,7 @@ test('every role has exactly these rights, and nobody else has any', async () =>
       'commerce.product_likes: DELETE INSERT SELECT',
       'commerce.products: INSERT SELECT UPDATE',
       'commerce.refusals: INSERT SELECT',
+      'commerce.requested_cancellations: DELETE SELECT',
       'commerce.stock_adjustments: INSERT SELECT',
     ],
   });

@@ -387,6 +387,68 @@ test('an order that is undecided is carried on to its decision', async () => {
   await stack.temporal.workflow.getHandle(workflowIds.placeOrder(orderId)).result();
 });
 
+test('a cancellation that was answered with 202 and that Temporal has forgotten is carried out', async () => {
+  const api = await stack.start('api');
+  const productId = await registerProduct();
+  const shopper = { as: 'shopper', userId: 'ann' } as const;
+  const items = [{ productId, quantity: 1 }];
+  const placed = await stack.call('POST', '/v1/orders', {
+    ...shopper,
+    body: { items, paymentToken: 'tok_approve' },
+  });
+  expect(placed.status).toBe(201);
+  const { orderId } = placed.body as { orderId: string };
+  const handle = stack.temporal.workflow.getHandle(workflowIds.placeOrder(orderId));
+  await handle.result();
+  const cancel = () =>
+    stack.call('POST', `/v1/orders/${orderId}/cancel`, { ...shopper, body: { reason: 'regret' } });
+  await stack.cluster.stop('payments');
+  try {
+    await whileLocked('commerce.requested_cancellations', async () => {
+      const unrecorded = await cancel();
+      expect(unrecorded).toMatchObject({ status: 503, body: { code: 'DATABASE_UNAVAILABLE' } });
+      expect(unrecorded.headers.get('retry-after')).not.toBeNull();
+    });
+    expect((await cancel()).status).toBe(202);
+    await handle.terminate('as if a failover had lost it');
+  } finally {
+    await stack.cluster.start('payments');
+  }
+  expect(await audit({ undecidedAfterMs: 2 * hourMs })).toMatchObject({ undecided: 0 });
+  expect(await statusOf(orderId)).toMatchObject({ status: 'CONFIRMED' });
+  expect(await audit()).toMatchObject({ undecided: 1 });
+  const cancelled = await until('it is cancelled', async () => {
+    const order = await statusOf(orderId);
+    return order.status === 'CANCELLED' ? order : undefined;
+  });
+  expect(cancelled).toMatchObject({ cause: 'requested', reason: 'regret', payment: 'refunded' });
+  await untilHealthy();
+  expect(await exists('commerce.requested_cancellations', { order_id: orderId })).toBe(false);
+  await api.end();
+}, 120_000);
+
+async function statusOf(orderId: string) {
+  const { rows } = await stack.pool.query<Record<'status' | 'cause' | 'reason' | 'payment', string>>(
+    `SELECT orders.status, cause, orders.reason, payments.status AS payment
+     FROM commerce.orders LEFT JOIN commerce.payments USING (order_id) WHERE order_id = $1`,
+    [orderId],
+  );
+  return rows[0]!;
+}
+
+async function whileLocked(table: string, work: () => Promise<void>): Promise<void> {
+  const holder = await stack.pool.connect();
+  try {
+    await holder.query('BEGIN');
+    await holder.query('SET LOCAL idle_in_transaction_session_timeout = 0');
+    await holder.query(`LOCK TABLE ${table}`);
+    await work();
+  } finally {
+    await holder.query('ROLLBACK');
+    holder.release();
+  }
+}
+
 test('the schedule is there once, as the worker that started last wants it, and runs the audit', async () => {
   const schedule = stack.temporal.schedule.getHandle(deliveryAuditScheduleId);
   await until('it is there', () => schedule.describe());

@@ -265,6 +265,26 @@ test('what was left behind gets its workflows, also where one of them runs alrea
   await running.terminate();
 });
 
+test('a cancellation that was promised is what the workflow of its order is started with', async () => {
+  const orderIds = ['order-3', 'order-4'];
+  const cancellations = { 'order-4': { reason: 'changed my mind' } };
+  await audit(
+    shop({ findUndecided: () => Promise.resolve({ orderIds, cancellations }) }),
+    collector(),
+  );
+  const inputs = orderIds.map(async (orderId) => {
+    const handle = environment.client.workflow.getHandle(workflowIds.placeOrder(orderId));
+    const { events } = await handle.fetchHistory();
+    const [input] = events![0]!.workflowExecutionStartedEventAttributes!.input!.payloads!;
+    await handle.terminate();
+    return JSON.parse(Buffer.from(input!.data!).toString()) as unknown;
+  });
+  expect(await Promise.all(inputs)).toEqual([
+    { orderId: 'order-3' },
+    { orderId: 'order-4', cancellation: cancellations['order-4'] },
+  ]);
+});
+
 test('every page of notifications that nobody delivers gets its workflows', async () => {
   const pages: Record<string, UndeliveredPage> = {
     '': {

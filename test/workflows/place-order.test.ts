@@ -659,6 +659,25 @@ describe('cancelling', () => {
     expect(shop.done.at(-1)).toBe('publish');
   });
 
+  test.each([
+    ['placed', { status: 'PLACED', money: 0 }],
+    ['charged', { status: 'PLACED', money: totalAmount }],
+    ['confirmed', { status: 'CONFIRMED', money: totalAmount }],
+  ] as const)('that an earlier run has forgotten, of an order that is %s', async (name, before) => {
+    const orderId = `forgotten-${name}`;
+    const shop = Object.assign(createShop(), before, { reserved: 1 });
+    await working(shop, async () => {
+      await environment.client.workflow.start(workflowTypes.placeOrder, {
+        workflowId: workflowIds.placeOrder(orderId),
+        taskQueue: taskQueues.commerce,
+        args: [{ orderId, cancellation: { reason: 'changed my mind' } }],
+      });
+      expect(await resultOf(orderId)).toEqual(requested());
+    });
+    expect(shop).toMatchObject(nothingHeld);
+    expect(shop.done.filter((step) => step !== 'publish')).toEqual(['void', 'cancel']);
+  });
+
   test('twice is cancelling once, at once or later, and each time for the first reason', async () => {
     const orderId = 'twice';
     const shop = createShop();

@@ -139,8 +139,10 @@ interface Run {
 }
 
 /** Places or resumes the order, and returns when it is decided and its events are published. */
-export async function placeOrder({ orderId, request }: PlaceOrder): Promise<OrderOutcome> {
+export async function placeOrder(command: PlaceOrder): Promise<OrderOutcome> {
+  const { orderId, request, cancellation } = command;
   const run: Run = { orderId, progress: { status: 'RESERVING', step: 'reserve' } };
+  if (cancellation !== undefined) callOffAsRequested(run, cancellation);
   answerQuestions(run);
   const order = await withinOrderTimeout(run, async () => {
     const placed = await (request === undefined
@@ -176,8 +178,8 @@ function answerQuestions(run: Run): void {
   });
   setHandler(
     cancel,
-    async ({ reason }) => {
-      if (!isRequested(run)) run.callOff = { cause: 'requested', reason };
+    async (cancellation) => {
+      if (!isRequested(run)) callOffAsRequested(run, cancellation);
       await condition(() => run.outcome !== undefined && run.outcome.kind !== 'confirmed');
       return run.outcome!;
     },
@@ -187,6 +189,10 @@ function answerQuestions(run: Run): void {
       },
     },
   );
+}
+
+function callOffAsRequested(run: Run, { reason }: CancelOrder): void {
+  run.callOff = { cause: 'requested', reason };
 }
 
 /** Cancels the order when it is not paid in time. */
