@@ -147,6 +147,7 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
         }
         // The order was refused while it was being placed: there is nothing to cancel.
         if (decided.kind !== 'cancelled') throw unknownOrder(orderId);
+        await checkIsCancelled(orderReadsOfChanges, orderId);
         return { orderId, status: 'CANCELLED' as const, reason: decided.reason };
       },
     );
@@ -222,6 +223,12 @@ function beingPlaced(orderId: string, userId: string): Order {
 async function checkIsKnown(orderReads: OrderReads, orderId: string): Promise<void> {
   const answered = await orderReads.findAnswered([orderId]);
   if (answered.length === 0) throw new Problem('UNDECIDED');
+}
+
+/** @throws Problem 503 when the database has lost the cancellation since: a repeat has it carried out again */
+async function checkIsCancelled(orderReads: OrderReads, orderId: string): Promise<void> {
+  const stored = await orderReads.find(orderId);
+  if (stored?.status !== 'CANCELLED') throw new Problem('UNDECIDED');
 }
 
 interface Undecided {

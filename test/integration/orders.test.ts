@@ -564,42 +564,61 @@ describe('a change that a failover has lost, with the answer that was to be reco
     expect(rowCount).toBe(1);
   }
 
-  async function loseAdjustment(productId: string): Promise<void> {
+  async function loseAdjustment({ eventId }: ApiAnswer['body']): Promise<void> {
     const { rowCount } = await stack.pool.query(
       `WITH lost AS (
-         DELETE FROM commerce.stock_adjustments WHERE product_id = $1 RETURNING previous_stock, event_id
+         DELETE FROM commerce.stock_adjustments WHERE event_id = $1 RETURNING *
        ), unwritten AS (
          DELETE FROM commerce.outbox WHERE event_id IN (SELECT event_id FROM lost)
        )
        UPDATE commerce.products SET stock = previous_stock, stock_version = stock_version - 1
-       FROM lost WHERE product_id = $1`,
-      [productId],
+       FROM lost WHERE products.product_id = lost.product_id`,
+      [eventId],
     );
     expect(rowCount).toBe(1);
   }
 
-  async function loseOrder(orderId: string): Promise<void> {
-    const of = 'WHERE order_id = $1';
-    const events = `SELECT event_id FROM commerce.stock_adjustments ${of}`;
+  /** Each of the statements, with the order's ID, changes something. */
+  async function lose(orderId: string, statements: readonly string[]): Promise<void> {
     const connection = await stack.pool.connect();
     try {
       await connection.query('BEGIN');
-      for (const statement of [
-        `DELETE FROM commerce.outbox WHERE key = $1 OR event_id IN (${events})`,
-        `UPDATE commerce.products SET stock = previous_stock, stock_version = stock_version - 1
-         FROM (SELECT * FROM commerce.stock_adjustments ${of}) AS lost
-         WHERE products.product_id = lost.product_id`,
-        `DELETE FROM commerce.stock_adjustments ${of}`,
-        `DELETE FROM commerce.payments ${of}`,
-        `DELETE FROM commerce.order_items ${of}`,
-        `DELETE FROM commerce.orders ${of}`,
-      ]) {
+      for (const statement of statements) {
         expect((await connection.query(statement, [orderId])).rowCount).toBeGreaterThan(0);
       }
       await connection.query('COMMIT');
     } finally {
       connection.release();
     }
+  }
+
+  function loseOrder(orderId: string): Promise<void> {
+    return lose(orderId, [
+      'DELETE FROM commerce.outbox WHERE key = $1',
+      ...stockChangesBack('order'),
+      'DELETE FROM commerce.payments WHERE order_id = $1',
+      'DELETE FROM commerce.order_items WHERE order_id = $1',
+      'DELETE FROM commerce.orders WHERE order_id = $1',
+    ]);
+  }
+
+  function loseCancellation(orderId: string): Promise<void> {
+    return lose(orderId, [
+      `DELETE FROM commerce.outbox WHERE key = $1 AND type = 'OrderCancelled'`,
+      ...stockChangesBack('order-cancelled'),
+      `UPDATE commerce.payments SET status = 'captured', reason = NULL WHERE order_id = $1`,
+      `UPDATE commerce.orders SET status = 'CONFIRMED', cause = NULL, reason = NULL WHERE order_id = $1`,
+    ]);
+  }
+
+  function stockChangesBack(reason: 'order' | 'order-cancelled'): string[] {
+    const lost = `SELECT * FROM commerce.stock_adjustments WHERE order_id = $1 AND reason = '${reason}'`;
+    return [
+      `DELETE FROM commerce.outbox USING (${lost}) AS lost WHERE outbox.event_id = lost.event_id`,
+      `UPDATE commerce.products SET stock = previous_stock, stock_version = stock_version - 1
+       FROM (${lost}) AS lost WHERE products.product_id = lost.product_id`,
+      `DELETE FROM commerce.stock_adjustments WHERE order_id = $1 AND reason = '${reason}'`,
+    ];
   }
 
   async function untilRunEnds(aggregateId: string, runs: number): Promise<void> {
@@ -610,7 +629,10 @@ describe('a change that a failover has lost, with the answer that was to be reco
     });
   }
 
-  /** Nobody publishes the events of the product meanwhile, so that workflows that have decided go on running. */
+  /**
+   * Nobody publishes the events of the product meanwhile, and one of four more units waits: workflows that have
+   * decided go on running.
+   */
   async function whileUnpublished(productId: string, work: () => Promise<void>): Promise<void> {
     const holder = await stack.pool.connect();
     try {
@@ -619,6 +641,7 @@ describe('a change that a failover has lost, with the answer that was to be reco
       await holder.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [
         `outbox/catalog-events/${productId}`,
       ]);
+      expect((await adjust(productId, randomUUID())).status).toBe(201);
       await work();
     } finally {
       await holder.query('ROLLBACK');
@@ -632,7 +655,7 @@ describe('a change that a failover has lost, with the answer that was to be reco
     const first = await adjust(productId, key);
     expect(first).toMatchObject({ status: 201, body: { stock: 5 } });
     await untilRunEnds(productId, 1);
-    await loseAdjustment(productId);
+    await loseAdjustment(first.body);
     await loseAnswer(first.body);
     expect(await stockOf(productId)).toBe(1);
     expect(await adjust(productId, key)).toMatchObject({ status: 201, body: first.body });
@@ -650,14 +673,14 @@ describe('a change that a failover has lost, with the answer that was to be reco
     await whileUnpublished(productId, async () => {
       const key = randomUUID();
       const first = await adjust(productId, key);
-      expect(first).toMatchObject({ status: 201, body: { stock: 5 } });
-      await loseAdjustment(productId);
+      expect(first).toMatchObject({ status: 201, body: { stock: 9 } });
+      await loseAdjustment(first.body);
       await loseAnswer(first.body);
       expect(await adjust(productId, key)).toMatchObject({ status: 201, body: first.body });
-      expect(await stockOf(productId)).toBe(5);
+      expect(await stockOf(productId)).toBe(9);
       await loseAnswer(first.body);
       expect(await adjust(productId, key)).toMatchObject({ status: 201, body: first.body });
-      expect(await stockOf(productId)).toBe(5);
+      expect(await stockOf(productId)).toBe(9);
     });
   }, 60_000);
 
@@ -680,9 +703,9 @@ describe('a change that a failover has lost, with the answer that was to be reco
     expect(await moneyHeld([orderId])).toEqual([price]);
 
     await untilRunEnds(orderId, 2);
+    await loseOrder(orderId);
+    await loseAnswer(first.body);
     await whileUnpublished(productId, async () => {
-      await loseOrder(orderId);
-      await loseAnswer(first.body);
       // The run that places it stays open, and remembers it when it is lost again.
       expect(await again()).toMatchObject({ status: 201, body: first.body });
       await loseOrder(orderId);
@@ -694,9 +717,26 @@ describe('a change that a failover has lost, with the answer that was to be reco
       body: first.body,
     });
     expect(await ordersOf(productId)).toMatchObject([{ order_id: orderId, status: 'CONFIRMED' }]);
-    expect(await stockOf(productId)).toBe(2);
+    expect(await stockOf(productId)).toBe(6);
     expect(await moneyHeld([orderId])).toEqual([price]);
   }, 120_000);
+
+  test('of an order that was cancelled is made again when it is cancelled again', async () => {
+    const productId = await register(3);
+    const { orderId } = (await order([productId])).body as { orderId: string };
+    await until('everything is published', async () => (await unpublished()) === 0);
+    await untilRunEnds(orderId, 1);
+    const cancel = () => stack.call('POST', `/v1/orders/${orderId}/cancel`, shopper('ann'));
+    await whileUnpublished(productId, async () => {
+      expect((await cancel()).status).toBe(200);
+      await loseCancellation(orderId);
+      expect(await cancel()).toMatchObject({ status: 503, body: { code: 'UNDECIDED' } });
+    });
+    await until('it is cancelled', async () => (await cancel()).status === 200);
+    expect(await ordersOf(productId)).toMatchObject([{ order_id: orderId, status: 'CANCELLED' }]);
+    expect(await stockOf(productId)).toBe(7);
+    expect(await moneyHeld([orderId])).toEqual([0]);
+  }, 60_000);
 });
 
 test('an order whose workflow was terminated goes on when it is asked for again', async () => {
