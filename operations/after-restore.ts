@@ -64,10 +64,12 @@ export interface RewoundPartition {
   readonly partition: number;
   /** The offset that was committed. */
   readonly from: number;
-  /** The first that is neither handled nor parked: now the committed one. */
+  /** The first that is neither handled nor parked, or else the log's end: now the committed one. */
   readonly to: number;
   /** Messages from there on that are neither handled nor parked. */
   readonly missing: number;
+  /** Where the log ends, if that is before the offset that was committed: Kafka has lost messages, too. */
+  readonly logEnd?: number;
 }
 
 /** Bridges still read: the offsets cannot be set under them. */
@@ -154,7 +156,7 @@ const firstTransactionId = 3;
 
 /** Compares what is below the committed offsets with the tables. */
 interface Comparison {
-  /** @returns undefined when everything is handled or parked */
+  /** @returns undefined when the offset is in the log, and everything below is handled or parked */
   compare(kafka: KafkaClient, partition: PartitionLag): Promise<RewoundPartition | undefined>;
   lostByShop(): RestoreReport['lostByShop'];
 }
@@ -168,11 +170,11 @@ function createComparison(
   const lost = { events: 0, aggregates: new Set<string>() };
   let done = 0;
   return {
-    async compare(kafka, { topic, partition, committed, start }) {
+    async compare(kafka, { topic, partition, committed, start, end }) {
       if (committed === null) return undefined;
       let first: number | undefined;
       let missing = 0;
-      const range = { topic, partition, from: start, to: committed };
+      const range = { topic, partition, from: start, to: Math.min(committed, end) };
       await readRange(kafka, range, async (entries) => {
         const messages = entries.map((entry) => identify(topic, entry));
         const found = await findMissing(pool, { topic, partition }, messages);
@@ -185,9 +187,9 @@ function createComparison(
         done += entries.length;
         onProgress({ topic, partition, done, total });
       });
-      return first === undefined
-        ? undefined
-        : { topic, partition, from: committed, to: first, missing };
+      const place = { topic, partition, from: committed, to: first ?? end, missing };
+      if (committed > end) return { ...place, logEnd: end };
+      return first === undefined ? undefined : place;
     },
     lostByShop: () => ({ events: lost.events, aggregates: [...lost.aggregates] }),
   };
@@ -195,8 +197,8 @@ function createComparison(
 
 const namedAggregates = 100;
 
-function readBelow({ committed, start }: PartitionLag): number {
-  return committed === null ? 0 : Math.max(0, committed - start);
+function readBelow({ committed, start, end }: PartitionLag): number {
+  return committed === null ? 0 : Math.max(0, Math.min(committed, end) - start);
 }
 
 /** A message as the tables know it. */

@@ -7,6 +7,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { createEventReader } from '../../api/dashboard/client/server-sent-events';
 import { repairAfterRestore } from '../../operations/after-restore';
 import { verify } from '../../operations/verification';
+import { moveGroup } from '../../platform/kafka/consumer-group';
 import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
 import { eventTopics } from '../../events/topics';
 import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
@@ -79,6 +80,14 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     return { eventIds, leave: () => response.destroy() };
   }
 
+  /** Commits an offset that a log does not reach, as one that was cut leaves it behind. */
+  async function commitBeyondALog() {
+    const lag = await readConsumerLag(stack.kafka, groupId, ['catalog-events']);
+    const { topic, partition, end } = lag.find((each) => each.end > 0)!;
+    await moveGroup(stack.kafka, groupId, [{ topic, partition, offset: end + 1_000 }]);
+    return { topic, partition, from: end + 1_000, logEnd: end };
+  }
+
   async function untilAuditIsQuiet(): Promise<void> {
     const since = new Date().toISOString();
     let audit: { startedAt: string; failure: string | null; findings: object } | null = null;
@@ -138,6 +147,7 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     await Promise.all(writers.map((name) => stack.start(name)));
     const beforeRestore = await followLog();
     expect(await handled()).toBeLessThan(sent.length);
+    const beyond = await commitBeyondALog();
 
     const options = { pool: stack.pool, kafka: stack.kafka, groupId };
     const found = await repairAfterRestore(options, { isDryRun: true });
@@ -147,6 +157,7 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     const { exitCode, stdout } = await runOps(stack, 'after-restore', '--json');
     expect(exitCode).toBe(0);
     const report = JSON.parse(stdout) as Awaited<ReturnType<typeof repairAfterRestore>>;
+    expect(report.rewound).toContainEqual(expect.objectContaining(beyond));
     expect(report.renumbered.eventLog).toBeGreaterThan(0);
     expect(report.lostByShop).toEqual({
       events: 1,

@@ -53,6 +53,7 @@ function summaryOf(
     isDryRun
       ? `${countOf(missing, 'message')} below the committed offsets neither handled nor parked; nothing was changed.`
       : `${countOf(missing, 'message')} to be read again; start the bridges.`,
+    ...rewound.flatMap(cutLine),
     ...(isDryRun ? [] : [renumberedLine(renumbered)]),
     lostByShop.events === 0
       ? 'The shop lost nothing that Kafka tells of.'
@@ -67,6 +68,13 @@ const columns: readonly Column<RewoundPartition>[] = [
   { title: 'now', of: ({ to }) => formatCount(to), align: 'right' },
   { title: 'missing', of: ({ missing }) => formatCount(missing), align: 'right' },
 ];
+
+function cutLine({ topic, partition, from, logEnd }: RewoundPartition): string[] {
+  if (logEnd === undefined) return [];
+  return [
+    `${topic}/${partition} ends at ${formatCount(logEnd)}, before the committed offset ${formatCount(from)}: Kafka has lost messages, too.`,
+  ];
+}
 
 function renumberedLine({ eventLog, eventHandled }: RestoreReport['renumbered']): string {
   if (eventLog + eventHandled === 0) return 'No transaction ID was ahead of this server.';
