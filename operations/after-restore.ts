@@ -6,20 +6,28 @@
  *   anew. New rows would sort before restored ones, and readers behind those would not see them.
  * - **Offsets.** The group has committed what the tables no longer hold. It goes back to the first offset
  *   in each partition whose message is neither handled nor parked, and the bridge reads on from there.
- * - **The shop.** Its own lost changes cannot be brought back from events: they are counted and named.
+ * - **The shop.** Its own lost changes cannot be brought back from events: they are counted and named, and
+ *   the outbox gets those events again (shop-after-restore.ts).
  */
 import type { Pool } from 'pg';
 import { shopSource } from '../events/envelope';
 import { isDerivedEventId } from '../events/identifiers';
 import { InvalidEventError } from '../events/errors';
 import { parseMessage } from '../events/parse';
-import { eventTopics } from '../events/topics';
+import { eventTopics, type EventTopic } from '../events/topics';
 import type { KafkaClient } from '../platform/kafka/client';
 import { countMembers, moveGroup } from '../platform/kafka/consumer-group';
 import { readConsumerLag, type PartitionLag } from '../platform/kafka/consumer-lag';
-import { readRange } from '../platform/kafka/partition-log';
+import { readPartitionLogs, readRange } from '../platform/kafka/partition-log';
 import type { LogRecord, UnreadableOffsets } from '../platform/kafka/record-batch';
 import { inTransaction } from '../platform/postgres/pool';
+import {
+  adopt,
+  findLost,
+  findLostDecisions,
+  type LostDecision,
+  type ToldEvent,
+} from './shop-after-restore';
 
 export interface RestoreDependencies {
   /** Connected as the owner of the tables. */
@@ -41,7 +49,7 @@ interface RestoreProgress {
   readonly partition: number;
   /** Messages compared so far, in all partitions. */
   readonly done: number;
-  /** Messages below the committed offsets. */
+  /** Messages that Kafka has. */
   readonly total: number;
 }
 
@@ -51,12 +59,17 @@ export interface RestoreReport {
   readonly renumbered: { readonly eventLog: number; readonly eventHandled: number };
   /** The partitions that the bridge reads again; after a dry run, would read. */
   readonly rewound: readonly RewoundPartition[];
-  /** The shop's events in Kafka whose changes its tables no longer hold. */
+  /**
+   * The shop's events in Kafka whose changes its tables no longer hold. They are found once: the outbox has
+   * them afterwards, unless it was a dry run.
+   */
   readonly lostByShop: {
     readonly events: number;
-    /** The aggregates that they were about, by topic and ID; the first hundred. */
+    /** The aggregates that they were about, by topic and ID. */
     readonly aggregates: readonly string[];
   };
+  /** Orders whose decision was lost by the shop; those of events that a dry run has found are not among them. */
+  readonly lostDecisions: readonly LostDecision[];
 }
 
 export interface RewoundPartition {
@@ -91,8 +104,8 @@ export async function repairAfterRestore(
     eventLog: isDryRun ? 0 : await renumber(pool, 'event_log', 'recorded_in'),
     eventHandled: isDryRun ? 0 : await renumber(pool, 'event_handled', 'handled_in'),
   };
-  const partitions = await readConsumerLag(kafka, groupId, eventTopics);
-  const comparison = createComparison(pool, partitions, onProgress);
+  const partitions = await readLogs(kafka, groupId);
+  const comparison = createComparison(pool, partitions, { isDryRun, onProgress });
   const rewound: RewoundPartition[] = [];
   for (const partition of partitions) {
     const found = await comparison.compare(kafka, partition);
@@ -102,7 +115,8 @@ export async function repairAfterRestore(
     const positions = rewound.map(({ to, ...place }) => ({ ...place, offset: to }));
     await moveGroup(kafka, groupId, positions);
   }
-  return { renumbered, rewound, lostByShop: comparison.lostByShop() };
+  const lostDecisions = await findLostDecisions(pool);
+  return { renumbered, rewound, lostByShop: comparison.lostByShop(), lostDecisions };
 }
 
 async function assertNoBridge(kafka: KafkaClient, groupId: string): Promise<void> {
@@ -154,51 +168,74 @@ function renumber(
 /** The first transaction ID that PostgreSQL hands out. */
 const firstTransactionId = 3;
 
-/** Compares what is below the committed offsets with the tables. */
+/** A partition with what the bridge has committed of it. */
+interface ComparedLog extends PartitionLag {
+  readonly topic: EventTopic;
+  /** Where readers stop: an open transaction of somebody else may end later. */
+  readonly stableEnd: number;
+}
+
+async function readLogs(kafka: KafkaClient, groupId: string): Promise<ComparedLog[]> {
+  const partitions = await readConsumerLag(kafka, groupId, eventTopics);
+  const positions = partitions.map(({ topic, partition, start: offset }) => ({
+    topic,
+    partition,
+    offset,
+  }));
+  const logs = await readPartitionLogs(kafka, positions);
+  return partitions.map((each, index) => {
+    const log = logs[index]!;
+    if ('error' in log) throw log.error;
+    return { ...each, topic: each.topic as EventTopic, stableEnd: log.stableEnd };
+  });
+}
+
+/**
+ * Compares what Kafka has with the tables: all of it with the outbox, and what is below the committed offsets
+ * with what is handled and parked.
+ */
 interface Comparison {
   /** @returns undefined when the offset is in the log, and everything below is handled or parked */
-  compare(kafka: KafkaClient, partition: PartitionLag): Promise<RewoundPartition | undefined>;
+  compare(kafka: KafkaClient, log: ComparedLog): Promise<RewoundPartition | undefined>;
   lostByShop(): RestoreReport['lostByShop'];
 }
 
 function createComparison(
   pool: Pool,
-  partitions: readonly PartitionLag[],
-  onProgress: (progress: RestoreProgress) => void,
+  logs: readonly ComparedLog[],
+  { isDryRun, onProgress }: Required<RestoreOptions>,
 ): Comparison {
-  const total = partitions.reduce((sum, each) => sum + readBelow(each), 0);
+  const total = logs.reduce((sum, { start, stableEnd }) => sum + stableEnd - start, 0);
   const lost = { events: 0, aggregates: new Set<string>() };
   let done = 0;
+  const takeLost = async (told: readonly ToldEvent[]): Promise<void> => {
+    const events = await findLost(pool, told);
+    lost.events += events.length;
+    for (const { topic, key } of events) lost.aggregates.add(`${topic}/${key}`);
+    if (!isDryRun) await adopt(pool, events);
+  };
   return {
-    async compare(kafka, { topic, partition, committed, start, end }) {
-      if (committed === null) return undefined;
+    async compare(kafka, { topic, partition, committed, start, end, stableEnd }) {
+      const place = { topic, partition };
       let first: number | undefined;
       let missing = 0;
-      const range = { topic, partition, from: start, to: Math.min(committed, end) };
-      await readRange(kafka, range, async (entries) => {
-        const messages = entries.map((entry) => identify(topic, entry));
-        const found = await findMissing(pool, { topic, partition }, messages);
+      await readRange(kafka, { ...place, from: start, to: stableEnd }, async (entries) => {
+        const messages = entries.map((entry) => identify(place, entry));
+        const passed = messages.filter(({ offset }) => committed !== null && offset < committed);
+        const found = await findMissing(pool, place, passed);
         first ??= found[0];
         missing += found.length;
-        for (const { aggregate } of await findLostByShop(pool, messages)) {
-          lost.events += 1;
-          if (lost.aggregates.size < namedAggregates) lost.aggregates.add(aggregate!);
-        }
+        await takeLost(messages.flatMap(({ told }) => told ?? []));
         done += entries.length;
-        onProgress({ topic, partition, done, total });
+        onProgress({ ...place, done, total });
       });
-      const place = { topic, partition, from: committed, to: first ?? end, missing };
-      if (committed > end) return { ...place, logEnd: end };
-      return first === undefined ? undefined : place;
+      if (committed === null) return undefined;
+      const rewound = { ...place, from: committed, to: first ?? stableEnd, missing };
+      if (committed > end) return { ...rewound, logEnd: end };
+      return first === undefined ? undefined : rewound;
     },
     lostByShop: () => ({ events: lost.events, aggregates: [...lost.aggregates] }),
   };
-}
-
-const namedAggregates = 100;
-
-function readBelow({ committed, start, end }: PartitionLag): number {
-  return committed === null ? 0 : Math.max(0, Math.min(committed, end) - start);
 }
 
 /** A message as the tables know it. */
@@ -208,22 +245,22 @@ interface Identified {
   readonly eventId?: string;
   /** The event's source: another event of the same ID is another's. */
   readonly source?: string;
-  /** Topic and ID of what an event of the shop is about. */
-  readonly aggregate?: string;
+  /** An event of the shop's outbox. */
+  readonly told?: ToldEvent;
 }
 
-function identify(topic: string, entry: LogRecord | UnreadableOffsets): Identified {
+function identify(
+  place: { readonly topic: EventTopic; readonly partition: number },
+  entry: LogRecord | UnreadableOffsets,
+): Identified {
   const { offset } = entry;
   if (entry.kind === 'unreadable') return { offset };
   try {
-    const { id, source, subject } = parseMessage({ topic, key: entry.key, value: entry.value });
-    const isOfShop = source === shopSource && isDerivedEventId(id);
-    return {
-      offset,
-      eventId: id,
-      source,
-      ...(isOfShop ? { aggregate: `${topic}/${subject}` } : {}),
-    };
+    const { key, value } = entry;
+    const { id: eventId, source, subject, type } = parseMessage({ ...place, key, value });
+    const isOfShop = value !== null && source === shopSource && isDerivedEventId(eventId);
+    const told = isOfShop ? { ...place, offset, eventId, key: subject, type, value } : undefined;
+    return { offset, eventId, source, ...(told && { told }) };
   } catch (error) {
     if (error instanceof InvalidEventError) return { offset };
     throw error;
@@ -260,21 +297,4 @@ async function findMissing(
     ],
   );
   return rows.map(({ offset }) => offset);
-}
-
-/** Those of the shop's outbox whose row is gone. */
-async function findLostByShop(
-  pool: Pool,
-  messages: readonly Identified[],
-): Promise<readonly Identified[]> {
-  const ofShop = messages.filter(({ aggregate }) => aggregate !== undefined);
-  if (ofShop.length === 0) return [];
-  const { rows } = await pool.query<{ eventId: string }>(
-    `
-    SELECT event_id AS "eventId" FROM unnest($1::text[]) AS sent (event_id)
-    WHERE NOT EXISTS (SELECT FROM commerce.outbox WHERE outbox.event_id = sent.event_id)`,
-    [ofShop.map(({ eventId }) => eventId)],
-  );
-  const gone = new Set(rows.map(({ eventId }) => eventId));
-  return ofShop.filter(({ eventId }) => gone.has(eventId!));
 }

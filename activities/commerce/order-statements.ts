@@ -7,7 +7,12 @@
  * Whatever it writes comes from what it has locked; products are locked in the order of their IDs.
  */
 import type { Pool } from 'pg';
-import type { Cancellation, OrderRequest, OrderStatus } from '../../events/orders';
+import {
+  orderEventId,
+  type Cancellation,
+  type OrderRequest,
+  type OrderStatus,
+} from '../../events/orders';
 import type { Event } from '../../events/envelope';
 import type { OrderItem } from '../../events/fields';
 import { workflowIds } from '../../events/workflow-ids';
@@ -228,10 +233,12 @@ export async function readOrder(pool: Pool, orderId: string): Promise<StoredOrde
   return rows[0];
 }
 
+// After a restore an order may be placed that was told as confirmed: telling that it is not takes that back.
 const cancel = `
   WITH held AS MATERIALIZED (
-    SELECT order_id, status = 'CONFIRMED' AS was_confirmed, total_amount FROM commerce.orders
-    WHERE order_id = $1 AND status <> 'CANCELLED' FOR NO KEY UPDATE
+    SELECT order_id, total_amount, status = 'CONFIRMED'
+      OR EXISTS (SELECT FROM commerce.outbox WHERE event_id = $17) AS was_confirmed
+    FROM commerce.orders WHERE order_id = $1 AND status <> 'CANCELLED' FOR NO KEY UPDATE
   ), locked AS MATERIALIZED (
     SELECT product_id, stock, stock_version FROM commerce.products
     WHERE product_id = ANY($7::text[]) AND EXISTS (SELECT FROM held)
@@ -293,6 +300,7 @@ export async function cancelUncancelled(
       changes.map(({ adjustmentId }) => adjustmentId),
       changes.map(({ eventId }) => eventId),
       ...outboxValues(drafts),
+      orderEventId(orderId, 'OrderConfirmed'),
     ],
   });
   return rowCount === 1;

@@ -14,6 +14,7 @@ import {
   type OrderStatus,
   type StockStep,
 } from '../../events/orders';
+import { deriveEventId } from '../../events/identifiers';
 import type { EventData } from '../../events/schemas';
 import type { Event } from '../../events/envelope';
 import { workflowIds } from '../../events/workflow-ids';
@@ -27,7 +28,7 @@ import {
   reserveForOrder,
   type OrderedStockChange,
 } from './order-statements';
-import { draftEvent } from './outbox';
+import { draftEvent, findTold, isToldBefore } from './outbox';
 
 /** An order as stored. */
 export interface OrderState {
@@ -117,11 +118,15 @@ async function place(
   request: OrderRequest,
 ): Promise<OrderState | OrderRejection> {
   const { userId, items } = request;
-  const changes = items.map((item) => stockChange(orderId, 'reserve', item));
-  const { known, rejection, totalAmount } = await reserveForOrder(pool, orderId, request, changes, [
-    orderEvent(orderId, 'OrderPlaced', { orderId, userId }),
-    ...changes.map((change) => stockEvent(orderId, 'order', change)),
-  ]);
+  const { known, rejection, totalAmount } = await tellingOnce(
+    pool,
+    items.map((item) => stockChange(orderId, 'reserve', item)),
+    (changes) => [
+      orderEvent(orderId, 'OrderPlaced', { orderId, userId }),
+      ...changes.map((change) => stockEvent(orderId, 'order', change)),
+    ],
+    (changes, drafts) => reserveForOrder(pool, orderId, request, changes, drafts),
+  );
   if (known !== null) return known;
   if (rejection !== null) {
     ordersDecided.inc({ outcome: rejection.kind.replaceAll('-', '_') });
@@ -135,10 +140,15 @@ async function place(
 }
 
 async function confirm(pool: Pool, orderId: string, paymentId: string): Promise<OrderStatus> {
-  const confirmed = await confirmPlaced(pool, orderId, paymentId, [
-    orderEvent(orderId, 'PaymentCompleted', { orderId, paymentId }),
-    orderEvent(orderId, 'OrderConfirmed', { orderId }),
-  ]);
+  const confirmed = await tellingOnce(
+    pool,
+    [],
+    () => [
+      orderEvent(orderId, 'PaymentCompleted', { orderId, paymentId }),
+      orderEvent(orderId, 'OrderConfirmed', { orderId }),
+    ],
+    (_, drafts) => confirmPlaced(pool, orderId, paymentId, drafts),
+  );
   if (!confirmed) return (await readOrder(pool, orderId))?.status ?? 'CANCELLED';
   ordersDecided.inc({ outcome: 'confirmed' });
   return 'CONFIRMED';
@@ -155,16 +165,51 @@ async function cancel(
   if (order.cancellation !== null) return order.cancellation;
   const { userId, items, totalAmount } = order;
   const { cause, reason } = cancellation;
-  const changes = items.map((item) => stockChange(orderId, 'release', item));
   const paymentFailed = { orderId, amount: totalAmount, reason: payment.reason };
-  const cancelled = await cancelUncancelled(pool, orderId, cancellation, payment, changes, [
-    orderEvent(orderId, 'PaymentFailed', paymentFailed),
-    orderEvent(orderId, 'OrderCancelled', { orderId, userId, items, reason }),
-    ...changes.map((change) => stockEvent(orderId, 'order-cancelled', change)),
-  ]);
+  const cancelled = await tellingOnce(
+    pool,
+    items.map((item) => stockChange(orderId, 'release', item)),
+    (changes) => [
+      orderEvent(orderId, 'PaymentFailed', paymentFailed),
+      orderEvent(orderId, 'OrderCancelled', { orderId, userId, items, reason }),
+      ...changes.map((change) => stockEvent(orderId, 'order-cancelled', change)),
+    ],
+    (changes, drafts) => cancelUncancelled(pool, orderId, cancellation, payment, changes, drafts),
+  );
   if (!cancelled) return (await readOrder(pool, orderId))?.cancellation ?? cancellation;
   ordersDecided.inc({ outcome: `cancelled_${cause.replaceAll('-', '_')}` });
   return cancellation;
+}
+
+/**
+ * Makes a change with its events, all at once. After a restore the shop may change again what it has told
+ * before it lost it, and what is told stays as it is: an event of the order itself is not told again, and a
+ * change of stock, which leads to another level now, is told under another ID.
+ */
+async function tellingOnce<T>(
+  pool: Pool,
+  changes: readonly OrderedStockChange[],
+  draft: (changes: readonly OrderedStockChange[]) => Event[],
+  write: (changes: readonly OrderedStockChange[], drafts: readonly Event[]) => Promise<T>,
+): Promise<T> {
+  const drafts = draft(changes);
+  try {
+    return await write(changes, drafts);
+  } catch (error) {
+    if (!isToldBefore(error)) throw error;
+    const told = await findTold(pool, drafts);
+    return tellingOnce(
+      pool,
+      changes.map((change) => (told.has(change.eventId) ? underAnotherId(change) : change)),
+      (renewed) => draft(renewed).filter(({ id }) => !told.has(id)),
+      write,
+    );
+  }
+}
+
+function underAnotherId(change: OrderedStockChange): OrderedStockChange {
+  const { eventId, productId } = change;
+  return { ...change, eventId: deriveEventId(eventId, 'StockAdjusted', productId) };
 }
 
 /** Reserves stock for an order, or releases it. */

@@ -2,6 +2,7 @@
  * Transactional outbox: a state change and its event are written in one transaction, so neither exists
  * without the other. The workflow that wrote the event publishes it; see publish.ts.
  */
+import { DatabaseError } from 'pg';
 import { createEvent, toMessage, type Event, type NewEvent } from '../../events/envelope';
 import type { EventData, EventType } from '../../events/schemas';
 import type { Queryable } from '../../platform/postgres/pool';
@@ -42,6 +43,34 @@ export function outboxValues(events: readonly Event[]): [...string[][], string |
     messages.map(({ value }) => value),
     currentTraceparent() ?? null,
   ];
+}
+
+/** Whether a statement has written nothing since the outbox has one of its events: see {@link findTold}. */
+export function isToldBefore(error: unknown): boolean {
+  return (
+    error instanceof DatabaseError &&
+    error.code === uniqueViolation &&
+    error.constraint === 'outbox_pkey'
+  );
+}
+
+/** SQLSTATE unique_violation. */
+const uniqueViolation = '23505';
+
+/**
+ * The IDs of those events that the outbox has. A change that is made once has none there before, but after a
+ * restore to an earlier moment: the outbox then has what Kafka was told, and the shop not what it was told of.
+ */
+export async function findTold(
+  database: Queryable,
+  events: readonly Event[],
+): Promise<ReadonlySet<string>> {
+  const { rows } = await database.query<{ eventId: string }>({
+    name: 'outbox-told',
+    text: 'SELECT event_id AS "eventId" FROM commerce.outbox WHERE event_id = ANY($1)',
+    values: [events.map(({ id }) => id)],
+  });
+  return new Set(rows.map(({ eventId }) => eventId));
 }
 
 /** A new event of which the statement that writes it adds the rest of the `data`. */

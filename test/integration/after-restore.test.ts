@@ -29,6 +29,7 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
       AUDIT_INTERVAL_MS: '2000',
       AUDIT_UNCONFIRMED_AFTER_MS: '2000',
       AUDIT_UNHANDLED_AFTER_MS: '4000',
+      AUDIT_UNDECIDED_AFTER_MS: '2000',
     });
     await stack.start('bridge');
   });
@@ -48,6 +49,7 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
 
   const handled = (): Promise<number> =>
     count('SELECT count(*) FROM collector.event_handled WHERE event_id = ANY($1)', [sent]);
+  const allHandled = (): Promise<number> => count('SELECT count(*) FROM collector.event_handled');
   const parked = (): Promise<number> => count('SELECT count(*) FROM collector.dead_letters');
   const viewsCounted = (): Promise<number> =>
     count('SELECT coalesce(sum(view_count), 0) AS count FROM collector.product_metrics');
@@ -78,6 +80,40 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     });
     response.on('error', () => undefined);
     return { eventIds, leave: () => response.destroy() };
+  }
+
+  /** Orders one, of a gateway that takes its time, and returns when it is placed. */
+  async function order(productId: string): Promise<string> {
+    const body = { items: [{ productId, quantity: 1 }], paymentToken: 'tok_slow' };
+    const ordering = stack.call('POST', '/v1/orders', { as: 'shopper', userId: 'ann', body });
+    ordering.catch(() => undefined);
+    return until('the order is placed', async () => {
+      const { rows } = await stack.pool.query<{ id: string }>(
+        `SELECT order_id AS id FROM commerce.orders WHERE status = 'PLACED'`,
+      );
+      return rows[0]?.id;
+    });
+  }
+
+  const statusOf = async (orderId: string): Promise<string | undefined> => {
+    const { rows } = await stack.pool.query<{ status: string }>(
+      'SELECT status FROM commerce.orders WHERE order_id = $1',
+      [orderId],
+    );
+    return rows[0]?.status;
+  };
+
+  async function untilConfirmedAndHandled(orderId: string): Promise<void> {
+    await until(
+      'the order is confirmed, and everything that the shop tells is handled',
+      async () =>
+        (await statusOf(orderId)) === 'CONFIRMED' &&
+        (await count(
+          `SELECT count(*) FROM commerce.outbox WHERE NOT EXISTS (
+             SELECT FROM collector.event_handled WHERE event_handled.event_id = outbox.event_id)`,
+        )) === 0,
+      { timeoutMs: 60_000 },
+    );
   }
 
   /** Commits an offset that a log does not reach, as one that was cut leaves it behind. */
@@ -120,7 +156,8 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     await view(50);
     await untilAtRest(0);
     await view(40);
-    // Some of the last are logged by now, some on their way, some not read.
+    const orderId = await order(productId);
+    // Some of the last are logged by now, some on their way, some not read. The order is under way.
     const saved = await saveDatabase(stack);
     await view(500);
     await produce(stack.kafka, 'order-events', [{ key: 'poison', value: 'not json' }]);
@@ -130,13 +167,8 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     });
     expect(adjusted.status).toBe(201);
     await untilAtRest(1);
-    await until('the adjustment is handled', () =>
-      count(
-        `SELECT count(*) FROM collector.event_handled JOIN collector.event_log USING (event_id)
-         WHERE type = 'StockAdjusted' AND aggregate_id = $1`,
-        [productId],
-      ),
-    );
+    await untilConfirmedAndHandled(orderId);
+    const handledBefore = await allHandled();
 
     await expect(
       repairAfterRestore({ pool: stack.pool, kafka: stack.kafka, groupId }),
@@ -144,35 +176,39 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     const running = [...writers, 'bridge' as const].flatMap((name) => stack.running(name));
     await Promise.all(running.map((each) => each.end('SIGTERM')));
     await saved.restore(1_000_000_000);
-    await Promise.all(writers.map((name) => stack.start(name)));
+    await stack.start('api');
     const beforeRestore = await followLog();
     expect(await handled()).toBeLessThan(sent.length);
+    expect(await statusOf(orderId)).toBe('PLACED');
     const beyond = await commitBeyondALog();
 
     const options = { pool: stack.pool, kafka: stack.kafka, groupId };
     const found = await repairAfterRestore(options, { isDryRun: true });
     const missing = found.rewound.reduce((sum, each) => sum + each.missing, 0);
-    // The adjustment's event and the poison are missing, too.
-    expect(missing).toBe(sent.length - (await handled()) + 2);
+    // The poison is missing, too.
+    expect(missing).toBe(handledBefore - (await allHandled()) + 1);
     const { exitCode, stdout } = await runOps(stack, 'after-restore', '--json');
     expect(exitCode).toBe(0);
     const report = JSON.parse(stdout) as Awaited<ReturnType<typeof repairAfterRestore>>;
     expect(report.rewound).toContainEqual(expect.objectContaining(beyond));
     expect(report.renumbered.eventLog).toBeGreaterThan(0);
     expect(report.lostByShop).toEqual({
-      events: 1,
-      aggregates: [`catalog-events/${productId}`],
+      events: 3,
+      aggregates: [`catalog-events/${productId}`, `order-events/${orderId}`],
     });
+    expect(report.lostDecisions).toEqual([{ orderId, status: 'PLACED', told: 'CONFIRMED' }]);
     const again = await repairAfterRestore({ pool: stack.pool, kafka: stack.kafka, groupId });
     expect(again.renumbered).toEqual({ eventLog: 0, eventHandled: 0 });
 
     const old = await stack.call('GET', `/v1/events?after=${beforeRestore.cursor}`);
     expect(old.status).toBe(400);
     expect(old.body.detail).toContain('begin without it');
+    await Promise.all([stack.start('worker:commerce'), stack.start('worker:collector')]);
     const { cursor } = await followLog();
     const stream = await followStream();
     await stack.start('bridge');
     await view(10);
+    await untilConfirmedAndHandled(orderId);
     await untilAtRest(1);
     expect(await viewsCounted()).toBe(sent.length);
     const { eventIds } = await followLog(cursor);

@@ -8,8 +8,11 @@ import { createOrderActivities } from '../../activities/commerce/orders';
 import { createProductActivities } from '../../activities/commerce/products';
 import { createPublishActivities } from '../../activities/commerce/publish';
 import { createStockActivities } from '../../activities/commerce/stock';
+import { appendToOutbox } from '../../activities/commerce/outbox';
 import { parseEvent } from '../../events/parse';
-import type { Event } from '../../events/envelope';
+import { createEvent, type Event, type NewEvent } from '../../events/envelope';
+import { orderEventId, orderStockEventId, type OrderEventType } from '../../events/orders';
+import type { EventData } from '../../events/schemas';
 import type { KafkaSender, OutgoingMessage } from '../../platform/kafka/sender';
 import { createLogger } from '../../platform/observability/logger';
 import { createPool, inTransaction } from '../../platform/postgres/pool';
@@ -280,6 +283,70 @@ describe('an order that is decided twice at once', () => {
     );
     expect(told).toEqual(['CANCELLED', { cause: 'requested', reason: 'other' }]);
     expect(await typesOf(orderId)).toEqual(['OrderPlaced']);
+  });
+});
+
+describe('an order whose decision was told, and lost by a restore', () => {
+  /** As a restore leaves the outbox: with events that Kafka has, and the shop does not. */
+  const tell = (...events: Event[]) => appendToOutbox(stack.pool, events);
+
+  function ofOrder<T extends OrderEventType>(type: T, data: EventData<T>): Event {
+    const { orderId } = data as { orderId: string };
+    const event: NewEvent<T> = { id: orderEventId(orderId, type), type, time: new Date(0), data };
+    return createEvent(event) as Event;
+  }
+
+  async function placeOne() {
+    const [productId, orderId] = [await register(5), randomUUID()];
+    await place(orderId, productId);
+    const items = [{ productId, quantity: 1, unitPrice: price }];
+    return { productId, orderId, order: { orderId, userId: 'ann', items } };
+  }
+
+  test('is confirmed again in the words that were told', async () => {
+    const { orderId, order } = await placeOne();
+    await tell(
+      ofOrder('PaymentCompleted', { orderId, paymentId: 'payment-1', amount: price }),
+      ofOrder('OrderConfirmed', { ...order, totalAmount: price }),
+    );
+    const told = await eventsOf(orderId);
+    expect(await shop.confirmOrder(orderId, 'payment-1')).toBe('CONFIRMED');
+    expect(await eventsOf(orderId)).toEqual(told);
+  });
+
+  test('is cancelled where it was told as confirmed, and takes that back', async () => {
+    const { orderId, order } = await placeOne();
+    await tell(ofOrder('OrderConfirmed', { ...order, totalAmount: price }));
+    await cancel(orderId);
+    expect(await typesOf(orderId)).toEqual(['OrderPlaced', 'OrderConfirmed', 'OrderCancelled']);
+    expect((await eventsOf(orderId)).at(-1)?.data).toMatchObject({ wasConfirmed: true });
+  });
+
+  test('is cancelled again in the words that were told, and tells the stock that it leads to now', async () => {
+    const { productId, orderId, order } = await placeOne();
+    const released = { orderId, productId, delta: 1, reason: 'order-cancelled' } as const;
+    await tell(
+      ofOrder('OrderCancelled', { ...order, reason: 'told', wasConfirmed: false }),
+      createEvent({
+        id: orderStockEventId(orderId, 'release', productId),
+        type: 'StockAdjusted',
+        time: new Date(0),
+        data: { ...released, previousStock: 1, stock: 2, version: 9 },
+      }),
+    );
+    await cancel(orderId);
+    await cancel(orderId);
+    expect(await typesOf(orderId)).toEqual(['OrderPlaced', 'OrderCancelled', 'PaymentFailed']);
+    expect((await eventsOf(orderId))[1]?.data).toMatchObject({ reason: 'told' });
+    expect(await stockOf(productId)).toEqual({ stock: 5, version: 3 });
+    const last = (await eventsOf(productId)).at(-1);
+    expect(last?.data).toEqual({ ...released, previousStock: 4, stock: 5, version: 3 });
+    const { rows } = await stack.pool.query<{ eventId: string }>(
+      `SELECT event_id AS "eventId" FROM commerce.stock_adjustments
+       WHERE order_id = $1 AND reason = 'order-cancelled'`,
+      [orderId],
+    );
+    expect(rows).toEqual([{ eventId: last?.id }]);
   });
 });
 

@@ -4,6 +4,7 @@ import { exitCodes, type RunCommand } from '../command';
 import { confirm } from '../confirmation';
 import { countOf, formatCount, table, type Column } from '../output';
 import { repairAfterRestore, type RestoreReport, type RewoundPartition } from '../../after-restore';
+import type { LostDecision } from '../../shop-after-restore';
 
 export function addAfterRestoreCommand(program: Command, run: RunCommand): void {
   program
@@ -14,7 +15,7 @@ export function addAfterRestoreCommand(program: Command, run: RunCommand): void 
     .addHelpText(
       'after',
       `
-Connects as the user of DATABASE_URL itself, who must own the tables, as for npm run migrate. Stop every bridge first. Idempotent. Reads every message that Kafka still has below the committed offsets.
+Connects as the user of DATABASE_URL itself, who must own the tables, as for npm run migrate. Stop every bridge, worker and API first. Idempotent. Reads every message that Kafka still has.
 
 Examples:
   npm run ops -- after-restore --dry-run
@@ -45,20 +46,37 @@ Examples:
 }
 
 function summaryOf(
-  { renumbered, rewound, lostByShop }: RestoreReport,
+  { renumbered, rewound, lostByShop, lostDecisions }: RestoreReport,
   isDryRun: boolean,
 ): string[] {
   const missing = rewound.reduce((sum, each) => sum + each.missing, 0);
   return [
     isDryRun
       ? `${countOf(missing, 'message')} below the committed offsets neither handled nor parked; nothing was changed.`
-      : `${countOf(missing, 'message')} to be read again; start the bridges.`,
+      : `${countOf(missing, 'message')} to be read again; start the workers, and then the bridges.`,
     ...rewound.flatMap(cutLine),
     ...(isDryRun ? [] : [renumberedLine(renumbered)]),
     lostByShop.events === 0
       ? 'The shop lost nothing that Kafka tells of.'
-      : `The shop lost changes that ${countOf(lostByShop.events, 'event')} in Kafka tell of, about: ${lostByShop.aggregates.join(', ')}. They are in the log, and not in the shop: see docs/recovery.md.`,
+      : `The shop lost changes that ${countOf(lostByShop.events, 'event')} in Kafka tell of, about: ${firstOf(lostByShop.aggregates)}. They are in the log, and not in the shop: see docs/recovery.md.`,
+    ...(lostDecisions.length === 0
+      ? []
+      : [
+          `The shop lost the decision of ${countOf(lostDecisions.length, 'order')}: ${firstOf(lostDecisions.map(asText))}. Those that are placed are decided again, by the books of the payment gateway; cancel the others again.`,
+        ]),
   ];
+}
+
+const named = 100;
+
+function firstOf(names: readonly string[]): string {
+  const more = names.length - named;
+  const first = names.slice(0, named).join(', ');
+  return more > 0 ? `${first}, and ${formatCount(more)} more, which --json names` : first;
+}
+
+function asText({ orderId, status, told }: LostDecision): string {
+  return `${orderId} (${status}, told as ${told})`;
 }
 
 const columns: readonly Column<RewoundPartition>[] = [
