@@ -7,7 +7,7 @@
  * - **Offsets.** The group has committed what the tables no longer hold. It goes back to the first offset
  *   in each partition whose message is neither handled nor parked, and the bridge reads on from there.
  * - **The shop.** Its own lost changes cannot be brought back from events: they are counted and named, and
- *   the outbox gets those events again (shop-after-restore.ts).
+ *   the outbox gets those events again, and others that say what the shop holds (shop-after-restore.ts).
  */
 import type { Pool } from 'pg';
 import { shopSource } from '../events/envelope';
@@ -25,7 +25,9 @@ import {
   adopt,
   findLost,
   findLostDecisions,
+  tellAnew,
   type LostDecision,
+  type ToldAnew,
   type ToldEvent,
 } from './shop-after-restore';
 
@@ -70,6 +72,8 @@ export interface RestoreReport {
   };
   /** Orders whose decision was lost by the shop; those of events that a dry run has found are not among them. */
   readonly lostDecisions: readonly LostDecision[];
+  /** Where the shop has told anew what it holds; nothing in a dry run. */
+  readonly toldAnew: ToldAnew;
 }
 
 export interface RewoundPartition {
@@ -111,12 +115,14 @@ export async function repairAfterRestore(
     const found = await comparison.compare(kafka, partition);
     if (found !== undefined) rewound.push(found);
   }
+  const toldAnew = isDryRun ? { stock: [], likes: [] } : await tellAnew(pool);
   if (!isDryRun && rewound.length > 0) {
     const positions = rewound.map(({ to, ...place }) => ({ ...place, offset: to }));
     await moveGroup(kafka, groupId, positions);
   }
   const lostDecisions = await findLostDecisions(pool);
-  return { renumbered, rewound, lostByShop: comparison.lostByShop(), lostDecisions };
+  const lostByShop = comparison.lostByShop();
+  return { renumbered, rewound, lostByShop, lostDecisions, toldAnew };
 }
 
 async function assertNoBridge(kafka: KafkaClient, groupId: string): Promise<void> {

@@ -51,7 +51,7 @@ const isParked = (event: 'outbox' | 'event_log', graceParameter: string): string
 export const checks: readonly Check[] = [
   {
     name: 'stock-adjustments',
-    rule: "A product's stock is what it began with plus its adjustments, never below 0, with no gap in its versions.",
+    rule: "A product's stock is what it began with plus its adjustments, never below 0, with no gap in its versions but for what a restore has lost, which the outbox has.",
     figures: `
       SELECT (SELECT count(*) FROM commerce.products) AS products,
         (SELECT count(*) FROM commerce.stock_adjustments) AS adjustments`,
@@ -59,11 +59,11 @@ export const checks: readonly Check[] = [
       WITH step AS (
         SELECT *,
           lag(stock) OVER (PARTITION BY product_id ORDER BY version) AS stock_before,
-          row_number() OVER (PARTITION BY product_id ORDER BY version) + 1 AS version_due
+          lag(version, 1, 1::bigint) OVER (PARTITION BY product_id ORDER BY version) + 1 AS version_due
         FROM commerce.stock_adjustments
       ), total AS (
         SELECT product_id, sum(delta) AS adjusted, count(*) AS adjustments,
-          (array_agg(previous_stock ORDER BY version))[1] AS first_stock
+          max(version) AS last_version, (array_agg(previous_stock ORDER BY version))[1] AS first_stock
         FROM commerce.stock_adjustments GROUP BY product_id
       ), registered AS (
         SELECT key AS product_id, (payload -> 'data' ->> 'stock')::numeric AS stock
@@ -72,19 +72,26 @@ export const checks: readonly Check[] = [
       SELECT product_id, version, 'an adjustment does not follow from the one before' AS problem,
         to_jsonb(step) AS found
       FROM step
-      WHERE version <> version_due OR stock <> previous_stock + delta OR stock < 0
+      WHERE stock <> previous_stock + delta OR stock < 0
         OR stock_before IS NOT NULL AND stock_before <> previous_stock
+      UNION ALL
+      SELECT product_id, version, 'the version before it is missing', to_jsonb(step)
+      FROM step
+      WHERE version <> version_due AND NOT EXISTS (
+        SELECT FROM commerce.outbox
+        WHERE type = 'StockAdjusted' AND key = step.product_id
+          AND (payload #>> '{data,version}')::numeric = step.version - 1)
       UNION ALL
       SELECT product_id, stock_version, 'the stock is not the sum of its adjustments',
         jsonb_build_object('stock', products.stock, 'registered', registered.stock,
-          'adjusted', adjusted, 'adjustments', adjustments)
+          'adjusted', adjusted, 'adjustments', adjustments, 'lastVersion', last_version)
       FROM commerce.products
       LEFT JOIN total USING (product_id)
       LEFT JOIN registered USING (product_id)
       WHERE products.stock < 0
         OR products.stock
           <> coalesce(registered.stock, first_stock, products.stock) + coalesce(adjusted, 0)
-        OR stock_version <> 1 + coalesce(adjustments, 0)`,
+        OR stock_version <> coalesce(last_version, 1)`,
     values: none,
   },
   {

@@ -82,6 +82,21 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     return { eventIds, leave: () => response.destroy() };
   }
 
+  async function like(productId: string, userId: string, method = 'PUT'): Promise<void> {
+    const answer = await stack.call(method, `/v1/products/${productId}/like`, {
+      as: 'shopper',
+      userId,
+    });
+    expect(answer.status).toBe(200);
+  }
+
+  async function adjust(productId: string, delta: number): Promise<void> {
+    const adjusted = await stack.call('POST', `/v1/products/${productId}/stock-adjustments`, {
+      body: { delta, reason: 'correction' },
+    });
+    expect(adjusted.status).toBe(201);
+  }
+
   /** Orders one, of a gateway that takes its time, and returns when it is placed. */
   async function order(productId: string): Promise<string> {
     const body = { items: [{ productId, quantity: 1 }], paymentToken: 'tok_slow' };
@@ -153,6 +168,7 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     const product = { name: 'A product', price: 100, stock: 10 };
     const registered = await stack.call('POST', '/v1/products', { body: product });
     const productId = registered.body.productId as string;
+    await like(productId, 'ann');
     await view(50);
     await untilAtRest(0);
     await view(40);
@@ -161,11 +177,8 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     const saved = await saveDatabase(stack);
     await view(500);
     await produce(stack.kafka, 'order-events', [{ key: 'poison', value: 'not json' }]);
-    const adjustment = { delta: -3, reason: 'correction' };
-    const adjusted = await stack.call('POST', `/v1/products/${productId}/stock-adjustments`, {
-      body: adjustment,
-    });
-    expect(adjusted.status).toBe(201);
+    await adjust(productId, -3);
+    await like(productId, 'bob');
     await untilAtRest(1);
     await untilConfirmedAndHandled(orderId);
     const handledBefore = await allHandled();
@@ -193,12 +206,17 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     expect(report.rewound).toContainEqual(expect.objectContaining(beyond));
     expect(report.renumbered.eventLog).toBeGreaterThan(0);
     expect(report.lostByShop).toEqual({
-      events: 3,
+      events: 4,
       aggregates: [`catalog-events/${productId}`, `order-events/${orderId}`],
     });
+    expect(report.toldAnew).toEqual({ stock: [productId], likes: [productId] });
     expect(report.lostDecisions).toEqual([{ orderId, status: 'PLACED', told: 'CONFIRMED' }]);
     const again = await repairAfterRestore({ pool: stack.pool, kafka: stack.kafka, groupId });
-    expect(again.renumbered).toEqual({ eventLog: 0, eventHandled: 0 });
+    expect(again).toMatchObject({
+      renumbered: { eventLog: 0, eventHandled: 0 },
+      lostByShop: { events: 0, aggregates: [] },
+      toldAnew: { stock: [], likes: [] },
+    });
 
     const old = await stack.call('GET', `/v1/events?after=${beforeRestore.cursor}`);
     expect(old.status).toBe(400);
@@ -207,6 +225,8 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     const { cursor } = await followLog();
     const stream = await followStream();
     await stack.start('bridge');
+    await adjust(productId, -1);
+    await like(productId, 'ann', 'DELETE');
     await view(10);
     await untilConfirmedAndHandled(orderId);
     await untilAtRest(1);
@@ -222,6 +242,10 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
       { graceSeconds: 0 },
     );
     expect(checks.filter(({ holds }) => !holds)).toEqual([]);
+    for (const name of ['stock-agreement', 'like-agreement']) {
+      const { figures } = checks.find((check) => check.name === name)!;
+      expect(figures).toEqual({ products: 1, compared: 1, inFlight: 0, shopBehind: 0 });
+    }
     await untilAuditIsQuiet();
   }, 240_000);
 });

@@ -146,6 +146,13 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
     ['stock-adjustments'],
   ],
   [
+    'versions that nobody knows of',
+    `UPDATE commerce.stock_adjustments SET version = version + 2
+     WHERE product_id = 'p1' AND version = (SELECT stock_version FROM commerce.products WHERE product_id = 'p1');
+     UPDATE commerce.products SET stock_version = stock_version + 2 WHERE product_id = 'p1'`,
+    ['stock-adjustments'],
+  ],
+  [
     'an adjustment with a wrong sum',
     `UPDATE commerce.stock_adjustments SET stock = stock + 1 WHERE adjustment_id = 'a1'`,
     ['stock-adjustments'],

@@ -46,7 +46,7 @@ Examples:
 }
 
 function summaryOf(
-  { renumbered, rewound, lostByShop, lostDecisions }: RestoreReport,
+  { renumbered, rewound, lostByShop, lostDecisions, toldAnew }: RestoreReport,
   isDryRun: boolean,
 ): string[] {
   const missing = rewound.reduce((sum, each) => sum + each.missing, 0);
@@ -59,11 +59,20 @@ function summaryOf(
     lostByShop.events === 0
       ? 'The shop lost nothing that Kafka tells of.'
       : `The shop lost changes that ${countOf(lostByShop.events, 'event')} in Kafka tell of, about: ${firstOf(lostByShop.aggregates)}. They are in the log, and not in the shop: see docs/recovery.md.`,
+    ...toldAnewLine('stock', toldAnew.stock),
+    ...toldAnewLine('likes', toldAnew.likes),
     ...(lostDecisions.length === 0
       ? []
       : [
           `The shop lost the decision of ${countOf(lostDecisions.length, 'order')}: ${firstOf(lostDecisions.map(asText))}. Those that are placed are decided again, by the books of the payment gateway; cancel the others again.`,
         ]),
+  ];
+}
+
+function toldAnewLine(what: string, products: readonly string[]): string[] {
+  if (products.length === 0) return [];
+  return [
+    `The shop tells the ${what} of ${countOf(products.length, 'product')} anew, in versions above the lost ones: ${firstOf(products)}.`,
   ];
 }
 
