@@ -55,7 +55,7 @@ async function hangGateway(context: FaultContext): Promise<void> {
   const longest = Math.max(...delays);
   console.log(
     `     ${begun.length} orders while the gateway was frozen; an adjustment was in Kafka after ` +
-      `${told(delays)} (before: ${told(undisturbed)})`,
+      `${told(delays)}, the longest of second ${delays.indexOf(longest) + 1} (before: ${told(undisturbed)})`,
   );
   if (longest > publicationBoundMs) {
     throw new Error(`An adjustment was in Kafka after ${longest} ms.`);
