@@ -217,13 +217,16 @@ async function begin(random: Random, environment: Readonly<Record<string, string
   }
 }
 
-async function end({ stack, standstills, receiver }: Run): Promise<void> {
+async function end({ stack, standstills, receiver }: Run): Promise<undefined> {
   await standstills.stop();
   await stack.stop();
   await receiver.stop();
 }
 
-/** Strikes with every fault; after one that broke something, the next gets a pipeline of its own. */
+/**
+ * Strikes with every fault. After one that broke something, the next gets a pipeline of its own; one that
+ * measures has it, too, with an audit at its usual pace: in a hurry, the audit would be a load to measure.
+ */
 async function strikeAll(hand: Hand, signal: AbortSignal): Promise<FaultResult[]> {
   const results: FaultResult[] = [];
   const deadline = Date.now() + wholeNumber('minutes', 0) * 60_000;
@@ -232,12 +235,12 @@ async function strikeAll(hand: Hand, signal: AbortSignal): Promise<FaultResult[]
     do {
       for (const fault of hand.faults) {
         signal.throwIfAborted();
-        run ??= await begin(hand.random, impatience);
+        if (run !== undefined && fault.measures === true) run = await end(run);
+        run ??= await begin(hand.random, fault.measures === true ? {} : impatience);
         const result = { seed: hand.seed, ...(await strike(fault, run)) };
         results.push(result);
-        if (result.problems.length === 0 && fault.cutsLog !== true) continue;
-        await end(run);
-        run = undefined;
+        const leavesItWhole = fault.cutsLog !== true && fault.measures !== true;
+        if (result.problems.length > 0 || !leavesItWhole) run = await end(run);
       }
     } while (Date.now() < deadline && hand.faults.length > 0);
   } finally {
