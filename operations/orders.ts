@@ -14,7 +14,7 @@ import {
   WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
 } from '@temporalio/client';
-import type { CancelOrder, OrderOutcome, PlaceOrder } from '../events/orders';
+import type { CancelOrder, OrderOutcome, OrderStatus, PlaceOrder } from '../events/orders';
 import { workflowIds } from '../events/workflow-ids';
 import {
   cancelUpdate,
@@ -54,7 +54,7 @@ class OrderCancellationPendingError extends Error {
   override readonly name = 'OrderCancellationPendingError';
   readonly code = 'ORDER_CANCELLATION_PENDING';
 
-  constructor(orderId: string, cause: unknown) {
+  constructor(orderId: string, cause?: unknown) {
     super(
       `Order ${orderId} is not cancelled yet. Nothing is lost: see what it waits for ` +
         `(npm run ops -- orders show ${orderId}), and ask again.`,
@@ -78,7 +78,7 @@ export function createOrderOperations({ database, temporal }: OrderDependencies)
     list: (filter, page) => listOrders(database, filter, page),
     findPosition: (orderId) => findOrderPosition(database, orderId),
     findTimeline: (orderId) => findOrderTimeline(database, temporal, orderId),
-    cancel: (orderId, command) => cancelOrder(temporal, orderId, command),
+    cancel: (orderId, command) => cancelOrder({ database, temporal }, orderId, command),
   };
 }
 
@@ -86,20 +86,24 @@ export function createOrderOperations({ database, temporal }: OrderDependencies)
 const maxTries = 3;
 
 async function cancelOrder(
-  temporal: Client,
+  { database, temporal }: OrderDependencies,
   orderId: string,
   command: CancelOrder,
 ): Promise<OrderOutcome> {
   let updateId: string = cancelUpdate;
   for (let tries = 1; ; tries += 1) {
     try {
-      return await temporal.withDeadline(Date.now() + cancellationTimeoutMs, () =>
+      const outcome = await temporal.withDeadline(Date.now() + cancellationTimeoutMs, () =>
         temporal.workflow.executeUpdateWithStart<PlaceOrderWorkflow, OrderOutcome, [CancelOrder]>(
           cancelUpdate,
           // Repeats share an update, as those of the API do: a workflow takes few at once.
           { updateId, args: [command], startWorkflowOperation: resumption(orderId) },
         ),
       );
+      if (!(await isForgotten(database, orderId, outcome))) return outcome;
+      // An earlier run remembers what the database has lost since, as in a restore.
+      if (tries === maxTries) throw new OrderCancellationPendingError(orderId);
+      updateId = `${cancelUpdate}-${randomUUID()}`;
     } catch (error) {
       if (isGone(error) && tries < maxTries) continue;
       if (error instanceof WorkflowUpdateFailedError && updateId === cancelUpdate) {
@@ -110,6 +114,20 @@ async function cancelOrder(
       throw isOutOfReach(error) ? new OrderCancellationPendingError(orderId, error) : error;
     }
   }
+}
+
+/** Whether an order is said to be cancelled and is stored as something else. */
+async function isForgotten(
+  database: Queryable,
+  orderId: string,
+  { kind }: OrderOutcome,
+): Promise<boolean> {
+  if (kind !== 'cancelled') return false;
+  const { rows } = await database.query<{ status: OrderStatus }>(
+    'SELECT status FROM commerce.orders WHERE order_id = $1',
+    [orderId],
+  );
+  return rows[0] !== undefined && rows[0].status !== 'CANCELLED';
 }
 
 type PlaceOrderWorkflow = (command: PlaceOrder) => Promise<OrderOutcome>;

@@ -29,7 +29,7 @@ export function takingTurns({
   now = Date.now,
 }: RetryTurnsOptions = {}): ActivityInterceptorsFactory {
   const turnsOfAll = createTurns(perSecond * 2, longestMs);
-  // Of their own, so that one locked product holds up no other.
+  // Of their own, so that one locked product holds up no other, nor what waits for PostgreSQL.
   const turnsOfProducts = new Map<string, Turns>();
 
   const turnsAt = (productId: string): Turns => {
@@ -43,16 +43,20 @@ export function takingTurns({
 
   const untilTurnMs = (error: unknown): number => {
     const productIds = error instanceof ProductLockedError ? error.productIds : [];
+    const turns = productIds.map(turnsAt);
+    const isOfAll = turns.length === 0 || turnsOfProducts.size > rowsOfTable;
+    if (isOfAll) turns.push(turnsOfAll);
     const at = now();
-    const turns = [turnsOfAll, ...productIds.map(turnsAt)].map((each) => each.take(at));
-    return Math.max(...turns) - at;
+    return Math.max(...turns.map((each) => each.take(at))) - at;
   };
 
   return ({ info: { attempt, retryPolicy } }) => ({
     inbound: {
       async execute(input, next) {
         try {
-          return await next(input);
+          const result = await next(input);
+          turnsOfAll.over();
+          return result;
         } catch (error) {
           if (error instanceof CancelledFailure || !isRetryable(error)) throw error;
           const nextRetryDelay = untilTurnMs(error);
@@ -64,11 +68,16 @@ export function takingTurns({
   });
 }
 
+// With more products locked than this, it may be their table: then all take turns together, too.
+const rowsOfTable = 8;
+
 interface Turns {
   /** When the last one is that was taken, in ms. */
   readonly lastAt: number;
   /** Takes the next one. @returns when it is, in ms */
   take(now: number): number;
+  /** Nobody has to wait any more. */
+  over(): void;
 }
 
 function createTurns(perSecond: number, longestMs: number): Turns {
@@ -79,6 +88,7 @@ function createTurns(perSecond: number, longestMs: number): Turns {
       turns.lastAt = Math.min(next, now + longestMs);
       return turns.lastAt;
     },
+    over: () => void (turns.lastAt = 0),
   };
   return turns;
 }

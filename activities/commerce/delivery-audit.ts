@@ -157,15 +157,19 @@ export function createShopAuditActivities({ pool, sender }: ShopAuditDependencie
             OR requested_at < now() - interval '2 days' AND NOT EXISTS (
               SELECT FROM commerce.orders WHERE orders.order_id = requested.order_id)
           ), overdue AS (
-            SELECT order_id FROM commerce.orders
-            WHERE status = 'PLACED' AND created_at < to_timestamp($1 / 1000.0)
+            (SELECT order_id FROM commerce.orders
+              WHERE status = 'PLACED' AND created_at < to_timestamp($1 / 1000.0) AND order_id > $2
+              ORDER BY order_id LIMIT $3)
             UNION
-            SELECT order_id FROM commerce.requested_cancellations JOIN commerce.orders USING (order_id)
-            WHERE status <> 'CANCELLED' AND requested_at < to_timestamp($1 / 1000.0)
+            (SELECT order_id
+              FROM commerce.requested_cancellations JOIN commerce.orders USING (order_id)
+              WHERE status <> 'CANCELLED' AND requested_at < to_timestamp($1 / 1000.0)
+                AND order_id > $2
+              ORDER BY order_id LIMIT $3)
           )
           SELECT order_id AS "orderId", reason
           FROM overdue LEFT JOIN commerce.requested_cancellations USING (order_id)
-          WHERE order_id > $2 ORDER BY order_id LIMIT $3`,
+          ORDER BY order_id LIMIT $3`,
         values: [page.before, page.after, page.limit],
       });
       rows.forEach(logUndecided);

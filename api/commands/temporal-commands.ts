@@ -295,7 +295,10 @@ async function withoutEarlierRun(
   // One workflow at a time has an order, which may be cancelled there. Any other command can be decided beside
   // a run that waits for Kafka: whoever is second finds in the database what the first has done.
   if (workflowType === workflowTypes.placeOrder) return { command, after: '' };
-  return { command: { ...command, workflowId: workflowId + after }, after: '' };
+  const beside = { ...command, workflowId: workflowId + after };
+  const second = await findRun(client, beside.workflowId);
+  const isClosed = second?.closeTime !== undefined;
+  return { command: beside, after: isClosed ? afterRun(second.runId) : '' };
 }
 
 async function findRun(

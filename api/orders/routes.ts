@@ -71,7 +71,7 @@ export function orderRoutes(services: Services): FastifyPluginAsyncZod {
           ),
         );
         if (decided.kind === 'undecided') return answerUndecided(reply, orderId, decided);
-        if (request.isRepeat) await checkIsKnown(orderReadsOfChanges, orderId);
+        if (request.isRepeat) await checkIsDecided(orderReadsOfChanges, orderId);
         const order = placed(orderId, lines, decided);
         return reply.code(201).header('location', locationOf(orderId)).send(order);
       },
@@ -217,12 +217,15 @@ function beingPlaced(orderId: string, userId: string): Order {
 }
 
 /**
- * @throws Problem 503 when the database knows nothing of a decided order: it has lost it since. Once the
- *   workflow that remembers it has ended, a repeat has it placed again.
+ * @throws Problem 503 when the database does not know that an order is decided: it has lost that since. Once
+ *   the workflow that remembers it has ended, a repeat has it placed, or decided, again.
  */
-async function checkIsKnown(orderReads: OrderReads, orderId: string): Promise<void> {
-  const answered = await orderReads.findAnswered([orderId]);
-  if (answered.length === 0) throw new Problem('UNDECIDED');
+async function checkIsDecided(orderReads: OrderReads, orderId: string): Promise<void> {
+  const stored = await orderReads.find(orderId);
+  const isRefused = stored === undefined && (await orderReads.findAnswered([orderId])).length > 0;
+  if (!isRefused && (stored === undefined || stored.status === 'PLACED')) {
+    throw new Problem('UNDECIDED');
+  }
 }
 
 /** @throws Problem 503 when the database has lost the cancellation since: a repeat has it carried out again */

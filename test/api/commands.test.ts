@@ -208,10 +208,14 @@ describe('a repeat', () => {
     createCommands(client).placeOrder('1', order, isRepeat);
 
   const closed = async () => ({ runId: 'run-1', closeTime: new Date(Date.now() - 1_000) });
-  const running = async () => ({ runId: 'run-1' });
   const none = async () => {
     throw new WorkflowNotFoundError('not found', 'stock-adjustment-a', undefined);
   };
+  const isBeside = (workflowId: string) => workflowId.endsWith('-after-run-1');
+  const running = async (workflowId: string) =>
+    isBeside(workflowId) ? none() : { runId: 'run-1' };
+  const runningWithOneBeside = async (workflowId: string) =>
+    isBeside(workflowId) ? { ...(await closed()), runId: 'run-2' } : { runId: 'run-1' };
 
   test.each([
     [
@@ -225,6 +229,12 @@ describe('a repeat', () => {
       adjust,
       running,
       ['stock-adjustment-a-after-run-1', 'decision'],
+    ],
+    [
+      'is decided anew beside it, too, where the one before was',
+      adjust,
+      runningWithOneBeside,
+      ['stock-adjustment-a-after-run-1', 'decision-after-run-2'],
     ],
     [
       'is decided as at first where no run is known',
@@ -245,7 +255,7 @@ describe('a repeat', () => {
       ['order-1', 'decision'],
     ],
   ])('%s', async (_, give, describe, expected) => {
-    const describeRun = jest.fn<Promise<object>, []>(describe);
+    const describeRun = jest.fn<Promise<object>, [workflowId: string]>(describe);
     const given: string[][] = [];
     const client = clientOf({
       executeUpdateWithStart: async (
@@ -261,12 +271,13 @@ describe('a repeat', () => {
         given.push([startWorkflowOperation.options.workflowId, updateId]);
         return { kind: 'confirmed' };
       },
-      getHandle: () => ({ describe: describeRun }),
+      getHandle: (workflowId: string) => ({ describe: () => describeRun(workflowId) }),
     });
     await give(client, true);
     expect(given).toEqual([expected]);
-    expect(describeRun).toHaveBeenCalledTimes(1);
+    expect(describeRun).toHaveBeenCalled();
+    describeRun.mockClear();
     await give(client, false);
-    expect(describeRun).toHaveBeenCalledTimes(1);
+    expect(describeRun).not.toHaveBeenCalled();
   });
 });

@@ -211,12 +211,15 @@ test('an event whose effects can never be applied is parked, and says so', async
   await produce(stack.kafka, 'catalog-events', [messageOf(tooMany)]);
 
   const parked = await untilState(tooMany.id, 'parked');
-
   expect(parked).toMatchObject({
     handled: null,
     logged: { topic: 'catalog-events' },
     deadLetters: [{ reason: 'DATA_REFUSED', carriesEvent: true }],
-    taken: { status: 'FAILED' },
+  });
+  // Its workflow parks it, and then fails.
+  await until('its workflow has failed', async () => {
+    const { body } = await journeyOf(tooMany.id);
+    return (body as EventJourney).taken?.status === 'FAILED';
   });
 }, 120_000);
 

@@ -1,5 +1,6 @@
 /** Operators find what is undecided, see what it waits for, and cancel it, over HTTP and on the command line. */
 import { randomUUID } from 'node:crypto';
+import { workflowIds } from '../../events/workflow-ids';
 import type { OrderTimeline } from '../../operations/order-timeline';
 import { orderListStatement, type OrderFilter } from '../../operations/order-list';
 import { asDevelopmentUser } from '../../platform/postgres/development-users';
@@ -185,6 +186,29 @@ describe('an order confirmed, one declined, and one undecided because the gatewa
       ...['reserved', 'charged', 'confirmed'],
       ...['refunded', 'released', 'cancelled'],
     ]);
+  });
+
+  test('one whose cancellation a restore has lost is cancelled again, though an ended run remembers it', async () => {
+    await until('its workflow has ended', async () => {
+      const handle = stack.temporal.workflow.getHandle(workflowIds.placeOrder(confirmed));
+      return (await handle.describe()).status.name === 'COMPLETED';
+    });
+    // As `after-restore` leaves it: the outbox has what was told.
+    await stack.pool.query(
+      `WITH placed AS (
+         UPDATE commerce.orders SET status = 'CONFIRMED', cause = NULL, reason = NULL
+         WHERE order_id = $1 RETURNING order_id
+       ), paid AS (
+         UPDATE commerce.payments SET status = 'captured', reason = NULL
+         WHERE order_id IN (SELECT order_id FROM placed)
+       )
+       DELETE FROM commerce.stock_adjustments
+       WHERE order_id IN (SELECT order_id FROM placed) AND reason = 'order-cancelled'`,
+      [confirmed],
+    );
+    const { exitCode } = await runOpsHere(stack, 'orders', 'cancel', confirmed, '--reason', 'y');
+    expect(exitCode).toBe(0);
+    expect(await timelineOf(confirmed)).toMatchObject({ status: 'CANCELLED', reason: 'y' });
   });
 
   test('an order that there is not is told by the API and by each command', async () => {

@@ -602,6 +602,15 @@ describe('a change that a failover has lost, with the answer that was to be reco
     ]);
   }
 
+  function loseConfirmation(orderId: string): Promise<void> {
+    return lose(orderId, [
+      `DELETE FROM commerce.outbox
+       WHERE key = $1 AND type IN ('PaymentCompleted', 'OrderConfirmed')`,
+      'DELETE FROM commerce.payments WHERE order_id = $1',
+      `UPDATE commerce.orders SET status = 'PLACED' WHERE order_id = $1`,
+    ]);
+  }
+
   function loseCancellation(orderId: string): Promise<void> {
     return lose(orderId, [
       `DELETE FROM commerce.outbox WHERE key = $1 AND type = 'OrderCancelled'`,
@@ -682,6 +691,30 @@ describe('a change that a failover has lost, with the answer that was to be reco
       expect(await adjust(productId, key)).toMatchObject({ status: 201, body: first.body });
       expect(await stockOf(productId)).toBe(9);
     });
+  }, 60_000);
+
+  test('of an order may be its confirmation alone, which an open workflow is not believed about', async () => {
+    const productId = await register(3);
+    await until('everything is published', async () => (await unpublished()) === 0);
+    const key = randomUUID();
+    const first = await orderUntilDecided([productId], { key });
+    expect(first.status).toBe(201);
+    const { orderId } = first.body as { orderId: string };
+    await untilRunEnds(orderId, 1);
+    await loseOrder(orderId);
+    await loseAnswer(first.body);
+    await whileUnpublished(productId, async () => {
+      expect(await order([productId], { key })).toMatchObject({ status: 201, body: first.body });
+      await loseConfirmation(orderId);
+      await loseAnswer(first.body);
+      const repeat = await order([productId], { key });
+      expect(repeat).toMatchObject({ status: 503, body: { code: 'UNDECIDED' } });
+    });
+    expect(await orderUntilDecided([productId], { key })).toMatchObject({
+      status: 201,
+      body: first.body,
+    });
+    expect(await ordersOf(productId)).toMatchObject([{ order_id: orderId, status: 'CONFIRMED' }]);
   }, 60_000);
 
   test('of an order is made, with the money that was captured', async () => {

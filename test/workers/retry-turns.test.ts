@@ -27,7 +27,14 @@ function createWorker() {
     }
     return Math.min(500 * 2 ** (attempt - 1), 10_000);
   };
-  return { clock, fail, delayAfter };
+  /** Has an attempt succeed. */
+  const succeed = async (): Promise<void> => {
+    const { context } = new MockActivityEnvironment({ retryPolicy });
+    await interceptor(context).inbound!.execute!({ args: [], headers: {} }, () =>
+      Promise.resolve(),
+    );
+  };
+  return { clock, fail, delayAfter, succeed };
 }
 
 /** Has attempts at a locked product come at 20 a second, and be tried again for as long as they do. */
@@ -72,15 +79,22 @@ test('few that wait are left to their own backoff', async () => {
   }
 });
 
-test('those that wait for one product are not in the way of another', async () => {
+test('those that wait for one product are not in the way of another, nor of what failed otherwise', async () => {
   const { clock, fail, delayAfter } = createWorker();
   for (let second = 0; second < 60; second += 1) {
     clock.ms += 1_000;
-    for (let count = 0; count < 2 * perSecond; count += 1) await fail(tea);
+    for (let count = 0; count < 10 * perSecond; count += 1) await fail(tea);
   }
   expect(await delayAfter(tea)).toBeGreaterThan(50_000);
-  // As many as have failed in this second.
-  expect(await delayAfter(new ProductLockedError(['cup']))).toBeLessThan(2_000);
+  expect(await delayAfter(new ProductLockedError(['cup']))).toBe(500);
+  expect(await delayAfter(new Error('away'))).toBe(500);
+});
+
+test('once an attempt has succeeded, nobody waits for those that failed before', async () => {
+  const { fail, delayAfter, succeed } = createWorker();
+  for (let count = 0; count < 4_000; count += 1) await fail(new Error('away'));
+  await succeed();
+  expect(await delayAfter(new Error('away'))).toBe(500);
 });
 
 test('what waits for PostgreSQL, or for its table, takes turns, too', async () => {
@@ -91,7 +105,7 @@ test('what waits for PostgreSQL, or for its table, takes turns, too', async () =
   for (let count = 0; count < 4_000; count += 1) {
     await table.fail(new ProductLockedError([`product-${count}`]));
   }
-  expect(await table.delayAfter(new ProductLockedError(['another']))).toBe(100_000);
+  expect(await table.delayAfter(new ProductLockedError(['another']))).toBeGreaterThan(99_000);
 });
 
 test('nobody waits longer than ten minutes', async () => {
