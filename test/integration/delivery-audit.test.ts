@@ -428,7 +428,9 @@ test('a cancellation that was answered with 202 and that Temporal has forgotten 
 }, 120_000);
 
 async function statusOf(orderId: string) {
-  const { rows } = await stack.pool.query<Record<'status' | 'cause' | 'reason' | 'payment', string>>(
+  const { rows } = await stack.pool.query<
+    Record<'status' | 'cause' | 'reason' | 'payment', string>
+  >(
     `SELECT orders.status, cause, orders.reason, payments.status AS payment
      FROM commerce.orders LEFT JOIN commerce.payments USING (order_id) WHERE order_id = $1`,
     [orderId],
