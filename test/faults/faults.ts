@@ -48,8 +48,8 @@ export interface Fault {
    */
   readonly cutsLog?: true;
   /**
-   * It also holds times against bounds, under a load of its own: for a machine that is idle otherwise. A
-   * selection by `--count` leaves it out.
+   * It also holds times against bounds, under a load of its own instead of the common one: for a machine that
+   * is idle otherwise. A selection by `--count` leaves it out.
    */
   readonly measures?: true;
   /** How many brokers it needs; one unless set. */

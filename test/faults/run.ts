@@ -30,7 +30,7 @@ import { faults as ordinaryFaults, type Fault, type FaultContext } from './fault
 import { readReferences } from './gateway-books';
 import { gatherEvidence, invariants } from './invariants';
 import { createLedger, type Ledger } from './ledger';
-import { registerProducts, settleLikes, startLoad } from './load';
+import { registerProducts, settleLikes, startLoad, type Load } from './load';
 import { longLived, type LongLived } from './long-lived';
 import { judgeMemory, readMemory } from '../../testkit/memory';
 import { createRandom, type Random } from '../../testkit/random';
@@ -356,10 +356,17 @@ async function letPass(day: LongLived): Promise<DayResult> {
   return { day, seen, problems };
 }
 
-/** Strikes and heals under load, which goes on for a second, and waits until everything is at rest. */
-async function underLoad(run: Run, { inject }: Pick<Fault, 'inject'>): Promise<Recovery> {
+/**
+ * Strikes and heals under load, which goes on for a second, and waits until everything is at rest. A fault
+ * that measures has only the load of its own, at a steady rate: clients that go on as soon as they have
+ * their answer take every processor that is free, and what they leave is no measure.
+ */
+async function underLoad(
+  run: Run,
+  { inject, measures }: Pick<Fault, 'inject' | 'measures'>,
+): Promise<Recovery> {
   const { stack, ledger, random, rate } = run;
-  const load = startLoad(stack, ledger, random);
+  const load = measures === true ? noLoad : startLoad(stack, ledger, random);
   try {
     await sleep(1_000);
     await inject(run);
@@ -377,6 +384,8 @@ async function underLoad(run: Run, { inject }: Pick<Fault, 'inject'>): Promise<R
   ]);
   return recovery;
 }
+
+const noLoad: Load = { stop: () => Promise.resolve() };
 
 function tooSlow({ tookMs, boundMs, backlog }: Recovery): string {
   return `at rest after ${seconds(tookMs).trim()}, more than the ${seconds(boundMs).trim()} that a backlog of ${backlog} explains`;

@@ -23,17 +23,17 @@ const undisturbedMs = 30_000;
 /** By how much the median of an order may grow while Redis is away. */
 const boundOfGrowth = 1.25;
 
-/** They strike under loads of their own, beside the one of every fault. */
+/** They strike under loads of their own, at steady rates, instead of the one of every other fault. */
 export const spreadingFaults: readonly Fault[] = [
   {
     name: 'gateway-hangs',
-    strikes: `the payment gateway is frozen for ${gatewayFrozenMs / 1_000} s under ${ordersPerSecond} more orders a second; meanwhile a stock adjustment is in Kafka within ${publicationBoundMs / 1_000} s, each second`,
+    strikes: `the payment gateway is frozen for ${gatewayFrozenMs / 1_000} s under ${ordersPerSecond} orders a second; meanwhile a stock adjustment is in Kafka within ${publicationBoundMs / 1_000} s, each second`,
     measures: true,
     inject: hangGateway,
   },
   {
     name: 'cache-away',
-    strikes: `Redis is stopped (\`--away\` seconds) under ${likesPerSecond} more likes a second; meanwhile the median of an order grows by less than a quarter`,
+    strikes: `Redis is stopped (\`--away\` seconds) under ${likesPerSecond} likes a second; meanwhile the median of an order grows by less than a quarter`,
     measures: true,
     inject: takeCacheAway,
   },
