@@ -49,16 +49,17 @@ export async function findLost(pool: Pool, told: readonly ToldEvent[]): Promise<
 }
 
 /**
- * Adds events of one partition to the outbox, as published where they are, in their order. What PostgreSQL
- * cannot store as JSON is left out: the shop has not written it.
+ * Adds events of one partition to the outbox, as published where they are, in their order, and as adopted: they
+ * are no sign that their changes were made here. What PostgreSQL cannot store as JSON is left out: the shop has
+ * not written it.
  */
 export async function adopt(pool: Pool, lost: readonly ToldEvent[]): Promise<void> {
   if (lost.length === 0) return;
   await pool.query(
     `
     INSERT INTO commerce.outbox
-      (event_id, topic, key, type, payload, published_at, partition, "offset")
-    SELECT event_id, topic, key, type, payload, now(), partition, "offset"
+      (event_id, topic, key, type, payload, published_at, partition, "offset", adopted_at)
+    SELECT event_id, topic, key, type, payload, now(), partition, "offset", now()
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::int[], $7::bigint[])
         AS told (event_id, topic, key, type, value, partition, "offset")
       CROSS JOIN collector.json_of(value) AS payload

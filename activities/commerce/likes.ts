@@ -5,7 +5,7 @@ import { createEvent } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
-import { appendToOutbox } from './outbox';
+import { appendToOutbox, idAfterLoss } from './outbox';
 import { rememberingRefusal } from './refusals';
 
 /** Activities of likes. */
@@ -14,7 +14,7 @@ export function createLikeActivities({ pool }: { readonly pool: Pool }) {
     /**
      * Adds or removes the user's like, and writes `LikeChanged` with the new count to the outbox; no
      * event if nothing changed. A retry of a request changes nothing more and returns the same, also
-     * when the request changed nothing.
+     * when the request changed nothing. A request whose change a restore has lost is decided anew.
      */
     async setLike(command: ChangeLike): Promise<LikeOutcome> {
       return refusingBadData(() =>
@@ -41,9 +41,9 @@ async function set(connection: PoolClient, command: ChangeLike): Promise<LikeOut
   const product = await lockLikes(connection, productId);
   if (product === undefined) return { kind: 'unknown-product' };
   const kind = liked ? 'liked' : 'not-liked';
-  const eventId = deriveEventId(changeLike.workflowId(command), 'LikeChanged', productId);
-  const earlier = await countAfterEarlierTry(connection, eventId);
-  if (earlier !== undefined) return { kind, likeCount: earlier, changed: true };
+  const firstId = deriveEventId(changeLike.workflowId(command), 'LikeChanged', productId);
+  const { eventId, countAfter } = await findEarlierTry(connection, firstId, productId);
+  if (countAfter !== undefined) return { kind, likeCount: countAfter, changed: true };
   if (!(await changeSet(connection, command))) {
     return { kind, likeCount: product.like_count, changed: false };
   }
@@ -74,19 +74,33 @@ async function lockLikes(connection: PoolClient, productId: string): Promise<Lik
   return rows[0];
 }
 
-/** The outbox records what a request did: the like itself may have changed since. */
-async function countAfterEarlierTry(
+/** The event of a request, and the count after it, if an earlier try has made the change. */
+interface Try {
+  readonly eventId: string;
+  readonly countAfter?: number;
+}
+
+/**
+ * The outbox records what a request did: the like itself may have changed since. An adopted event records what a
+ * restore has lost, and the request is told under the ID that follows.
+ */
+async function findEarlierTry(
   connection: PoolClient,
   eventId: string,
-): Promise<number | undefined> {
-  const { rows } = await connection.query<{ likeCount: number }>({
+  productId: string,
+): Promise<Try> {
+  const { rows } = await connection.query<{ likeCount: number; isAdopted: boolean }>({
     name: 'like-find',
     text: `
-      SELECT (payload -> 'data' -> 'likeCount')::bigint AS "likeCount"
+      SELECT (payload -> 'data' -> 'likeCount')::bigint AS "likeCount",
+        adopted_at IS NOT NULL AS "isAdopted"
       FROM commerce.outbox WHERE event_id = $1`,
     values: [eventId],
   });
-  return rows[0]?.likeCount;
+  const found = rows[0];
+  if (found === undefined) return { eventId };
+  if (!found.isAdopted) return { eventId, countAfter: found.likeCount };
+  return findEarlierTry(connection, idAfterLoss(eventId, 'LikeChanged', productId), productId);
 }
 
 /** Whether the set of users has changed. */

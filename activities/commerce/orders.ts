@@ -14,7 +14,6 @@ import {
   type OrderStatus,
   type StockStep,
 } from '../../events/orders';
-import { deriveEventId } from '../../events/identifiers';
 import type { EventData } from '../../events/schemas';
 import type { Event } from '../../events/envelope';
 import { workflowIds } from '../../events/workflow-ids';
@@ -28,7 +27,7 @@ import {
   reserveForOrder,
   type OrderedStockChange,
 } from './order-statements';
-import { draftEvent, findTold, isToldBefore } from './outbox';
+import { draftEvent, findTold, idAfterLoss, isToldBefore } from './outbox';
 
 /** An order as stored. */
 export interface OrderState {
@@ -209,7 +208,7 @@ async function tellingOnce<T>(
 
 function underAnotherId(change: OrderedStockChange): OrderedStockChange {
   const { eventId, productId } = change;
-  return { ...change, eventId: deriveEventId(eventId, 'StockAdjusted', productId) };
+  return { ...change, eventId: idAfterLoss(eventId, 'StockAdjusted', productId) };
 }
 
 /** Reserves stock for an order, or releases it. */

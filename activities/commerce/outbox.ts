@@ -3,7 +3,14 @@
  * without the other. The workflow that wrote the event publishes it; see publish.ts.
  */
 import { DatabaseError } from 'pg';
-import { createEvent, toMessage, type Event, type NewEvent } from '../../events/envelope';
+import {
+  createEvent,
+  toMessage,
+  type Event,
+  type EventOf,
+  type NewEvent,
+} from '../../events/envelope';
+import { deriveEventId } from '../../events/identifiers';
 import type { EventData, EventType } from '../../events/schemas';
 import type { Queryable } from '../../platform/postgres/pool';
 import { currentTraceparent } from '../../platform/observability/tracing';
@@ -12,12 +19,14 @@ import { currentTraceparent } from '../../platform/observability/tracing';
  * Adds events to the outbox; idempotent. Call it in the transaction of the change, after locking the
  * aggregate's row: that makes the outbox's sequence the commit order. The events keep the trace that
  * they are written in.
+ *
+ * @returns how many of them it did not have
  */
 export async function appendToOutbox(
   connection: Queryable,
   events: readonly Event[],
-): Promise<void> {
-  await connection.query({
+): Promise<number> {
+  const { rowCount } = await connection.query({
     name: 'outbox-append',
     text: `
       ${insertIntoOutbox}
@@ -26,6 +35,40 @@ export async function appendToOutbox(
       ON CONFLICT (event_id) DO NOTHING`,
     values: outboxValues(events),
   });
+  return rowCount ?? 0;
+}
+
+/**
+ * Adds the event of a change that is not in the shop's tables, so that an event of its ID is an adopted one: then
+ * it is told under another.
+ *
+ * @returns the event as it is told
+ */
+export async function appendUnderFreeId<T extends EventType>(
+  connection: Queryable,
+  event: EventOf<T>,
+): Promise<EventOf<T>> {
+  if ((await appendToOutbox(connection, [event as Event])) === 1) return event;
+  const id = idAfterLoss(event.id, event.type, event.subject);
+  return appendUnderFreeId(connection, { ...event, id });
+}
+
+/**
+ * The ID under which a change is told that is made again, since a restore has lost it. The same for every try;
+ * where that was lost, too, the one after it.
+ */
+export function idAfterLoss(toldId: string, type: EventType, aggregateId: string): string {
+  return deriveEventId(toldId, type, aggregateId);
+}
+
+/** Whether the outbox has an event since it was adopted after a restore: it is told, and its change is lost. */
+export async function isAdopted(connection: Queryable, eventId: string): Promise<boolean> {
+  const { rowCount } = await connection.query({
+    name: 'outbox-adopted',
+    text: 'SELECT FROM commerce.outbox WHERE event_id = $1 AND adopted_at IS NOT NULL',
+    values: [eventId],
+  });
+  return rowCount === 1;
 }
 
 /** The start of a statement that writes events of {@link outboxValues}. */

@@ -9,14 +9,15 @@ import { createEvent, type EventOf } from '../../events/envelope';
 import { deriveEventId } from '../../events/identifiers';
 import { inTransaction } from '../../platform/postgres/pool';
 import { refusingBadData } from '../failures';
-import { appendToOutbox } from './outbox';
+import { appendUnderFreeId } from './outbox';
 import { rememberingRefusal } from './refusals';
 
 export function createStockActivities({ pool }: { readonly pool: Pool }) {
   return {
     /**
      * Changes the stock and writes its `StockAdjusted` to the outbox, in one transaction. Idempotent by
-     * the adjustment's ID: a retry returns the first outcome, also one that changed nothing.
+     * the adjustment's ID: a retry returns the first outcome, also one that changed nothing. One that a
+     * restore has lost is decided anew.
      */
     async changeStock(command: AdjustStock): Promise<StockOutcome> {
       return refusingBadData(() =>
@@ -50,9 +51,8 @@ async function adjust(connection: PoolClient, command: AdjustStock): Promise<Sto
   if (!isAllowed(product.stock + delta, delta)) {
     return { kind: 'stock-out-of-range', stock: product.stock };
   }
-  const event = toEvent(command, product);
+  const event = await appendUnderFreeId(connection, toEvent(command, product));
   await change(connection, adjustmentId, event);
-  await appendToOutbox(connection, [event]);
   const { stock, version } = event.data;
   return { kind: 'adjusted', stock, version, eventId: event.id };
 }

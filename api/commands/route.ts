@@ -33,7 +33,7 @@ interface Route<
   readonly status: 200 | 201;
   readonly answer: Answer;
   /** The URL of what the command has made, for `Location`. */
-  readonly location?: (command: Command) => string;
+  readonly location?: (outcome: Outcome) => string;
   /** The command of a request; `request.deriveId` gives a repeated POST the same key. */
   toCommand(request: CommandRequest<Params, Body>): Command;
   /** Rejects a command in vain before a workflow is started. @throws Problem */
@@ -87,7 +87,7 @@ export function commandRoute<
           const outcome = await services.commands.execute(definition, command, request.isRepeat);
           const told = route.toAnswer(outcome, command);
           if (told instanceof Problem) throw told;
-          if (location !== undefined) reply.header('location', location(command));
+          if (location !== undefined) reply.header('location', location(outcome));
           return reply.code(status).send(told);
         },
       }),

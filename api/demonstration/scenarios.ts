@@ -132,8 +132,7 @@ async function registerOffer(
     throw new Problem('PRODUCT_NOT_FOUND', { detail: `There is no product ${wanted}.` });
   }
   const product = { productId, name: 'Demonstration tea', price: 1_200, stock: 5 };
-  await commands.execute(registerProduct, product);
-  return product;
+  return commands.execute(registerProduct, product);
 }
 
 interface HandledEventRow {

@@ -20,7 +20,10 @@ export const registerProduct = defineCommand<ProductRegistration>()({
 
 export type RegisterProduct = z.output<typeof registerProduct.input>;
 
-/** Outcome of a registration: the product as it was registered first. */
+/**
+ * Outcome of a registration: the product as it was registered first. Its ID is another than was asked for where
+ * a restore has lost that product, of which more may have been told.
+ */
 export interface ProductRegistration extends RegisterProduct {
   readonly version: number;
   readonly eventId: string;

@@ -4,16 +4,19 @@
  */
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
+import { createCommands } from '../../api/commands/temporal-commands';
 import { createEventReader } from '../../api/dashboard/client/server-sent-events';
+import { changeLike } from '../../events/commands/change-like';
 import { repairAfterRestore } from '../../operations/after-restore';
 import { verify } from '../../operations/verification';
 import { moveGroup } from '../../platform/kafka/consumer-group';
 import { readConsumerLag, totalLag } from '../../platform/kafka/consumer-lag';
+import { inTransaction } from '../../platform/postgres/pool';
 import { eventTopics } from '../../events/topics';
 import { messageOf, produce, viewed } from '../../testkit/foreign-producer';
 import { saveDatabase } from '../../testkit/database-dump';
 import { runOps } from '../../testkit/run-ops';
-import { createStack, type ProcessName, type Stack } from '../../testkit/stack';
+import { createStack, type ApiAnswer, type ProcessName, type Stack } from '../../testkit/stack';
 import { until } from '../../testkit/until';
 
 const groupId = 'commerce-collector';
@@ -82,6 +85,12 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     return { eventIds, leave: () => response.destroy() };
   }
 
+  async function register(): Promise<string> {
+    const body = { name: 'A product', price: 100, stock: 10 };
+    const registered = await stack.call('POST', '/v1/products', { body });
+    return registered.body.productId as string;
+  }
+
   async function like(productId: string, userId: string, method = 'PUT'): Promise<void> {
     const answer = await stack.call(method, `/v1/products/${productId}/like`, {
       as: 'shopper',
@@ -95,6 +104,55 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
       body: { delta, reason: 'correction' },
     });
     expect(adjusted.status).toBe(201);
+  }
+
+  /** Asks for one adjustment of a product, however often. */
+  function adjustUnderKey(productId: string): Promise<ApiAnswer> {
+    return stack.call('POST', `/v1/products/${productId}/stock-adjustments`, {
+      body: { delta: -3, reason: 'correction' },
+      idempotencyKey: `an-adjustment-of-${productId}`,
+    });
+  }
+
+  function untilAdjustedUnderKey(productId: string): Promise<{ eventId: string }> {
+    return until('the adjustment is made', async () => {
+      const { status, body } = await adjustUnderKey(productId);
+      return status === 201 ? (body as { eventId: string }) : undefined;
+    });
+  }
+
+  /** Does the work while an adjustment of the product has its key, and cannot be made. */
+  function whileAdjusting<T>(productId: string, work: () => Promise<T>): Promise<T> {
+    return inTransaction(stack.pool, async (connection) => {
+      await connection.query('SET LOCAL idle_in_transaction_session_timeout = 0');
+      await connection.query('SELECT FROM commerce.products WHERE product_id = $1 FOR UPDATE', [
+        productId,
+      ]);
+      adjustUnderKey(productId).catch(() => undefined);
+      await until('its key is claimed', async () => (await keysClaimed()) === 1);
+      return work();
+    });
+  }
+
+  const keysClaimed = (): Promise<number> =>
+    count('SELECT count(*) FROM commerce.idempotency_keys WHERE status IS NULL');
+
+  /** Likes a product as one request, however often, as the workflow does that Temporal carries on. */
+  function likeInOneRequest(productId: string): Promise<object> {
+    const request = { requestId: `a-like-of-${productId}`, productId, userId: 'carl', liked: true };
+    return createCommands(stack.temporal).execute(changeLike, request, true);
+  }
+
+  /** What the shop holds of a product, and what the collector counts of it. */
+  async function bothSidesOf(productId: string): Promise<object[]> {
+    const { rows } = await stack.pool.query<object>(
+      `SELECT stock, stock_version AS "stockVersion", like_count AS likes, like_version AS "likeVersion"
+       FROM commerce.products WHERE product_id = $1
+       UNION ALL SELECT stock, stock_version, like_count, like_version
+       FROM collector.product_metrics WHERE product_id = $1`,
+      [productId],
+    );
+    return rows;
   }
 
   /** Orders one, of a gateway that takes its time, and returns when it is placed. */
@@ -165,16 +223,21 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
   }
 
   test('every event that Kafka still has is counted once, and what comes next is seen', async () => {
-    const product = { name: 'A product', price: 100, stock: 10 };
-    const registered = await stack.call('POST', '/v1/products', { body: product });
-    const productId = registered.body.productId as string;
+    const [productId, repeated] = [await register(), await register()];
     await like(productId, 'ann');
     await view(50);
     await untilAtRest(0);
     await view(40);
-    const orderId = await order(productId);
-    // Some of the last are logged by now, some on their way, some not read. The order is under way.
-    const saved = await saveDatabase(stack);
+    // Some of the last are logged by then, some on their way, some not read. An order and an adjustment are
+    // under way.
+    const { orderId, saved } = await whileAdjusting(repeated, async () => ({
+      orderId: await order(productId),
+      saved: await saveDatabase(stack),
+    }));
+    const lost = await untilAdjustedUnderKey(repeated);
+    expect(lost).toMatchObject({ stock: 7, version: 2 });
+    const liked = { kind: 'liked', likeCount: 1, changed: true };
+    expect(await likeInOneRequest(repeated)).toEqual(liked);
     await view(500);
     await produce(stack.kafka, 'order-events', [{ key: 'poison', value: 'not json' }]);
     await adjust(productId, -3);
@@ -205,11 +268,14 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     const report = JSON.parse(stdout) as Awaited<ReturnType<typeof repairAfterRestore>>;
     expect(report.rewound).toContainEqual(expect.objectContaining(beyond));
     expect(report.renumbered.eventLog).toBeGreaterThan(0);
-    expect(report.lostByShop).toEqual({
-      events: 4,
-      aggregates: [`catalog-events/${productId}`, `order-events/${orderId}`],
-    });
-    expect(report.toldAnew).toEqual({ stock: [productId], likes: [productId] });
+    const products = [productId, repeated].sort();
+    const { events, aggregates } = report.lostByShop;
+    expect(events).toBe(6);
+    expect([...aggregates].sort()).toEqual([
+      ...products.map((key) => `catalog-events/${key}`),
+      `order-events/${orderId}`,
+    ]);
+    expect(report.toldAnew).toEqual({ stock: products, likes: products });
     expect(report.lostDecisions).toEqual([{ orderId, status: 'PLACED', told: 'CONFIRMED' }]);
     const again = await repairAfterRestore({ pool: stack.pool, kafka: stack.kafka, groupId });
     expect(again).toMatchObject({
@@ -227,12 +293,21 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     await stack.start('bridge');
     await adjust(productId, -1);
     await like(productId, 'ann', 'DELETE');
+    // Above the lost version, and the one in which that is taken back.
+    const made = await untilAdjustedUnderKey(repeated);
+    expect(made).toMatchObject({ stock: 7, version: 4 });
+    expect(made.eventId).not.toBe(lost.eventId);
+    expect(await likeInOneRequest(repeated)).toEqual(liked);
+    expect((await adjustUnderKey(repeated)).body).toEqual(made);
+    expect(await likeInOneRequest(repeated)).toEqual(liked);
     await view(10);
     await untilConfirmedAndHandled(orderId);
     await untilAtRest(1);
     expect(await viewsCounted()).toBe(sent.length);
     const { eventIds } = await followLog(cursor);
-    expect(eventIds).toEqual(expect.arrayContaining(sent.slice(-10)));
+    expect(eventIds).toEqual(expect.arrayContaining([...sent.slice(-10), made.eventId]));
+    const held = { stock: 7, stockVersion: 4, likes: 1, likeVersion: 3 };
+    expect(await bothSidesOf(repeated)).toEqual([held, held]);
     await until('the stream tells what came next', async () =>
       sent.slice(-10).every((id) => stream.eventIds.has(id)),
     );
@@ -244,7 +319,7 @@ describe.each(['coalesce', 'per-event'])('with %s', (mode) => {
     expect(checks.filter(({ holds }) => !holds)).toEqual([]);
     for (const name of ['stock-agreement', 'like-agreement']) {
       const { figures } = checks.find((check) => check.name === name)!;
-      expect(figures).toEqual({ products: 1, compared: 1, inFlight: 0, shopBehind: 0 });
+      expect(figures).toEqual({ products: 2, compared: 2, inFlight: 0, shopBehind: 0 });
     }
     await untilAuditIsQuiet();
   }, 240_000);

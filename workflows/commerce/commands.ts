@@ -17,7 +17,7 @@ const shop = localFirst<ShopActivities>(untilStateChanges);
 export function registerProduct(command: RegisterProduct): Promise<ProductRegistration | Expired> {
   return decideThenPublish(
     () => shop.createProduct(command),
-    () => [productOf(command)],
+    (product) => [productOf(product)],
   );
 }
 
