@@ -154,7 +154,7 @@ export const checks: readonly Check[] = [
   },
   {
     name: 'changes-have-events',
-    rule: 'Every change of the shop has its event in the outbox.',
+    rule: 'Every change of the shop has an event in the outbox that tells it; each change of stock has its own.',
     figures: `
       SELECT (SELECT count(*) FROM commerce.outbox) AS events,
         (SELECT count(*) FROM commerce.stock_adjustments) AS adjustments,
@@ -172,7 +172,10 @@ export const checks: readonly Check[] = [
         SELECT FROM commerce.outbox WHERE outbox.key = due.aggregate_id AND outbox.type = due.type)
       UNION ALL
       SELECT product_id, 'StockAdjusted', event_id FROM commerce.stock_adjustments AS adjustment
-      WHERE NOT EXISTS (SELECT FROM commerce.outbox WHERE outbox.event_id = adjustment.event_id)
+      WHERE NOT EXISTS (
+        SELECT FROM commerce.outbox
+        WHERE outbox.event_id = adjustment.event_id
+          AND payload #>> '{data,version}' = adjustment.version::text)
       UNION ALL
       SELECT product_id, 'LikeChanged', NULL FROM commerce.products
       LEFT JOIN (

@@ -150,7 +150,7 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
     `UPDATE commerce.stock_adjustments SET version = version + 2
      WHERE product_id = 'p1' AND version = (SELECT stock_version FROM commerce.products WHERE product_id = 'p1');
      UPDATE commerce.products SET stock_version = stock_version + 2 WHERE product_id = 'p1'`,
-    ['stock-adjustments'],
+    ['stock-adjustments', 'changes-have-events'],
   ],
   [
     'an adjustment with a wrong sum',
@@ -186,6 +186,13 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
   [
     'a change without its event',
     `DELETE FROM commerce.outbox WHERE key = 'confirmed' AND type = 'OrderConfirmed'`,
+    ['changes-have-events'],
+  ],
+  [
+    'a change of stock whose event tells of another',
+    `UPDATE commerce.stock_adjustments SET event_id = (
+       SELECT event_id FROM commerce.outbox WHERE key = 'p1' AND type = 'ProductRegistered')
+     WHERE adjustment_id = 'a1'`,
     ['changes-have-events'],
   ],
   [
