@@ -7,6 +7,7 @@
 import type { Pool, PoolClient } from 'pg';
 import { createEvent, toMessage, type Event } from '../events/envelope';
 import { deriveEventId } from '../events/identifiers';
+import type { EventType } from '../events/schemas';
 import type { EventTopic } from '../events/topics';
 import { inTransaction } from '../platform/postgres/pool';
 
@@ -124,7 +125,7 @@ async function tellStock(connection: PoolClient): Promise<string[]> {
     ORDER BY product_id`);
   const events = rows.map(({ productId, stock, version, toldId }) =>
     createEvent({
-      id: deriveEventId(toldId, 'StockAdjusted', version),
+      id: idAfterRestore(toldId, 'StockAdjusted', version),
       type: 'StockAdjusted',
       time: new Date(),
       data: { productId, delta: 0, stock, previousStock: stock, reason: 'correction', version },
@@ -182,7 +183,7 @@ async function tellLikes(connection: PoolClient): Promise<string[]> {
     ORDER BY product_id, version`);
   const events = rows.map(({ toldId, ...data }) =>
     createEvent({
-      id: deriveEventId(toldId, 'LikeChanged', data.version),
+      id: idAfterRestore(toldId, 'LikeChanged', data.version),
       type: 'LikeChanged',
       time: new Date(),
       data,
@@ -197,6 +198,11 @@ async function tellLikes(connection: PoolClient): Promise<string[]> {
       FROM commerce.outbox WHERE type = 'LikeChanged' GROUP BY key
     ) AS told WHERE key = product_id AND told.version > like_version`);
   return [...new Set(events.map(({ subject }) => subject))];
+}
+
+/** Not one that a lost change is told under when it is made again. */
+function idAfterRestore(toldId: string, type: EventType, version: number): string {
+  return deriveEventId(toldId, type, `after-restore/${version}`);
 }
 
 async function append(connection: PoolClient, events: readonly Event[]): Promise<void> {

@@ -34,7 +34,11 @@ export function demonstrationRoutes({ demonstration }: Services): FastifyPluginA
       },
       async (request, reply) => {
         const { productId, all = false } = request.body ?? {};
-        const ids = { orderId: request.deriveId('order'), productId: request.deriveId('product') };
+        const ids = {
+          orderId: request.deriveId('order'),
+          productId: request.deriveId('product'),
+          isRepeat: request.isRepeat,
+        };
         const placed = await demonstration.order(ids, { productId, all });
         return reply.code(201).send(toAnswer(placed));
       },

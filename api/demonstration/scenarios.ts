@@ -45,6 +45,8 @@ interface DemonstrationIds {
   readonly orderId: string;
   /** Of a product to sell, when there is none. */
   readonly productId: string;
+  /** Whether they may have been created before. */
+  readonly isRepeat: boolean;
 }
 
 /** The scenarios. */
@@ -74,17 +76,18 @@ const demonstrationShopper = 'demonstration';
 export function createDemonstration(dependencies: DemonstrationDependencies): Demonstration {
   const { database, commands, sender } = dependencies;
   return {
-    async order({ orderId, productId }, wanted) {
+    async order({ orderId, productId, isRepeat }, wanted) {
       const product =
         (await findOffer(database, wanted.productId)) ??
-        (await registerOffer(commands, productId, wanted.productId));
+        (await registerOffer(commands, productId, isRepeat, wanted.productId));
       const quantity = wanted.all ? product.stock : 1;
       if (quantity === 0) throw soldOut(product.productId);
-      const outcome = await commands.placeOrder(orderId, {
+      const request = {
         userId: demonstrationShopper,
         items: [{ productId: product.productId, quantity }],
         paymentToken: 'tok_approve',
-      });
+      };
+      const outcome = await commands.placeOrder(orderId, request, isRepeat);
       return { orderId, product, quantity, outcome };
     },
 
@@ -126,13 +129,14 @@ async function findOffer(
 async function registerOffer(
   commands: Commands,
   productId: string,
+  isRepeat: boolean,
   wanted: string | undefined,
 ): Promise<Offer> {
   if (wanted !== undefined) {
     throw new Problem('PRODUCT_NOT_FOUND', { detail: `There is no product ${wanted}.` });
   }
   const product = { productId, name: 'Demonstration tea', price: 1_200, stock: 5 };
-  return commands.execute(registerProduct, product);
+  return commands.execute(registerProduct, product, isRepeat);
 }
 
 interface HandledEventRow {

@@ -196,6 +196,16 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
     ['changes-have-events'],
   ],
   [
+    'a change of stock whose event tells of a like, in the same version',
+    `WITH liked AS (
+       UPDATE commerce.outbox SET payload = jsonb_set(payload, '{data,version}', '2')
+       WHERE sequence = (SELECT min(sequence) FROM commerce.outbox WHERE type = 'LikeChanged')
+       RETURNING event_id)
+     UPDATE commerce.stock_adjustments SET event_id = (SELECT event_id FROM liked)
+     WHERE adjustment_id = 'a1'`,
+    ['changes-have-events'],
+  ],
+  [
     'an event that nobody published',
     `UPDATE commerce.outbox SET published_at = NULL WHERE sequence = 1;
      DELETE FROM collector.event_log WHERE event_id = (SELECT event_id FROM commerce.outbox WHERE sequence = 1);
