@@ -203,7 +203,7 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
        RETURNING event_id)
      UPDATE commerce.stock_adjustments SET event_id = (SELECT event_id FROM liked)
      WHERE adjustment_id = 'a1'`,
-    ['changes-have-events'],
+    ['changes-have-events', 'log-equals-outbox'],
   ],
   [
     'an event that nobody published',
