@@ -196,14 +196,23 @@ const damages: [what: string, damage: string, noticedBy: string[]][] = [
     ['changes-have-events'],
   ],
   [
-    'a change of stock whose event tells of a like, in the same version',
-    `WITH liked AS (
-       UPDATE commerce.outbox SET payload = jsonb_set(payload, '{data,version}', '2')
-       WHERE sequence = (SELECT min(sequence) FROM commerce.outbox WHERE type = 'LikeChanged')
+    'a change of stock whose event tells of the registration, in the same version',
+    `WITH registered AS (
+       UPDATE commerce.outbox SET payload = jsonb_set(payload, '{data,version}', (
+         SELECT to_jsonb(version) FROM commerce.stock_adjustments WHERE adjustment_id = 'a1'))
+       WHERE key = 'p1' AND type = 'ProductRegistered'
        RETURNING event_id)
-     UPDATE commerce.stock_adjustments SET event_id = (SELECT event_id FROM liked)
+     UPDATE commerce.stock_adjustments SET event_id = (SELECT event_id FROM registered)
      WHERE adjustment_id = 'a1'`,
     ['changes-have-events', 'log-equals-outbox'],
+  ],
+  [
+    'a change of stock whose event tells of another product, in the same version',
+    `UPDATE commerce.stock_adjustments AS adjustment SET event_id = (
+       SELECT event_id FROM commerce.outbox WHERE type = 'StockAdjusted' AND key <> 'p1'
+         AND payload #>> '{data,version}' = adjustment.version::text LIMIT 1)
+     WHERE adjustment_id = 'a1'`,
+    ['changes-have-events'],
   ],
   [
     'an event that nobody published',
