@@ -3,38 +3,20 @@
  * anew, made once, and told under another ID. The activities are called as a repeat calls them.
  */
 import { randomUUID } from 'node:crypto';
-import { createLikeActivities } from '../../activities/commerce/likes';
-import { createOrderActivities } from '../../activities/commerce/orders';
-import { createProductActivities } from '../../activities/commerce/products';
-import { createStockActivities } from '../../activities/commerce/stock';
+import type { Pool } from 'pg';
 import { adopt, findLost, tellAnew, type ToldEvent } from '../../operations/shop-after-restore';
 import { verify } from '../../operations/verification';
-import { createLogger } from '../../platform/observability/logger';
-import { createPool } from '../../platform/postgres/pool';
 import { saveTables } from '../../testkit/saved-tables';
+import { openShop, type ShopActivities } from '../../testkit/shop-activities';
 import { createStack, type Stack } from '../../testkit/stack';
 
-type Shop = ReturnType<typeof createProductActivities> &
-  ReturnType<typeof createStockActivities> &
-  ReturnType<typeof createLikeActivities> &
-  ReturnType<typeof createOrderActivities>;
-
 let stack: Stack;
-let pool: ReturnType<typeof createPool>;
-let shop: Shop;
+let pool: Pool;
+let shop: ShopActivities;
 
 beforeAll(async () => {
   stack = await createStack([]);
-  pool = createPool(stack.config.DATABASE_URL, createLogger('test', 'fatal'), {
-    applicationName: 'test-lost-changes',
-    role: 'commerce_shop',
-  });
-  shop = {
-    ...createProductActivities({ pool }),
-    ...createStockActivities({ pool }),
-    ...createLikeActivities({ pool }),
-    ...createOrderActivities({ pool }),
-  };
+  ({ pool, shop } = openShop(stack));
 });
 
 afterAll(async () => {

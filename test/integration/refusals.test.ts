@@ -4,36 +4,17 @@
  */
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { createLikeActivities } from '../../activities/commerce/likes';
-import { createOrderActivities } from '../../activities/commerce/orders';
-import { createProductActivities } from '../../activities/commerce/products';
-import { createStockActivities } from '../../activities/commerce/stock';
-import { createLogger } from '../../platform/observability/logger';
-import { createPool } from '../../platform/postgres/pool';
+import type { Pool } from 'pg';
+import { openShop, type ShopActivities } from '../../testkit/shop-activities';
 import { createStack, type Stack } from '../../testkit/stack';
 
-type Activities = ReturnType<typeof createProductActivities> &
-  ReturnType<typeof createStockActivities> &
-  ReturnType<typeof createLikeActivities> &
-  ReturnType<typeof createOrderActivities>;
-
 let stack: Stack;
-let pool: ReturnType<typeof createPool>;
-let shop: Activities;
+let pool: Pool;
+let shop: ShopActivities;
 
 beforeAll(async () => {
   stack = await createStack([]);
-  pool = createPool(stack.config.DATABASE_URL, createLogger('test', 'fatal'), {
-    applicationName: 'test-shop',
-    role: 'commerce_shop',
-    maxConnections: 8,
-  });
-  shop = {
-    ...createProductActivities({ pool }),
-    ...createStockActivities({ pool }),
-    ...createLikeActivities({ pool }),
-    ...createOrderActivities({ pool }),
-  };
+  ({ pool, shop } = openShop(stack));
 });
 
 afterAll(async () => {
