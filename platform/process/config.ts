@@ -168,7 +168,10 @@ const schema = z.object({
   API_READS_PER_SECOND: positive.default(10_000),
   /** Most changes (every other method) that one key may make in a second, of each process of the API. */
   API_CHANGES_PER_SECOND: positive.default(500),
-  /** Most changes that a process of the API has under way at once, an eighth of them of operators alone. */
+  /**
+   * Most changes that a process of the API has under way at once, an eighth of them of operators alone. Fewer
+   * while they wait long for a worker.
+   */
   API_MAX_CHANGES: positive.default(128),
   /**
    * Most undecided orders of one user; an order beyond is refused. Of several processes of the API, each

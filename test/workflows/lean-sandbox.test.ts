@@ -12,11 +12,14 @@ import {
   DefaultLogger,
   NativeConnection,
   type Worker,
+  type WorkerOptions,
 } from '@temporalio/worker';
 import {
   withLeanSandbox,
   type LeanSandboxOptions,
 } from '../../platform/temporal/lean-sandbox/worker';
+import { WorkerThreadClient } from '@temporalio/worker/lib/workflow/threaded-vm';
+import type { WorkflowInfo } from '@temporalio/workflow';
 import { runToItsEnd } from '../../testkit/run-process';
 import { createEnvironment, type Environment } from '../../testkit/workflow-environment';
 
@@ -49,6 +52,7 @@ afterAll(async () => {
 function createWorker(
   taskQueue: string,
   options: Partial<LeanSandboxOptions> = {},
+  more: Pick<WorkerOptions, 'sinks'> = {},
 ): Promise<Worker> {
   return withLeanSandbox({
     logger: { warn },
@@ -62,6 +66,7 @@ function createWorker(
     namespace: environment.namespace,
     taskQueue,
     workflowBundle: { codePath },
+    ...more,
   });
 }
 
@@ -97,6 +102,31 @@ test('stacks are recorded where they are asked for', async () => {
     /at waitForSignal \(.*sandbox-workflows.*index\.ts:\d+:\d+\)/,
   );
   expect(warn).not.toHaveBeenCalled();
+});
+
+test('what a workflow hands out arrives in order with the answers, and nobody asks for it', async () => {
+  const send = jest.spyOn(WorkerThreadClient.prototype, 'send');
+  const taken: string[] = [];
+  const note = {
+    fn: (info: WorkflowInfo, text: string) => {
+      // A copy of the workflow's, whose functions are those of this thread.
+      expect(info.unsafe.now()).toBeGreaterThan(0);
+      taken.push(`${info.workflowType} ${text}`);
+    },
+  };
+  const worker = await createWorker('noting', {}, { sinks: { notes: { note } } });
+
+  await worker.runUntil(async () => {
+    const handle = await start('takeNotes', 'noting');
+    await handle.signal('goOn');
+    await handle.result();
+  });
+
+  expect(taken).toEqual(['takeNotes began', 'takeNotes went on']);
+  const asked = send.mock.calls.map(([{ type }]) => type);
+  expect(asked).toContain('activate-workflow');
+  expect(asked).not.toContain('extract-sink-calls');
+  send.mockRestore();
 });
 
 test('no call has a watchdog thread of its own, which would end it after five seconds', async () => {

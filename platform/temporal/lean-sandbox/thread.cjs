@@ -1,7 +1,7 @@
 /**
  * The thread that a worker's workflows run in. It is Temporal's own, without the stack that is recorded
- * for each promise, and it notes which workflow is being run, for the watchdog in the main thread.
- * JavaScript, so that Node.js starts it as it is, from the sources and from `dist/`.
+ * for each promise; it notes which workflow is being run, for the watchdog in the main thread, and an
+ * activation's answer brings its sink calls, for which the main thread would ask. JavaScript, so that Node.js starts it as it is, from the sources and from `dist/`.
  */
 'use strict';
 
@@ -25,16 +25,24 @@ replace(
       return noting(options.info, () => create.call(this, options));
     },
 );
-for (const name of ['activate', 'dispose']) {
-  replace(
-    sandbox.ReusableVMWorkflow.prototype,
-    name,
-    (method) =>
-      function (...parameters) {
-        return noting(this.activator.info, () => method.apply(this, parameters));
-      },
-  );
-}
+replace(
+  sandbox.ReusableVMWorkflow.prototype,
+  'activate',
+  (activate) =>
+    async function (activation) {
+      const completion = await noting(this.activator.info, () => activate.call(this, activation));
+      completion.sinkCalls = (await this.getAndResetSinkCalls()).filter(isWanted).map(toSend);
+      return completion;
+    },
+);
+replace(
+  sandbox.ReusableVMWorkflow.prototype,
+  'dispose',
+  (dispose) =>
+    function () {
+      return noting(this.activator.info, () => dispose.call(this));
+    },
+);
 
 require('@temporalio/worker/lib/workflow/workflow-worker-thread');
 
@@ -61,4 +69,17 @@ function noting({ workflowType, workflowId, runId }, call) {
   } finally {
     Atomics.add(calls.state, 0, 1);
   }
+}
+
+/** The SDK notes the start and the end of each workflow, in lines that the runtime's logger drops. */
+function isWanted({ ifaceName, fnName }) {
+  return !(ifaceName === '__temporal_logger' && (fnName === 'trace' || fnName === 'debug'));
+}
+
+/** As the SDK does it: functions cannot be sent, and the workflow goes on with its own. */
+function toSend(call) {
+  const unsafe = { ...call.workflowInfo.unsafe };
+  delete unsafe.now;
+  delete unsafe.random;
+  return { ...call, workflowInfo: { ...call.workflowInfo, unsafe } };
 }

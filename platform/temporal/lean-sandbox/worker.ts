@@ -10,13 +10,18 @@ import path from 'node:path';
 import { Worker as Thread } from 'node:worker_threads';
 import type { Logger as SdkLogger } from '@temporalio/common';
 import { Worker } from '@temporalio/worker';
+import type { SinkCall } from '@temporalio/workflow';
 import type { CompiledWorkerOptions } from '@temporalio/worker/lib/worker-options';
 import type { WorkflowCreator } from '@temporalio/worker/lib/workflow/interface';
 import {
   ThreadedVMWorkflowCreator,
   WorkerThreadClient,
 } from '@temporalio/worker/lib/workflow/threaded-vm';
-import type { WorkflowBundleWithSourceMapAndFilename as Bundle } from '@temporalio/worker/lib/workflow/workflow-worker-thread/input';
+import type {
+  WorkerThreadInput,
+  WorkflowBundleWithSourceMapAndFilename as Bundle,
+} from '@temporalio/worker/lib/workflow/workflow-worker-thread/input';
+import type { WorkerThreadOutput } from '@temporalio/worker/lib/workflow/workflow-worker-thread/output';
 import { version } from '@temporalio/worker/package.json';
 import type { Logger } from '../../observability/logger';
 import { createSandboxCalls, watchCalls, type WorkflowBlockedError } from './watchdog';
@@ -78,6 +83,33 @@ function assertKnown(sdkVersion: string): void {
   );
 }
 
+/**
+ * The SDK's client of the thread. After each activation the SDK asks for its sink calls, and sends the
+ * completion only then; here the activation has brought them.
+ */
+class LeanThreadClient extends WorkerThreadClient {
+  /** By run, from an activation until the SDK asks for them. */
+  private readonly broughtSinkCalls = new Map<string, SinkCall[]>();
+
+  override async send(input: WorkerThreadInput): Promise<WorkerThreadOutput> {
+    if (input.type === 'extract-sink-calls') {
+      const calls = this.broughtSinkCalls.get(input.runId);
+      this.broughtSinkCalls.delete(input.runId);
+      // An activation that failed has brought none, and may have made some.
+      if (calls !== undefined) return { type: 'sink-calls', calls };
+    }
+    const output = await super.send(input);
+    if (input.type === 'activate-workflow' && output?.type === 'activation-completion') {
+      const completion: object & { sinkCalls?: SinkCall[] } = output.completion;
+      if (completion.sinkCalls !== undefined) {
+        this.broughtSinkCalls.set(input.runId, completion.sinkCalls);
+      }
+      delete completion.sinkCalls;
+    }
+    return output;
+  }
+}
+
 /** As the SDK starts its only thread for workflows that share a context. */
 async function startThread(
   workflowBundle: Bundle,
@@ -89,7 +121,7 @@ async function startThread(
   const thread = new Thread(path.join(__dirname, 'thread.cjs'), {
     workerData: { calls, stackTraces },
   });
-  const client = new WorkerThreadClient(thread, sdkLogger, patchActivationCallback);
+  const client = new LeanThreadClient(thread, sdkLogger, patchActivationCallback);
   const stopWatching = watchCalls(calls, {
     limitMs,
     onBlocked(error) {
