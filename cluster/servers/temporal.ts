@@ -67,8 +67,9 @@ const recipe: Recipe = {
 const sqlitePragmas = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
 /**
- * Rate limits protect a shared server; here they would only cap benchmarks and tests. The shorter
- * refresh interval makes a new namespace usable sooner.
+ * Rate limits protect a shared server; here they would only cap benchmarks and tests. One partition of a
+ * task queue, instead of four, gives out tasks in the order in which they came. The shorter refresh interval
+ * makes a new namespace usable sooner. See docs/decisions/0037-the-local-temporal.md.
  */
 const dynamicConfiguration: Readonly<Record<string, unknown>> = {
   'frontend.rps': 100_000,
@@ -81,13 +82,22 @@ const dynamicConfiguration: Readonly<Record<string, unknown>> = {
   'history.rps': 100_000,
   'history.persistenceMaxQPS': 200_000,
   'matching.rps': 100_000,
+  'matching.numTaskqueueReadPartitions': 1,
+  'matching.numTaskqueueWritePartitions': 1,
   'matching.persistenceMaxQPS': 200_000,
   'system.namespaceCacheRefreshInterval': '250ms',
 };
 
+/**
+ * A garbage collection once the heap is five times of what is alive, instead of twice: memory for processor
+ * time. Towards the limit it collects as often as it has to.
+ */
+const garbageCollection = { GOGC: '400', GOMEMLIMIT: '1GiB' };
+
 function prepare(program: string, { directory, ports }: ServerContext): Promise<Launch> {
   return Promise.resolve({
     program,
+    environment: garbageCollection,
     parameters: [
       ...['server', 'start-dev'],
       ...['--ip', loopback, '--port', String(ports.temporal)],
