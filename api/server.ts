@@ -19,6 +19,7 @@ import { createHandlingRateReads } from './handling-rates/reads';
 import { createCommands } from './commands/temporal-commands';
 import { asQueryable, createDatabase } from './http/database';
 import { createDemonstration } from './demonstration/scenarios';
+import { createChangePlaces, type ChangePlaces } from './http/change-places';
 import type { ApiDependencies, Services } from './http/dependencies';
 import { createHandledEventFeed } from './stream/handled-event-feed';
 import { createHandledEventReads } from './stream/handled-events';
@@ -100,7 +101,9 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   const readReadiness = createReadinessReading(dependencies);
   const servers = watchServers(readReadiness);
   app.addHook('onClose', async () => servers.stop());
-  const services = createServices(dependencies, servers);
+  const { config, logger } = dependencies;
+  const places = createChangePlaces({ most: config.API_MAX_CHANGES, logger });
+  const services = createServices(dependencies, servers, places);
   // Runs after the last request, so that no view follows.
   app.addHook('onClose', () => services.views.stop());
   app.addHook('onClose', () => services.verificationRuns.stop());
@@ -123,12 +126,12 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
         reply.header('cache-control', 'no-store');
         done();
       });
-      await v1.register(authentication, { keys: dependencies.config.API_KEYS });
+      await v1.register(authentication, { keys: config.API_KEYS });
       await v1.register(idempotency, {
-        store: createIdempotencyStore(services.database, dependencies.logger),
+        store: createIdempotencyStore(services.database, logger),
       });
       await v1.register(pipelining);
-      await v1.register(loadLimits, limitsOf(dependencies.config));
+      await v1.register(loadLimits, limitsOf(config, places));
       await v1.register(authorization);
       for (const routes of routeGroups) await v1.register(routes(services));
     },
@@ -138,11 +141,11 @@ export async function createServer(dependencies: ApiDependencies): Promise<Fasti
   return app;
 }
 
-function limitsOf(config: Config): LoadLimits {
+function limitsOf(config: Config, places: ChangePlaces): LoadLimits {
   return {
     readsPerSecond: config.API_READS_PER_SECOND,
     changesPerSecond: config.API_CHANGES_PER_SECOND,
-    maxChanges: config.API_MAX_CHANGES,
+    places,
   };
 }
 
@@ -180,7 +183,11 @@ function createInstance({ config, logger }: ApiDependencies): FastifyInstance {
   return app;
 }
 
-function createServices(dependencies: ApiDependencies, servers: ServerWatch): Services {
+function createServices(
+  dependencies: ApiDependencies,
+  servers: ServerWatch,
+  places: ChangePlaces,
+): Services {
   const { config, pool, redis, kafka, sender, spool, temporal, logger } = dependencies;
   const database = createDatabase(pool);
   // Reads leave a quarter of the connections to changes, or at least one.
@@ -189,7 +196,7 @@ function createServices(dependencies: ApiDependencies, servers: ServerWatch): Se
     maxWaiting: 200,
     maxWaitMs: 2_000,
   });
-  const commands = createCommands(temporal);
+  const commands = createCommands(temporal, { onDecided: (beganAt) => places.decided(beganAt) });
   const groupId = config.BRIDGE_GROUP_ID;
   const orderReadsOfChanges = createOrderReads(database);
   const handledEventReads = createHandledEventReads(reads);

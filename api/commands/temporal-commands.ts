@@ -114,17 +114,21 @@ class CommandFailedError extends Problem {
   }
 }
 
-/** How long commands wait, in ms. */
-export interface CommandTimeouts {
-  /** For a decision. */
+export interface CommandOptions {
+  /** How long commands wait for a decision, in ms. */
   readonly decisionMs?: number;
-  /** For the probe whether Temporal is reachable. */
+  /** How long for the probe whether Temporal is reachable, in ms. */
   readonly connectMs?: number;
+  /**
+   * Told of each registered command that a worker has decided, or that has expired, when it was given first,
+   * in ms of `performance.now()`. Orders are none: they wait for a gateway as well.
+   */
+  readonly onDecided?: (beganAt: number) => void;
 }
 
 /** Commands that run on Temporal. */
-export function createCommands(client: Client, timeouts: CommandTimeouts = {}): Commands {
-  const { decisionMs = 10_000, connectMs = 1_500 } = timeouts;
+export function createCommands(client: Client, options: CommandOptions = {}): Commands {
+  const { decisionMs = 10_000, connectMs = 1_500, onDecided = () => undefined } = options;
   const untilReachable = createReachability(client, connectMs);
   const decide = async <Outcome extends object>(command: StartableCommand): Promise<Outcome> => {
     await untilReachable();
@@ -141,6 +145,7 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
       command: z.output<Input>,
       isRepeat = false,
     ) => {
+      const beganAt = performance.now();
       const outcome = await decide<Outcome | Expired>({
         workflowType: definition.name,
         workflowId: definition.workflowId(command),
@@ -150,6 +155,8 @@ export function createCommands(client: Client, timeouts: CommandTimeouts = {}): 
         isRepeat,
         memo: { [expiresAfterMsMemo]: decisionMs / 2 },
       });
+      // A repeat may be answered from a history, without waiting for a worker.
+      if (!isRepeat) onDecided(beganAt);
       if (isExpired(outcome)) throw new OverloadedError();
       return outcome;
     },

@@ -70,7 +70,7 @@ describe('many changes at once', () => {
   let release: () => void;
   let begun: number;
 
-  async function startWith(maxChanges: number): Promise<void> {
+  async function startWith(places: number): Promise<void> {
     const released = new Promise<void>((resolve) => (release = resolve));
     begun = 0;
     app = Fastify();
@@ -80,7 +80,7 @@ describe('many changes at once', () => {
     await app.register(loadLimits, {
       readsPerSecond: 1_000,
       changesPerSecond: 1_000,
-      maxChanges,
+      places: { count: places },
     });
     app.post('/changes', async () => {
       begun += 1;

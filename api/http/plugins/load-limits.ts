@@ -5,6 +5,7 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
+import type { ChangePlaces } from '../change-places';
 import { OverloadedError } from '../overload';
 import { Problem } from '../problem';
 
@@ -14,8 +15,8 @@ export interface LoadLimits {
   readonly readsPerSecond: number;
   /** Most changes of one key in a second. */
   readonly changesPerSecond: number;
-  /** Most changes under way at once, of all keys together. An eighth of the places is kept for operators. */
-  readonly maxChanges: number;
+  /** For changes under way, of all keys together. An eighth of the places is kept for operators. */
+  readonly places: Pick<ChangePlaces, 'count'>;
 }
 
 declare module 'fastify' {
@@ -56,14 +57,17 @@ function tooManyRequests(seconds: number): Problem {
 // A slot is taken once the body has arrived, so that a slow sender holds none, and released when the
 // answer is written, not when the connection ends: the work of a client that has hung up continues
 // until its answer is recorded.
-function limitChangesUnderWay(app: FastifyInstance, { maxChanges }: LoadLimits): void {
+function limitChangesUnderWay(app: FastifyInstance, { places }: LoadLimits): void {
   let underWay = 0;
   // A rush of shoppers must not keep out who could end it: by more stock, or another price.
-  const placesOf = { shopper: maxChanges - Math.floor(maxChanges / 8), operator: maxChanges };
+  const placesOf = {
+    shopper: () => places.count - Math.floor(places.count / 8),
+    operator: () => places.count,
+  };
   app.decorateRequest('takesPlace', false);
   app.addHook('preValidation', (request, _, done) => {
     if (isRead(request)) return done();
-    if (underWay >= placesOf[request.caller.role]) return done(new OverloadedError());
+    if (underWay >= placesOf[request.caller.role]()) return done(new OverloadedError());
     underWay += 1;
     request.takesPlace = true;
     done();
