@@ -5,6 +5,7 @@
  * A view keeps its ID, so it counts once however often it is sent.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createEvent, toMessage, type EventMessage, type EventOf } from '../../events/envelope';
 import { eventDefinitions } from '../../events/schemas';
 import type { Spool, SpooledRecord, SpoolPlace } from '../../platform/disk/spool';
@@ -49,6 +50,12 @@ const viewTopic = eventDefinitions.ProductViewed.topic;
 // While the brokers are slow, views wait in memory: this bounds it to a few MB.
 const maxUnacknowledged = 10_000;
 
+/**
+ * For how long views are gathered for one request to the brokers, as Kafka's own producer does since version 4
+ * (`linger.ms`). Nobody waits for it.
+ */
+const lingerMs = 5;
+
 const resendEveryMs = 500;
 const longestResendMs = 10_000;
 const acknowledgedWithinMs = 5_000;
@@ -62,6 +69,7 @@ export function createViewPublisher(dependencies: ViewPublisherDependencies): Vi
 class SpoolingPublisher implements ViewPublisher {
   private readonly stopping = new AbortController();
   private readonly resending: Promise<void>;
+  private lingering: Promise<void> | undefined;
   private unacknowledged = 0;
   private logDroppedAt = 0;
 
@@ -94,6 +102,7 @@ class SpoolingPublisher implements ViewPublisher {
     const headers = { ...message.headers, ...currentTraceHeaders() };
     this.unacknowledged += 1;
     try {
+      await (this.lingering ??= this.linger());
       await this.dependencies.sender.send([{ ...message, headers }]);
       return true;
     } catch {
@@ -101,6 +110,11 @@ class SpoolingPublisher implements ViewPublisher {
     } finally {
       this.unacknowledged -= 1;
     }
+  }
+
+  private async linger(): Promise<void> {
+    await sleep(lingerMs);
+    this.lingering = undefined;
   }
 
   private async settle(

@@ -61,7 +61,12 @@ async function setUp({ maxBytes = 1024 * 1024 } = {}) {
     for (const sending of sendings) sending.fail();
     await stop();
   });
-  return { views, sendings, handedOver, spool, state, stop };
+  /** Views are gathered for a moment before they are sent. */
+  const sending = async (index: number): Promise<Sending> => {
+    await until('it is sent', () => sendings.length > index);
+    return sendings[index]!;
+  };
+  return { views, sendings, sending, handedOver, spool, state, stop };
 }
 
 const eventOf = ({ message }: Sending) => JSON.parse(message.value as string) as ViewEvent;
@@ -86,9 +91,9 @@ beforeEach(() => {
 });
 
 test('a view is sent as an event that the collector accepts', async () => {
-  const { views, sendings } = await setUp();
+  const { views, sending } = await setUp();
   await views.publish('tea', 'ann');
-  const { topic, key, value } = sendings[0]!.message;
+  const { topic, key, value } = (await sending(0)).message;
   const event = parseMessage({
     topic,
     key: Buffer.from(key as string),
@@ -98,33 +103,34 @@ test('a view is sent as an event that the collector accepts', async () => {
 });
 
 test('a view by nobody in particular names no user', async () => {
-  const { views, sendings } = await setUp();
+  const { views, sending } = await setUp();
   await views.publish('tea');
-  expect(eventOf(sendings[0]!).data).toEqual({ productId: 'tea' });
+  expect(eventOf(await sending(0)).data).toEqual({ productId: 'tea' });
 });
 
 test('two views are two events', async () => {
-  const { views, sendings } = await setUp();
+  const { views, sendings, sending } = await setUp();
   await Promise.all([views.publish('tea', 'ann'), views.publish('tea', 'ann')]);
+  await sending(1);
   expect(new Set(sendings.map((each) => eventOf(each).id)).size).toBe(2);
 });
 
 test('a view is in the spool before it is answered, until Kafka has acknowledged it', async () => {
-  const { views, sendings, spool } = await setUp();
+  const { views, sendings, sending, spool } = await setUp();
   await views.publish('tea');
   await views.publish('pot');
-  sendings[1]!.acknowledge();
+  (await sending(1)).acknowledge();
   await until('it is counted', async () => (await waysCounted())['direct'] === 1);
   expect(await inSpool(spool)).toEqual([eventOf(sendings[0]!).id]);
 });
 
 test('a view that was refused is sent again from the spool, under the same ID', async () => {
-  const { views, sendings, spool } = await setUp();
+  const { views, sendings, sending, spool } = await setUp();
   await views.publish('tea');
-  sendings[0]!.fail();
+  (await sending(0)).fail();
   await until('it is sent again', () => sendings.length === 2);
   expect(eventOf(sendings[1]!)).toEqual(eventOf(sendings[0]!));
-  sendings[1]!.acknowledge();
+  (await sending(1)).acknowledge();
   await until('the spool is empty', () => spool.bytes === 0);
   expect(await waysCounted()).toEqual({ spool: 1 });
 });
@@ -140,23 +146,24 @@ test('while Kafka is unavailable nothing is attempted, and all of it when it is 
 });
 
 test('views that wait for the brokers in memory are bounded in number', async () => {
-  const { views, sendings } = await setUp({ maxBytes: 16 * 1024 * 1024 });
+  const { views, sendings, sending } = await setUp({ maxBytes: 16 * 1024 * 1024 });
   await Promise.all(Array.from({ length: 10_005 }, () => views.publish('tea')));
+  await sending(9_999);
   expect(sendings).toHaveLength(10_000);
 });
 
 test('beyond the bytes of the spool a view still goes to Kafka, and is counted as unprotected', async () => {
-  const { views, sendings } = await setUp({ maxBytes: 1 });
+  const { views, sending } = await setUp({ maxBytes: 1 });
   await views.publish('tea');
-  sendings[0]!.acknowledge();
+  (await sending(0)).acknowledge();
   await until('it is counted', async () => (await waysCounted())['direct'] === 1);
   expect((await viewsUnspooled.get()).values[0]!.value).toBe(1);
 });
 
 test('what neither the spool nor Kafka takes is counted as dropped', async () => {
-  const { views, sendings, state } = await setUp({ maxBytes: 1 });
+  const { views, sending, state } = await setUp({ maxBytes: 1 });
   await views.publish('tea');
-  sendings[0]!.fail();
+  (await sending(0)).fail();
   state.isConnected = false;
   await views.publish('pot');
   await until('both are counted', async () => (await waysCounted())['dropped'] === 2);
@@ -167,25 +174,25 @@ describe('stopping', () => {
     const warn = jest.spyOn(logger, 'warn');
     const acknowledged = await setUp();
     await acknowledged.views.publish('tea');
-    acknowledged.sendings[0]!.acknowledge();
+    (await acknowledged.sending(0)).acknowledge();
     await acknowledged.stop();
     expect(warn).not.toHaveBeenCalled();
 
     const refused = await setUp();
     refused.state.isTemporalThere = false;
     await refused.views.publish('tea');
-    refused.sendings[0]!.fail();
+    (await refused.sending(0)).fail();
     await refused.stop();
     expect(warn).toHaveBeenCalledWith(expect.anything(), 'views are left in the spool');
     warn.mockRestore();
   });
 
   test('waits for what is on its way, and hands over what Kafka refuses', async () => {
-    const { views, sendings, handedOver, stop } = await setUp();
+    const { views, sending, handedOver, stop } = await setUp();
     await Promise.all([views.publish('tea'), views.publish('pot')]);
     const stopped = stop();
-    sendings[0]!.acknowledge();
-    sendings[1]!.fail();
+    (await sending(0)).acknowledge();
+    (await sending(1)).fail();
     await stopped;
     expect(handedOver.map(({ subject }) => subject)).toEqual(['pot']);
     expect(await waysCounted()).toEqual({ direct: 1, workflow: 1 });

@@ -2,7 +2,7 @@
  * Authentication: a Bearer secret identifies the API key, `X-User-Id` the acting user. Both are
  * checked before a body is read.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { aggregateIdSchema } from '../../../events/identifiers';
@@ -75,5 +75,5 @@ function readUserId({ headers }: FastifyRequest): string | undefined {
 }
 
 function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
+  return hash('sha256', text, 'buffer');
 }
