@@ -196,7 +196,7 @@ function createServices(
     maxWaiting: 200,
     maxWaitMs: 2_000,
   });
-  const commands = createCommands(temporal, { onDecided: (beganAt) => places.decided(beganAt) });
+  const commands = createCommands(temporal, { onAnswered: (beganAt) => places.answered(beganAt) });
   const groupId = config.BRIDGE_GROUP_ID;
   const orderReadsOfChanges = createOrderReads(database);
   const handledEventReads = createHandledEventReads(reads);

@@ -120,15 +120,16 @@ export interface CommandOptions {
   /** How long for the probe whether Temporal is reachable, in ms. */
   readonly connectMs?: number;
   /**
-   * Told of each registered command that a worker has decided, or that has expired, when it was given first,
-   * in ms of `performance.now()`. Orders are none: they wait for a gateway as well.
+   * Told of each registered command that was given for the first time, and was decided, has expired or was not
+   * decided in time: when it was given, in ms of `performance.now()`. Not of orders, which wait for a gateway
+   * as well, and not while Temporal is unavailable.
    */
-  readonly onDecided?: (beganAt: number) => void;
+  readonly onAnswered?: (beganAt: number) => void;
 }
 
 /** Commands that run on Temporal. */
 export function createCommands(client: Client, options: CommandOptions = {}): Commands {
-  const { decisionMs = 10_000, connectMs = 1_500, onDecided = () => undefined } = options;
+  const { decisionMs = 10_000, connectMs = 1_500, onAnswered = () => undefined } = options;
   const untilReachable = createReachability(client, connectMs);
   const decide = async <Outcome extends object>(command: StartableCommand): Promise<Outcome> => {
     await untilReachable();
@@ -145,6 +146,8 @@ export function createCommands(client: Client, options: CommandOptions = {}): Co
       command: z.output<Input>,
       isRepeat = false,
     ) => {
+      // A repeat may be answered from a history, without waiting for a worker.
+      const tell = isRepeat ? () => undefined : onAnswered;
       const beganAt = performance.now();
       const outcome = await decide<Outcome | Expired>({
         workflowType: definition.name,
@@ -154,9 +157,11 @@ export function createCommands(client: Client, options: CommandOptions = {}): Co
         command,
         isRepeat,
         memo: { [expiresAfterMsMemo]: decisionMs / 2 },
+      }).catch((error: unknown) => {
+        if (isUndecidedInTime(error)) tell(beganAt);
+        throw error;
       });
-      // A repeat may be answered from a history, without waiting for a worker.
-      if (!isRepeat) onDecided(beganAt);
+      tell(beganAt);
       if (isExpired(outcome)) throw new OverloadedError();
       return outcome;
     },
@@ -402,6 +407,13 @@ function startOf(start: StartableCommand): WithStartWorkflowOperation<StartedWor
     ],
     ...(memo === undefined ? {} : { memo }),
   });
+}
+
+function isUndecidedInTime(error: unknown): boolean {
+  return (
+    error instanceof UndecidedError &&
+    error.cause instanceof WorkflowUpdateRPCTimeoutOrCancelledError
+  );
 }
 
 function toProblem(error: unknown, { isAccepted = false } = {}): unknown {

@@ -1,6 +1,6 @@
 /**
- * How many changes may be under way at once: at most a configured number, and fewer where what is accepted
- * would wait for so long that it expires (docs/decisions/0036-places-follow-the-wait.md).
+ * How many changes may be under way at once: at most a configured number, and fewer while what is accepted
+ * takes so long that it would expire (docs/decisions/0036-places-follow-the-wait.md).
  */
 import type { Logger } from '../../platform/observability/logger';
 
@@ -8,8 +8,14 @@ import type { Logger } from '../../platform/observability/logger';
 export interface ChangePlaces {
   /** As many as there are now. */
   readonly count: number;
-  /** A change that waits for nothing but its turn was decided: when it began, in ms of `performance.now()`. */
-  decided(beganAt: number): void;
+  /** So many changes of operators are accepted, however few places there are and whoever has them. */
+  readonly keptForOperators: number;
+  /**
+   * A change that waits for nothing but its turn has its outcome, or will have none in time.
+   *
+   * @param beganAt when it was accepted, in ms of `performance.now()`
+   */
+  answered(beganAt: number): void;
 }
 
 export interface ChangePlacesOptions {
@@ -23,51 +29,75 @@ export interface ChangePlacesOptions {
 const fewest = 16;
 
 /** A third of the five seconds after which a command expires. */
-const longWaitMs = 1_600;
+const longMs = 1_600;
 
-/** Changes that are decided so soon do not wait: there may be many more. */
-const noWaitMs = 400;
+/** Changes that take no longer hardly wait. */
+const shortMs = longMs / 2;
 
-/** For how long waits are gathered at least. */
+/** For how long, and from how many changes at least, times are gathered. */
 const windowMs = 1_000;
+const fewestTimes = 5;
+
+/** No change takes longer to be answered. */
+const longestMs = 10_000;
+
+/** Whatever is accepted could have told by then. */
+const forgottenAfterMs = 1.5 * longestMs;
 
 export function createChangePlaces(options: ChangePlacesOptions): ChangePlaces {
   return new AdaptivePlaces(options);
 }
 
 class AdaptivePlaces implements ChangePlaces {
-  count: number;
-  private windowBeginsAt: number;
-  private waitsMs: number[] = [];
+  readonly keptForOperators: number;
+  private places: number;
+  private heardAt: number;
+  private ignoresUntil: number;
+  private windowBeganAt: number | undefined;
+  private timesMs: number[] = [];
+  private isReduced = false;
 
   constructor(private readonly options: ChangePlacesOptions) {
-    this.count = options.most;
-    this.windowBeginsAt = this.now();
+    this.places = options.most;
+    this.keptForOperators = Math.floor(options.most / 8);
+    this.heardAt = this.now();
+    this.ignoresUntil = this.heardAt;
   }
 
-  decided(beganAt: number): void {
+  get count(): number {
+    const { most } = this.options;
+    // Where only orders come, or nothing at all, nobody says that it is over.
+    if (this.places < most && this.now() - this.heardAt > forgottenAfterMs) this.setPlaces(most, 0);
+    return this.places;
+  }
+
+  answered(beganAt: number): void {
     const now = this.now();
-    if (now < this.windowBeginsAt) return;
-    this.waitsMs.push(now - beganAt);
-    if (now - this.windowBeginsAt < windowMs) return;
+    this.heardAt = now;
+    if (now < this.ignoresUntil) return;
+    this.windowBeganAt ??= now;
+    this.timesMs.push(now - beganAt);
+    if (now - this.windowBeganAt < windowMs || this.timesMs.length < fewestTimes) return;
     // Some may have waited for something of their own, such as a locked product.
-    const usualMs = median(this.waitsMs);
-    this.changeCount(usualMs);
-    // What is decided until then was accepted before the change.
-    this.windowBeginsAt = now + usualMs;
-    this.waitsMs = [];
+    const usualMs = median(this.timesMs);
+    this.setPlaces(next(this.places, usualMs), usualMs);
+    // What is answered until then was accepted before the number changed.
+    this.ignoresUntil = now + Math.min(usualMs, longestMs);
+    this.windowBeganAt = undefined;
+    this.timesMs = [];
   }
 
-  private changeCount(waitedMs: number): void {
+  private setPlaces(places: number, usualMs: number): void {
     const { most, logger } = this.options;
-    const before = this.count;
-    this.count = Math.min(most, Math.max(Math.round(next(before, waitedMs)), fewest));
-    const fields = { places: this.count, most, waitedMs: Math.round(waitedMs) };
-    if (before === most && this.count < most) {
-      logger.warn(fields, 'changes wait too long for a worker; fewer are accepted at once');
+    this.places = Math.min(most, Math.max(Math.round(places), fewest));
+    const fields = { places: this.places, most, usualMs: Math.round(usualMs) };
+    if (!this.isReduced && this.places < most * noticeable) {
+      this.isReduced = true;
+      logger.warn(fields, 'changes take too long; fewer are accepted at once');
     }
-    if (before < most && this.count === most) {
-      logger.info(fields, 'changes no longer wait; as many as configured are accepted at once');
+    if (this.isReduced && this.places === most) {
+      this.isReduced = false;
+      logger.info(fields, 'as many changes as configured are accepted at once again');
     }
   }
 
@@ -76,9 +106,12 @@ class AdaptivePlaces implements ChangePlaces {
   }
 }
 
-function next(count: number, waitedMs: number): number {
-  if (waitedMs > longWaitMs) return count * Math.max(longWaitMs / waitedMs, 0.5);
-  return waitedMs < noWaitMs ? count * 1.5 : count + 2;
+/** Where the number goes up and down a little below the configured one, there is nothing to say. */
+const noticeable = 0.75;
+
+function next(places: number, usualMs: number): number {
+  if (usualMs > longMs) return places * Math.max(longMs / usualMs, 0.5);
+  return usualMs < shortMs ? places * 1.5 : places + 2;
 }
 
 function median(values: readonly number[]): number {

@@ -67,8 +67,9 @@ const recipe: Recipe = {
 const sqlitePragmas = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
 /**
- * Rate limits protect a shared server; here they would only cap benchmarks and tests. One partition of a
- * task queue, instead of four, gives out tasks in the order in which they came. The shorter refresh interval
+ * Rate limits protect a shared server; here they would only cap benchmarks and tests. Tasks
+ * wait in one partition of their queue, instead of four, and are given out in the order in which they came.
+ * The shorter refresh interval
  * makes a new namespace usable sooner. See docs/decisions/0037-the-local-temporal.md.
  */
 const dynamicConfiguration: Readonly<Record<string, unknown>> = {
@@ -82,7 +83,6 @@ const dynamicConfiguration: Readonly<Record<string, unknown>> = {
   'history.rps': 100_000,
   'history.persistenceMaxQPS': 200_000,
   'matching.rps': 100_000,
-  'matching.numTaskqueueReadPartitions': 1,
   'matching.numTaskqueueWritePartitions': 1,
   'matching.persistenceMaxQPS': 200_000,
   'system.namespaceCacheRefreshInterval': '250ms',

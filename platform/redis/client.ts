@@ -66,8 +66,6 @@ export function openRedis(
     ...(tls === undefined ? {} : { tls }),
     lazyConnect,
     enableOfflineQueue: false,
-    // Commands of one moment leave in one write: it is most of what a command costs.
-    enableAutoPipelining: true,
     maxRetriesPerRequest: 1,
     retryStrategy: retryAfterMs,
   };

@@ -70,7 +70,11 @@ describe('many changes at once', () => {
   let release: () => void;
   let begun: number;
 
-  async function startWith(places: number): Promise<void> {
+  /** Their number may change while changes are under way. */
+  const places = { count: 2, keptForOperators: 0 };
+
+  async function startWith(count: number): Promise<void> {
+    Object.assign(places, { count, keptForOperators: Math.floor(count / 8) });
     const released = new Promise<void>((resolve) => (release = resolve));
     begun = 0;
     app = Fastify();
@@ -80,7 +84,7 @@ describe('many changes at once', () => {
     await app.register(loadLimits, {
       readsPerSecond: 1_000,
       changesPerSecond: 1_000,
-      places: { count: places },
+      places,
     });
     app.post('/changes', async () => {
       begun += 1;
@@ -126,6 +130,19 @@ describe('many changes at once', () => {
     release();
     const statuses = (await Promise.all(under)).map(({ statusCode }) => statusCode);
     expect(new Set(statuses)).toEqual(new Set([200]));
+  });
+
+  test('of operators are accepted in their share also where there are fewer places than before', async () => {
+    await startWith(16);
+    const under = Array.from({ length: 14 }, () => change('/changes', shopper));
+    await untilBegun(14);
+    places.count = 4;
+    expect((await change('/changes', shopper)).statusCode).toBe(503);
+    under.push(change(), change());
+    await untilBegun(16);
+    expect((await change()).statusCode).toBe(503);
+    release();
+    await Promise.all(under);
   });
 
   test('give their places back also when they fail', async () => {

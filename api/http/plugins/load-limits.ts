@@ -5,6 +5,7 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
+import type { Role } from '../../../platform/process/config';
 import type { ChangePlaces } from '../change-places';
 import { OverloadedError } from '../overload';
 import { Problem } from '../problem';
@@ -15,8 +16,8 @@ export interface LoadLimits {
   readonly readsPerSecond: number;
   /** Most changes of one key in a second. */
   readonly changesPerSecond: number;
-  /** For changes under way, of all keys together. An eighth of the places is kept for operators. */
-  readonly places: Pick<ChangePlaces, 'count'>;
+  /** For changes under way, of all keys together. */
+  readonly places: Pick<ChangePlaces, 'count' | 'keptForOperators'>;
 }
 
 declare module 'fastify' {
@@ -58,22 +59,24 @@ function tooManyRequests(seconds: number): Problem {
 // answer is written, not when the connection ends: the work of a client that has hung up continues
 // until its answer is recorded.
 function limitChangesUnderWay(app: FastifyInstance, { places }: LoadLimits): void {
-  let underWay = 0;
-  // A rush of shoppers must not keep out who could end it: by more stock, or another price.
-  const placesOf = {
-    shopper: () => places.count - Math.floor(places.count / 8),
-    operator: () => places.count,
+  const underWay = { shopper: 0, operator: 0 };
+  const isFree = (role: Role): boolean => {
+    const all = underWay.shopper + underWay.operator;
+    if (role === 'shopper') return all < places.count - Math.floor(places.count / 8);
+    // A rush of shoppers must not keep out who could end it: by more stock, or another price.
+    return all < places.count || underWay.operator < places.keptForOperators;
   };
   app.decorateRequest('takesPlace', false);
   app.addHook('preValidation', (request, _, done) => {
     if (isRead(request)) return done();
-    if (underWay >= placesOf[request.caller.role]()) return done(new OverloadedError());
-    underWay += 1;
+    const { role } = request.caller;
+    if (!isFree(role)) return done(new OverloadedError());
+    underWay[role] += 1;
     request.takesPlace = true;
     done();
   });
   app.addHook('onSend', (request: FastifyRequest, _: FastifyReply, payload, done) => {
-    if (request.takesPlace) underWay -= 1;
+    if (request.takesPlace) underWay[request.caller.role] -= 1;
     request.takesPlace = false;
     done(null, payload);
   });
