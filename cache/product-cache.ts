@@ -101,7 +101,7 @@ export function createProductCache(
 
 /**
  * Reads what is asked for in one turn of the event loop with one write to the socket, which is most of what a
- * `GET` costs. Each keeps its own time-out, and waits for no group before it.
+ * `GET` costs. Each keeps its own time-out; none waits for a group before it, all of one for the slowest.
  */
 function gatherGets(redis: RedisConnection): (key: string) => Promise<string | null> {
   // In a cluster the keys belong to several servers.
@@ -112,7 +112,8 @@ function gatherGets(redis: RedisConnection): (key: string) => Promise<string | n
     group = undefined;
     const pipeline = redis.pipeline();
     for (const key of keys) pipeline.get(key);
-    return (await pipeline.exec()) ?? [];
+    // null is the result of a transaction that was given up, and this is none.
+    return (await pipeline.exec())!;
   };
   return async (key) => {
     if (group === undefined) {

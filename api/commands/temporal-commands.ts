@@ -120,9 +120,9 @@ export interface CommandOptions {
   /** How long for the probe whether Temporal is reachable, in ms. */
   readonly connectMs?: number;
   /**
-   * Told of each registered command that was given for the first time, and was decided, has expired or was not
-   * decided in time: when it was given, in ms of `performance.now()`. Not of orders, which wait for a gateway
-   * as well, and not while Temporal is unavailable.
+   * Told of each registered command that was decided, has expired or was not decided in time: when it was
+   * given, in ms of `performance.now()`. Not of orders, which wait for a gateway as well, not of repeats that
+   * are decided, and not where Temporal was unavailable from the start.
    */
   readonly onAnswered?: (beganAt: number) => void;
 }
@@ -146,8 +146,6 @@ export function createCommands(client: Client, options: CommandOptions = {}): Co
       command: z.output<Input>,
       isRepeat = false,
     ) => {
-      // A repeat may be answered from a history, without waiting for a worker.
-      const tell = isRepeat ? () => undefined : onAnswered;
       const beganAt = performance.now();
       const outcome = await decide<Outcome | Expired>({
         workflowType: definition.name,
@@ -158,10 +156,11 @@ export function createCommands(client: Client, options: CommandOptions = {}): Co
         isRepeat,
         memo: { [expiresAfterMsMemo]: decisionMs / 2 },
       }).catch((error: unknown) => {
-        if (isUndecidedInTime(error)) tell(beganAt);
+        if (isUndecidedInTime(error)) onAnswered(beganAt);
         throw error;
       });
-      tell(beganAt);
+      // The outcome of a repeat may come from a history, without waiting for a worker.
+      if (!isRepeat || isExpired(outcome)) onAnswered(beganAt);
       if (isExpired(outcome)) throw new OverloadedError();
       return outcome;
     },

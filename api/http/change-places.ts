@@ -41,7 +41,7 @@ const fewestTimes = 5;
 /** No change takes longer to be answered. */
 const longestMs = 10_000;
 
-/** Whatever is accepted could have told by then. */
+/** Whatever is accepted could have told by then; times that are further apart are not of one load. */
 const forgottenAfterMs = 1.5 * longestMs;
 
 export function createChangePlaces(options: ChangePlacesOptions): ChangePlaces {
@@ -67,12 +67,13 @@ class AdaptivePlaces implements ChangePlaces {
   get count(): number {
     const { most } = this.options;
     // Where only orders come, or nothing at all, nobody says that it is over.
-    if (this.places < most && this.now() - this.heardAt > forgottenAfterMs) this.setPlaces(most, 0);
+    if (this.places < most && this.now() - this.heardAt > forgottenAfterMs) this.setPlaces(most);
     return this.places;
   }
 
   answered(beganAt: number): void {
     const now = this.now();
+    if (now - this.heardAt > forgottenAfterMs) this.beginWindow();
     this.heardAt = now;
     if (now < this.ignoresUntil) return;
     this.windowBeganAt ??= now;
@@ -80,17 +81,22 @@ class AdaptivePlaces implements ChangePlaces {
     if (now - this.windowBeganAt < windowMs || this.timesMs.length < fewestTimes) return;
     // Some may have waited for something of their own, such as a locked product.
     const usualMs = median(this.timesMs);
-    this.setPlaces(next(this.places, usualMs), usualMs);
+    const before = this.places;
+    this.setPlaces(next(before, usualMs));
     // What is answered until then was accepted before the number changed.
-    this.ignoresUntil = now + Math.min(usualMs, longestMs);
+    if (this.places !== before) this.ignoresUntil = now + Math.min(usualMs, longestMs);
+    this.beginWindow();
+  }
+
+  private beginWindow(): void {
     this.windowBeganAt = undefined;
     this.timesMs = [];
   }
 
-  private setPlaces(places: number, usualMs: number): void {
+  private setPlaces(places: number): void {
     const { most, logger } = this.options;
     this.places = Math.min(most, Math.max(Math.round(places), fewest));
-    const fields = { places: this.places, most, usualMs: Math.round(usualMs) };
+    const fields = { places: this.places, most };
     if (!this.isReduced && this.places < most * noticeable) {
       this.isReduced = true;
       logger.warn(fields, 'changes take too long; fewer are accepted at once');

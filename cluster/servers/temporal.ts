@@ -1,5 +1,6 @@
 /** Temporal's development server with its Web UI, keeping its state in a SQLite file. */
-import { readdir, rename } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
 import { runCommand } from '../command';
@@ -67,12 +68,10 @@ const recipe: Recipe = {
 const sqlitePragmas = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
 /**
- * Rate limits protect a shared server; here they would only cap benchmarks and tests. Tasks
- * wait in one partition of their queue, instead of four, and are given out in the order in which they came.
- * The shorter refresh interval
+ * Rate limits protect a shared server; here they would only cap benchmarks and tests. The shorter refresh interval
  * makes a new namespace usable sooner. See docs/decisions/0037-the-local-temporal.md.
  */
-const dynamicConfiguration: Readonly<Record<string, unknown>> = {
+const forDevelopment: Readonly<Record<string, unknown>> = {
   'frontend.rps': 100_000,
   'frontend.namespaceRPS': 100_000,
   'frontend.namespaceRPS.visibility': 10_000,
@@ -83,7 +82,6 @@ const dynamicConfiguration: Readonly<Record<string, unknown>> = {
   'history.rps': 100_000,
   'history.persistenceMaxQPS': 200_000,
   'matching.rps': 100_000,
-  'matching.numTaskqueueWritePartitions': 1,
   'matching.persistenceMaxQPS': 200_000,
   'system.namespaceCacheRefreshInterval': '250ms',
 };
@@ -94,22 +92,40 @@ const dynamicConfiguration: Readonly<Record<string, unknown>> = {
  */
 const garbageCollection = { GOGC: '400', GOMEMLIMIT: '1GiB' };
 
-function prepare(program: string, { directory, ports }: ServerContext): Promise<Launch> {
-  return Promise.resolve({
+/** Task queues of one partition, instead of four, give out tasks at once and in the order in which they came. */
+const onePartition = {
+  'matching.numTaskqueueReadPartitions': 1,
+  'matching.numTaskqueueWritePartitions': 1,
+};
+
+async function prepare(program: string, { directory, ports }: ServerContext): Promise<Launch> {
+  const database = join(directory, 'temporal.sqlite');
+  const dynamicConfiguration = {
+    ...forDevelopment,
+    ...((await hasOnePartition(directory, database)) ? onePartition : {}),
+  };
+  return {
     program,
     environment: garbageCollection,
     parameters: [
       ...['server', 'start-dev'],
       ...['--ip', loopback, '--port', String(ports.temporal)],
       ...['--ui-ip', loopback, '--ui-port', String(ports.temporalUi)],
-      ...['--db-filename', join(directory, 'temporal.sqlite')],
+      ...['--db-filename', database],
       ...sqlitePragmas.flatMap((pragma) => ['--sqlite-pragma', pragma]),
       ...Object.entries(dynamicConfiguration).flatMap(([key, value]) => [
         '--dynamic-config-value',
         `${key}=${JSON.stringify(value)}`,
       ]),
     ],
-  });
+  };
+}
+
+/** Data of before may have tasks in the other partitions, which nobody would read any more. */
+async function hasOnePartition(directory: string, database: string): Promise<boolean> {
+  const mark = join(directory, 'one-partition');
+  if (!existsSync(database)) await writeFile(mark, '');
+  return existsSync(mark);
 }
 
 const answerWithinMs = 3_000;

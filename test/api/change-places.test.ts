@@ -167,6 +167,28 @@ test('a few slow ones, one after the other, are no reason to refuse others', () 
   expect(places.count).toBe(most);
 });
 
+test('a few slow ones of a quiet hour are forgotten when others are decided soon', () => {
+  const places = create();
+  for (const takenMs of [9_000, 9_000, 9_000]) places.answered(now - takenMs);
+  now += 20_000;
+  for (const takenMs of [100, 100]) places.answered(now - takenMs);
+  now += 2_000;
+  places.answered(now - 100);
+
+  expect(places.count).toBe(most);
+});
+
+test('workers that come back find places that rise, while the traffic goes on', () => {
+  const places = create();
+  const shop = new SimulatedShop(places);
+  shop.run({ begunPerSecond: 0.1, takesMs: 400, askedPerSecond: 40 }, 60_000);
+  expect(places.count).toBe(16);
+
+  shop.run({ begunPerSecond: 100, takesMs: 400, askedPerSecond: 40 }, 20_000);
+
+  expect(places.count).toBe(most);
+});
+
 test('operators keep their share however few places there are', () => {
   const places = create();
   expect(places.keptForOperators).toBe(16);

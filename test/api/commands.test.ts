@@ -199,6 +199,54 @@ test('a command whose earlier run has expired is decided by a new one', async ()
   expect(updateIds).toEqual(['decision', 'decision-after-run-1']);
 });
 
+describe('how long commands take', () => {
+  const adjustment = { adjustmentId: 'a', productId: 'tea', delta: 1, reason: 'restock' } as const;
+
+  /** How many were told of, where Temporal answers like this. */
+  async function countTold(
+    answer: () => Promise<object>,
+    give: (commands: ReturnType<typeof createCommands>) => Promise<unknown>,
+  ): Promise<number> {
+    const onAnswered = jest.fn();
+    const client = clientOf({ executeUpdateWithStart: answer });
+    await give(createCommands(client, { onAnswered })).catch(() => undefined);
+    return onAnswered.mock.calls.length;
+  }
+
+  const throwing = (error: Error) => () => Promise.reject(error);
+
+  test.each([
+    ['decided', async () => ({ kind: 'adjusted', stock: 6 })],
+    ['expired', async () => ({ kind: 'expired' })],
+    ['undecided in time', throwing(new WorkflowUpdateRPCTimeoutOrCancelledError('late'))],
+  ])('is told of one that is %s', async (_, answer) => {
+    expect(await countTold(answer, (commands) => commands.execute(adjustStock, adjustment))).toBe(
+      1,
+    );
+  });
+
+  test('is told of a repeat that has expired', async () => {
+    const told = countTold(
+      async () => ({ kind: 'expired' }),
+      (commands) => commands.execute(adjustStock, adjustment, true),
+    );
+    expect(await told).toBe(1);
+  });
+
+  test('is not told where Temporal is unavailable, of a repeat that is decided, or of an order', async () => {
+    const decided = async () => ({ kind: 'adjusted', stock: 6 });
+    const order = { userId: 'ann', items: [], paymentToken: 'tok_approve' };
+    const told = await Promise.all([
+      countTold(throwing(new ServiceError('cut off')), (commands) =>
+        commands.execute(adjustStock, adjustment),
+      ),
+      countTold(decided, (commands) => commands.execute(adjustStock, adjustment, true)),
+      countTold(decided, (commands) => commands.placeOrder('1', order)),
+    ]);
+    expect(told).toEqual([0, 0, 0]);
+  });
+});
+
 describe('a repeat', () => {
   const adjustment = { adjustmentId: 'a', productId: 'tea', delta: 1, reason: 'restock' } as const;
   const order = { userId: 'ann', items: [], paymentToken: 'tok_approve' };

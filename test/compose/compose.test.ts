@@ -625,9 +625,11 @@ describe('as the local cluster', () => {
     const [, version] = /cliVersion = '([\d.]+)'/.exec(read('cluster/servers/temporal.ts')) ?? [];
 
     expect(service('temporal').image).toBe(`temporalio/temporal:${version}`);
-    expect(settingsIn(service('temporal').command ?? [])).toEqual(
-      settingsIn(await localParameters(temporal)),
+    // A volume may have tasks in partitions that a new cluster does without.
+    const local = settingsIn(await localParameters(temporal)).filter(
+      (setting) => !String(setting).includes('numTaskqueue'),
     );
+    expect(settingsIn(service('temporal').command ?? [])).toEqual(local);
   });
 
   it.each([1, 3] as const)('sets Kafka as the local cluster does, with brokers: %s', (brokers) => {

@@ -71,6 +71,23 @@ async function countOpen(events: readonly { readonly id: string }[]): Promise<nu
   return workflows.filter(({ status }) => status.name === 'RUNNING').length;
 }
 
+test('products that are looked up in one moment get their own details, and one failure is its own', async () => {
+  const cache = createProductCache(stack.redis);
+  const [tea, pot, broken] = ['moment-tea', 'moment-pot', 'moment-broken'] as const;
+  await stack.redis.set(productCacheKey(tea), '"tea"');
+  await stack.redis.set(productCacheKey(pot), '"pot"');
+  await stack.redis.rpush(productCacheKey(broken), 'a list');
+
+  const found = await Promise.allSettled([pot, broken, tea, pot].map((id) => cache.lookUp(id)));
+
+  expect(found).toMatchObject([
+    { value: { hit: true, json: '"pot"' } },
+    { reason: { message: expect.stringContaining('WRONGTYPE') } },
+    { value: { hit: true, json: '"tea"' } },
+    { value: { hit: true, json: '"pot"' } },
+  ]);
+});
+
 test('while Redis hangs, log and metrics continue; when it answers again, stale products are evicted', async () => {
   const products = productsOf('frozen');
   await fill(products);

@@ -145,6 +145,18 @@ describe('many changes at once', () => {
     await Promise.all(under);
   });
 
+  test('of operators in their share take no places from shoppers', async () => {
+    await startWith(16);
+    places.keptForOperators = 8;
+    const under = Array.from({ length: 8 }, () => change());
+    await untilBegun(8);
+    under.push(...Array.from({ length: 14 }, () => change('/changes', shopper)));
+    await untilBegun(22);
+    expect((await change('/changes', shopper)).statusCode).toBe(503);
+    release();
+    await Promise.all(under);
+  });
+
   test('give their places back also when they fail', async () => {
     for (let times = 0; times < 5; times += 1) {
       expect((await change('/failures')).statusCode).toBe(500);

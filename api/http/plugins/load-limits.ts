@@ -61,10 +61,14 @@ function tooManyRequests(seconds: number): Problem {
 function limitChangesUnderWay(app: FastifyInstance, { places }: LoadLimits): void {
   const underWay = { shopper: 0, operator: 0 };
   const isFree = (role: Role): boolean => {
-    const all = underWay.shopper + underWay.operator;
-    if (role === 'shopper') return all < places.count - Math.floor(places.count / 8);
+    const { shopper, operator } = underWay;
+    const { count, keptForOperators } = places;
+    if (role === 'shopper') {
+      const taken = shopper + Math.max(operator - keptForOperators, 0);
+      return taken < count - Math.floor(count / 8);
+    }
     // A rush of shoppers must not keep out who could end it: by more stock, or another price.
-    return all < places.count || underWay.operator < places.keptForOperators;
+    return operator < keptForOperators || shopper + operator < count;
   };
   app.decorateRequest('takesPlace', false);
   app.addHook('preValidation', (request, _, done) => {

@@ -1,7 +1,8 @@
 /**
  * The thread that a worker's workflows run in. It is Temporal's own, without the stack that is recorded
  * for each promise; it notes which workflow is being run, for the watchdog in the main thread, and an
- * activation's answer brings its sink calls, for which the main thread would ask. JavaScript, so that Node.js starts it as it is, from the sources and from `dist/`.
+ * activation's answer brings its sink calls, for which the main thread would ask. JavaScript, so that
+ * Node.js starts it as it is, from the sources and from `dist/`.
  */
 'use strict';
 
@@ -71,7 +72,7 @@ function noting({ workflowType, workflowId, runId }, call) {
   }
 }
 
-/** The SDK notes the start and the end of each workflow, in lines that the runtime's logger drops. */
+/** The runtime's logger drops lines below info; the SDK writes two of them for each workflow. */
 function isWanted({ ifaceName, fnName }) {
   return !(ifaceName === '__temporal_logger' && (fnName === 'trace' || fnName === 'debug'));
 }
