@@ -114,6 +114,7 @@ class CommandFailedError extends Problem {
   }
 }
 
+/** How long commands wait, and who is told of how long they took. */
 export interface CommandOptions {
   /** How long commands wait for a decision, in ms. */
   readonly decisionMs?: number;

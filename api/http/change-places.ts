@@ -18,7 +18,9 @@ export interface ChangePlaces {
   answered(beganAt: number): void;
 }
 
+/** What the number of places is bounded by, and who is told of it. */
 export interface ChangePlacesOptions {
+  /** The configured number of places. */
   readonly most: number;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   /** `performance.now()` by default. */
@@ -44,6 +46,7 @@ const longestMs = 10_000;
 /** Whatever is accepted could have told by then; times that are further apart are not of one load. */
 const forgottenAfterMs = 1.5 * longestMs;
 
+/** Places that begin with the configured number, and follow what {@link ChangePlaces.answered} is told. */
 export function createChangePlaces(options: ChangePlacesOptions): ChangePlaces {
   return new AdaptivePlaces(options);
 }

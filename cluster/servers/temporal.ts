@@ -68,8 +68,8 @@ const recipe: Recipe = {
 const sqlitePragmas = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
 /**
- * Rate limits protect a shared server; here they would only cap benchmarks and tests. The shorter refresh interval
- * makes a new namespace usable sooner. See docs/decisions/0037-the-local-temporal.md.
+ * Rate limits protect a shared server; here they would only cap benchmarks and tests. The shorter
+ * refresh interval makes a new namespace usable sooner.
  */
 const forDevelopment: Readonly<Record<string, unknown>> = {
   'frontend.rps': 100_000,
@@ -88,7 +88,7 @@ const forDevelopment: Readonly<Record<string, unknown>> = {
 
 /**
  * A garbage collection once the heap is five times of what is alive, instead of twice: memory for processor
- * time. Towards the limit it collects as often as it has to.
+ * time. Towards the limit it collects as often as it has to. See docs/decisions/0037-the-local-temporal.md.
  */
 const garbageCollection = { GOGC: '400', GOMEMLIMIT: '1GiB' };
 
