@@ -268,9 +268,10 @@ async function startCalled(place: Place, name: ServerName, signal: AbortSignal):
 function startServer(place: Place, server: Server, given: AbortSignal): Promise<boolean> {
   return alone(place, server, given, async (signal) => {
     const running = await findDaemon(filesOf(place, server).pidFile);
-    if (running === undefined) await startStopped(place, server, signal);
-    else await joinRunning(place, server, running, signal);
-    return running === undefined;
+    // One that was killed a moment ago may still be ending.
+    if (running && (await joinRunning(place, server, running, signal))) return false;
+    await startStopped(place, server, signal);
+    return true;
   });
 }
 
@@ -286,7 +287,9 @@ async function startStopped(place: Place, server: Server, signal: AbortSignal): 
   const { pid } = await startDaemon(launch, files, portsOf(place, server));
   place.report(server.name, `starting (process ${pid})`);
   try {
-    await waitUntilHealthy(place, server, signal);
+    if (!(await becomesHealthy(place, server, signal))) {
+      throw await startError(place, server, 'ended');
+    }
   } catch (error) {
     await stopRunning(place, server);
     throw error;
@@ -294,12 +297,13 @@ async function startStopped(place: Place, server: Server, signal: AbortSignal): 
   place.report(server.name, `answers on ${addressesOf(portsOf(place, server))}`);
 }
 
+/** @returns whether it answers; false when it has ended */
 async function joinRunning(
   place: Place,
   server: Server,
   running: Daemon,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const wanted = addressesOf(portsOf(place, server));
   const present = addressesOf(running.ports);
   if (wanted !== present) {
@@ -309,8 +313,9 @@ async function joinRunning(
         `stop it first, or set ${portVariables[server.ports[0]]} to its port.`,
     );
   }
-  await waitUntilHealthy(place, server, signal);
+  if (!(await becomesHealthy(place, server, signal))) return false;
   place.report(server.name, `already running (process ${running.pid}) on ${present}`);
+  return true;
 }
 
 async function endedServers(place: Place): Promise<ServerName[]> {
@@ -346,13 +351,18 @@ async function assertPortsFree(place: Place, server: Server): Promise<void> {
   for (const name of server.ports) await assertPortFree(server.name, name, place.ports[name]);
 }
 
-async function waitUntilHealthy(place: Place, server: Server, signal: AbortSignal): Promise<void> {
+/**
+ * @returns whether it answers; false when it has ended
+ * @throws ServerStartError when it runs, and does not answer in time
+ */
+async function becomesHealthy(place: Place, server: Server, signal: AbortSignal): Promise<boolean> {
   const { pidFile } = filesOf(place, server);
   const deadline = performance.now() + answerWithinMs;
   for (;;) {
-    if ((await findDaemon(pidFile)) === undefined) throw await startError(place, server, 'ended');
+    if ((await findDaemon(pidFile)) === undefined) return false;
     try {
-      return await server.healthy(place.ports);
+      await server.healthy(place.ports);
+      return true;
     } catch (cause) {
       if (performance.now() > deadline) {
         const problem = `did not answer within ${answerWithinMs / 1000} s`;

@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 
 /**
  * A stable identity of the process, different for every later process with the same ID; undefined
- * when no such process runs (a zombie does not).
+ * when no such process runs. A zombie does not, unless threads of it are still ending: until the last
+ * one has, the process keeps its ports and locked files.
  */
 export async function processIdentity(pid: number): Promise<string | undefined> {
   return process.platform === 'linux' ? linuxIdentity(pid) : portableIdentity(pid);
@@ -13,6 +14,7 @@ export async function processIdentity(pid: number): Promise<string | undefined> 
 
 /** Positions in `/proc/PID/stat` after the program's name in parentheses. */
 const stateField = 0;
+const threadsField = 17;
 const startTimeField = 19;
 
 async function linuxIdentity(pid: number): Promise<string | undefined> {
@@ -24,11 +26,15 @@ async function linuxIdentity(pid: number): Promise<string | undefined> {
     throw error;
   }
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const state = fields[stateField];
-  if (state === 'Z' || state === 'X') return undefined;
+  if (hasEnded(fields[stateField], Number(fields[threadsField]))) return undefined;
   // The start time is relative to the boot, so it alone could repeat.
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
   return `${boot.trim()}:${fields[startTimeField]}`;
+}
+
+/** A killed process is a zombie as soon as its first thread has ended. */
+function hasEnded(state: string | undefined, threads: number): boolean {
+  return state === 'X' || (state === 'Z' && threads <= 1);
 }
 
 async function portableIdentity(pid: number): Promise<string | undefined> {

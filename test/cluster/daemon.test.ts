@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findDaemon, logTail, startDaemon, stopDaemon } from '../../cluster/daemon';
 import type { Daemon, DaemonFiles } from '../../cluster/daemon';
+import { findDistinctFreePorts, tryToBind } from '../../cluster/ports';
 import { processIdentity } from '../../cluster/process-identity';
 import { until } from '../../testkit/until';
 
@@ -52,6 +53,21 @@ describe('a daemon', () => {
     await stopDaemon(files.pidFile, 'SIGTERM', 200);
 
     expect(await processIdentity(pid)).toBeUndefined();
+  });
+
+  it('counts as running until its port is free, also while its threads end one after the other', async () => {
+    const [port] = (await findDistinctFreePorts(1)) as [number];
+    // To give back so much memory takes its last thread some 50 ms, in which it still listens.
+    const { pid } = await startNode(
+      `globalThis.kept = Buffer.alloc(2 ** 28, 1);
+       require('node:net').createServer().listen(${port}, '127.0.0.1', () => console.log('ready'));`,
+    );
+    await untilLogged('ready');
+
+    process.kill(pid, 'SIGKILL');
+    while ((await findDaemon(files.pidFile)) !== undefined);
+
+    await expect(tryToBind(port)).resolves.toBeUndefined();
   });
 
   it('is reported when its program is not there', async () => {

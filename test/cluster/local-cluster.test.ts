@@ -71,6 +71,17 @@ describe('a cluster', () => {
     expect(await pids()).toEqual({ ...before, redis: (await statusOf('redis')).pid });
   });
 
+  it.each(['kafka', 'postgres', 'redis'] as const)(
+    'starts %s the moment it was killed',
+    async (name) => {
+      process.kill((await statusOf(name)).pid as number, 'SIGKILL');
+
+      await expect(cluster.start(name)).resolves.toBe(true);
+
+      expect((await statusOf(name)).state).toBe('running');
+    },
+  );
+
   it('distinguishes a frozen server from a running one, and can still stop it', async () => {
     const { pid } = await statusOf('redis');
     process.kill(pid as number, 'SIGSTOP');
