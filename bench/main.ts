@@ -7,16 +7,11 @@
  *
  * Benchmarks are not tests: they fail on wrong results, never on a slow time.
  */
-import { parseArgs } from 'node:util';
 import { runProgram } from '../platform/process/program';
+import { readCommandLine, tellsUsage, UsageError } from '../testkit/command-line';
 import { withTestCluster, type TestCluster } from '../testkit/test-cluster';
 import { describeRun, toJson, toText } from './report';
 import { suites } from './suites';
-
-class UsageError extends Error {
-  override readonly name = 'UsageError';
-  readonly code = 'BENCH_USAGE';
-}
 
 interface Options {
   readonly suiteName: string;
@@ -26,7 +21,7 @@ interface Options {
 }
 
 function readOptions(): Options {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = readCommandLine({
     allowPositionals: true,
     options: {
       json: { type: 'boolean', default: false },
@@ -67,8 +62,4 @@ async function main(): Promise<number> {
 }
 
 // Explicit exit: a suite may leave an open connection that would keep the process alive.
-runProgram(main, {
-  explain: (error) => (error instanceof UsageError ? error.message : error),
-  exitCodeOf: (error) => (error instanceof UsageError ? 2 : 1),
-  exitAtOnce: true,
-});
+runProgram(main, { ...tellsUsage, exitAtOnce: true });

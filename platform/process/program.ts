@@ -5,7 +5,7 @@
  */
 
 /** How a program ends. */
-interface ProgramOptions {
+export interface ProgramOptions {
   /** What standard error says of an error; by default all of it, with its stack and causes. */
   explain?(error: unknown): unknown;
   /** The exit code after an error, by default 1. */

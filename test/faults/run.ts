@@ -16,13 +16,13 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import {
   brokerCountFromEnvironment,
   brokersVariable,
   type BrokerCount,
 } from '../../cluster/servers/kafka';
 import { runProgram } from '../../platform/process/program';
+import { readCommandLine, tellsUsage, UsageError } from '../../testkit/command-line';
 import { createStack, type Stack } from '../../testkit/stack';
 import { withTestCluster, type TestCluster } from '../../testkit/test-cluster';
 import { drain, measureRate, type Recovery } from './drain';
@@ -46,7 +46,7 @@ import { sabotages, type Sabotage } from './sabotages';
 import { spreadingFaults } from './spreading';
 import { watchStandstills, type StandstillWatch } from './standstill';
 
-const { values: options } = parseArgs({
+const commandLine = {
   options: {
     seed: { type: 'string' },
     seeds: { type: 'string' },
@@ -56,7 +56,9 @@ const { values: options } = parseArgs({
     minutes: { type: 'string' },
     report: { type: 'string' },
   },
-});
+} as const;
+
+let options: ReturnType<typeof readCommandLine<typeof commandLine>>['values'] = {};
 
 const faults = [...ordinaryFaults, ...spreadingFaults];
 
@@ -72,6 +74,7 @@ const impatience = {
 };
 
 async function main(): Promise<number> {
+  options = readCommandLine(commandLine).values;
   const seed = wholeNumber('seed', Date.now() % 1_000_000);
   const chosen = schedule(seed, brokerCountFromEnvironment(process.env));
   return withTestCluster((cluster) => carryOut(chosen, seed, cluster));
@@ -126,7 +129,8 @@ function wholeNumber(
 ): number {
   const text = options[option];
   if (text === undefined) return otherwise;
-  if (!/^\d+$/.test(text)) throw new Error(`--${option} ${text} is not a whole number from 0 up.`);
+  if (!/^\d+$/.test(text))
+    throw new UsageError(`--${option} ${text} is not a whole number from 0 up.`);
   return Number(text);
 }
 
@@ -147,12 +151,14 @@ function schedule(seed: number, brokers: BrokerCount) {
   const everything: readonly Named[] = [...faults, ...sabotages, ...longLived];
   const unknown = only?.filter((name) => !everything.some((each) => each.name === name)) ?? [];
   if (unknown.length > 0) {
-    throw new Error(`Nothing is named ${unknown.join(', ')}. There are: ${namesOf(everything)}`);
+    throw new UsageError(
+      `Nothing is named ${unknown.join(', ')}. There are: ${namesOf(everything)}`,
+    );
   }
   const unavailable = everything.filter(({ needsBrokers = 1 }) => needsBrokers > brokers);
   const wantedInVain = unavailable.filter(({ name }) => only?.includes(name));
   if (wantedInVain.length > 0) {
-    throw new Error(
+    throw new UsageError(
       `These need three brokers: ${namesOf(wantedInVain)}. Set ${brokersVariable}=3 for the run.`,
     );
   }
@@ -418,4 +424,4 @@ function tell(result: Omit<FaultResult, 'seed'>, stack: Stack): void {
   }
 }
 
-runProgram(main, { exitAtOnce: true });
+runProgram(main, { ...tellsUsage, exitAtOnce: true });
