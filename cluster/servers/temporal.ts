@@ -68,8 +68,9 @@ const recipe: Recipe = {
 const sqlitePragmas = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
 /**
- * Rate limits protect a shared server; here they would only cap benchmarks and tests. The shorter
- * refresh interval makes a new namespace usable sooner.
+ * Rate limits protect a shared server; here they would only cap benchmarks and tests, and a task would
+ * wait up to 50 ms to be read (`transferProcessorMaxPollRPS`: see docs/decisions/0037-the-local-temporal.md).
+ * The shorter refresh interval makes a new namespace usable sooner.
  */
 const forDevelopment: Readonly<Record<string, unknown>> = {
   'frontend.rps': 100_000,
@@ -81,6 +82,7 @@ const forDevelopment: Readonly<Record<string, unknown>> = {
   'frontend.persistenceMaxQPS': 200_000,
   'history.rps': 100_000,
   'history.persistenceMaxQPS': 200_000,
+  'history.transferProcessorMaxPollRPS': 200,
   'matching.rps': 100_000,
   'matching.persistenceMaxQPS': 200_000,
   'system.namespaceCacheRefreshInterval': '250ms',

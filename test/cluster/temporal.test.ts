@@ -18,6 +18,10 @@ async function parameters(): Promise<readonly string[]> {
   return (await temporal.prepare('temporal', context)).parameters;
 }
 
+test('tasks are read more often than the 20 times a second that one shard has by default', async () => {
+  expect(await parameters()).toContain('history.transferProcessorMaxPollRPS=200');
+});
+
 const readOne = 'matching.numTaskqueueReadPartitions=1';
 
 test('a cluster without data has one partition for each task queue, and keeps it', async () => {
