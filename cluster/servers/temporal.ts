@@ -70,7 +70,8 @@ const sqlitePragmas = ['journal_mode=WAL', 'synchronous=NORMAL'];
 /**
  * Rate limits protect a shared server; here they would only cap benchmarks and tests, and a task would
  * wait up to 50 ms to be read (`transferProcessorMaxPollRPS`: see docs/decisions/0037-the-local-temporal.md).
- * The shorter refresh interval makes a new namespace usable sooner.
+ * The shorter refresh interval makes a new namespace, and its search attributes, usable sooner; a
+ * development server by itself reads the latter from its store for every workflow instead.
  */
 const forDevelopment: Readonly<Record<string, unknown>> = {
   'frontend.rps': 100_000,
@@ -86,6 +87,7 @@ const forDevelopment: Readonly<Record<string, unknown>> = {
   'matching.rps': 100_000,
   'matching.persistenceMaxQPS': 200_000,
   'system.namespaceCacheRefreshInterval': '250ms',
+  'system.forceSearchAttributesCacheRefreshOnRead': false,
 };
 
 /**
