@@ -5,7 +5,8 @@
  *   --rounds N    rounds of each side, 3 by default
  *   --scale X     multiplies the work of a round, to try a suite out: 0.1 is a tenth
  *
- * Benchmarks are not tests: they fail on wrong results, never on a slow time.
+ * Benchmarks are not tests: they fail on wrong results, never on a slow time. The exit code of a mistake
+ * in the command line is 2.
  */
 import { runProgram } from '../platform/process/program';
 import { readCommandLine, tellsUsage, UsageError } from '../testkit/command-line';

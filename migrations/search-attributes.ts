@@ -30,8 +30,10 @@ export class SearchAttributesRefusedError extends Error {
 }
 
 /**
- * Registers the missing search attributes, and returns when all can be used. A new namespace may take a
- * moment to be known.
+ * Registers the missing search attributes, and returns when workflows can be started and found by all of
+ * them. A new namespace may take a moment to be known. Each service of Temporal remembers a namespace, by
+ * default for two seconds: where another of them lags behind, it fails a workflow's task, which Temporal
+ * repeats.
  *
  * @throws TemporalUnreachableError
  * @throws SearchAttributesRefusedError when Temporal rejects them, or has one with another type
@@ -51,6 +53,7 @@ const names = Object.values(searchAttributeNames);
 const keyword = 2;
 const alreadyExists = 6;
 const notFound = 5;
+const invalidArgument = 3;
 const deadlineExceeded = 4;
 const unavailable = 14;
 
@@ -65,9 +68,9 @@ async function untilUsable(connection: Connection, namespace: string): Promise<v
   do {
     try {
       const missing = await findMissing(connection, namespace);
-      if (missing.length === 0) return;
-      if (!added) await add(connection, namespace, missing);
+      if (missing.length > 0 && !added) await add(connection, namespace, missing);
       added = true;
+      if (missing.length === 0 && (await areKnown(connection, namespace))) return;
     } catch (error) {
       problem = toProblem(error, connection, namespace);
       if (!hasCode(error, notFound)) throw problem;
@@ -89,6 +92,20 @@ async function findMissing(connection: Connection, namespace: string): Promise<s
     throw new SearchAttributesRefusedError(namespace, `${wrong.join(', ')} is of another type`);
   }
   return names.filter((name) => customAttributes[name] === undefined);
+}
+
+/** The list is what Temporal has stored; who starts or finds workflows goes by what it remembers of it. */
+async function areKnown(connection: Connection, namespace: string): Promise<boolean> {
+  const query = names.map((name) => `${name} = 'none'`).join(' OR ');
+  try {
+    await within(connection, () =>
+      connection.workflowService.countWorkflowExecutions({ namespace, query }),
+    );
+    return true;
+  } catch (error) {
+    if (hasCode(error, invalidArgument)) return false;
+    throw error;
+  }
 }
 
 async function add(

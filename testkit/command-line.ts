@@ -1,4 +1,4 @@
-/** The command lines of the benchmarks and of the fault suite: a mistake is told in one line. */
+/** The command lines of the benchmarks and of the fault suite: a mistake is told without a stack. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import type { ProgramOptions } from '../platform/process/program';
 
@@ -11,7 +11,7 @@ export class UsageError extends Error {
 /**
  * Reads the command line of this process, as `parseArgs` of Node.js does.
  *
- * @throws UsageError for an option that is not known, or lacks its value.
+ * @throws UsageError for an option that is not known or lacks its value, and for a word too many.
  */
 export function readCommandLine<Shape extends ParseArgsConfig>(
   shape: Shape,
@@ -19,9 +19,16 @@ export function readCommandLine<Shape extends ParseArgsConfig>(
   try {
     return parseArgs(shape);
   } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
+    if (!isMistakeOfCaller(cause)) throw cause;
+    throw new UsageError(cause.message, { cause });
   }
 }
+
+function isMistakeOfCaller(error: unknown): error is NodeJS.ErrnoException {
+  return String((error as NodeJS.ErrnoException).code).startsWith(parsing);
+}
+
+const parsing = 'ERR_PARSE_ARGS_';
 
 /** For `runProgram`: a mistake in the command line is told without a stack, with exit code 2. */
 export const tellsUsage: ProgramOptions = {

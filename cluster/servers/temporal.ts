@@ -68,10 +68,10 @@ const recipe: Recipe = {
 const sqlitePragmas = ['journal_mode=WAL', 'synchronous=NORMAL'];
 
 /**
- * Rate limits protect a shared server; here they would only cap benchmarks and tests, and a task would
- * wait up to 50 ms to be read (`transferProcessorMaxPollRPS`: see docs/decisions/0037-the-local-temporal.md).
- * The shorter refresh interval makes a new namespace, and its search attributes, usable sooner; a
- * development server by itself reads the latter from its store for every workflow instead.
+ * Rate limits protect a shared server; here they would only cap benchmarks and tests. A new namespace, and
+ * a new search attribute, can be used once the namespaces are read anew. By default a development server
+ * reads the attributes from its store for every workflow, and a workflow's tasks at most 20 times a second:
+ * see docs/decisions/0037-the-local-temporal.md.
  */
 const forDevelopment: Readonly<Record<string, unknown>> = {
   'frontend.rps': 100_000,

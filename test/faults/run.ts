@@ -12,7 +12,8 @@
  *   --minutes N    goes on with the faults for so long; then memory must have stayed flat
  *   --report FILE  writes what happened, as Markdown
  *
- * Its last line is `N passed, N failed`: one for each of them. The exit code is 1 if any failed.
+ * Its last line is `N passed, N failed`: one for each of them. The exit code is 1 if any failed,
+ * and 2 after a mistake in the command line.
  */
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,19 +47,8 @@ import { sabotages, type Sabotage } from './sabotages';
 import { spreadingFaults } from './spreading';
 import { watchStandstills, type StandstillWatch } from './standstill';
 
-const commandLine = {
-  options: {
-    seed: { type: 'string' },
-    seeds: { type: 'string' },
-    only: { type: 'string' },
-    count: { type: 'string' },
-    away: { type: 'string' },
-    minutes: { type: 'string' },
-    report: { type: 'string' },
-  },
-} as const;
-
-let options: ReturnType<typeof readCommandLine<typeof commandLine>>['values'] = {};
+/** Of this run, as the header says; `main` reads them. */
+let options: Options;
 
 const faults = [...ordinaryFaults, ...spreadingFaults];
 
@@ -74,10 +64,9 @@ const impatience = {
 };
 
 async function main(): Promise<number> {
-  options = readCommandLine(commandLine).values;
-  const seed = wholeNumber('seed', Date.now() % 1_000_000);
-  const chosen = schedule(seed, brokerCountFromEnvironment(process.env));
-  return withTestCluster((cluster) => carryOut(chosen, seed, cluster));
+  options = readOptions();
+  const chosen = schedule(options.seed, brokerCountFromEnvironment(process.env));
+  return withTestCluster((cluster) => carryOut(chosen, options.seed, cluster));
 }
 
 async function carryOut(
@@ -95,7 +84,7 @@ async function carryOut(
     signal.throwIfAborted();
     sabotaged.push(await prove(sabotage, createRandom(seed)));
   }
-  const soaked = wholeNumber('minutes', 0) > 0 ? soak(struck) : [];
+  const soaked = options.minutes > 0 ? soak(struck) : [];
   const days: DayResult[] = [];
   for (const day of chosen.days) {
     signal.throwIfAborted();
@@ -115,7 +104,7 @@ async function carryOut(
 
 /** The command that does the same again. */
 function commandOf(seed: number): string {
-  const given = Object.entries({ ...options, seed: String(seed) })
+  const given = Object.entries({ ...options.given, seed: String(seed) })
     .filter(([name]) => name !== 'report')
     .map(([name, value]) => `--${name} ${value}`);
   const brokers = brokerCountFromEnvironment(process.env);
@@ -123,15 +112,42 @@ function commandOf(seed: number): string {
   return `${variable}npm run test:faults -- ${given.join(' ')}`;
 }
 
-function wholeNumber(
-  option: 'seed' | 'seeds' | 'count' | 'away' | 'minutes',
-  otherwise: number,
-): number {
-  const text = options[option];
-  if (text === undefined) return otherwise;
-  if (!/^\d+$/.test(text))
-    throw new UsageError(`--${option} ${text} is not a whole number from 0 up.`);
-  return Number(text);
+interface Options {
+  readonly seed: number;
+  readonly seeds: number;
+  readonly only: readonly string[] | undefined;
+  readonly count: number | undefined;
+  readonly awaySeconds: number;
+  readonly minutes: number;
+  readonly report: string | undefined;
+  /** The options as they were given, by name. */
+  readonly given: Readonly<Record<string, string>>;
+}
+
+function readOptions(): Options {
+  const text = { type: 'string' } as const;
+  const { values } = readCommandLine({
+    options: {
+      ...{ seed: text, seeds: text, count: text, away: text, minutes: text },
+      ...{ only: text, report: text },
+    },
+  });
+  const wholeNumber = (option: 'seed' | 'seeds' | 'count' | 'away' | 'minutes') => {
+    const given = values[option];
+    if (given === undefined) return undefined;
+    if (/^\d+$/.test(given)) return Number(given);
+    throw new UsageError(`--${option} ${given} is not a whole number from 0 up.`);
+  };
+  return {
+    seed: wholeNumber('seed') ?? Date.now() % 1_000_000,
+    seeds: wholeNumber('seeds') ?? 1,
+    only: values.only?.split(','),
+    count: wholeNumber('count'),
+    awaySeconds: wholeNumber('away') ?? 60,
+    minutes: wholeNumber('minutes') ?? 0,
+    report: values.report,
+    given: { ...values },
+  };
 }
 
 /** What one seed strikes with. `--seed` and `--only` with the same names repeat it alone. */
@@ -147,7 +163,7 @@ interface Named {
 }
 
 function schedule(seed: number, brokers: BrokerCount) {
-  const only = options.only?.split(',');
+  const { only, count } = options;
   const everything: readonly Named[] = [...faults, ...sabotages, ...longLived];
   const unknown = only?.filter((name) => !everything.some((each) => each.name === name)) ?? [];
   if (unknown.length > 0) {
@@ -167,8 +183,7 @@ function schedule(seed: number, brokers: BrokerCount) {
   }
   const isWanted = (each: Named): boolean =>
     !unavailable.includes(each) && (only?.includes(each.name) ?? true);
-  const count = wholeNumber('count', faults.length);
-  const selectable = options.count === undefined ? faults : faults.filter((each) => !each.measures);
+  const selectable = count === undefined ? faults : faults.filter((each) => !each.measures);
   const wanted = createRandom(seed).shuffle(selectable).filter(isWanted).slice(0, count);
   const [chosenSabotages, days] = [sabotages.filter(isWanted), longLived.filter(isWanted)];
   return {
@@ -180,7 +195,7 @@ function schedule(seed: number, brokers: BrokerCount) {
 }
 
 function deal(wanted: readonly Fault[], firstSeed: number): Hand[] {
-  const hands = Math.max(Math.min(wholeNumber('seeds', 1), wanted.length), 1);
+  const hands = Math.max(Math.min(options.seeds, wanted.length), 1);
   return Array.from({ length: hands }, (_, index) => {
     const seed = firstSeed + index;
     const random = createRandom(seed);
@@ -207,7 +222,7 @@ async function begin(random: Random, environment: Readonly<Record<string, string
     ...environment,
     WEBHOOK_SOLD_OUT_URL: receiver.url,
   });
-  const longAwayMs = wholeNumber('away', 60) * 1_000;
+  const longAwayMs = options.awaySeconds * 1_000;
   try {
     const ledger = createLedger(await readReferences(stack.config));
     await registerProducts(stack, ledger);
@@ -235,7 +250,7 @@ async function end({ stack, standstills, receiver }: Run): Promise<undefined> {
  */
 async function strikeAll(hand: Hand, signal: AbortSignal): Promise<FaultResult[]> {
   const results: FaultResult[] = [];
-  const deadline = Date.now() + wholeNumber('minutes', 0) * 60_000;
+  const deadline = Date.now() + options.minutes * 60_000;
   let run: Run | undefined;
   try {
     do {
