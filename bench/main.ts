@@ -8,8 +8,8 @@
  * Benchmarks are not tests: they fail on wrong results, never on a slow time. The exit code of a mistake
  * in the command line is 2.
  */
-import { runProgram } from '../platform/process/program';
-import { readCommandLine, tellsUsage, UsageError } from '../testkit/command-line';
+import { runProgram, UsageError } from '../platform/process/program';
+import { readCommandLine, tellsUsage } from '../testkit/command-line';
 import { withTestCluster, type TestCluster } from '../testkit/test-cluster';
 import { describeRun, toJson, toText } from './report';
 import { suites } from './suites';

@@ -1,12 +1,6 @@
 /** The command lines of the benchmarks and of the fault suite: a mistake is told without a stack. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
-import type { ProgramOptions } from '../platform/process/program';
-
-/** A command line asks for what there is not; the message names it. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-  readonly code = 'USAGE';
-}
+import { UsageError, type ProgramOptions } from '../platform/process/program';
 
 /**
  * Reads the command line of this process, as `parseArgs` of Node.js does.

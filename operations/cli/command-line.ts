@@ -1,6 +1,7 @@
 /** All commands, and how they end. */
 import { Command, CommanderError } from 'commander';
-import { exitCodes, UsageError, type ExitCode, type RunCommand } from './command';
+import { exitCodes, type ExitCode, type RunCommand } from './command';
+import { UsageError } from '../../platform/process/program';
 import { toConnectionRejection } from '../../platform/dependencies/servers';
 import { warnOfMisspeltVariables } from '../../platform/process/misspelt-variables';
 import { addAfterRestoreCommand } from './commands/after-restore';

@@ -19,9 +19,3 @@ type CommandWork = (operator: Operator) => Promise<ExitCode | void>;
 
 /** Wraps a command's action: connects on demand, runs it, and always disconnects. */
 export type RunCommand = (command: Command, work: CommandWork) => Promise<void>;
-
-/** Usage error: the arguments do not fit together. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-  readonly code = 'USAGE';
-}

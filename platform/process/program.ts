@@ -19,6 +19,12 @@ export interface ProgramOptions {
   exitAtOnce?: boolean;
 }
 
+/** A command line asks for what there is not, or for what does not fit together; the message names it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+  readonly code = 'USAGE';
+}
+
 /** The exit code of work that never came to its end; Node.js has it for a top-level `await`. */
 const unfinishedExitCode = 13;
 

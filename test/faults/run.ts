@@ -22,8 +22,8 @@ import {
   brokersVariable,
   type BrokerCount,
 } from '../../cluster/servers/kafka';
-import { runProgram } from '../../platform/process/program';
-import { readCommandLine, tellsUsage, UsageError } from '../../testkit/command-line';
+import { runProgram, UsageError } from '../../platform/process/program';
+import { readCommandLine, tellsUsage } from '../../testkit/command-line';
 import { createStack, type Stack } from '../../testkit/stack';
 import { withTestCluster, type TestCluster } from '../../testkit/test-cluster';
 import { drain, measureRate, type Recovery } from './drain';

@@ -1,5 +1,6 @@
 /** Mistakes in the command lines of the benchmarks and of the fault suite. */
-import { readCommandLine, tellsUsage, UsageError } from '../../testkit/command-line';
+import { readCommandLine, tellsUsage } from '../../testkit/command-line';
+import { UsageError } from '../../platform/process/program';
 
 const options = { seed: { type: 'string' } } as const;
 

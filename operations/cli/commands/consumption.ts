@@ -4,7 +4,8 @@ import { describeScope, type ConsumptionScope } from '../../../events/consumptio
 import { eventTopics } from '../../../events/topics';
 import type { Consumption, ConsumptionHold, TopicLimit } from '../../consumption';
 import { positiveInteger, wholeNumber } from '../arguments';
-import { exitCodes, UsageError, type RunCommand } from '../command';
+import { exitCodes, type RunCommand } from '../command';
+import { UsageError } from '../../../platform/process/program';
 import type { Operator } from '../operator';
 import { countOf, table, type Column, type Output } from '../output';
 

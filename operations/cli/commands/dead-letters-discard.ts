@@ -4,7 +4,8 @@ import type { DiscardOutcome } from '../../../events/redrive';
 import type { ParkedFilter } from '../../dead-letter-filter';
 import type { DiscardReport } from '../../dead-letters';
 import { positiveInteger, wholeNumber } from '../arguments';
-import { exitCodes, UsageError, type ExitCode, type RunCommand } from '../command';
+import { exitCodes, type ExitCode, type RunCommand } from '../command';
+import { UsageError } from '../../../platform/process/program';
 import { confirm } from '../confirmation';
 import {
   addPlaceOptions,

@@ -1,6 +1,7 @@
 /** `orders cancel`. */
 import { Argument, type Command } from 'commander';
-import { exitCodes, UsageError, type RunCommand } from '../command';
+import { exitCodes, type RunCommand } from '../command';
+import { UsageError } from '../../../platform/process/program';
 import { confirm } from '../confirmation';
 
 interface CancelOptions {

@@ -8,7 +8,8 @@ import {
   type ReplayRequest,
 } from '../../replays';
 import { time, wholeNumber } from '../arguments';
-import { exitCodes, UsageError, type RunCommand } from '../command';
+import { exitCodes, type RunCommand } from '../command';
+import { UsageError } from '../../../platform/process/program';
 import { countOf, formatCount, table, type Column, type Output } from '../output';
 
 interface ReplayOptions {
