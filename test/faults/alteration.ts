@@ -7,7 +7,14 @@ import Module from 'node:module';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Kafka, type Consumer, type EachBatchPayload, type RecordMetadata } from 'kafkajs';
+import {
+  Kafka,
+  type Consumer,
+  type EachBatchPayload,
+  type Producer,
+  type ProducerConfig,
+  type RecordMetadata,
+} from 'kafkajs';
 import { Client } from 'pg';
 import { partitionsPerTopic } from '../../events/topics';
 import type * as SpoolModule from '../../platform/disk/spool';
@@ -83,7 +90,14 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
     alterQueues((queue) => {
       // A sender that never sees that it is sending already.
       queue.requestAhead = () => undefined;
+      // One message a request: a batch of another length under a number in use is refused, not taken for a copy.
+      const partition = queue.partition.bind(queue);
+      queue.partition = (id, leader) =>
+        Object.assign(partition(id, leader), { isAlone: true, limit: 1 });
     });
+    // What kafkajs loses is what it is given between a failed request and the retry of that.
+    const retry = { retries: 3, initialRetryTime: 5_000, maxRetryTime: 5_000 };
+    alterProducers((create, options) => create({ ...options, maxInFlightRequests: 5, retry }));
   },
 
   'missing-records-taken': () => {
@@ -96,10 +110,8 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
           set: () => undefined,
         });
     });
-    const prototype = Kafka.prototype as Pick<Kafka, 'producer'>;
-    const createProducer = prototype.producer;
-    prototype.producer = function (...input) {
-      const producer = createProducer.apply(this as Kafka, input);
+    alterProducers((create, options) => {
+      const producer = create(options);
       return {
         ...producer,
         send: async (record) => withAllRecords([record.topic], await producer.send(record)),
@@ -108,7 +120,7 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
           return withAllRecords(topics, await producer.sendBatch(batch));
         },
       };
-    };
+    });
   },
 
   'commit-before-start': () => {
@@ -204,7 +216,6 @@ async function hang({ heartbeat }: EachBatchPayload): Promise<never> {
   }
 }
 
-/** Gives whoever requires the file of the project something else. */
 /** Changes the queue of each topic's sender. */
 function alterQueues(alter: (queue: SendQueue) => void): void {
   alterModule<typeof KafkaSenderModule>('platform/kafka/sender.ts', (original) => ({
@@ -227,6 +238,18 @@ function alterQueues(alter: (queue: SendQueue) => void): void {
   }));
 }
 
+/** Changes the producers of every client. */
+function alterProducers(
+  alter: (create: (config?: ProducerConfig) => Producer, config?: ProducerConfig) => Producer,
+): void {
+  const prototype = Kafka.prototype as Pick<Kafka, 'producer'>;
+  const createProducer = prototype.producer;
+  prototype.producer = function (config) {
+    return alter(createProducer.bind(this as Kafka), config);
+  };
+}
+
+/** Gives whoever requires the file of the project something else. */
 function alterModule<T>(file: string, alter: (original: T) => T): void {
   const target = path.join(__dirname, '..', '..', file);
   // Node's types leave out what its loader is built of.

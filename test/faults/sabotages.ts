@@ -41,20 +41,24 @@ export interface Sabotage {
   inject(context: FaultContext): Promise<readonly string[] | void>;
 }
 
-/** So many that a request that a moving leader holds up has messages of several partitions behind it. */
+/**
+ * So many that there are always several requests to lose something of, however soon each is done. The
+ * load that all faults have leaves that to chance.
+ */
 const adjustmentsPerSecond = 20;
 
 /** Every sabotage. Most run without the delivery audit, which would repair what they lose. */
 export const sabotages: readonly Sabotage[] = [
   {
     name: 'concurrent-sends',
-    strikes:
-      'the sender’s single flight is off, and Kafka is frozen for longer than a request may take',
+    strikes: `the sender’s single flight is off, each message is a request of its own, retries come late, and Kafka is frozen for longer than a request may take, under ${adjustmentsPerSecond} more adjustments a second`,
     breaks: 'every committed change has its event in the log, exactly once, and no other',
     async inject(context) {
       await replace(context, 'worker:commerce', 'concurrent-sends');
-      await sleep(2_000);
-      await freezeFor(context, 'kafka', 14_000);
+      await whileAdjusting(context, async () => {
+        await sleep(2_000);
+        await freezeFor(context, 'kafka', 14_000);
+      });
     },
   },
   {
@@ -64,11 +68,7 @@ export const sabotages: readonly Sabotage[] = [
     needsBrokers: 3,
     async inject(context) {
       await replace(context, 'worker:commerce', 'missing-records-taken');
-      const moved = new AbortController();
-      await Promise.all([
-        adjustAtRate(context, adjustmentsPerSecond, moved.signal),
-        moveLeaders(context).finally(() => moved.abort()),
-      ]);
+      await whileAdjusting(context, () => moveLeaders(context));
     },
   },
   {
@@ -130,6 +130,14 @@ export const sabotages: readonly Sabotage[] = [
     },
   },
 ];
+
+async function whileAdjusting(context: FaultContext, strike: () => Promise<void>): Promise<void> {
+  const over = new AbortController();
+  await Promise.all([
+    adjustAtRate(context, adjustmentsPerSecond, over.signal),
+    strike().finally(() => over.abort()),
+  ]);
+}
 
 /** All must report in time, and the stall, not a bridge that is just starting. */
 async function untilAllReport({ stack }: FaultContext): Promise<Reports> {
