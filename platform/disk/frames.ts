@@ -7,6 +7,7 @@
  *   4 bytes  CRC-32C of the text
  *   the lines as UTF-8, with a line feed between two of them
  */
+import { isUtf8 } from 'node:buffer';
 import { crc32c } from '@node-rs/crc32';
 
 const headerBytes = 8;
@@ -62,13 +63,16 @@ interface Frame {
  */
 const searchedBytes = 128 * 1024 * 1024;
 
-/** A damaged frame's length cannot be trusted, so what follows is looked for byte by byte. */
+/**
+ * A damaged frame's length cannot be trusted, so what follows is looked for byte by byte. The checksum of
+ * four bytes of ones, as an erased flash has them, is ones as well: they are no text.
+ */
 function* framesOf(bytes: Buffer): Generator<Frame> {
   let wrongBytes = 0;
   let at = 0;
   while (at + headerBytes < bytes.length && wrongBytes <= searchedBytes) {
     const text = textAt(bytes, at);
-    if (text !== undefined && crc32c(text) === bytes.readUInt32BE(at + 4)) {
+    if (text !== undefined && crc32c(text) === bytes.readUInt32BE(at + 4) && isUtf8(text)) {
       yield { at, text };
       at += headerBytes + text.length;
     } else {

@@ -110,6 +110,17 @@ test('a file of nothing but lengths is given up in time', () => {
   expect(performance.now() - startedAt).toBeLessThan(10_000);
 });
 
+test('ones over a checksum and its text, which is their checksum, are no record', () => {
+  const bytes = Buffer.concat([encodeFrame(['four']), encodeFrame(['behind'])]);
+  bytes.fill(0xff, 4, 12);
+  expect(decodeFrames(bytes)).toEqual({
+    lines: ['behind'],
+    damagedGroups: 1,
+    damagedBytes: 12,
+    tornBytes: 0,
+  });
+});
+
 test('zeros at the end, as a power cut leaves them, are no records', () => {
   const frame = encodeFrame(['one']);
   const bytes = Buffer.concat([frame, Buffer.alloc(4096)]);
