@@ -7,19 +7,12 @@ import Module from 'node:module';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  Kafka,
-  type Consumer,
-  type EachBatchPayload,
-  type Producer,
-  type ProducerConfig,
-  type RecordMetadata,
-} from 'kafkajs';
+import { Kafka, type Consumer, type EachBatchPayload, type RecordMetadata } from 'kafkajs';
 import { Client } from 'pg';
 import { partitionsPerTopic } from '../../events/topics';
 import type * as SpoolModule from '../../platform/disk/spool';
 import type * as KafkaSenderModule from '../../platform/kafka/sender';
-import type { SendQueue } from '../../platform/kafka/send-queue';
+import type { Partition, SendQueue } from '../../platform/kafka/send-queue';
 import type * as ProductCacheModule from '../../cache/product-cache';
 import { lateFillKey, type LateFill } from './altered';
 import { statementName } from './statement-name';
@@ -35,7 +28,7 @@ export type Alteration =
   | 'lease-ignored'
   /** Views are answered without being in the spool. */
   | 'views-unspooled'
-  /** The sender has many requests under way at once. */
+  /** The sender sends each message by itself, whatever is under way. */
   | 'concurrent-sends'
   /** One request goes to several leaders, and an answer that lacks the record of a message counts as if it had one. */
   | 'missing-records-taken'
@@ -90,28 +83,21 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
     alterQueues((queue) => {
       // A sender that never sees that it is sending already.
       queue.requestAhead = () => undefined;
-      // One message a request: a batch of another length under a number in use is refused, not taken for a copy.
-      const partition = queue.partition.bind(queue);
-      queue.partition = (id, leader) =>
-        Object.assign(partition(id, leader), { isAlone: true, limit: 1 });
+      // When a request fails, kafkajs sends what waits next under its sequence number, and only then retries
+      // it. The broker takes the next one for its copy, and drops it, only if it has as many messages.
+      alterPartitions(queue, { isAlone: true, limit: 1 });
     });
-    // What kafkajs loses is what it is given between a failed request and the retry of that.
-    const retry = { retries: 3, initialRetryTime: 5_000, maxRetryTime: 5_000 };
-    alterProducers((create, options) => create({ ...options, maxInFlightRequests: 5, retry }));
   },
 
   'missing-records-taken': () => {
     // One request for all leaders, as kafkajs would send it: of what it splits, a retry may leave a part out.
     alterQueues((queue) => {
-      const partition = queue.partition.bind(queue);
-      queue.partition = (id, leader) =>
-        Object.defineProperty(partition(id, leader), 'leader', {
-          get: () => 1,
-          set: () => undefined,
-        });
+      alterPartitions(queue, { leader: 1 });
     });
-    alterProducers((create, options) => {
-      const producer = create(options);
+    const prototype = Kafka.prototype as Pick<Kafka, 'producer'>;
+    const createProducer = prototype.producer;
+    prototype.producer = function (...input) {
+      const producer = createProducer.apply(this as Kafka, input);
       return {
         ...producer,
         send: async (record) => withAllRecords([record.topic], await producer.send(record)),
@@ -120,7 +106,7 @@ const alterations: Readonly<Record<Alteration, () => void>> = {
           return withAllRecords(topics, await producer.sendBatch(batch));
         },
       };
-    });
+    };
   },
 
   'commit-before-start': () => {
@@ -238,15 +224,16 @@ function alterQueues(alter: (queue: SendQueue) => void): void {
   }));
 }
 
-/** Changes the producers of every client. */
-function alterProducers(
-  alter: (create: (config?: ProducerConfig) => Producer, config?: ProducerConfig) => Producer,
-): void {
-  const prototype = Kafka.prototype as Pick<Kafka, 'producer'>;
-  const createProducer = prototype.producer;
-  prototype.producer = function (config) {
-    return alter(createProducer.bind(this as Kafka), config);
-  };
+/** Gives each partition of the queue these properties, whatever they are set to later. */
+function alterPartitions(queue: SendQueue, fixed: Partial<Partition>): void {
+  const descriptors = Object.fromEntries(
+    Object.entries(fixed).map(([name, value]) => [
+      name,
+      { get: () => value, set: () => undefined, configurable: true },
+    ]),
+  );
+  const partition = queue.partition.bind(queue);
+  queue.partition = (id, leader) => Object.defineProperties(partition(id, leader), descriptors);
 }
 
 /** Gives whoever requires the file of the project something else. */

@@ -42,8 +42,8 @@ export interface Sabotage {
 }
 
 /**
- * So many that there are always several requests to lose something of, however soon each is done. The
- * load that all faults have leaves that to chance.
+ * So many that messages of each partition wait behind a request that is held up. The load that all faults
+ * have leaves that to chance.
  */
 const adjustmentsPerSecond = 20;
 
@@ -51,7 +51,7 @@ const adjustmentsPerSecond = 20;
 export const sabotages: readonly Sabotage[] = [
   {
     name: 'concurrent-sends',
-    strikes: `the sender’s single flight is off, each message is a request of its own, retries come late, and Kafka is frozen for longer than a request may take, under ${adjustmentsPerSecond} more adjustments a second`,
+    strikes: `the sender’s single flight is off and each message is a request of its own, and Kafka is frozen for longer than a request may take, under ${adjustmentsPerSecond} more adjustments a second`,
     breaks: 'every committed change has its event in the log, exactly once, and no other',
     async inject(context) {
       await replace(context, 'worker:commerce', 'concurrent-sends');
@@ -133,10 +133,13 @@ export const sabotages: readonly Sabotage[] = [
 
 async function whileAdjusting(context: FaultContext, strike: () => Promise<void>): Promise<void> {
   const over = new AbortController();
-  await Promise.all([
-    adjustAtRate(context, adjustmentsPerSecond, over.signal),
-    strike().finally(() => over.abort()),
-  ]);
+  const adjusting = adjustAtRate(context, adjustmentsPerSecond, over.signal);
+  try {
+    await strike();
+  } finally {
+    over.abort();
+    await adjusting;
+  }
 }
 
 /** All must report in time, and the stall, not a bridge that is just starting. */

@@ -110,7 +110,10 @@ async function atRate<T>(
   const startedAt = performance.now();
   const calls: Promise<T>[] = [];
   while (!signal.aborted) {
-    calls.push(call(calls.length));
+    const called = call(calls.length);
+    // Told below, once all have been made.
+    called.catch(() => undefined);
+    calls.push(called);
     await sleep(Math.max(0, startedAt + (calls.length * 1_000) / perSecond - performance.now()));
   }
   return Promise.all(calls);
@@ -122,7 +125,7 @@ async function adjustFor(shop: Shop, productId: string, forMs: number): Promise<
   return atRate(1, over, () => adjust(shop, productId));
 }
 
-/** Adjusts the products of the load in turn, at a steady rate: requests to Kafka then have several partitions. */
+/** Adjusts the products of the load in turn, at a steady rate. */
 export async function adjustAtRate(
   shop: Shop,
   perSecond: number,
