@@ -30,10 +30,10 @@ export class SearchAttributesRefusedError extends Error {
 }
 
 /**
- * Registers the missing search attributes, and returns when workflows can be started and found by all of
- * them. A new namespace may take a moment to be known. Each service of Temporal remembers a namespace, by
- * default for two seconds: where another of them lags behind, it fails a workflow's task, which Temporal
- * repeats.
+ * Registers the missing search attributes, and returns when the server of Temporal that answers finds
+ * workflows by all of them. A new namespace may take a moment to be known. Each server remembers
+ * what it has read, a namespace for two seconds by default: another that lags behind refuses a start, or
+ * fails a workflow's task, and either is tried again.
  *
  * @throws TemporalUnreachableError
  * @throws SearchAttributesRefusedError when Temporal rejects them, or has one with another type
@@ -63,23 +63,29 @@ const pollMs = 100;
 
 async function untilUsable(connection: Connection, namespace: string): Promise<void> {
   const deadline = Date.now() + usableWithinMs;
-  let problem: Error | undefined;
   let added = false;
-  do {
+  for (;;) {
+    let problem: Error | undefined;
     try {
       const missing = await findMissing(connection, namespace);
       if (missing.length > 0 && !added) await add(connection, namespace, missing);
       added = true;
-      if (missing.length === 0 && (await areKnown(connection, namespace))) return;
+      problem =
+        missing.length > 0 ? notListed(namespace) : await findRefusal(connection, namespace);
     } catch (error) {
       problem = toProblem(error, connection, namespace);
       if (!hasCode(error, notFound)) throw problem;
     }
+    if (problem === undefined) return;
+    if (Date.now() >= deadline) throw problem;
     await sleep(pollMs);
-  } while (Date.now() < deadline);
-  throw (
-    problem ??
-    new SearchAttributesRefusedError(namespace, 'they were added, but did not appear in time')
+  }
+}
+
+function notListed(namespace: string): Error {
+  return new SearchAttributesRefusedError(
+    namespace,
+    `they were added, but are not listed after ${usableWithinMs / 1_000} s`,
   );
 }
 
@@ -95,16 +101,16 @@ async function findMissing(connection: Connection, namespace: string): Promise<s
 }
 
 /** The list is what Temporal has stored; who starts or finds workflows goes by what it remembers of it. */
-async function areKnown(connection: Connection, namespace: string): Promise<boolean> {
+async function findRefusal(connection: Connection, namespace: string): Promise<Error | undefined> {
   const query = names.map((name) => `${name} = 'none'`).join(' OR ');
   try {
     await within(connection, () =>
       connection.workflowService.countWorkflowExecutions({ namespace, query }),
     );
-    return true;
+    return undefined;
   } catch (error) {
-    if (hasCode(error, invalidArgument)) return false;
-    throw error;
+    if (!hasCode(error, invalidArgument)) throw error;
+    return toProblem(error, connection, namespace);
   }
 }
 
