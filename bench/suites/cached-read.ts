@@ -52,7 +52,9 @@ export const cachedRead: Suite = {
         sides,
         ratios: [ratioOf(sides, 'api', 'bare', 'reads/s', { kind: 'limit', goal })],
         targets: [],
-        remarks: [`${connections} connections; every read of the API is a hit and sends a view`],
+        remarks: [
+          `${connections} connections; every read of the API is a hit and sends a view; no key has a limit of reads`,
+        ],
       };
     } finally {
       await bare.end();
