@@ -48,21 +48,37 @@ async function useIn(namespace: string): Promise<object> {
   return set;
 }
 
-// Several, since a service of Temporal may by chance have read a namespace anew at the right moment.
-const namespaceCount = 5;
-
-test('namespaces that have just been made can be used at once, also when several migrate one', async () => {
-  await Promise.all(Array.from({ length: namespaceCount }, makeAndUse));
-});
-
-async function makeAndUse(): Promise<void> {
+test('a namespace that has just been made can be used at once, also when several migrate it', async () => {
   const namespace = await createNamespace();
   await Promise.all([1, 2, 3].map(() => migrateSearchAttributes(connection, namespace, logger)));
   const all = { EventType: ['some'], AggregateId: ['some'], OrderStatus: ['some'] };
   expect(await useIn(namespace)).toEqual(all);
   await migrateSearchAttributes(connection, namespace, logger);
   expect(await useIn(namespace)).toEqual(all);
-}
+});
+
+test('attributes that are listed are waited for as long as Temporal does not find workflows by them', async () => {
+  const namespace = await createNamespace();
+  let asked = 0;
+  // Whether Temporal lags behind its own list is luck: these refusals are what it says then.
+  const lagging = Connection.lazy({
+    address,
+    interceptors: [
+      (options, nextCall) => {
+        const isCount = options.method_definition.path.endsWith('/CountWorkflowExecutions');
+        if (isCount) asked += 1;
+        if (isCount && asked <= 3) {
+          const details = 'no mapping defined for search attribute EventType';
+          throw Object.assign(new Error(details), { code: 3, details, metadata: {} });
+        }
+        return nextCall(options) as never;
+      },
+    ],
+  });
+  await migrateSearchAttributes(lagging, namespace, logger);
+  expect(asked).toBeGreaterThan(3);
+  await lagging.close();
+});
 
 test('one that is there with another type is refused, with its name', async () => {
   const namespace = await createNamespace();
